@@ -1,0 +1,1 @@
+"""The bundled table schemas: hand-written pandera YAML files, one a schema."""

@@ -1,0 +1,3 @@
+"""waterflow: from a laboratory's CSV of water measurements to a defensible decision."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,299 @@
+"""Cut a stream of CSV bytes at row ends, and parse each piece with its line numbers.
+
+A piece is parsed by Arrow when it is clean. Only a piece that Arrow refuses, or that holds NUL
+bytes or blank lines, is read again row by row with Python's csv module. Both follow the same
+rules (RFC 4180; a quote in the middle of an unquoted cell is a character like any other), so the
+cells do not depend on which of them did the work.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from waterflow_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from waterflow_cli.arrays import BoolArray, IntArray
+
+BLOCK_BYTES = 4 << 20
+MAX_ROW_BYTES = 16 << 20
+
+csv.field_size_limit(MAX_ROW_BYTES)
+
+
+class Block(NamedTuple):
+    """Whole rows of a file, as bytes, and the physical line on which they start."""
+
+    data: bytes
+    line: int
+
+
+class RowFault(NamedTuple):
+    """Why a row of text is no row of the table."""
+
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ParsedBlock:
+    """The cells of a block.
+
+    Attributes
+    ----------
+    columns : list of pyarrow.Array of string
+        The cells exactly as written (quotes removed), one array a column.
+    lines : ndarray of int64, shape (n_rows,)
+        Physical line on which each row starts, the header being line 1.
+    faults : dict of int to RowFault
+        By row: ragged rows and rows with NUL bytes.
+    """
+
+    columns: list[pa.Array]
+    lines: IntArray
+    faults: dict[int, RowFault]
+
+
+def count_lines(data: bytes) -> int:
+    """Count line ends: LF, CRLF and lone CR, inside quotes too."""
+    if b"\r" not in data:
+        return data.count(b"\n")
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+def split_blocks(
+    start: bytes,
+    stream: io.BufferedReader,
+    *,
+    path: str,
+    sep: str,
+    line: int,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Block]:
+    """Cut the rest of a stream into blocks of whole rows.
+
+    Parameters
+    ----------
+    start : bytes
+        What was read of the stream and not used; it starts at the start of a row.
+    stream : BufferedReader
+        What follows.
+    path : str
+        The file, for messages.
+    sep : str
+        The separator, one ASCII character.
+    line : int
+        Physical line on which ``start`` starts.
+    block_bytes : int
+        How much to read at a time.
+
+    Raises
+    ------
+    InputError
+        If a quoted cell is never closed.
+    """
+    carry = b""
+    chunk = start or stream.read(block_bytes)
+    while chunk:
+        data = carry + chunk if carry else chunk
+        cut = _last_row_end(data, sep)
+        if cut:
+            yield Block(data[:cut], line)
+            line += count_lines(data[:cut])
+        elif len(data) > MAX_ROW_BYTES:
+            _refuse_open_quote(data, path, sep, line)
+        carry = data[cut:]
+        chunk = stream.read(block_bytes)
+    if carry:
+        # A file need not end with a line end; with one added, an open quote shows.
+        if not carry.endswith(b"\n"):
+            carry += b"\n"
+        if _last_row_end(carry, sep) != len(carry):
+            _refuse_open_quote(carry, path, sep, line)
+        yield Block(carry, line)
+
+
+def parse_block(block: Block, *, n_columns: int, sep: str, path: str) -> ParsedBlock:
+    """Read the cells of a block.
+
+    Raises
+    ------
+    InputError
+        If a line is not UTF-8.
+    """
+    if b"\0" not in block.data and not _has_blank_line(block.data):
+        try:
+            columns = _parse_with_arrow(block.data, n_columns, sep)
+        except pa.ArrowInvalid:  # ragged rows, or bytes that are not UTF-8: look closer
+            pass
+        else:
+            return ParsedBlock(columns, _row_lines(columns, block), {})
+    return _parse_row_by_row(block, n_columns, sep, path)
+
+
+def _has_blank_line(data: bytes) -> bool:
+    # Arrow would read it as a row of empty cells. A line of mere spaces it refuses by itself.
+    return data[:1] in b"\r\n" or any(pair in data for pair in (b"\n\n", b"\n\r", b"\r\r"))
+
+
+def _parse_with_arrow(data: bytes, n_columns: int, sep: str) -> list[pa.Array]:
+    names = [str(index) for index in range(n_columns)]
+    table = pa_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pa_csv.ReadOptions(
+            column_names=names, use_threads=False, block_size=len(data) + 1
+        ),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=sep, newlines_in_values=True, ignore_empty_lines=False
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+        ),
+    )
+    return [pa.concat_arrays(column.chunks) for column in table.columns]
+
+
+def _row_lines(columns: list[pa.Array], block: Block) -> IntArray:
+    """Number the rows; those after a quoted line end start further down."""
+    n_rows = len(columns[0])
+    lines = np.arange(block.line, block.line + n_rows, dtype=np.int64)
+    if count_lines(block.data) != n_rows:
+        inside = np.zeros(n_rows, dtype=np.int64)
+        for column in columns:
+            inside += pc.count_substring_regex(column, r"\r\n|\n|\r").to_numpy()
+        lines[1:] += np.cumsum(inside)[:-1]
+    return lines
+
+
+def _parse_row_by_row(block: Block, n_columns: int, sep: str, path: str) -> ParsedBlock:
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    faults: dict[int, RowFault] = {}
+    for start, cells in iter_rows(block, sep, path):
+        if len(cells) <= 1 and n_columns > 1 and not "".join(cells).strip():
+            continue  # a blank line is no row
+        if not cells:
+            continue
+        fault = _find_fault(cells, n_columns)
+        if fault is not None:
+            faults[len(rows)] = fault
+        rows.append((cells + [""] * n_columns)[:n_columns])
+        lines.append(start)
+    columns = [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)]
+    empty = [pa.array([], pa.string())] * n_columns
+    return ParsedBlock(columns or empty, np.array(lines, dtype=np.int64), faults)
+
+
+def iter_rows(block: Block, sep: str, path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row of a block with the physical line on which it starts."""
+    reader = csv.reader(io.StringIO(_decode(block, path), newline=""), delimiter=sep)
+    start = 0
+    for cells in reader:
+        yield block.line + start, cells
+        start = reader.line_num
+
+
+def _find_fault(cells: Sequence[str], n_columns: int) -> RowFault | None:
+    if any("\0" in cell for cell in cells):
+        return RowFault("nul_byte", "the row holds a NUL byte")
+    if len(cells) > n_columns:
+        extra = ", ".join(map(repr, cells[n_columns:]))
+        return RowFault(
+            "ragged_row", f"{len(cells)} fields where the header has {n_columns}; beyond it: {extra}"
+        )
+    if len(cells) < n_columns:
+        return RowFault("ragged_row", f"{len(cells)} fields where the header has {n_columns}")
+    return None
+
+
+def _decode(block: Block, path: str) -> str:
+    try:
+        return block.data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise InputError(
+            path,
+            f"byte 0x{block.data[exc.start]:02X} is not UTF-8.",
+            line=block.line + count_lines(block.data[: exc.start]),
+            hint="Save the file as UTF-8 and try again.",
+        ) from exc
+
+
+def _last_row_end(data: bytes, sep: str) -> int:
+    """Find where the last complete row of ``data`` ends; 0 when none does.
+
+    ``data`` starts at the start of a row.
+    """
+    if b'"' not in data:
+        return _last_line_end(data)
+    ends = _line_ends(data)
+    outside = _outside_quotes(data, ends, sep)
+    if outside is None:
+        return _last_row_end_by_csv(data, sep)
+    return int(ends[outside][-1]) if outside.any() else 0
+
+
+def _last_line_end(data: bytes) -> int:
+    end = data.rfind(b"\n") + 1
+    # Without any LF the file may end its lines with CR; a CR at the very end may be half a CRLF.
+    return end or data.rfind(b"\r", 0, len(data) - 1) + 1
+
+
+def _line_ends(data: bytes) -> IntArray:
+    view = np.frombuffer(data, dtype=np.uint8)
+    ends: IntArray = np.flatnonzero(view == ord("\n")) + 1
+    if not len(ends):
+        ends = np.flatnonzero(view[:-1] == ord("\r")) + 1
+    return ends
+
+
+def _outside_quotes(data: bytes, ends: IntArray, sep: str) -> BoolArray | None:
+    """Say which line ends lie outside quotes, by counting the quotes before each.
+
+    Counting is exact when each quote that opens a cell follows a separator or a line end, and
+    each one that closes it precedes one (or another quote: an escaped one). None otherwise.
+    """
+    view = np.frombuffer(data, dtype=np.uint8)
+    quotes = np.flatnonzero(view == ord('"'))
+    edges = np.frombuffer(f'{sep}\r\n"'.encode(), dtype=np.uint8)
+    padded = np.concatenate(([ord("\n")], view, [ord("\n")]))
+    opening, closing = quotes[::2], quotes[1::2]
+    before, after = padded[opening], padded[closing + 2]
+    if not (np.isin(before, edges).all() and np.isin(after, edges).all()):
+        return None
+    return np.asarray(np.searchsorted(quotes, ends) % 2 == 0)
+
+
+def _last_row_end_by_csv(data: bytes, sep: str) -> int:
+    """Find the same end in text with stray quotes, with the csv module itself."""
+    whole = data[: _last_line_end(data)]
+    # Latin-1 gives each byte one character; bytes.splitlines knows only LF, CR and CRLF.
+    lines = [line.decode("latin-1") for line in whole.splitlines(keepends=True)]
+    # The line added at the end is a row of its own, or is swallowed by a row with an open quote.
+    # Either way the whole rows end where the last row starts.
+    reader = csv.reader([*lines, "end"], delimiter=sep)
+    start = last_start = 0
+    for _ in reader:
+        last_start, start = start, reader.line_num
+    return sum(map(len, lines[:last_start]))
+
+
+def _refuse_open_quote(data: bytes, path: str, sep: str, line: int) -> None:
+    start = line
+    for start, _ in iter_rows(Block(data, line), sep, path):
+        pass
+    raise InputError(
+        path,
+        "a quoted cell opens here and is never closed.",
+        line=start,
+        hint="Close the quote, or double it if it belongs to the text.",
+    )

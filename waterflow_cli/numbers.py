@@ -1,0 +1,112 @@
+"""Turn cells of text into numbers by one strict grammar.
+
+A cell is a number, is missing, or is *bad*. Nothing else is a number: not ``1_0``, ``0x1F``,
+full-width digits, ``inf``, ``true``, a date, or a value too large for a double.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from waterflow_cli.arrays import BoolArray, FloatArray
+
+NUMBER_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+MISSING_TOKENS = (
+    "",
+    "-",
+    "--",
+    "#n/a",
+    "#na",
+    "<na>",
+    "missing",
+    "n.d.",
+    "n/a",
+    "na",
+    "nan",
+    "nd",
+    "none",
+    "null",
+)
+_BLANKS = " \t\n\r\u00a0\u202f"
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """One column as numbers.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n_rows,)
+        NaN where the cell is missing or bad.
+    missing, bad : ndarray of bool, shape (n_rows,)
+        No cell is both.
+    """
+
+    values: FloatArray
+    missing: BoolArray
+    bad: BoolArray
+
+
+def parse_numbers(column: pa.Array) -> NumberColumn:
+    """Read a column of text, or of a Parquet file's own numbers, as numbers.
+
+    Parameters
+    ----------
+    column : pyarrow.Array of shape (n_rows,)
+        Strings as they stand in the file, or integers, floats or decimals. Any other type
+        (booleans, dates) holds no number: each of its cells is bad.
+    """
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return _parse_clean_text(column) or _parse_any_text(column)
+    missing = _mask(pc.is_null(column, nan_is_null=True))
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = _to_floats(pc.cast(column, pa.float64(), safe=False))
+        return NumberColumn(values, missing, np.isinf(values))
+    return NumberColumn(np.full(len(column), np.nan), missing, ~missing)
+
+
+def missing_text(column: pa.Array) -> BoolArray:
+    """Say which cells of text stand for "no value"."""
+    trimmed = pc.utf8_lower(pc.utf8_trim(column, characters=_BLANKS))
+    return _mask(pc.fill_null(pc.is_in(trimmed, value_set=pa.array(MISSING_TOKENS)), True))
+
+
+def _parse_clean_text(column: pa.Array) -> NumberColumn | None:
+    """Cast at once; None when a cell needs the grammar (arrow also accepts nan and inf)."""
+    empty = pc.equal(column, "")
+    try:
+        cast = pc.cast(pc.if_else(empty, None, column), pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    values, missing = _to_floats(cast), _mask(pc.fill_null(empty, True))
+    if not np.array_equal(np.isfinite(values), ~missing):
+        return None
+    return NumberColumn(values, missing, np.zeros(len(values), dtype=bool))
+
+
+def _parse_any_text(column: pa.Array) -> NumberColumn:
+    missing = missing_text(column)
+    trimmed = pc.utf8_trim(column, characters=_BLANKS)
+    is_number = _mask(pc.fill_null(pc.match_substring_regex(trimmed, NUMBER_PATTERN), False))
+    values = _to_floats(pc.cast(pc.if_else(pa.array(is_number), trimmed, None), pa.float64()))
+    is_number &= np.isfinite(values)
+    values[~is_number] = np.nan
+    return NumberColumn(values, missing, ~(is_number | missing))
+
+
+def _to_floats(column: pa.Array) -> FloatArray:
+    # Arrow's buffers are read-only; numpy code after this may write.
+    values: FloatArray = np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+    return values
+
+
+def _mask(column: Any) -> BoolArray:
+    mask: BoolArray = np.array(column.to_numpy(zero_copy_only=False), dtype=bool)
+    return mask

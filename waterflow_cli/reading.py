@@ -1,0 +1,175 @@
+"""Read tables in batches: the one way in which every command reads a file."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from waterflow_cli.csv_blocks import BLOCK_BYTES, Block, RowFault, parse_block, split_blocks
+from waterflow_cli.dialect import Dialect, read_header
+from waterflow_cli.errors import InputError
+from waterflow_cli.headers import check_header
+from waterflow_cli.sources import PARQUET_MAGIC, open_source, seekable_copy
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Iterator
+
+    from waterflow_cli.arrays import IntArray
+
+PARQUET_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table, as they were written.
+
+    Attributes
+    ----------
+    columns : dict of str to pyarrow.Array, each of shape (n_rows,)
+        By header name, in the file's order: text for CSV, the file's own types for Parquet.
+    lines : ndarray of int64, shape (n_rows,)
+        Physical lines, the header being line 1. In Parquet a row's line is its number plus 1.
+    faults : dict of int to RowFault
+        Rows that are no rows of the table (ragged, NUL bytes), by position in the batch.
+    raw : bytes
+        The text of the rows; empty for Parquet.
+    """
+
+    columns: dict[str, pa.Array]
+    lines: IntArray
+    faults: dict[int, RowFault] = field(default_factory=dict)
+    raw: bytes = b""
+    first_line: int = 0
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def raw_rows(self, rows: IntArray) -> list[str]:
+        """Give the text of some rows as it stands in the file, without the line end."""
+        if not self.raw:
+            return [
+                ",".join(str(column[int(row)]) for column in self.columns.values()) for row in rows
+            ]
+        texts = self.raw.splitlines(keepends=True)
+        ends = np.append(self.lines[1:], self.first_line + len(texts)) - self.first_line
+        starts = self.lines - self.first_line
+        return [
+            b"".join(texts[starts[row] : ends[row]]).decode("utf-8").rstrip("\r\n") for row in rows
+        ]
+
+
+@dataclass(frozen=True)
+class Table:
+    """An open input.
+
+    Attributes
+    ----------
+    path : str
+        As the user typed it.
+    columns : list of str
+        The header as written.
+    dialect : Dialect
+        How the file is written.
+    """
+
+    path: str
+    columns: list[str]
+    dialect: Dialect
+    _blocks: Callable[[], Iterator[Callable[[], Batch]]]
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows in order; a table can be read once.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read to its end, or has no row.
+        """
+        for parse in self.tasks():
+            yield parse()
+
+    def tasks(self) -> Iterator[Callable[[], Batch]]:
+        """Yield the batches as calls that parse them, for workers to run in any order."""
+        empty = True
+        for task in self._blocks():
+            empty = False
+            yield task
+        if empty:
+            raise InputError(
+                self.path, "has a header and no rows.", hint="At least one row is expected."
+            )
+
+
+@contextmanager
+def open_table(path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Table]:
+    """Open a CSV, TSV or Parquet file, plain or compressed, or standard input.
+
+    Parameters
+    ----------
+    path : str
+        A file or ``-``.
+    block_bytes : int
+        About how much text makes a batch; it bounds memory.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, damaged, binary or has an unusable header.
+    """
+    with open_source(path) as stream:
+        if stream.peek(4)[:4] == PARQUET_MAGIC:
+            yield _open_parquet(stream, path)
+        else:
+            yield _open_text(stream, path, block_bytes)
+
+
+def _open_text(stream: io.BufferedReader, path: str, block_bytes: int) -> Table:
+    dialect, columns, rest = read_header(stream.read(block_bytes), path)
+    sep, n_columns = dialect.sep, len(columns)
+
+    def parse(block: Block) -> Batch:
+        parsed = parse_block(block, n_columns=n_columns, sep=sep, path=path)
+        named = dict(zip(columns, parsed.columns, strict=True))
+        return Batch(named, parsed.lines, parsed.faults, block.data, block.line)
+
+    def tasks() -> Iterator[Callable[[], Batch]]:
+        blocks = split_blocks(
+            rest, stream, path=path, sep=sep, line=dialect.first_line, block_bytes=block_bytes
+        )
+        for block in blocks:
+            if block.data.strip():
+                yield lambda block=block: parse(block)
+
+    return Table(path, columns, dialect, tasks)
+
+
+def _open_parquet(stream: io.BufferedReader, path: str) -> Table:
+    try:
+        file = pq.ParquetFile(seekable_copy(stream))
+    except (pa.ArrowInvalid, OSError) as exc:
+        raise InputError(path, "the Parquet file is damaged or cut short.") from exc
+    columns = file.schema_arrow.names
+    check_header(columns, path, 1)
+
+    def tasks() -> Iterator[Callable[[], Batch]]:
+        line = 2
+        try:
+            for records in file.iter_batches(batch_size=PARQUET_ROWS):
+                named = dict(zip(columns, map(_plain, records.columns), strict=True))
+                batch = Batch(named, np.arange(line, line + len(records), dtype=np.int64))
+                line += len(records)
+                yield lambda batch=batch: batch
+        except (pa.ArrowInvalid, OSError) as exc:
+            raise InputError(path, "the Parquet file is damaged.", line=line) from exc
+
+    return Table(path, columns, Dialect("parquet", "", 1, 2), tasks)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -1,0 +1,173 @@
+"""Open a file, a compressed file or standard input as one stream of bytes."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import shutil
+import sys
+import tempfile
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import pyarrow as pa
+
+from waterflow_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STDIN = "-"
+PARQUET_MAGIC = b"PAR1"
+_PEEK = 8
+_SPOOL_BYTES = 64 << 20
+_COMPRESSIONS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
+# What the decompressors raise on damaged or shortened data; pyarrow raises OSError for zstd.
+_DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+
+
+class DecompressedStream(io.RawIOBase):
+    """A decompressing stream whose failures name the file instead of the codec's internals."""
+
+    def __init__(self, inner: IO[bytes], name: str, codec: str) -> None:
+        super().__init__()
+        self._inner, self._name, self._codec = inner, name, codec
+
+    def readable(self) -> bool:
+        """Say that this stream can be read."""
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """Fill the buffer with the next decompressed bytes."""
+        view = memoryview(cast("bytearray", buffer)).cast("B")
+        try:
+            data = self._inner.read(len(view))
+        except _DAMAGED as exc:
+            raise InputError(
+                self._name,
+                f"the {self._codec} data is damaged or cut short ({exc})",
+                hint="Fetch or compress the file again; nothing after this point can be read.",
+            ) from exc
+        view[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def open_source(path: str) -> Iterator[io.BufferedReader]:
+    """Open an input, decompressing it by what its first bytes say, whatever its name.
+
+    Parameters
+    ----------
+    path : str
+        A file, or ``-`` for standard input.
+
+    Yields
+    ------
+    BufferedReader
+        Plain bytes; ``peek`` works on it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, a folder, unreadable, an archive of several members, or damaged.
+    """
+    with _open_raw(path) as raw:
+        start = raw.peek(_PEEK)[:_PEEK]
+        codec = next((name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), "")
+        if not codec:
+            yield raw
+            return
+        inner = _open_zip_member(raw, path) if codec == "zip" else _open_codec(codec, raw)
+        with io.BufferedReader(DecompressedStream(inner, path, codec), 1 << 18) as stream:
+            yield stream
+
+
+def seekable_copy(stream: io.BufferedReader) -> IO[bytes]:
+    """Give a stream that can seek: the same one, or a temporary copy of what it holds."""
+    if stream.seekable():
+        return stream
+    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (the caller reads it)
+    shutil.copyfileobj(stream, spool)
+    spool.seek(0)
+    return cast("IO[bytes]", spool)
+
+
+@contextmanager
+def _open_raw(path: str) -> Iterator[io.BufferedReader]:
+    if path == STDIN:
+        yield cast("io.BufferedReader", sys.stdin.buffer)
+        return
+    if Path(path).is_dir():
+        raise InputError(path, "is a folder, not a file.", hint="Name the files in it.")
+    try:
+        raw = Path(path).open("rb")  # noqa: SIM115 (closed below, after the errors are told apart)
+    except FileNotFoundError as exc:
+        raise InputError(path, "no such file.", hint="Check the name and the folder.") from exc
+    except (OSError, ValueError) as exc:
+        raise InputError(path, f"cannot be opened ({getattr(exc, 'strerror', exc)}).") from exc
+    with raw:
+        yield raw
+
+
+def _open_codec(codec: str, raw: io.BufferedReader) -> IO[bytes]:
+    if codec == "gzip":
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
+    if codec == "bzip2":
+        return cast("IO[bytes]", bz2.BZ2File(raw))
+    if codec == "xz":
+        return cast("IO[bytes]", lzma.LZMAFile(raw))
+    return cast("IO[bytes]", pa.CompressedInputStream(raw, "zstd"))
+
+
+def _open_zip_member(raw: io.BufferedReader, path: str) -> IO[bytes]:
+    try:
+        archive = zipfile.ZipFile(seekable_copy(raw))
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        if len(members) != 1:
+            names = ", ".join(info.filename for info in members[:5])
+            raise InputError(
+                path,
+                f"the archive has {len(members)} members ({names}); one is expected.",
+                hint="Unpack it and name the file that holds the table.",
+            )
+        return archive.open(members[0])
+    except zipfile.BadZipFile as exc:
+        raise InputError(path, f"the zip archive is damaged or cut short ({exc}).") from exc
+    except RuntimeError as exc:  # zipfile's word for an encrypted member
+        raise InputError(path, "the zip archive is encrypted.", hint="Unpack it first.") from exc
+
+
+def expand_inputs(paths: tuple[str, ...]) -> list[str]:
+    """Expand globs that the shell left alone; a name that exists is never a pattern.
+
+    Raises
+    ------
+    UsageError
+        If a pattern matches nothing.
+    """
+    expanded: list[str] = []
+    for path in paths:
+        if any(mark in path for mark in "*?[") and not Path(path).exists():
+            pattern = Path(path)
+            found = sorted(map(str, Path(pattern.anchor or ".").glob(_relative_pattern(pattern))))
+            if not found:
+                raise UsageError(f"No file matches '{path}'.", "Check the pattern and the folder.")
+            expanded.extend(found)
+        else:
+            expanded.append(path)
+    return expanded
+
+
+def _relative_pattern(pattern: Path) -> str:
+    return str(pattern.relative_to(pattern.anchor)) if pattern.anchor else str(pattern)

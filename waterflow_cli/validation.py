@@ -1,0 +1,369 @@
+"""Check the rows of a table against a schema, batch by batch.
+
+The cells are read by the strict number grammar first; pandera's checks then see clean columns, so
+one bad cell never hides what else is wrong in its column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from waterflow_cli.errors import InputError, UsageError
+from waterflow_cli.headers import match_header
+from waterflow_cli.numbers import missing_text, parse_numbers
+from waterflow_cli.schemas import Kind, TableSchema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pandera.api.checks import Check
+
+    from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
+    from waterflow_cli.reading import Batch, Table
+
+# Bounds of pandera's checks: statistic -> the rule that a value beyond it breaks.
+_BOUNDS = {
+    "min_value": ("below_minimum", "below"),
+    "max_value": ("above_maximum", "above"),
+}
+_ONE_SIDED = {
+    "greater_than": "{} is not above {}",
+    "greater_than_or_equal_to": "{} is below {}",
+    "less_than": "{} is not below {}",
+    "less_than_or_equal_to": "{} is above {}",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with one row."""
+
+    file: str
+    line: int
+    column: str
+    value: str
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}, line {self.line}"
+        return f"{where}, column {self.column}: {self.message}" if self.column else (
+            f"{where}: {self.message}"
+        )
+
+
+@dataclass(frozen=True)
+class Violation:
+    """The rows of a batch that break one rule in one column.
+
+    Attributes
+    ----------
+    column : str
+        As the file's header writes it; empty when the rule is about the row.
+    rule : str
+        A stable code, for scripts.
+    rows : ndarray of int64
+        Positions in the batch.
+    describe : callable
+        Text of the cell to message.
+    """
+
+    column: str
+    rule: str
+    rows: IntArray
+    describe: Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class CheckedBatch:
+    """A batch and what is wrong with it.
+
+    Attributes
+    ----------
+    numbers : dict of str to ndarray of float64, shape (n_rows,)
+        Numeric schema columns; NaN where a cell is missing or no number.
+    missing : dict of str to ndarray of bool, shape (n_rows,)
+        By schema column.
+    """
+
+    file: str
+    batch: Batch
+    numbers: dict[str, FloatArray]
+    missing: dict[str, BoolArray]
+    violations: list[Violation] = field(default_factory=list)
+
+    @cached_property
+    def invalid(self) -> BoolArray:
+        """Say which rows break a rule."""
+        mask = np.zeros(len(self.batch), dtype=bool)
+        for violation in self.violations:
+            mask[violation.rows] = True
+        return mask
+
+    def findings(self, limit: int | None = None) -> list[Finding]:
+        """List what is wrong, by line and column, at most ``limit`` of it."""
+        order = {name: position for position, name in enumerate(self.batch.columns)}
+        keys = [
+            (int(row), order.get(violation.column, -1), index)
+            for index, violation in enumerate(self.violations)
+            for row in violation.rows[:limit]
+        ]
+        return [self._finding(row, self.violations[index]) for row, _, index in sorted(keys)[:limit]]
+
+    def _finding(self, row: int, violation: Violation) -> Finding:
+        value = ""
+        if violation.column:
+            cell = self.batch.columns[violation.column][row].as_py()
+            value = "" if cell is None else str(cell)
+        return Finding(
+            self.file,
+            int(self.batch.lines[row]),
+            violation.column,
+            value,
+            violation.rule,
+            violation.describe(value, row),
+        )
+
+
+class RowChecker:
+    """Checks the batches of one table against a schema.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        What to check.
+    table : Table
+        Its header is matched at once.
+    renames : mapping of str to str, optional
+        The user's FROM=TO for header names.
+    without_label : bool
+        Leave the label column out: it is neither required nor checked.
+
+    Raises
+    ------
+    InputError
+        If the table lacks a required column, or two columns claim one of the schema.
+    """
+
+    def __init__(
+        self,
+        schema: TableSchema,
+        table: Table,
+        *,
+        renames: Mapping[str, str] | None = None,
+        without_label: bool = False,
+    ) -> None:
+        self._schema = schema
+        self._file = table.path
+        self.columns = match_header(
+            table.columns, schema.wanted(), renames=renames or {}, path=table.path
+        )
+        if without_label and schema.label:
+            self.columns.pop(schema.label, None)
+        self._check_columns(table, without_label=without_label)
+        self._seen: dict[tuple[str, ...], set[Any]] = {}
+
+    def check(self, batch: Batch) -> CheckedBatch:
+        """Check each row of a batch; batches of one table come in order where values must be unique.
+
+        Raises
+        ------
+        UsageError
+            If a check of the schema judges a column as a whole and not row by row.
+        """
+        checked = CheckedBatch(self._file, batch, {}, {})
+        faulty = np.array(sorted(batch.faults), dtype=np.int64)
+        for rule in sorted({fault.rule for fault in batch.faults.values()}):
+            rows = np.array([row for row in faulty if batch.faults[row].rule == rule])
+            checked.violations.append(
+                Violation("", rule, rows, lambda _, row: batch.faults[row].message)
+            )
+        whole = np.ones(len(batch), dtype=bool)
+        whole[faulty] = False
+        values = {
+            name: self._check_column(name, checked, whole) for name in self.columns
+        }
+        self._check_frame(values, checked, whole)
+        self._check_measured(checked, whole)
+        return checked
+
+    def _check_columns(self, table: Table, *, without_label: bool) -> None:
+        missing = [
+            name
+            for name in self._schema.required
+            if name not in self.columns and not (without_label and name == self._schema.label)
+        ]
+        if missing:
+            plural = "s" if len(missing) > 1 else ""
+            raise InputError(
+                table.path,
+                f"column{plural} {', '.join(missing)} not found in the header"
+                f" ({table.dialect}; it has: {_shorten(table.columns)}).",
+                line=table.dialect.header_line,
+                hint="If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.",
+            )
+        if self._schema.pandera.strict is True:
+            extra = [name for name in table.columns if name not in self.columns.values()]
+            if extra:
+                raise InputError(
+                    table.path,
+                    f"column '{extra[0]}' is not in the schema {self._schema.name}, which is strict.",
+                    line=table.dialect.header_line,
+                )
+
+    def _check_column(self, name: str, checked: CheckedBatch, whole: BoolArray) -> pd.Series:
+        """Parse one column, add its violations, and return its good cells."""
+        column, shown = self._schema.pandera.columns[name], self.columns[name]
+        values, missing, bad, rule, noun = _parse_cells(
+            checked.batch.columns[shown], self._schema.kinds[name]
+        )
+        checked.missing[name] = missing & whole
+        if self._schema.kinds[name] in (Kind.NUMBER, Kind.INTEGER):
+            checked.numbers[name] = values
+
+        def add(rule: str, mask: BoolArray, describe: Callable[[str, int], str]) -> None:
+            if mask.any():
+                checked.violations.append(
+                    Violation(shown, rule, np.flatnonzero(mask), describe)
+                )
+
+        add(rule, bad & whole, lambda text, _: f"{text!r} is not a {noun}.")
+        if not column.nullable:
+            add("missing_value", missing & whole, lambda _text, _row: "the value is missing.")
+        good = pd.Series(values, name=name)[~bad & ~missing & whole]
+        for check in column.checks:
+            for broken, failed, describe in _run_check(check, good, len(values)):
+                add(broken, failed, describe)
+        if column.unique:
+            add("duplicate", self._repeated((name,), good.to_frame(), len(values)), _repeats)
+        return good
+
+    def _check_frame(
+        self, values: Mapping[str, pd.Series], checked: CheckedBatch, whole: BoolArray
+    ) -> None:
+        schema = self._schema.pandera
+        if not schema.checks and not schema.unique:
+            return
+        n_rows = len(whole)
+        frame = pd.DataFrame({name: good.reindex(range(n_rows)) for name, good in values.items()})
+        for check in schema.checks:
+            for rule, failed, describe in _run_check(check, frame, n_rows):
+                rows = np.flatnonzero(failed & whole)
+                if len(rows):
+                    checked.violations.append(Violation("", rule, rows, describe))
+        if schema.unique:
+            names = tuple(schema.unique)
+            repeated = self._repeated(names, frame[list(names)][whole], n_rows)
+            if repeated.any():
+                checked.violations.append(
+                    Violation("", "duplicate", np.flatnonzero(repeated), _repeats)
+                )
+
+    def _check_measured(self, checked: CheckedBatch, whole: BoolArray) -> None:
+        """Flag rows that hold too little to be judged."""
+        needed = self._schema.min_measurements
+        absent = [checked.missing[name] for name in self._schema.measurements if name in checked.missing]
+        if not needed or not absent:
+            return
+        held = len(absent) - np.sum(absent, axis=0)
+        rows = np.flatnonzero((held < needed) & whole)
+        if len(rows):
+            checked.violations.append(
+                Violation(
+                    "",
+                    "too_few_measurements",
+                    rows,
+                    lambda _text, row: f"{held[row]} measurements; at least {needed} needed.",
+                )
+            )
+
+    def _repeated(self, names: tuple[str, ...], frame: pd.DataFrame, n_rows: int) -> BoolArray:
+        """Find rows whose values stood before, in this batch or an earlier one."""
+        seen = self._seen.setdefault(names, set())
+        mask = np.zeros(n_rows, dtype=bool)
+        for row, key in zip(frame.index, frame.itertuples(index=False, name=None), strict=True):
+            mask[row] = key in seen
+            seen.add(key)
+        return mask
+
+
+def _parse_cells(
+    column: pa.Array, kind: Kind
+) -> tuple[Any, BoolArray, BoolArray, str, str]:
+    """Read cells as a kind: values, missing, bad, and the rule and noun for bad ones."""
+    if kind in (Kind.NUMBER, Kind.INTEGER):
+        numbers = parse_numbers(column)
+        if kind is Kind.NUMBER:
+            return numbers.values, numbers.missing, numbers.bad, "not_a_number", "number"
+        fraction = np.isfinite(numbers.values) & (numbers.values != np.round(numbers.values))
+        return numbers.values, numbers.missing, numbers.bad | fraction, "not_whole", "whole number"
+    text = column.cast("string")
+    missing = missing_text(text)
+    values = text.to_pandas()
+    if kind is Kind.TEXT:
+        return values, missing, np.zeros(len(values), dtype=bool), "not_text", "text"
+    dates = pd.to_datetime(values.where(~missing), format="ISO8601", errors="coerce")
+    return dates, missing, dates.isna().to_numpy() & ~missing, "not_a_date", "date (YYYY-MM-DD)"
+
+
+def _run_check(
+    check: Check, values: pd.Series | pd.DataFrame, n_rows: int
+) -> list[tuple[str, BoolArray, Callable[[str, int], str]]]:
+    """Run a pandera check: the rules that it found broken, and the rows that break them."""
+    if values.empty:
+        return []
+    output = check(values).check_output
+    if isinstance(output, pd.DataFrame):
+        output = output.all(axis=1)
+    if not isinstance(output, pd.Series) or not output.index.isin(values.index).all():
+        raise UsageError(
+            f"The schema's check {check.name} judges a column as a whole; rows are checked one by one.",
+            "Use checks that say of each value whether it is right.",
+        )
+    failed = np.zeros(n_rows, dtype=bool)
+    failed[output.index[~output.to_numpy(dtype=bool)]] = True
+    if check.name != "in_range" or isinstance(values, pd.DataFrame):
+        return [(_rule_of(check), failed, _describe(check))]
+    return [_split_bound(check, statistic, values, failed) for statistic in _BOUNDS]
+
+
+def _split_bound(
+    check: Check, statistic: str, values: pd.Series, failed: BoolArray
+) -> tuple[str, BoolArray, Callable[[str, int], str]]:
+    rule, word = _BOUNDS[statistic]
+    bound = check.statistics[statistic]
+    beyond = values.index[values <= bound] if word == "below" else values.index[values >= bound]
+    mask = np.zeros(len(failed), dtype=bool)
+    mask[beyond] = failed[beyond]
+    return rule, mask, lambda text, _: f"{text} is {word} {bound}."
+
+
+def _rule_of(check: Check) -> str:
+    return "not_allowed" if check.name == "isin" else str(check.name)
+
+
+def _describe(check: Check) -> Callable[[str, int], str]:
+    if check.name == "isin":
+        allowed = _shorten([str(value) for value in check.statistics["allowed_values"]])
+        return lambda text, _: f"{text!r} is not one of {allowed}."
+    if check.name in _ONE_SIDED:
+        bound = next(iter(check.statistics.values()))
+        sentence = _ONE_SIDED[check.name]
+        return lambda text, _: sentence.format(text, bound) + "."
+    return lambda text, _: f"{text!r} fails {check.error or check.name}." if text else (
+        f"fails {check.error or check.name}."
+    )
+
+
+def _repeats(_text: str, _row: int) -> str:
+    return "the value stood in an earlier row and must be unique."
+
+
+def _shorten(names: Sequence[str], limit: int = 12) -> str:
+    shown = ", ".join(names[:limit])
+    return f"{shown}, … {len(names)} in all" if len(names) > limit else shown
