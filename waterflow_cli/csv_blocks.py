@@ -1,17 +1,19 @@
 """Cut a stream of CSV bytes at row ends, and parse each piece with its line numbers.
 
 A piece is parsed by Arrow when it is clean. Only a piece that Arrow refuses, or that holds NUL
-bytes or blank lines, is read again row by row with Python's csv module. Both follow the same
+bytes, blank lines or a byte order mark, is read again row by row with Python's csv module. Both follow the same
 rules (RFC 4180; a quote in the middle of an unquoted cell is a character like any other), so the
 cells do not depend on which of them did the work.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 4 << 20
 MAX_ROW_BYTES = 16 << 20
 
-csv.field_size_limit(MAX_ROW_BYTES)
+# MAX_ROW_BYTES bounds a row; a limit on each cell would only add a second, cruder error.
+csv.field_size_limit(sys.maxsize)
 
 
 class Block(NamedTuple):
@@ -100,7 +103,7 @@ def split_blocks(
     Raises
     ------
     InputError
-        If a quoted cell is never closed.
+        If a quoted cell is never closed, or a row is longer than ``MAX_ROW_BYTES``.
     """
     carry = b""
     chunk = start or stream.read(block_bytes)
@@ -111,7 +114,7 @@ def split_blocks(
             yield Block(data[:cut], line)
             line += count_lines(data[:cut])
         elif len(data) > MAX_ROW_BYTES:
-            _refuse_open_quote(data, path, sep, line)
+            _refuse_endless_row(data, path, sep, line)
         carry = data[cut:]
         chunk = stream.read(block_bytes)
     if carry:
@@ -119,7 +122,7 @@ def split_blocks(
         if not carry.endswith(b"\n"):
             carry += b"\n"
         if _last_row_end(carry, sep) != len(carry):
-            _refuse_open_quote(carry, path, sep, line)
+            _refuse_endless_row(carry, path, sep, line)
         yield Block(carry, line)
 
 
@@ -131,7 +134,7 @@ def parse_block(block: Block, *, n_columns: int, sep: str, path: str) -> ParsedB
     InputError
         If a line is not UTF-8.
     """
-    if b"\0" not in block.data and not _has_blank_line(block.data):
+    if not _needs_csv_module(block.data):
         try:
             columns = _parse_with_arrow(block.data, n_columns, sep)
         except pa.ArrowInvalid:  # ragged rows, or bytes that are not UTF-8: look closer
@@ -141,9 +144,15 @@ def parse_block(block: Block, *, n_columns: int, sep: str, path: str) -> ParsedB
     return _parse_row_by_row(block, n_columns, sep, path)
 
 
-def _has_blank_line(data: bytes) -> bool:
-    # Arrow would read it as a row of empty cells. A line of mere spaces it refuses by itself.
-    return data[:1] in b"\r\n" or any(pair in data for pair in (b"\n\n", b"\n\r", b"\r\r"))
+def _needs_csv_module(data: bytes) -> bool:
+    # Arrow would read a blank line as a row of empty cells (a line of mere spaces it refuses by
+    # itself), and drop a byte order mark with which a block in mid-file happens to start.
+    return (
+        b"\0" in data
+        or data[:1] in b"\r\n"
+        or any(pair in data for pair in (b"\n\n", b"\n\r", b"\r\r"))
+        or data.startswith(codecs.BOM_UTF8)
+    )
 
 
 def _parse_with_arrow(data: bytes, n_columns: int, sep: str) -> list[pa.Array]:
@@ -164,7 +173,7 @@ def _parse_with_arrow(data: bytes, n_columns: int, sep: str) -> list[pa.Array]:
 
 
 def _row_lines(columns: list[pa.Array], block: Block) -> IntArray:
-    """Number the rows; those after a quoted line end start further down."""
+    """Give each row its line; those after a quoted line end start further down."""
     n_rows = len(columns[0])
     lines = np.arange(block.line, block.line + n_rows, dtype=np.int64)
     if count_lines(block.data) != n_rows:
@@ -209,7 +218,8 @@ def _find_fault(cells: Sequence[str], n_columns: int) -> RowFault | None:
     if len(cells) > n_columns:
         extra = ", ".join(map(repr, cells[n_columns:]))
         return RowFault(
-            "ragged_row", f"{len(cells)} fields where the header has {n_columns}; beyond it: {extra}"
+            "ragged_row",
+            f"{len(cells)} fields where the header has {n_columns}; beyond it: {extra}",
         )
     if len(cells) < n_columns:
         return RowFault("ragged_row", f"{len(cells)} fields where the header has {n_columns}")
@@ -243,16 +253,16 @@ def _last_row_end(data: bytes, sep: str) -> int:
 
 
 def _last_line_end(data: bytes) -> int:
-    end = data.rfind(b"\n") + 1
-    # Without any LF the file may end its lines with CR; a CR at the very end may be half a CRLF.
-    return end or data.rfind(b"\r", 0, len(data) - 1) + 1
+    # A CR at the very end may be half a CRLF.
+    return max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
 
 
 def _line_ends(data: bytes) -> IntArray:
     view = np.frombuffer(data, dtype=np.uint8)
-    ends: IntArray = np.flatnonzero(view == ord("\n")) + 1
-    if not len(ends):
-        ends = np.flatnonzero(view[:-1] == ord("\r")) + 1
+    is_end = view == ord("\n")
+    if b"\r" in data:  # alone it ends a line too; at the very end it may be half a CRLF
+        is_end[:-1] |= (view[:-1] == ord("\r")) & ~is_end[1:]
+    ends: IntArray = np.flatnonzero(is_end) + 1
     return ends
 
 
@@ -275,9 +285,7 @@ def _outside_quotes(data: bytes, ends: IntArray, sep: str) -> BoolArray | None:
 
 def _last_row_end_by_csv(data: bytes, sep: str) -> int:
     """Find the same end in text with stray quotes, with the csv module itself."""
-    whole = data[: _last_line_end(data)]
-    # Latin-1 gives each byte one character; bytes.splitlines knows only LF, CR and CRLF.
-    lines = [line.decode("latin-1") for line in whole.splitlines(keepends=True)]
+    lines = _latin_lines(data[: _last_line_end(data)])
     # The line added at the end is a row of its own, or is swallowed by a row with an open quote.
     # Either way the whole rows end where the last row starts.
     reader = csv.reader([*lines, "end"], delimiter=sep)
@@ -287,13 +295,40 @@ def _last_row_end_by_csv(data: bytes, sep: str) -> int:
     return sum(map(len, lines[:last_start]))
 
 
-def _refuse_open_quote(data: bytes, path: str, sep: str, line: int) -> None:
-    start = line
-    for start, _ in iter_rows(Block(data, line), sep, path):
-        pass
+def _latin_lines(data: bytes) -> list[str]:
+    # Latin-1 gives each byte one character; bytes.splitlines knows only LF, CR and CRLF.
+    return [line.decode("latin-1") for line in data.splitlines(keepends=True)]
+
+
+def _refuse_endless_row(data: bytes, path: str, sep: str, line: int) -> NoReturn:
+    """Refuse a row that does not end in ``data``, which starts where the row does."""
+    cells, *following = csv.reader([*_latin_lines(data), "end"], delimiter=sep)
+    if not following:  # the line added at the end was swallowed
+        raise open_quote_error(path, cells, line)
     raise InputError(
         path,
+        f"the row is longer than {MAX_ROW_BYTES >> 20} MiB.",
+        line=line,
+        hint="Check that this is a table of text, with line ends.",
+    )
+
+
+def open_quote_error(path: str, cells: Sequence[str], line: int) -> InputError:
+    """Build the error for a row whose last cell is never closed.
+
+    Parameters
+    ----------
+    path : str
+        The file, for messages.
+    cells : sequence of str
+        The row; its last cell is the open one.
+    line : int
+        Physical line on which the row starts.
+    """
+    above = sum(count_lines(cell.encode("utf-8", "surrogatepass")) for cell in cells[:-1])
+    return InputError(
+        path,
         "a quoted cell opens here and is never closed.",
-        line=start,
+        line=line + above,
         hint="Close the quote, or double it if it belongs to the text.",
     )

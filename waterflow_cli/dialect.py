@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import csv
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePath
 
+from waterflow_cli.csv_blocks import open_quote_error
 from waterflow_cli.errors import InputError
 from waterflow_cli.headers import check_header
 
@@ -42,7 +44,15 @@ class Dialect:
 
 def separator_for(path: str) -> str:
     """Choose the separator by the file's name: tab for ``.tsv``, else a comma."""
-    return "\t" if ".tsv" in PurePath(path).suffixes else ","
+    return "\t" if ".tsv" in PurePath(path.lower()).suffixes else ","
+
+
+def holds_header(start: bytes, path: str) -> bool:
+    """Say whether the header ends within the first bytes of a file, and something follows it."""
+    lines = start.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
+    texts = (line.decode("utf-8", errors="surrogateescape") for line in lines)
+    reader = csv.reader(texts, delimiter=separator_for(path))
+    return any("".join(cells).strip() for cells in reader) and reader.line_num < len(lines)
 
 
 def read_header(start: bytes, path: str) -> tuple[Dialect, list[str], bytes]:
@@ -67,7 +77,8 @@ def read_header(start: bytes, path: str) -> tuple[Dialect, list[str], bytes]:
     Raises
     ------
     InputError
-        If there is no header, it is not text in UTF-8, or it names a column twice.
+        If there is no header, it is not text in UTF-8, it names a column twice, or a quoted
+        name is never closed.
     """
     if start.startswith(_UTF16):
         raise InputError(path, "is UTF-16.", hint="Save the file as UTF-8 and try again.")
@@ -85,9 +96,14 @@ def _first_row(lines: list[bytes], sep: str, path: str) -> tuple[list[str], int,
     """Read the first row that is not blank: its cells, its line, and the lines used up."""
     # Bytes that are not UTF-8 become surrogates here, so that the message can show their place.
     texts = (line.decode("utf-8", errors="surrogateescape") for line in lines)
-    reader = csv.reader(texts, delimiter=sep)
+    # The line added at the end is a row of its own, or is swallowed by an open quote.
+    reader = csv.reader(chain(texts, ["end"]), delimiter=sep)
     start = 0
     for cells in reader:
+        if start == len(lines):
+            break
+        if reader.line_num > len(lines):
+            raise open_quote_error(path, cells, start + 1)
         if "".join(cells).strip():
             _check_text(cells, path, start + 1)
             return cells, start + 1, reader.line_num

@@ -36,7 +36,8 @@ def check_header(columns: Sequence[str], path: str, line: int) -> None:
     for position, name in enumerate(columns, 1):
         if "\0" in name:
             raise InputError(
-                path, f"column {position} of the header holds a NUL byte; this is no text table.",
+                path,
+                f"column {position} of the header holds a NUL byte; this is no text table.",
                 line=line,
             )
         if name in first_at:

@@ -68,14 +68,17 @@ def parse_numbers(column: pa.Array) -> NumberColumn:
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = _to_floats(pc.cast(column, pa.float64(), safe=False))
-        return NumberColumn(values, missing, np.isinf(values))
+        infinite = np.isinf(values)
+        values[infinite] = np.nan
+        return NumberColumn(values, missing, infinite)
     return NumberColumn(np.full(len(column), np.nan), missing, ~missing)
 
 
 def missing_text(column: pa.Array) -> BoolArray:
     """Say which cells of text stand for "no value"."""
-    trimmed = pc.utf8_lower(pc.utf8_trim(column, characters=_BLANKS))
-    return _mask(pc.fill_null(pc.is_in(trimmed, value_set=pa.array(MISSING_TOKENS)), True))
+    # A Parquet file's text can hold nulls, of which is_in would say no.
+    trimmed = pc.utf8_lower(pc.utf8_trim(pc.fill_null(column, ""), characters=_BLANKS))
+    return _mask(pc.is_in(trimmed, value_set=pa.array(MISSING_TOKENS)))
 
 
 def _parse_clean_text(column: pa.Array) -> NumberColumn | None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from waterflow_cli.csv_blocks import BLOCK_BYTES, Block, RowFault, parse_block, split_blocks
-from waterflow_cli.dialect import Dialect, read_header
+from waterflow_cli.csv_blocks import (
+    BLOCK_BYTES,
+    MAX_ROW_BYTES,
+    Block,
+    RowFault,
+    parse_block,
+    split_blocks,
+)
+from waterflow_cli.dialect import Dialect, holds_header, read_header
 from waterflow_cli.errors import InputError
 from waterflow_cli.headers import check_header
 from waterflow_cli.sources import PARQUET_MAGIC, open_source, seekable_copy
@@ -23,6 +32,10 @@ if TYPE_CHECKING:
     from waterflow_cli.arrays import IntArray
 
 PARQUET_ROWS = 1 << 16
+# What Arrow raises on damaged files, and on what it cannot read of whole ones.
+_PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+# A line that holds one of these is no blank line.
+_PRINTABLE = re.compile(rb"[!#-~]")
 
 
 @dataclass(frozen=True)
@@ -54,14 +67,13 @@ class Batch:
         """Give the text of some rows as it stands in the file, without the line end."""
         if not self.raw:
             return [
-                ",".join(str(column[int(row)]) for column in self.columns.values()) for row in rows
+                ",".join(_cell_text(column[int(row)]) for column in self.columns.values())
+                for row in rows
             ]
         texts = self.raw.splitlines(keepends=True)
         ends = np.append(self.lines[1:], self.first_line + len(texts)) - self.first_line
         starts = self.lines - self.first_line
-        return [
-            b"".join(texts[starts[row] : ends[row]]).decode("utf-8").rstrip("\r\n") for row in rows
-        ]
+        return [_row_text(texts[starts[row] : ends[row]]) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -129,8 +141,20 @@ def open_table(path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Table]:
             yield _open_text(stream, path, block_bytes)
 
 
+def _row_text(texts: list[bytes]) -> str:
+    """Join the lines of a row, without the blank lines that may follow it."""
+    n_lines = len(texts)
+    while n_lines > 1 and not texts[n_lines - 1].strip():
+        n_lines -= 1
+    return b"".join(texts[:n_lines]).decode("utf-8").rstrip("\r\n")
+
+
+def _cell_text(cell: pa.Scalar) -> str:
+    return str(cell) if cell.is_valid else ""
+
+
 def _open_text(stream: io.BufferedReader, path: str, block_bytes: int) -> Table:
-    dialect, columns, rest = read_header(stream.read(block_bytes), path)
+    dialect, columns, rest = read_header(_read_start(stream, path, block_bytes), path)
     sep, n_columns = dialect.sep, len(columns)
 
     def parse(block: Block) -> Batch:
@@ -143,33 +167,56 @@ def _open_text(stream: io.BufferedReader, path: str, block_bytes: int) -> Table:
             rest, stream, path=path, sep=sep, line=dialect.first_line, block_bytes=block_bytes
         )
         for block in blocks:
-            if block.data.strip():
-                yield lambda block=block: parse(block)
+            # A block of nothing but blank lines is no batch; few need a closer look.
+            if _PRINTABLE.search(block.data) or len(parse(block)):
+                yield partial(parse, block)
 
     return Table(path, columns, dialect, tasks)
+
+
+def _read_start(stream: io.BufferedReader, path: str, block_bytes: int) -> bytes:
+    """Read a block, and more while the header does not end in it."""
+    start = stream.read(block_bytes)
+    while not holds_header(start, path) and (more := stream.read(block_bytes)):
+        start += more
+        if len(start) > MAX_ROW_BYTES:
+            raise InputError(
+                path,
+                f"the header does not end within {MAX_ROW_BYTES >> 20} MiB.",
+                hint="Check that this is a table of text, and that its header closes each quote.",
+            )
+    return start
 
 
 def _open_parquet(stream: io.BufferedReader, path: str) -> Table:
     try:
         file = pq.ParquetFile(seekable_copy(stream))
-    except (pa.ArrowInvalid, OSError) as exc:
+        columns = file.schema_arrow.names
+    except _PARQUET_ERRORS as exc:
         raise InputError(path, "the Parquet file is damaged or cut short.") from exc
-    columns = file.schema_arrow.names
     check_header(columns, path, 1)
 
     def tasks() -> Iterator[Callable[[], Batch]]:
         line = 2
         try:
             for records in file.iter_batches(batch_size=PARQUET_ROWS):
+                records.validate(full=True)  # text that is not UTF-8 would fail much later
                 named = dict(zip(columns, map(_plain, records.columns), strict=True))
                 batch = Batch(named, np.arange(line, line + len(records), dtype=np.int64))
                 line += len(records)
-                yield lambda batch=batch: batch
-        except (pa.ArrowInvalid, OSError) as exc:
+                yield partial(_ready, batch)
+        except _PARQUET_ERRORS as exc:
             raise InputError(path, "the Parquet file is damaged.", line=line) from exc
 
     return Table(path, columns, Dialect("parquet", "", 1, 2), tasks)
 
 
+def _ready(batch: Batch) -> Batch:
+    return batch
+
+
 def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_dictionary(column.type):
+        return column.dictionary_decode()
+    # Few of Arrow's functions take views of text.
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column

@@ -73,6 +73,13 @@ class TableSchema:
         """Columns that a file must have."""
         return [name for name, column in self.pandera.columns.items() if column.required]
 
+    @property
+    def has_unique(self) -> bool:
+        """Whether rows are compared with earlier ones."""
+        return bool(self.pandera.unique) or any(
+            column.unique for column in self.pandera.columns.values()
+        )
+
     def wanted(self) -> dict[str, list[str]]:
         """Each column with its aliases, as header matching takes them."""
         return {name: self.aliases.get(name, []) for name in self.pandera.columns}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 PARQUET_MAGIC = b"PAR1"
 _PEEK = 8
+_BUFFER_BYTES = 1 << 18
 _SPOOL_BYTES = 64 << 20
 _COMPRESSIONS = {
     b"\x1f\x8b": "gzip",
@@ -63,6 +64,26 @@ class DecompressedStream(io.RawIOBase):
         return len(data)
 
 
+class RejoinedStream(io.RawIOBase):
+    """A pipe with the bytes that were read of it put back in front."""
+
+    def __init__(self, start: bytes, rest: io.BufferedReader) -> None:
+        super().__init__()
+        self._start, self._rest = start, rest
+
+    def readable(self) -> bool:
+        """Say that this stream can be read."""
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """Fill the buffer with the bytes put back, and once they are used up from the pipe."""
+        view = memoryview(cast("bytearray", buffer)).cast("B")
+        data = self._start[: len(view)] or self._rest.read1(len(view))
+        self._start = self._start[len(view) :]
+        view[: len(data)] = data
+        return len(data)
+
+
 @contextmanager
 def open_source(path: str) -> Iterator[io.BufferedReader]:
     """Open an input, decompressing it by what its first bytes say, whatever its name.
@@ -82,14 +103,14 @@ def open_source(path: str) -> Iterator[io.BufferedReader]:
     InputError
         If the file is missing, a folder, unreadable, an archive of several members, or damaged.
     """
-    with _open_raw(path) as raw:
-        start = raw.peek(_PEEK)[:_PEEK]
+    with _open_raw(path) as opened:
+        start, raw = _read_ahead(opened, path)
         codec = next((name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), "")
         if not codec:
             yield raw
             return
         inner = _open_zip_member(raw, path) if codec == "zip" else _open_codec(codec, raw)
-        with io.BufferedReader(DecompressedStream(inner, path, codec), 1 << 18) as stream:
+        with io.BufferedReader(DecompressedStream(inner, path, codec), _BUFFER_BYTES) as stream:
             yield stream
 
 
@@ -106,18 +127,33 @@ def seekable_copy(stream: io.BufferedReader) -> IO[bytes]:
 @contextmanager
 def _open_raw(path: str) -> Iterator[io.BufferedReader]:
     if path == STDIN:
+        if sys.stdin is None:
+            raise InputError(path, "standard input is closed.")
         yield cast("io.BufferedReader", sys.stdin.buffer)
         return
-    if Path(path).is_dir():
-        raise InputError(path, "is a folder, not a file.", hint="Name the files in it.")
     try:
         raw = Path(path).open("rb")  # noqa: SIM115 (closed below, after the errors are told apart)
+    except IsADirectoryError as exc:
+        raise InputError(path, "is a folder, not a file.", hint="Name the files in it.") from exc
     except FileNotFoundError as exc:
         raise InputError(path, "no such file.", hint="Check the name and the folder.") from exc
     except (OSError, ValueError) as exc:
         raise InputError(path, f"cannot be opened ({getattr(exc, 'strerror', exc)}).") from exc
     with raw:
         yield raw
+
+
+def _read_ahead(raw: io.BufferedReader, path: str) -> tuple[bytes, io.BufferedReader]:
+    """Read the first bytes of a stream, and give them back to it."""
+    try:
+        # Not peek: it is content with the one byte that a slow writer has put into a pipe.
+        start = raw.read(_PEEK)
+        if not raw.seekable():
+            return start, io.BufferedReader(RejoinedStream(start, raw), _BUFFER_BYTES)
+        raw.seek(-len(start), io.SEEK_CUR)
+    except OSError as exc:
+        raise InputError(path, f"cannot be read ({exc.strerror}).") from exc
+    return start, raw
 
 
 def _open_codec(codec: str, raw: io.BufferedReader) -> IO[bytes]:
@@ -142,8 +178,12 @@ def _open_zip_member(raw: io.BufferedReader, path: str) -> IO[bytes]:
                 hint="Unpack it and name the file that holds the table.",
             )
         return archive.open(members[0])
-    except zipfile.BadZipFile as exc:
+    except _DAMAGED as exc:
         raise InputError(path, f"the zip archive is damaged or cut short ({exc}).") from exc
+    except NotImplementedError as exc:  # its word for a compression that it does not know
+        raise InputError(
+            path, f"the zip archive cannot be read ({exc}).", hint="Unpack it first."
+        ) from exc
     except RuntimeError as exc:  # zipfile's word for an encrypted member
         raise InputError(path, "the zip archive is encrypted.", hint="Unpack it first.") from exc
 
@@ -158,15 +198,21 @@ def expand_inputs(paths: tuple[str, ...]) -> list[str]:
     """
     expanded: list[str] = []
     for path in paths:
-        if any(mark in path for mark in "*?[") and not Path(path).exists():
-            pattern = Path(path)
-            found = sorted(map(str, Path(pattern.anchor or ".").glob(_relative_pattern(pattern))))
-            if not found:
-                raise UsageError(f"No file matches '{path}'.", "Check the pattern and the folder.")
-            expanded.extend(found)
-        else:
-            expanded.append(path)
+        expanded.extend(_expand(path) if any(mark in path for mark in "*?[") else [path])
     return expanded
+
+
+def _expand(path: str) -> list[str]:
+    pattern = Path(path)
+    try:
+        if pattern.exists():
+            return [path]
+        found = sorted(map(str, Path(pattern.anchor or ".").glob(_relative_pattern(pattern))))
+    except (OSError, ValueError) as exc:  # a name too long, or '**' within a name
+        raise UsageError(f"'{path}' is no pattern of file names ({exc}).") from exc
+    if not found:
+        raise UsageError(f"No file matches '{path}'.", "Check the pattern and the folder.")
+    return found
 
 
 def _relative_pattern(pattern: Path) -> str:

@@ -52,8 +52,10 @@ class Finding:
 
     def __str__(self) -> str:
         where = f"{self.file}, line {self.line}"
-        return f"{where}, column {self.column}: {self.message}" if self.column else (
-            f"{where}: {self.message}"
+        return (
+            f"{where}, column {self.column}: {self.message}"
+            if self.column
+            else (f"{where}: {self.message}")
         )
 
 
@@ -113,7 +115,9 @@ class CheckedBatch:
             for index, violation in enumerate(self.violations)
             for row in violation.rows[:limit]
         ]
-        return [self._finding(row, self.violations[index]) for row, _, index in sorted(keys)[:limit]]
+        return [
+            self._finding(row, self.violations[index]) for row, _, index in sorted(keys)[:limit]
+        ]
 
     def _finding(self, row: int, violation: Violation) -> Finding:
         value = ""
@@ -169,7 +173,7 @@ class RowChecker:
         self._seen: dict[tuple[str, ...], set[Any]] = {}
 
     def check(self, batch: Batch) -> CheckedBatch:
-        """Check each row of a batch; batches of one table come in order where values must be unique.
+        """Check each row of a batch; where values must be unique, batches come in order.
 
         Raises
         ------
@@ -185,9 +189,7 @@ class RowChecker:
             )
         whole = np.ones(len(batch), dtype=bool)
         whole[faulty] = False
-        values = {
-            name: self._check_column(name, checked, whole) for name in self.columns
-        }
+        values = {name: self._check_column(name, checked, whole) for name in self.columns}
         self._check_frame(values, checked, whole)
         self._check_measured(checked, whole)
         return checked
@@ -212,7 +214,7 @@ class RowChecker:
             if extra:
                 raise InputError(
                     table.path,
-                    f"column '{extra[0]}' is not in the schema {self._schema.name}, which is strict.",
+                    f"column '{extra[0]}' is not in the strict schema {self._schema.name}.",
                     line=table.dialect.header_line,
                 )
 
@@ -228,9 +230,7 @@ class RowChecker:
 
         def add(rule: str, mask: BoolArray, describe: Callable[[str, int], str]) -> None:
             if mask.any():
-                checked.violations.append(
-                    Violation(shown, rule, np.flatnonzero(mask), describe)
-                )
+                checked.violations.append(Violation(shown, rule, np.flatnonzero(mask), describe))
 
         add(rule, bad & whole, lambda text, _: f"{text!r} is not a {noun}.")
         if not column.nullable:
@@ -267,7 +267,9 @@ class RowChecker:
     def _check_measured(self, checked: CheckedBatch, whole: BoolArray) -> None:
         """Flag rows that hold too little to be judged."""
         needed = self._schema.min_measurements
-        absent = [checked.missing[name] for name in self._schema.measurements if name in checked.missing]
+        absent = [
+            checked.missing[name] for name in self._schema.measurements if name in checked.missing
+        ]
         if not needed or not absent:
             return
         held = len(absent) - np.sum(absent, axis=0)
@@ -292,9 +294,16 @@ class RowChecker:
         return mask
 
 
-def _parse_cells(
-    column: pa.Array, kind: Kind
-) -> tuple[Any, BoolArray, BoolArray, str, str]:
+def reasons_by_line(checked: CheckedBatch) -> dict[int, str]:
+    """Say what is wrong with each invalid row of a batch, by line, in the order of the rows."""
+    by_line: dict[int, list[str]] = {}
+    for finding in checked.findings():
+        named = f"{finding.column}: {finding.message}" if finding.column else finding.message
+        by_line.setdefault(finding.line, []).append(named.rstrip("."))
+    return {line: "; ".join(messages) for line, messages in by_line.items()}
+
+
+def _parse_cells(column: pa.Array, kind: Kind) -> tuple[Any, BoolArray, BoolArray, str, str]:
     """Read cells as a kind: values, missing, bad, and the rule and noun for bad ones."""
     if kind in (Kind.NUMBER, Kind.INTEGER):
         numbers = parse_numbers(column)
@@ -322,7 +331,7 @@ def _run_check(
         output = output.all(axis=1)
     if not isinstance(output, pd.Series) or not output.index.isin(values.index).all():
         raise UsageError(
-            f"The schema's check {check.name} judges a column as a whole; rows are checked one by one.",
+            f"The schema's check {check.name} judges a column as a whole, and not row by row.",
             "Use checks that say of each value whether it is right.",
         )
     failed = np.zeros(n_rows, dtype=bool)
@@ -336,11 +345,15 @@ def _split_bound(
     check: Check, statistic: str, values: pd.Series, failed: BoolArray
 ) -> tuple[str, BoolArray, Callable[[str, int], str]]:
     rule, word = _BOUNDS[statistic]
-    bound = check.statistics[statistic]
+    bound = _statistics(check)[statistic]
     beyond = values.index[values <= bound] if word == "below" else values.index[values >= bound]
     mask = np.zeros(len(failed), dtype=bool)
     mask[beyond] = failed[beyond]
     return rule, mask, lambda text, _: f"{text} is {word} {bound}."
+
+
+def _statistics(check: Check) -> dict[str, Any]:
+    return dict(check.statistics or {})
 
 
 def _rule_of(check: Check) -> str:
@@ -349,14 +362,16 @@ def _rule_of(check: Check) -> str:
 
 def _describe(check: Check) -> Callable[[str, int], str]:
     if check.name == "isin":
-        allowed = _shorten([str(value) for value in check.statistics["allowed_values"]])
+        allowed = _shorten([str(value) for value in _statistics(check)["allowed_values"]])
         return lambda text, _: f"{text!r} is not one of {allowed}."
     if check.name in _ONE_SIDED:
-        bound = next(iter(check.statistics.values()))
+        bound = next(iter(_statistics(check).values()))
         sentence = _ONE_SIDED[check.name]
         return lambda text, _: sentence.format(text, bound) + "."
-    return lambda text, _: f"{text!r} fails {check.error or check.name}." if text else (
-        f"fails {check.error or check.name}."
+    return lambda text, _: (
+        f"{text!r} fails {check.error or check.name}."
+        if text
+        else (f"fails {check.error or check.name}.")
     )
 
 

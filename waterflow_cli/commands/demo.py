@@ -1,0 +1,67 @@
+"""``waterflow demo``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from waterflow_cli.commands.options import common_options, console_of, jobs_option
+
+
+@click.command(short_help="See the whole job once: simulate, validate, train, score.")
+@click.option(
+    "--folder",
+    default="waterflow-demo",
+    show_default=True,
+    metavar="FOLDER",
+    help="Where to put the files; it must not exist.",
+)
+@jobs_option
+@common_options
+@click.pass_context
+def demo(ctx: click.Context, folder: str, jobs: int) -> None:
+    """Simulate samples, check them, train a model on them and score new ones with it.
+
+    Each step is a command of waterflow, printed before it runs.
+    """
+    from waterflow_cli.errors import UsageError
+
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True)
+    except OSError as exc:
+        raise UsageError(
+            f"{folder}: cannot be created ({exc.strerror}).", "Choose another: --folder NAME"
+        ) from exc
+    store = f"sqlite:///{path / 'mlflow.db'}"
+    known, fresh, scored = path / "samples.csv", path / "new_samples.csv", path / "scored.csv"
+    steps = (
+        ["simulate", "--rows", "3000", "--seed", "1", "-o", str(known)],
+        ["simulate", "--rows", "200", "--seed", "2", "-o", str(fresh)],
+        ["validate", str(known)],
+        ["train", str(known), "--plugin", "rf", "--tracking-uri", store, "--jobs", str(jobs)],
+        ["score", str(fresh), "-o", str(scored), "--tracking-uri", store],
+    )
+    console = console_of(ctx)
+    root = ctx.find_root().command
+    for step in steps:
+        console.result(f"\n$ waterflow {shlex.join(step)}")
+        _run(root, step, ctx)
+    console.result(f"\nThe first rows of {scored}:")
+    with scored.open(encoding="utf-8") as file:
+        for _, line in zip(range(4), file, strict=False):
+            console.result(line.rstrip())
+    console.note("The samples are simulated; no row is real.")
+
+
+def _run(root: click.Command, step: list[str], ctx: click.Context) -> None:
+    assert isinstance(root, click.Group)
+    command = root.commands[step[0]]
+    with command.make_context(step[0], step[1:], parent=ctx.find_root()) as sub:
+        try:
+            command.invoke(sub)
+        except click.exceptions.Exit as exc:
+            if exc.exit_code:
+                raise

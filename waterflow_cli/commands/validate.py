@@ -1,0 +1,122 @@
+"""``waterflow validate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from waterflow_cli.commands.options import (
+    common_options,
+    console_of,
+    force_option,
+    json_option,
+    rename_option,
+    schema_option,
+)
+
+if TYPE_CHECKING:
+    from waterflow_cli.console import Console
+    from waterflow_cli.validation_report import ValidationReport
+
+_FORMATS = ("text", "json", "csv", "html")
+
+
+@click.command(short_help="Check the rows of a file against a schema.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@schema_option
+@rename_option
+@click.option(
+    "--max-errors",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="How many findings to show; all are counted.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    default="text",
+    show_default=True,
+    help="How to write the findings.",
+)
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where to write the findings.")
+@click.option("--good", metavar="FILE", help="Write the rows that pass to this file.")
+@click.option("--bad", metavar="FILE", help="Write the other rows, with their reasons.")
+@force_option
+@json_option
+@common_options
+@click.pass_context
+def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Check each row of FILE... against a pandera schema.
+
+    Exit code 0: every row passes. 1: some do not. 3: a file cannot be read, or lacks a column.
+    """
+    from waterflow_cli.schemas import load_schema
+    from waterflow_cli.sources import expand_inputs
+    from waterflow_cli.validation_report import validate_files
+    from waterflow_cli.writing import check_output
+
+    console = console_of(ctx)
+    inputs = expand_inputs(options["files"])
+    check_output(options["output"], force=options["force"], inputs=inputs)
+    report = validate_files(
+        inputs,
+        load_schema(options["schema_name"]),
+        renames=options["renames"],
+        max_findings=options["max_errors"],
+        good=options["good"],
+        bad=options["bad"],
+        force=options["force"],
+    )
+    form = "json" if as_json else options["form"]
+    _write(report, form, options["output"], options["force"], console)
+    summarise(report, console)
+    ctx.exit(0 if report.passed else 1)
+
+
+def summarise(report: ValidationReport, console: Console) -> None:
+    """Say on stderr how the files were read, what is missing, and the verdict."""
+    for path, dialect in report.dialects.items():
+        console.note(f"Read {path} as {dialect}.")
+    absent = [f"{name} {count}" for name, count in report.missing.items() if count]
+    if absent:
+        console.note(f"Missing values: {', '.join(absent)}.")
+    if report.passed:
+        console.note(f"{report.n_rows} rows, all pass (schema {report.schema}).")
+        return
+    counts = (
+        f"{column or 'row'} {rule} {count}"
+        for (column, rule), count in sorted(report.by_rule.items())
+    )
+    console.note(f"Findings: {', '.join(counts)}.")
+    console.note(
+        f"{report.n_rows} rows, {report.n_invalid} do not pass: {report.n_findings} findings, "
+        f"{len(report.findings)} shown (schema {report.schema})."
+    )
+
+
+def _write(report: ValidationReport, form: str, output: str, force: bool, console: Console) -> None:
+    """Write the findings in the chosen form, to stdout or whole to a file."""
+    from waterflow_cli.console import json_text
+    from waterflow_cli.validation_report import FINDING_COLUMNS, findings_html, findings_table
+    from waterflow_cli.writing import DelimitedWriter, open_output
+
+    if form == "text" and output == "-":
+        if report.findings:
+            rows = [
+                [str(getattr(finding, name)) for name in FINDING_COLUMNS]
+                for finding in report.findings
+            ]
+            console.table("", ("file", ">line", "column", "value", "rule", "message"), rows)
+        return
+    with open_output(output, force=force) as sink:
+        if form == "csv":
+            DelimitedWriter(sink, ",").write(findings_table(report.findings))
+        elif form == "json":
+            sink.write(json_text(report.summary()).encode())
+        elif form == "html":
+            sink.write(findings_html(report).encode())
+        else:
+            sink.write("".join(f"{finding}\n" for finding in report.findings).encode())

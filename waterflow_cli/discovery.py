@@ -1,0 +1,230 @@
+"""Find model plugins by their entry points, and load the one that is asked for."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from waterflow_cli.contract import CONTRACT, GROUP, ModelPlugin
+from waterflow_cli.errors import PluginError, UsageError, WaterflowError, did_you_mean
+
+
+@dataclass(frozen=True)
+class InstalledPlugin:
+    """A plugin's entry point, not yet imported."""
+
+    name: str
+    point: EntryPoint
+
+    @property
+    def distribution(self) -> str:
+        """Name and version of the distribution that offers it."""
+        dist = self.point.dist
+        return f"{dist.name} {dist.version}" if dist else "unknown distribution"
+
+    def __str__(self) -> str:
+        return f"plugin '{self.name}' ({self.point.value}, from {self.distribution})"
+
+
+def installed_plugins() -> dict[str, list[InstalledPlugin]]:
+    """List the installed plugins by name without importing any.
+
+    A name that two distributions offer has two entries.
+    """
+    found: dict[str, list[InstalledPlugin]] = defaultdict(list)
+    seen: set[tuple[str, str, str]] = set()
+    for point in entry_points(group=GROUP):
+        plugin = InstalledPlugin(point.name, point)
+        key = (point.name, point.value, plugin.distribution)
+        if key not in seen:  # a distribution seen twice on sys.path is still one
+            seen.add(key)
+            found[point.name].append(plugin)
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class LoadedPlugin:
+    """A plugin that keeps the contract, and where it comes from."""
+
+    installed: InstalledPlugin
+    model: ModelPlugin
+
+    @property
+    def name(self) -> str:
+        """What the user types."""
+        return self.installed.name
+
+    @contextmanager
+    def blamed(self, action: str) -> Iterator[None]:
+        """Turn a failure of the plugin's code into an error that names the plugin.
+
+        Raises
+        ------
+        UsageError
+            If scikit-learn refuses the value of a parameter.
+        PluginError
+            For any other failure.
+        """
+        try:
+            yield
+        except WaterflowError:
+            raise
+        except Exception as exc:
+            if type(exc).__name__ == "InvalidParameterError":
+                raise UsageError(f"--param: {describe_failure(exc).partition(': ')[2]}") from exc
+            raise PluginError(
+                f"The {self.installed} failed to {action}: {describe_failure(exc)}."
+            ) from exc
+
+
+def load_plugin(name: str) -> LoadedPlugin:
+    """Import the plugin of one name, and only that one.
+
+    Raises
+    ------
+    UsageError
+        If no plugin has the name.
+    PluginError
+        If two distributions offer it, what it requires is not installed, its import fails, or it
+        does not keep the contract.
+    """
+    known = installed_plugins()
+    if name not in known:
+        raise UsageError(
+            f"No model plugin named '{name}'." + did_you_mean(name, known),
+            "See: waterflow plugins list",
+        )
+    if len(known[name]) > 1:
+        offered = " and ".join(plugin.distribution for plugin in known[name])
+        raise PluginError(
+            f"Two distributions offer a plugin named '{name}': {offered}.",
+            "Uninstall one of them, or ask its author for another name.",
+        )
+    return import_plugin(known[name][0])
+
+
+def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
+    """Import a plugin, and check what it says of itself.
+
+    Raises
+    ------
+    PluginError
+        Naming the plugin, its distribution and the cause.
+    """
+    try:
+        candidate = plugin.point.load()
+    except (KeyboardInterrupt, WaterflowError):
+        raise
+    except BaseException as exc:
+        raise PluginError(
+            f"The {plugin} cannot be imported: {describe_failure(exc)}.",
+            "Mend or uninstall it; the other plugins are not affected.",
+        ) from exc
+    if problem := _breach_of_contract(candidate):
+        raise PluginError(f"The {plugin} does not keep the contract: {problem}.")
+    for module, command in candidate.requires.items():
+        if find_spec(module) is None:
+            raise PluginError(f"The {plugin} needs '{module}'.", f"Install it: {command}")
+    return LoadedPlugin(plugin, candidate)
+
+
+def _breach_of_contract(candidate: object) -> str:
+    contract = getattr(candidate, "contract", None)
+    if contract != CONTRACT:
+        return f"its contract is {contract!r}, and this version of waterflow knows {CONTRACT}"
+    if not isinstance(candidate, ModelPlugin):
+        absent = [name for name in _members() if not hasattr(candidate, name)]
+        return f"it lacks {', '.join(absent)}"
+    return ""
+
+
+def _members() -> Sequence[str]:
+    return (
+        "summary",
+        "requires",
+        "trusted_types",
+        "search_space",
+        "default_params",
+        "build_pipeline",
+    )
+
+
+def describe_failure(exc: BaseException) -> str:
+    """Put an exception of foreign code into one line.
+
+    >>> describe_failure(ValueError("two", "words"))
+    "ValueError: ('two', 'words')"
+    """
+    text = " ".join(str(exc).split())
+    return f"{type(exc).__name__}: {text[:200]}" if text else type(exc).__name__
+
+
+@dataclass(frozen=True)
+class PluginStatus:
+    """What the list of plugins says of one."""
+
+    name: str
+    summary: str
+    distribution: str
+    usable: bool
+    problem: str = ""
+    remedy: str = ""
+
+
+def survey_plugins() -> list[PluginStatus]:
+    """Try every installed plugin; one that cannot be used is listed with the reason."""
+    statuses = []
+    for name, offered in installed_plugins().items():
+        distribution = " and ".join(plugin.distribution for plugin in offered)
+        try:
+            summary = load_plugin(name).model.summary
+            statuses.append(PluginStatus(name, summary, distribution, usable=True))
+        except WaterflowError as exc:
+            statuses.append(
+                PluginStatus(
+                    name,
+                    "",
+                    distribution,
+                    usable=False,
+                    problem=exc.message,
+                    remedy=exc.hint or "",
+                )
+            )
+    return statuses
+
+
+def parse_params(assignments: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` options against the parameters that a plugin has.
+
+    Values are Python literals (``100``, ``0.5``, ``None``, ``True``), else text.
+
+    >>> parse_params(["n_estimators=50", "criterion=entropy"], {"n_estimators": 1, "criterion": ""})
+    {'n_estimators': 50, 'criterion': 'entropy'}
+
+    Raises
+    ------
+    UsageError
+        If an option is not of that form, or names no parameter.
+    """
+    params: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--param {assignment}: NAME=VALUE is expected.")
+        if name not in defaults:
+            raise UsageError(
+                f"--param {assignment}: the plugin has no parameter '{name}'."
+                + did_you_mean(name, defaults),
+                f"It has: {', '.join(sorted(defaults))}",
+            )
+        try:
+            params[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            params[name] = text
+    return params

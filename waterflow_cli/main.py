@@ -1,0 +1,128 @@
+"""The command line, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from waterflow_cli import __version__
+from waterflow_cli.commands import COMMANDS
+from waterflow_cli.commands.options import common_options
+from waterflow_cli.config import load_defaults
+from waterflow_cli.console import Console
+from waterflow_cli.errors import WaterflowError, did_you_mean
+
+EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
+
+
+class ConfiguredGroup(click.Group):
+    """A group whose commands take their defaults from the configuration files."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Make the context with the files' settings as the default map."""
+        kwargs.setdefault("default_map", load_defaults(dict(_options_of(self))))
+        return super().make_context(*args, **kwargs)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command, suggesting the nearest name for an unknown one."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(f"No command '{args[0]}'." + did_you_mean(args[0], self.commands))
+        return super().resolve_command(ctx, args)
+
+
+def _options_of(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
+    """Yield each command's path with its options as the user writes them."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _options_of(command, (*path, name))
+            continue
+        yield (
+            (*path, name),
+            {
+                option.removeprefix("--").replace("-", "_"): str(parameter.name)
+                for parameter in command.params
+                for option in parameter.opts
+                if option.startswith("--") or isinstance(parameter, click.Argument)
+            },
+        )
+
+
+@click.group(
+    cls=ConfiguredGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "WATERFLOW",
+        "max_content_width": 100,
+    },
+)
+@click.version_option(__version__, prog_name="waterflow")
+@common_options
+def cli() -> None:
+    """Turn a laboratory's CSV of water measurements into a defensible decision."""
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit; the entry point of the ``waterflow`` script."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    # Libraries' warnings are for those who develop with them; waterflow says its own.
+    warnings.simplefilter("ignore")
+    console = Console()
+    try:
+        code = cli.main(args, prog_name="waterflow", standalone_mode=False, obj=console)
+        sys.stdout.flush()
+    except BaseException as exc:  # noqa: BLE001 (the wall: nobody sees a traceback unasked)
+        code = _report(exc, console)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(exc: BaseException, console: Console) -> int:
+    """Say what went wrong in at most three lines, and choose the exit code."""
+    if console.debug and not isinstance(exc, (SystemExit, click.exceptions.Exit)):
+        traceback.print_exception(exc)
+    match exc:
+        case SystemExit() | click.exceptions.Exit():
+            code = exc.code if isinstance(exc, SystemExit) else exc.exit_code
+            return code if isinstance(code, int) else 0
+        case BrokenPipeError():
+            # The reader has seen enough. Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        case KeyboardInterrupt() | click.Abort():
+            console.error("Interrupted; outputs and models are as they were before.")
+            return EXIT_INTERRUPTED
+        case WaterflowError():
+            console.error(exc.message, exc.hint)
+            return exc.exit_code
+        case click.UsageError():
+            where = exc.ctx.command_path if exc.ctx else "waterflow"
+            console.error(exc.format_message(), f"See: {where} --help")
+            return EXIT_USAGE
+        case click.ClickException():
+            console.error(exc.format_message())
+            return EXIT_USAGE
+    cause = " ".join(str(exc).split())[:300]
+    console.error(
+        f"waterflow met a defect of its own: {type(exc).__name__}: {cause}",
+        "Please report it with the output of the same command and --debug.",
+    )
+    return EXIT_DEFECT
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """End on TERM and HUP as on Ctrl-C, cleaning up on the way."""
+    raise KeyboardInterrupt

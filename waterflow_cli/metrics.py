@@ -1,0 +1,163 @@
+"""How good predictions are, each figure with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from waterflow_cli.arrays import FloatArray, IntArray
+
+N_RESAMPLES = 1000
+LEVEL = 0.95
+# Bounds the memory of the resamples' weights: about 64 MB of them at a time.
+_CELLS_AT_ONCE = 8_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How predictions fared on rows that the model had not seen.
+
+    Attributes
+    ----------
+    estimates : dict of str to Estimate
+        By metric; see `METRICS`.
+    confusion : tuple of int
+        True negatives, false positives, false negatives, true positives; positive is potable.
+    """
+
+    estimates: dict[str, Estimate]
+    confusion: tuple[int, int, int, int]
+    threshold: float
+    n_rows: int
+
+
+METRICS: Mapping[str, str] = {
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC (average precision)",
+    "balanced_accuracy": "Balanced accuracy",
+    "precision_potable": "Precision on potable",
+    "recall_potable": "Recall on potable",
+    "recall_not_potable": "Recall on not potable",
+    "false_potable_per_1000": "False 'potable' per 1000 samples",
+    "brier": "Brier score",
+}
+
+
+def evaluate_predictions(
+    y: IntArray, probability: FloatArray, threshold: float, *, seed: int
+) -> Evaluation:
+    """Measure predictions, with intervals from resampled rows.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 = potable, 0 = not potable. Both occur.
+    probability : ndarray of shape (n_samples,)
+        P(potable) from a model that saw none of these rows.
+    threshold : float
+        From which probability on a sample counts as potable.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    Evaluation
+        Each estimate with its 95 % percentile interval over 1000 bootstrap resamples drawn
+        within each class (Efron and Tibshirani 1993, "An Introduction to the Bootstrap"). It
+        speaks of this model on rows like these, not of another training of it.
+    """
+    values = _measure(y, probability, threshold, np.ones((1, len(y))))
+    resampled = _measure_resamples(y, probability, threshold, seed)
+    tail = (1 - LEVEL) / 2
+    estimates = {}
+    for name, value in values.items():
+        # A metric may be undefined in a resample (precision when nothing is called potable).
+        defined = resampled[name][np.isfinite(resampled[name])]
+        low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
+        estimates[name] = Estimate(float(value[0]), float(low), float(high))
+    called = probability >= threshold
+    confusion = tuple(
+        int(np.sum((y == truth) & (called == call))) for truth in (0, 1) for call in (False, True)
+    )
+    return Evaluation(estimates, confusion, threshold, len(y))  # type: ignore[arg-type]
+
+
+def measure_at_thresholds(
+    y: IntArray, probability: FloatArray, thresholds: FloatArray
+) -> dict[str, FloatArray]:
+    """Compute each metric at each threshold, shape (n_thresholds,) each."""
+    once = np.ones((1, len(y)))
+    rows = [_measure(y, probability, threshold, once) for threshold in thresholds]
+    return {name: np.concatenate([row[name] for row in rows]) for name in METRICS}
+
+
+def _measure_resamples(
+    y: IntArray, probability: FloatArray, threshold: float, seed: int
+) -> dict[str, FloatArray]:
+    random = np.random.default_rng(seed)
+    positive, negative = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    at_once = max(1, _CELLS_AT_ONCE // len(y))
+    parts = []
+    for start in range(0, N_RESAMPLES, at_once):
+        n_resamples = min(at_once, N_RESAMPLES - start)
+        weights = np.empty((n_resamples, len(y)))
+        for rows in (positive, negative):
+            share = np.full(len(rows), 1 / len(rows))
+            weights[:, rows] = random.multinomial(len(rows), share, size=n_resamples)
+        parts.append(_measure(y, probability, threshold, weights))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _measure(
+    y: IntArray, probability: FloatArray, threshold: float, weights: FloatArray
+) -> dict[str, FloatArray]:
+    """Compute each metric for each row of weights, shape (n_resamples, n_samples)."""
+    positive, called = y == 1, probability >= threshold
+    positives, total = weights @ positive, weights.sum(axis=1)
+    negatives = total - positives
+    hits, alarms = weights @ (positive & called), weights @ (~positive & called)
+    recall, specificity = hits / positives, 1 - alarms / negatives
+    with np.errstate(invalid="ignore"):
+        precision = hits / (hits + alarms)
+    roc_auc, pr_auc = _areas(positive, probability, weights)
+    return {
+        "roc_auc": roc_auc,
+        "pr_auc": pr_auc,
+        "balanced_accuracy": (recall + specificity) / 2,
+        "precision_potable": precision,
+        "recall_potable": recall,
+        "recall_not_potable": specificity,
+        "false_potable_per_1000": 1000 * alarms / total,
+        "brier": weights @ (probability - y) ** 2 / total,
+    }
+
+
+def _areas(
+    positive: np.ndarray, probability: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Areas under the ROC curve (by trapezia) and the precision-recall curve (by steps)."""
+    order = np.argsort(-probability, kind="stable")
+    ranked = probability[order]
+    last_of_ties = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    weighted = weights[:, order]
+    hits = np.cumsum(weighted * positive[order], axis=1)[:, last_of_ties]
+    called = np.cumsum(weighted, axis=1)[:, last_of_ties]
+    alarms = called - hits
+    new_hits = np.diff(hits, axis=1, prepend=0)
+    new_alarms = np.diff(alarms, axis=1, prepend=0)
+    positives, negatives = hits[:, -1], alarms[:, -1]
+    roc_auc = ((hits - new_hits / 2) * new_alarms).sum(axis=1) / (positives * negatives)
+    # Weights of zero can leave nothing called so far; such a step has no area.
+    precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+    return roc_auc, (precision * new_hits).sum(axis=1) / positives

@@ -1,0 +1,87 @@
+"""The decision model: an estimator, its calibration, its threshold and its policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.calibration import Calibrator
+from waterflow_cli.pipelines import positive_probability
+
+LIKELY_POTABLE = "likely_potable"
+LIKELY_NOT_POTABLE = "likely_not_potable"
+SEND_TO_LAB = "send_to_lab"
+VERDICTS = (SEND_TO_LAB, LIKELY_NOT_POTABLE, LIKELY_POTABLE)
+# A verdict is given where the calibrated probability of its being right is at least this.
+DEFAULT_CONFIDENCE = 0.8
+
+
+@dataclass(frozen=True)
+class Policy:
+    """From which probabilities a verdict is given; between them the laboratory decides.
+
+    Attributes
+    ----------
+    potable_from : float
+        ``likely_potable`` from this probability on.
+    not_potable_to : float
+        ``likely_not_potable`` up to this probability.
+    """
+
+    potable_from: float
+    not_potable_to: float
+
+    @classmethod
+    def default(cls, threshold: float) -> Policy:
+        """Ask for four chances in five, and never contradict the prediction."""
+        below = float(np.nextafter(threshold, -1.0))
+        return cls(max(DEFAULT_CONFIDENCE, threshold), min(1 - DEFAULT_CONFIDENCE, below))
+
+    def __str__(self) -> str:
+        return (
+            f"likely_potable from {self.potable_from:.3f}, "
+            f"likely_not_potable up to {self.not_potable_to:.3f}, else send_to_lab"
+        )
+
+
+@dataclass(frozen=True)
+class DecisionModel:
+    """A fitted model that gives probabilities, predictions and verdicts.
+
+    Attributes
+    ----------
+    estimator : sklearn.pipeline.Pipeline
+        Fitted; takes a frame of the measurements with NaN where one is missing.
+    measurements : sequence of str
+        Its columns, in order.
+    threshold : float
+        A sample is predicted potable from this probability on.
+    """
+
+    estimator: Any
+    measurements: Sequence[str]
+    calibrator: Calibrator
+    threshold: float
+    policy: Policy
+
+    def probability(self, X: pd.DataFrame) -> FloatArray:
+        """Calibrated P(potable) of each row, shape (n_samples,)."""
+        if not len(X):
+            return np.empty(0)
+        return self.calibrator.apply(positive_probability(self.estimator, X))
+
+    def predict(self, probability: FloatArray) -> IntArray:
+        """1 or 0 by the tuned threshold."""
+        return (probability >= self.threshold).astype(np.int64)
+
+    def verdict(self, probability: FloatArray) -> IntArray:
+        """Positions in `VERDICTS`."""
+        codes = np.zeros(len(probability), dtype=np.int64)
+        codes[probability <= self.policy.not_potable_to] = VERDICTS.index(LIKELY_NOT_POTABLE)
+        codes[probability >= self.policy.potable_from] = VERDICTS.index(LIKELY_POTABLE)
+        return codes

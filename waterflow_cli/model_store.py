@@ -1,0 +1,223 @@
+"""Save a decision model as plain files; find, verify and load it again.
+
+A model is an MLflow pyfunc folder. Its payload holds the estimator as a skops file (no pickle),
+the decision in JSON and the schema in YAML. A manifest beside MLmodel lists the sha256 of every
+file, and the tracking store keeps the sha256 of the manifest: nothing is loaded before each file
+matches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import skops.io
+
+from waterflow_cli.calibration import Calibrator
+from waterflow_cli.discovery import LoadedPlugin, load_plugin
+from waterflow_cli.errors import ModelError, WaterflowError
+from waterflow_cli.model import DecisionModel, Policy
+from waterflow_cli.schemas import TableSchema, parse_schema
+
+FORMAT = 1
+MANIFEST = "waterflow-manifest.json"
+PAYLOAD = "waterflow"
+DIGEST_TAG = "waterflow.manifest_sha256"
+ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE = "estimator.skops", "decision.json", "schema.yaml"
+# MLflow writes this note about a version into the folder whenever it is fetched.
+_ADDED_BY_MLFLOW = "registered_model_meta"
+
+# Types beyond those that skops itself trusts, which the bundled scikit-learn models are made of.
+TRUSTED_TYPES = (
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+)
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A verified model, ready to score.
+
+    Attributes
+    ----------
+    label : str
+        What a scored row says judged it: name and version, or the digest of the folder.
+    digest : str
+        The sha256 of its manifest.
+    """
+
+    label: str
+    digest: str
+    decision: DecisionModel
+    schema_text: str
+    details: dict[str, Any]
+
+    @cached_property
+    def schema(self) -> TableSchema:
+        """The schema that its training rows kept."""
+        return parse_schema(self.schema_text, f"of {self.label}")
+
+
+def save_payload(
+    folder: Path,
+    decision: DecisionModel,
+    schema: TableSchema,
+    plugin: LoadedPlugin,
+    details: dict[str, Any],
+) -> None:
+    """Write the payload of a model.
+
+    Parameters
+    ----------
+    folder : Path
+        Created here.
+    details : dict
+        JSON of what else is worth knowing.
+
+    Raises
+    ------
+    ModelError
+        If the estimator holds a type that loading would refuse.
+    """
+    folder.mkdir(parents=True)
+    estimator_file = folder / ESTIMATOR_FILE
+    skops.io.dump(decision.estimator, estimator_file)
+    trusted_types_of(estimator_file, plugin)
+    content = {
+        "format": FORMAT,
+        "measurements": list(decision.measurements),
+        "calibration": asdict(decision.calibrator),
+        "threshold": decision.threshold,
+        "policy": asdict(decision.policy),
+        "plugin": plugin.name,
+        "plugin_distribution": plugin.installed.distribution,
+        **details,
+    }
+    (folder / DECISION_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    (folder / SCHEMA_FILE).write_text(schema.text, "utf-8")
+
+
+def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
+    """Load a payload whose files were verified.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, or the estimator holds a type that is not trusted.
+    """
+    try:
+        content = json.loads((folder / DECISION_FILE).read_text("utf-8"))
+        if content["format"] != FORMAT:
+            raise ModelError(
+                f"Model {label} has format {content['format']}; this version knows {FORMAT}.",
+                "Install the version of waterflow that wrote it, or train again.",
+            )
+        estimator_file = folder / ESTIMATOR_FILE
+        found = skops.io.get_untrusted_types(file=estimator_file)
+        plugin = None if set(found) <= set(TRUSTED_TYPES) else load_plugin(content["plugin"])
+        trusted = found if plugin is None else trusted_types_of(estimator_file, plugin)
+        decision = DecisionModel(
+            skops.io.load(estimator_file, trusted=trusted),
+            content["measurements"],
+            Calibrator(**content["calibration"]),
+            content["threshold"],
+            Policy(**content["policy"]),
+        )
+        return StoredModel(
+            label, digest, decision, (folder / SCHEMA_FILE).read_text("utf-8"), content
+        )
+    except WaterflowError:
+        raise
+    except Exception as exc:
+        raise ModelError(
+            f"Model {label} cannot be loaded: {type(exc).__name__}: {str(exc)[:150]}",
+            "It was saved by other versions of the libraries, or is no model of waterflow.",
+        ) from exc
+
+
+def write_manifest(folder: Path) -> str:
+    """List the sha256 of every file of a model folder in it, and return the list's own sha256."""
+    entries = {
+        str(path.relative_to(folder)): _sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, _ADDED_BY_MLFLOW)
+    }
+    text = json.dumps({"version": 1, "sha256": entries}, indent=2) + "\n"
+    (folder / MANIFEST).write_text(text, "utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str:
+    """Check every file of a model folder against its manifest; nothing is executed.
+
+    Parameters
+    ----------
+    digest : str, optional
+        The manifest's sha256 as the tracking store keeps it.
+
+    Returns
+    -------
+    str
+        The manifest's sha256.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or changed.
+    """
+    try:
+        text = (folder / MANIFEST).read_bytes()
+    except OSError as exc:
+        raise ModelError(
+            f"Model {label}: {folder / MANIFEST} is missing, so its files cannot be verified.",
+            "Only models that waterflow trained can be used.",
+        ) from exc
+    found = hashlib.sha256(text).hexdigest()
+    if digest is not None and found != digest:
+        raise ModelError(_tampered(label, folder / MANIFEST))
+    try:
+        entries = json.loads(text)["sha256"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ModelError(_tampered(label, folder / MANIFEST)) from exc
+    for name, expected in entries:
+        path = folder / name
+        if not path.is_file() or _sha256(path) != expected:
+            raise ModelError(_tampered(label, path))
+    return found
+
+
+def _tampered(label: str, path: Path) -> str:
+    return f"Model {label}: {path} is not what was saved (its sha256 differs); refused, not loaded."
+
+
+def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
+    """List the types that a saved estimator holds, each one trusted.
+
+    Raises
+    ------
+    ModelError
+        Naming the types that neither waterflow nor the plugin trusts.
+    """
+    found = skops.io.get_untrusted_types(file=estimator_file)
+    strangers = sorted(set(found) - set(TRUSTED_TYPES) - set(plugin.model.trusted_types))
+    if strangers:
+        raise ModelError(
+            f"The estimator holds types that neither waterflow nor the {plugin.installed} trusts: "
+            f"{', '.join(strangers)}.",
+            "The plugin's author can declare them as trusted_types.",
+        )
+    return list(found)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,122 @@
+"""Start a plugin project: a small distribution that passes the conformance checks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Template
+
+from waterflow_cli.contract import GROUP
+from waterflow_cli.errors import UsageError
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+_SETUP = Template("""\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "waterflow-$name"
+version = "0.1.0"
+description = "The model '$name' for waterflow"
+requires-python = ">=3.11"
+dependencies = ["waterflow"]
+
+[project.optional-dependencies]
+test = ["pytest"]
+
+[project.entry-points."$group"]
+$name = "waterflow_$module:plugin"
+
+[tool.setuptools]
+py-modules = ["waterflow_$module"]
+""")
+
+_MODULE = Template('''\
+"""The model '$name' for waterflow."""
+
+from waterflow_cli.pipelines import EstimatorPlugin
+
+# `waterflow_cli.contract.ModelPlugin` says what a plugin is. EstimatorPlugin makes one of any
+# classifier with scikit-learn's interface; for more freedom, write a class with the same members.
+plugin = EstimatorPlugin(
+    summary="Nearest neighbours: the samples most like this one decide",
+    estimator="sklearn.neighbors:KNeighborsClassifier",
+    defaults={"n_neighbors": 25},
+    scale=True,
+    trusted_types=$trusted,
+    search_space={"n_neighbors": (5, 15, 25, 51)},
+)
+''')
+
+_TEST = Template('''\
+"""The plugin keeps waterflow's contract."""
+
+from waterflow_cli.testing import check_model_plugin
+
+
+def test_plugin_keeps_the_contract():
+    assert list(check_model_plugin("$name"))
+''')
+
+_README = Template("""\
+# waterflow-$name
+
+The model `$name` for [waterflow](https://pypi.org/project/waterflow/).
+
+    pip install -e '.[test]'
+    waterflow plugins check $name
+    waterflow train --plugin $name
+    pytest
+""")
+
+# What a fitted nearest-neighbours classifier is made of beyond what waterflow trusts by itself.
+_TRUSTED = (
+    '(\n        "sklearn.metrics._dist_metrics.EuclideanDistance64",\n'
+    '        "sklearn.neighbors._kd_tree.KDTree64",\n    )'
+)
+
+
+def create_plugin_project(name: str, folder: str | None = None) -> Path:
+    """Write a project for a plugin.
+
+    Parameters
+    ----------
+    name : str
+        What users will type: lower-case letters, digits and single hyphens.
+    folder : str, optional
+        Where; it must not exist. ``waterflow-NAME`` otherwise.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    UsageError
+        If the name is none, or the folder cannot be created.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is no name for a plugin.", "Use lower-case letters, digits and hyphens."
+        )
+    root = Path(folder or f"waterflow-{name}")
+    module = name.replace("-", "_")
+    values = {"name": name, "module": module, "group": GROUP, "trusted": _TRUSTED}
+    contents = {
+        "pyproject.toml": _SETUP,
+        f"waterflow_{module}.py": _MODULE,
+        f"tests/test_{module}.py": _TEST,
+        "README.md": _README,
+    }
+    try:
+        (root / "tests").mkdir(parents=True, exist_ok=False)
+        for path, template in contents.items():
+            (root / path).write_text(template.substitute(values), "utf-8")
+    except OSError as exc:
+        raise UsageError(
+            f"{root}: cannot be created ({exc.strerror}).", "Choose another: --folder NAME"
+        ) from exc
+    return root

@@ -1,0 +1,190 @@
+"""Find a model version in the MLflow registry, and load it verified."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from waterflow_cli.errors import ModelError
+from waterflow_cli.model_store import (
+    DIGEST_TAG,
+    PAYLOAD,
+    StoredModel,
+    load_payload,
+    verify_folder,
+)
+from waterflow_cli.store import connect, redact, store_errors
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+DEFAULT_NAME = "waterflow"
+# MLflow calls an alias that does not exist an invalid parameter.
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a model's files lie, and what they must hash to."""
+
+    label: str
+    location: str
+    digest: str
+
+
+def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
+    """Find a model, verify each of its files, and load it.
+
+    Parameters
+    ----------
+    reference : str
+        ``@alias``, a version number, ``models:/…``, ``runs:/…`` or a model folder.
+    name : str
+        The registered model that aliases and version numbers belong to.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, a file of it was changed, or it cannot be loaded.
+    """
+    if (Path(reference) / "MLmodel").is_file():
+        folder = Path(reference)
+        digest = verify_folder(folder, label=reference)
+        return load_payload(folder / "data" / PAYLOAD, label=f"sha256:{digest[:12]}", digest=digest)
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        located = _locate(client, reference, name, tracking_uri)
+    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+        folder = _fetch(located, Path(scratch), tracking_uri)
+        digest = verify_folder(folder, label=located.label, digest=located.digest)
+        return load_payload(folder / "data" / PAYLOAD, label=located.label, digest=digest)
+
+
+def version_behind(client: MlflowClient, name: str, alias: str) -> Any:
+    """Give the version behind an alias; None where there is none."""
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as exc:
+        if exc.error_code not in _NOT_FOUND:
+            raise
+        return None
+
+
+def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
+    """List the versions of a registered model, the newest first.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        found = client.search_model_versions(f"name='{name}'")
+        if not found:
+            raise ModelError(
+                f"No model named '{name}' in {redact(tracking_uri)}.", "Train one: waterflow train"
+            )
+        aliases = client.get_registered_model(name).aliases
+        versions = []
+        for version in sorted(found, key=lambda version: -int(version.version)):
+            metrics = client.get_run(version.run_id).data.metrics
+            versions.append(
+                {
+                    "version": int(version.version),
+                    "aliases": [
+                        alias
+                        for alias, number in aliases.items()
+                        if str(number) == str(version.version)
+                    ],
+                    "plugin": version.tags.get("waterflow.plugin", ""),
+                    "roc_auc": metrics.get("test_roc_auc"),
+                    "created_s": version.creation_timestamp / 1000,
+                    "run_id": version.run_id,
+                }
+            )
+    return versions
+
+
+def _locate(client: MlflowClient, reference: str, name: str, uri: str) -> Located:
+    if reference.startswith("runs:/"):
+        return _locate_run(client, reference)
+    if match := re.fullmatch(r"models:/(m-[0-9a-f]{32})", reference):
+        return _locate_logged(client, match[1], f"models:/{match[1]}")
+    version = find_version(client, reference, name, uri)
+    label = f"{version.name}/{version.version}"
+    return _locate_logged(client, version.source.removeprefix("models:/"), label)
+
+
+def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
+    """Find the version that ``@alias``, a number or ``models:/NAME/…`` stands for.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    if match := re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+))", reference):
+        name, alias, number = match.groups()
+    elif match := re.fullmatch(r"@(.+)|([0-9]+)", reference):
+        alias, number = match.groups()
+    else:
+        raise ModelError(
+            f"No model '{reference}': it is no folder with an MLmodel file.",
+            "Name @champion, a version number, models:/NAME/VERSION, runs:/ID/model or a folder.",
+        )
+    try:
+        if alias:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(name, number)
+    except MlflowException as exc:
+        if exc.error_code not in _NOT_FOUND:
+            raise
+        wanted = f"@{alias}" if alias else f"version {number}"
+        raise ModelError(
+            f"The model '{name}' has no {wanted} in {redact(uri)}.",
+            "Train one: waterflow train, or see what there is: waterflow models list",
+        ) from exc
+
+
+def _locate_run(client: MlflowClient, reference: str) -> Located:
+    run_id, _, model_name = reference.removeprefix("runs:/").partition("/")
+    run = client.get_run(run_id)
+    for output in run.outputs.model_outputs if run.outputs else []:
+        if client.get_logged_model(output.model_id).name == model_name:
+            return _locate_logged(client, output.model_id, reference)
+    raise ModelError(f"The run {run_id} has no model '{model_name}'.")
+
+
+def _locate_logged(client: MlflowClient, model_id: str, label: str) -> Located:
+    if not model_id.startswith("m-"):
+        raise ModelError(
+            f"Model {label} was not trained by waterflow.", "Only models that it trained can score."
+        )
+    logged = client.get_logged_model(model_id)
+    digest = logged.tags.get(DIGEST_TAG)
+    if digest is None:
+        raise ModelError(
+            f"Model {label}: the store keeps no sha256 of it, so its files cannot be verified.",
+            "Only models that waterflow trained to the end can score.",
+        )
+    shown = label if not label.startswith(("runs:", "models:")) else f"sha256:{digest[:12]}"
+    return Located(shown, logged.artifact_location, digest)
+
+
+def _fetch(located: Located, scratch: Path, uri: str) -> Path:
+    parsed = urlparse(located.location)
+    if parsed.scheme in ("", "file"):
+        return Path(unquote(parsed.path))
+    with store_errors(uri):
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=located.location, dst_path=str(scratch), tracking_uri=uri
+            )
+        )

@@ -1,0 +1,186 @@
+"""Score a batch: check the rows, judge the good ones, say why for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from waterflow_cli.arrays import BoolArray, IntArray
+from waterflow_cli.dialect import Dialect
+from waterflow_cli.errors import ModelError
+from waterflow_cli.headers import match_header
+from waterflow_cli.model import VERDICTS
+from waterflow_cli.model_store import StoredModel
+from waterflow_cli.reading import Batch, Table
+from waterflow_cli.validation import CheckedBatch, RowChecker, reasons_by_line
+
+RESULT_COLUMNS = ("status", "probability", "prediction", "verdict", "reason", "model_version")
+SCORED, INVALID = "scored", "invalid"
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A batch with a verdict for each row.
+
+    Attributes
+    ----------
+    checked : CheckedBatch
+        The rows and what is wrong with them.
+    results : dict of str to pyarrow.Array, each of shape (n_rows,)
+        By name, see `RESULT_COLUMNS`. Probability and prediction are null where invalid.
+    verdict_counts : dict of str to int
+        Of the scored rows.
+    """
+
+    checked: CheckedBatch
+    results: dict[str, pa.Array]
+    verdict_counts: dict[str, int]
+
+    @property
+    def invalid(self) -> BoolArray:
+        """Say which rows were not scored."""
+        return self.checked.invalid
+
+
+class Scorer:
+    """Scores the batches of one table.
+
+    Raises
+    ------
+    InputError
+        If the table lacks a column that the model needs.
+    ModelError
+        If the model is made for other tables: most of its columns are not there.
+    """
+
+    def __init__(
+        self, model: StoredModel, table: Table, *, renames: Mapping[str, str] | None = None
+    ) -> None:
+        self._model = model
+        self._match_table(table, renames or {})
+        self._checker = RowChecker(model.schema, table, renames=renames, without_label=True)
+
+    @property
+    def judged_columns(self) -> set[str]:
+        """The measurements and the label, as the header writes them."""
+        return self._judged
+
+    def score(self, batch: Batch) -> ScoredBatch:
+        """Check the rows of a batch and judge the good ones.
+
+        Parameters
+        ----------
+        batch : Batch
+            As read; its columns are not changed.
+        """
+        checked = self._checker.check(batch)
+        decision = self._model.decision
+        valid = np.flatnonzero(~checked.invalid)
+        X = pd.DataFrame({name: checked.numbers[name][valid] for name in decision.measurements})
+        probability = decision.probability(X)
+        verdict = np.zeros(len(batch), dtype=np.int64)
+        verdict[valid] = decision.verdict(probability)
+        counts = np.bincount(verdict[valid], minlength=len(VERDICTS))
+        invalid = checked.invalid
+        results = {
+            "status": _named((SCORED, INVALID), invalid.astype(np.int64)),
+            "probability": _spread(probability, valid, invalid),
+            "prediction": _spread(decision.predict(probability), valid, invalid),
+            "verdict": _named(VERDICTS, verdict),
+            "reason": self._reasons(checked, verdict),
+            "model_version": pa.repeat(self._model.label, len(batch)),
+        }
+        return ScoredBatch(checked, results, dict(zip(VERDICTS, map(int, counts), strict=True)))
+
+    def _reasons(self, checked: CheckedBatch, verdict: IntArray) -> pa.Array:
+        policy = self._model.decision.policy
+        low, high = f"{policy.not_potable_to:.3g}", f"{policy.potable_from:.3g}"
+        texts = (
+            f"probability between {low} and {high}: not decided",
+            f"probability at most {low}",
+            f"probability at least {high}",
+        )
+        parts = [_named(texts, verdict)]
+        absent = [
+            (name, checked.missing[name])
+            for name in self._model.decision.measurements
+            if checked.missing[name].any()
+        ]
+        if absent:
+            some = np.logical_or.reduce([missing for _, missing in absent])
+            parts.append(pc.if_else(some, "; imputed:", ""))
+            parts += [pc.if_else(missing, f" {name}", "") for name, missing in absent]
+        reasons = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
+        if not checked.invalid.any():
+            return reasons
+        wrong = pa.array(list(reasons_by_line(checked).values()))
+        return pc.replace_with_mask(reasons, checked.invalid, wrong)
+
+    def _match_table(self, table: Table, renames: Mapping[str, str]) -> None:
+        wanted = self._model.decision.measurements
+        schema = self._model.schema
+        found = match_header(table.columns, schema.wanted(), renames=renames, path=table.path)
+        self._judged = {found[name] for name in (*wanted, schema.label) if name in found}
+        absent = [name for name in wanted if name not in found]
+        if 2 * len(absent) > len(wanted):
+            raise ModelError(
+                f"Model {self._model.label} is not made for {table.path}: of its {len(wanted)} "
+                f"measurements the file lacks {', '.join(absent[:12])}.",
+                "Name a model of such files: --model or --name; see waterflow models list",
+            )
+
+
+def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
+    """Score a frame of measurements, as MLflow hands it to a model.
+
+    Returns
+    -------
+    DataFrame of shape (n_samples, 3)
+        ``probability``, ``prediction`` and ``verdict``, the same as in the output of a file.
+    """
+    table = frame_table(frame)
+    scorer = Scorer(model, table)
+    results = [scorer.score(batch).results for batch in table.batches()] if len(frame) else []
+    columns = ("probability", "prediction", "verdict")
+    dtypes = {"probability": "float64", "prediction": "Int64", "verdict": "object"}
+    return pd.DataFrame(
+        {
+            name: pd.Series(
+                [value for part in results for value in part[name].to_pylist()],
+                index=frame.index,
+                dtype=dtypes[name],
+            )
+            for name in columns
+        }
+    )
+
+
+def frame_table(frame: pd.DataFrame) -> Table:
+    """Present a frame as an open table of one batch; a row's line is its position plus 2."""
+
+    def batch() -> Batch:
+        columns = {str(name): pa.array(frame[name]) for name in frame.columns}
+        return Batch(columns, np.arange(2, len(frame) + 2, dtype=np.int64))
+
+    def tasks() -> Iterator[Callable[[], Batch]]:
+        yield batch
+
+    return Table("frame", [str(name) for name in frame.columns], Dialect("frame", "", 1, 2), tasks)
+
+
+def _named(names: Sequence[str], codes: IntArray) -> pa.Array:
+    return pa.array(names).take(pa.array(codes))
+
+
+def _spread(values: np.ndarray, rows: IntArray, invalid: BoolArray) -> pa.Array:
+    """Put the values of some rows in their places among all, null elsewhere."""
+    if not invalid.any():
+        return pa.array(values)
+    spread = np.zeros(len(invalid), dtype=values.dtype)
+    spread[rows] = values
+    return pa.array(spread, mask=invalid)

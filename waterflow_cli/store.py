@@ -1,0 +1,110 @@
+"""Reach the MLflow tracking store that the user named, and no other."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+# Before mlflow is imported: nothing is sent anywhere, and a store that does not answer is given
+# up within a minute instead of some ten.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from waterflow_cli.errors import ModelError
+
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+ARTIFACT_FOLDER = "mlartifacts"
+_SQLITE = "sqlite:///"
+_LOCK_TIMEOUT_S = 120
+
+for _name in ("mlflow", "alembic", "sqlalchemy"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+def connect(uri: str, *, create: bool = False) -> MlflowClient:
+    """Connect to a tracking store.
+
+    Parameters
+    ----------
+    uri : str
+        As MLflow takes it.
+    create : bool
+        Whether a sqlite store that does not exist is created.
+
+    Raises
+    ------
+    ModelError
+        If the store does not exist, does not answer, or is damaged.
+    """
+    database = sqlite_path(uri)
+    if database is not None and not database.exists():
+        if not create:
+            raise ModelError(
+                f"No tracking store at {uri}: no model is registered here yet.",
+                "Train one: waterflow train, or name the store: --tracking-uri",
+            )
+        _create_sqlite(uri, database)
+    with store_errors(uri):
+        mlflow.set_tracking_uri(uri)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+        return client
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Give the file of a sqlite store; None for any other kind of store."""
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
+def redact(uri: str) -> str:
+    """Hide the user and password of a URI.
+
+    >>> redact("postgresql://ana:secret@db/mlflow")
+    'postgresql://***@db/mlflow'
+    """
+    return re.sub(r"(?<=://)[^/@\s]+@", "***@", uri)
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its database raise into an error that names the store.
+
+    Raises
+    ------
+    ModelError
+        In one line, without credentials.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as exc:
+        cause = redact(" ".join(str(exc).split())[:200])
+        raise ModelError(
+            f"The tracking store {redact(uri)} cannot be used: {cause}",
+            "Check the URI, and that the store is up, intact and writable.",
+        ) from exc
+
+
+def _create_sqlite(uri: str, database: Path) -> None:
+    """Create the tables once, though several commands may start at the same time."""
+    if not database.absolute().parent.is_dir():
+        raise ModelError(f"The tracking store {uri} cannot be created: no such folder.")
+    lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=_LOCK_TIMEOUT_S)
+    with store_errors(uri), lock:
+        if not database.exists():
+            mlflow.set_tracking_uri(uri)
+            MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+        Path(lock.lock_file).unlink(missing_ok=True)

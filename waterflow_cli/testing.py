@@ -1,0 +1,144 @@
+"""Conformance checks for plugin authors; ``waterflow plugins check`` runs the same ones."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import skops.io
+
+from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.contract import BALANCES, GROUP, ModelPlugin
+from waterflow_cli.discovery import InstalledPlugin, LoadedPlugin, load_plugin
+from waterflow_cli.errors import PluginError
+from waterflow_cli.model_store import trusted_types_of
+from waterflow_cli.pipelines import strip_for_scoring
+from waterflow_cli.training import TrainingOptions, build_pipeline, single_threaded_fits
+
+_N_ROWS = 240
+_COLUMNS = ["ph", "Hardness", "Solids"]
+
+
+def check_model_plugin(plugin: LoadedPlugin | ModelPlugin | str) -> Iterator[str]:
+    """Check that a plugin keeps the contract.
+
+    Parameters
+    ----------
+    plugin : str, LoadedPlugin or ModelPlugin
+        An installed plugin by name, or the object itself.
+
+    Yields
+    ------
+    str
+        Each claim that was found true; exhaust the iterator to run them all.
+
+    Raises
+    ------
+    PluginError
+        For the first claim that does not hold.
+
+    Examples
+    --------
+    In a plugin's own tests::
+
+        from waterflow_cli.testing import check_model_plugin
+
+        def test_plugin_keeps_the_contract():
+            assert list(check_model_plugin("my-model"))
+    """
+    loaded = _load(plugin)
+    yield from _check_description(loaded)
+    X, y = _make_samples()
+    for balance in BALANCES:
+        probability, _ = _fit_and_predict(loaded, X, y, TrainingOptions(balance=balance))
+        yield f"fits and predicts with --balance {balance}"
+        if balance == "smote":
+            again, pipeline = _fit_and_predict(loaded, X, y, TrainingOptions(balance=balance))
+            _require(loaded, np.array_equal(probability, again), "equal seeds give other models")
+            yield "equal seeds give equal probabilities, bit for bit"
+            _check_saving(loaded, pipeline, X, again)
+            yield "is saved without pickle, and scores the same when loaded"
+    X_gap = X.assign(Hardness=np.nan)
+    _fit_and_predict(loaded, X_gap, y, TrainingOptions())
+    yield "stands a measurement that is missing throughout"
+
+
+def _load(plugin: LoadedPlugin | ModelPlugin | str) -> LoadedPlugin:
+    if isinstance(plugin, LoadedPlugin):
+        return plugin
+    if isinstance(plugin, str):
+        return load_plugin(plugin)
+    point = EntryPoint(type(plugin).__name__, type(plugin).__module__, GROUP)
+    return LoadedPlugin(InstalledPlugin(point.name, point), plugin)
+
+
+def _check_description(plugin: LoadedPlugin) -> Iterator[str]:
+    model = plugin.model
+    summary = model.summary
+    _require(
+        plugin,
+        isinstance(summary, str) and bool(summary.strip()) and "\n" not in summary,
+        "its summary must be one line of text",
+    )
+    yield "its summary is one line"
+    with plugin.blamed("list its parameters"):
+        known = set(model.default_params())
+    unknown = set(model.search_space) - known
+    _require(plugin, not unknown, f"its search space names no parameters of it: {sorted(unknown)}")
+    yield "its search space names parameters that it has"
+
+
+def _fit_and_predict(
+    plugin: LoadedPlugin, X: pd.DataFrame, y: IntArray, options: TrainingOptions
+) -> tuple[FloatArray, Any]:
+    before = X.copy()
+    pipeline = build_pipeline(plugin, list(X.columns), options)
+    with plugin.blamed(f"fit with --balance {options.balance}"), single_threaded_fits():
+        pipeline.fit(X, y)
+    with plugin.blamed("predict"), single_threaded_fits():
+        probability = np.asarray(pipeline.predict_proba(X))
+    _require(plugin, X.equals(before), "it changes the frame that it is given")
+    _require(
+        plugin,
+        probability.shape == (len(X), 2),
+        f"predict_proba gives shape {probability.shape} for {len(X)} rows; ({len(X)}, 2) is needed",
+    )
+    _require(plugin, bool(np.isfinite(probability).all()), "it gives NaN probabilities")
+    _require(
+        plugin,
+        bool(((probability >= 0) & (probability <= 1)).all()),
+        "it gives probabilities outside 0 to 1",
+    )
+    return probability[:, 1], pipeline
+
+
+def _check_saving(
+    plugin: LoadedPlugin, pipeline: Any, X: pd.DataFrame, expected: FloatArray
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="waterflow-") as folder:
+        file = Path(folder) / "estimator.skops"
+        with plugin.blamed("be saved with skops"):
+            skops.io.dump(strip_for_scoring(pipeline), file)
+        trusted = trusted_types_of(file, plugin)
+        with plugin.blamed("be loaded with skops"), single_threaded_fits():
+            loaded = skops.io.load(file, trusted=trusted)
+            found = loaded.predict_proba(X)[:, 1]
+    _require(plugin, np.array_equal(found, expected), "once saved and loaded it scores otherwise")
+
+
+def _require(plugin: LoadedPlugin, holds: bool, problem: str) -> None:
+    if not holds:
+        raise PluginError(f"The {plugin.installed} does not keep the contract: {problem}.")
+
+
+def _make_samples() -> tuple[pd.DataFrame, IntArray]:
+    """Make samples of two unequal classes, of which some values are missing."""
+    random = np.random.default_rng(0)
+    X = pd.DataFrame(random.normal(size=(_N_ROWS, len(_COLUMNS))), columns=_COLUMNS)
+    y = (np.abs(X["ph"]) + 0.3 * random.normal(size=_N_ROWS) > 1).to_numpy().astype(np.int64)
+    return X.mask(random.random(X.shape) < 0.1), y

@@ -1,0 +1,196 @@
+"""Choose the probability from which a sample counts as potable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.errors import DataRefusedError, UsageError, did_you_mean
+
+FORMS = ("balanced-accuracy", "f1", "fbeta:BETA", "cost:FP:FN", "precision:P", "fpr:F", "NUMBER")
+
+
+class Counts(NamedTuple):
+    """What each candidate threshold does to the rows that it was tried on."""
+
+    true_positive: FloatArray
+    false_positive: FloatArray
+    positives: float
+    negatives: float
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """What a threshold is chosen for, as the user typed it.
+
+    Attributes
+    ----------
+    text : str
+        For the record.
+    name : str
+        The rule, or ``fixed``.
+    arguments : tuple of float
+        Its numbers.
+    """
+
+    text: str
+    name: str
+    arguments: tuple[float, ...] = ()
+
+
+def parse_threshold(text: str) -> ThresholdRule:
+    """Read the value of ``--threshold``.
+
+    >>> parse_threshold("cost:10:1")
+    ThresholdRule(text='cost:10:1', name='cost', arguments=(10.0, 1.0))
+
+    Raises
+    ------
+    UsageError
+        If it is none of the forms, or a number lies outside its range.
+    """
+    name, *parts = text.strip().lower().split(":")
+    try:
+        arguments = tuple(float(part) for part in parts)
+        fixed = float(name) if not parts and name not in _ARITY else None
+    except ValueError:
+        arguments, fixed = (), None
+        if name not in _ARITY:
+            known = [form.partition(":")[0] for form in FORMS]
+            raise UsageError(
+                f"--threshold {text}: no such rule." + did_you_mean(name, known),
+                f"It is one of: {', '.join(FORMS)}",
+            ) from None
+    if fixed is not None:
+        name, arguments = "fixed", (fixed,)
+    _check_arguments(text, name, arguments)
+    return ThresholdRule(text.strip(), name, arguments)
+
+
+def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) -> float:
+    """Choose the threshold that serves a rule best.
+
+    Parameters
+    ----------
+    rule : ThresholdRule
+        What to choose for.
+    y : ndarray of shape (n_samples,)
+        1 = potable, 0 = not potable. Both occur.
+    probability : ndarray of shape (n_samples,)
+        Out-of-fold P(potable).
+
+    Returns
+    -------
+    float
+        In [0, 1]; a sample counts as potable from this probability on. Of thresholds that serve
+        the rule equally well, the highest: the one that calls the fewest samples potable.
+
+    Raises
+    ------
+    DataRefusedError
+        If no threshold keeps the asked precision.
+    """
+    if rule.name == "fixed":
+        return rule.arguments[0]
+    candidates, counts = _count_at_each(y, probability)
+    utility = _UTILITIES[rule.name](counts, rule.arguments)
+    if not np.isfinite(utility).any():
+        raise DataRefusedError(
+            f"No threshold reaches {rule.text} on the training rows.",
+            "Ask for less, or see what the model can do: --threshold balanced-accuracy",
+        )
+    # Candidates fall, so the first of equal utilities is the highest threshold.
+    return float(candidates[int(np.argmax(utility))])
+
+
+def _count_at_each(y: IntArray, probability: FloatArray) -> tuple[FloatArray, Counts]:
+    """Count hits and false alarms at each distinct probability, from the highest down.
+
+    The first candidate is the next number above the highest probability: nothing is potable.
+    """
+    order = np.argsort(-probability, kind="stable")
+    ranked, labels = probability[order], y[order]
+    last_of_ties = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    hits = np.cumsum(labels)[last_of_ties]
+    alarms = last_of_ties + 1 - hits
+    above = min(1.0, np.nextafter(ranked[0], 2.0))
+    candidates = np.concatenate(([above], _midpoints(ranked[last_of_ties])))
+    counts = Counts(
+        np.concatenate(([0.0], hits)),
+        np.concatenate(([0.0], alarms)),
+        float(y.sum()),
+        float(len(y) - y.sum()),
+    )
+    if above == ranked[0]:  # a probability of exactly 1 leaves no room for "nothing"
+        return candidates[1:], counts._replace(
+            true_positive=counts.true_positive[1:], false_positive=counts.false_positive[1:]
+        )
+    return candidates, counts
+
+
+def _midpoints(values: FloatArray) -> FloatArray:
+    """Place each cut half way to the next lower value, out of reach of rounding."""
+    lower = np.append(values[1:], values[-1])
+    return np.asarray((values + lower) / 2)
+
+
+def _balanced_accuracy(counts: Counts, _: tuple[float, ...]) -> FloatArray:
+    specificity = 1 - counts.false_positive / counts.negatives
+    return np.asarray((counts.true_positive / counts.positives + specificity) / 2)
+
+
+def _fbeta(counts: Counts, arguments: tuple[float, ...]) -> FloatArray:
+    weight = (arguments[0] if arguments else 1.0) ** 2
+    missed = counts.positives - counts.true_positive
+    hits = (1 + weight) * counts.true_positive
+    return np.asarray(hits / (hits + weight * missed + counts.false_positive))
+
+
+def _saved_cost(counts: Counts, arguments: tuple[float, ...]) -> FloatArray:
+    false_positive_cost, false_negative_cost = arguments
+    missed = counts.positives - counts.true_positive
+    return -(false_positive_cost * counts.false_positive + false_negative_cost * missed)
+
+
+def _recall_at_precision(counts: Counts, arguments: tuple[float, ...]) -> FloatArray:
+    called = counts.true_positive + counts.false_positive
+    precise = counts.true_positive >= arguments[0] * called
+    return np.where(precise & (called > 0), counts.true_positive, -np.inf)
+
+
+def _recall_at_fpr(counts: Counts, arguments: tuple[float, ...]) -> FloatArray:
+    allowed = counts.false_positive <= arguments[0] * counts.negatives
+    return np.where(allowed, counts.true_positive, -np.inf)
+
+
+_UTILITIES: dict[str, Callable[[Counts, tuple[float, ...]], FloatArray]] = {
+    "balanced-accuracy": _balanced_accuracy,
+    "f1": _fbeta,
+    "fbeta": _fbeta,
+    "cost": _saved_cost,
+    "precision": _recall_at_precision,
+    "fpr": _recall_at_fpr,
+}
+# Rule -> how many numbers follow it, and the range they lie in.
+_ARITY = {
+    "balanced-accuracy": (0, 0.0, 0.0),
+    "f1": (0, 0.0, 0.0),
+    "fbeta": (1, 1e-6, np.inf),
+    "cost": (2, 0.0, np.inf),
+    "precision": (1, 0.0, 1.0),
+    "fpr": (1, 0.0, 1.0),
+    "fixed": (1, 0.0, 1.0),
+}
+
+
+def _check_arguments(text: str, name: str, arguments: tuple[float, ...]) -> None:
+    arity, low, high = _ARITY[name]
+    form = next((form for form in FORMS if form.partition(":")[0] == name), "NUMBER")
+    if len(arguments) != arity:
+        raise UsageError(f"--threshold {text}: it is written {form}.")
+    if not all(low <= number <= high for number in arguments):
+        raise UsageError(f"--threshold {text}: {form} takes numbers from {low:g} to {high:g}.")

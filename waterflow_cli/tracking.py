@@ -1,0 +1,377 @@
+"""Write training runs and model versions to MLflow; no other module does."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from waterflow_cli import __version__
+from waterflow_cli.discovery import LoadedPlugin
+from waterflow_cli.metrics import Evaluation
+from waterflow_cli.model import SEND_TO_LAB, VERDICTS
+from waterflow_cli.model_store import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
+from waterflow_cli.plots import save_plots
+from waterflow_cli.registry import (
+    CHALLENGER,
+    CHAMPION,
+    DEFAULT_NAME,
+    PREVIOUS,
+    find_version,
+    version_behind,
+)
+from waterflow_cli.schemas import TableSchema
+from waterflow_cli.store import ARTIFACT_FOLDER, connect, sqlite_path, store_errors
+from waterflow_cli.training import TrainingOptions, TrainingResult, train_model
+from waterflow_cli.training_data import TrainingData
+
+# What a machine needs to load the model; the plugin's own distribution is added to it.
+_REQUIRED = ("imbalanced-learn", "mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
+# MLflow's limit for one parameter's text.
+_MAX_PARAM = 500
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """Where a run is logged and under which name its model is registered."""
+
+    uri: str
+    experiment: str = "waterflow"
+    name: str = DEFAULT_NAME
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version that a run registered."""
+
+    name: str
+    version: int
+    alias: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a training leaves: its data, its result and the version it registered."""
+
+    plugin: str
+    threshold_rule: str
+    data: TrainingData
+    result: TrainingResult
+    registered: RegisteredVersion
+
+    @property
+    def decided_share(self) -> float:
+        """Share of the held-out samples that get a verdict other than ``send_to_lab``."""
+        verdicts = self.result.model.verdict(self.result.held_out.probability)
+        return float(np.mean(verdicts != VERDICTS.index(SEND_TO_LAB)))
+
+    def summary(self) -> dict[str, Any]:
+        """Put the report into a JSON object."""
+        negatives, positives = self.data.class_counts
+        return {
+            "plugin": self.plugin,
+            "data": {
+                "path": self.data.path,
+                "sha256": self.data.sha256,
+                "rows_not_potable": negatives,
+                "rows_potable": positives,
+                "rows_dropped": self.data.n_dropped,
+            },
+            "registered": asdict(self.registered),
+            "decided_share": self.decided_share,
+            **result_summary(self.result),
+        }
+
+
+class TrackedRun:
+    """An open MLflow run."""
+
+    def __init__(self, client: MlflowClient, options: TrackingOptions, run_id: str) -> None:
+        self._client, self._options, self.run_id = client, options, run_id
+
+    def log_start(self, data: TrainingData, schema: TableSchema, plugin: LoadedPlugin) -> None:
+        """Log what the run starts from, so that a failed run says it too."""
+        negatives, positives = data.class_counts
+        mlflow.set_tags(
+            {
+                "waterflow.version": __version__,
+                "waterflow.plugin": plugin.name,
+                "waterflow.plugin_distribution": plugin.installed.distribution,
+                "waterflow.data_sha256": data.sha256,
+                "waterflow.schema": schema.name,
+                "waterflow.schema_sha256": schema.sha256,
+            }
+        )
+        mlflow.log_metrics(
+            {
+                "rows": len(data.y),
+                "rows_not_potable": negatives,
+                "rows_potable": positives,
+                "rows_dropped": data.n_dropped,
+            }
+        )
+        frame = data.X.assign(**{str(schema.label): data.y.astype(float)})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = mlflow.data.from_pandas(
+                frame, source=data.path, targets=schema.label, name=Path(data.path).name
+            )
+            mlflow.log_input(dataset, context="training")
+
+    def log_result(self, result: TrainingResult, options: TrainingOptions) -> None:
+        """Log parameters, metrics, pictures and the environment."""
+        chosen = {
+            "balance": options.balance,
+            "threshold_rule": options.threshold.text,
+            "test_size": options.test_size,
+            "seed": options.seed,
+        }
+        plugin_params = {f"plugin.{name}": value for name, value in result.params.items()}
+        mlflow.log_params(
+            {name: str(value)[:_MAX_PARAM] for name, value in (chosen | plugin_params).items()}
+        )
+        mlflow.log_metrics({"threshold": result.model.threshold})
+        mlflow.log_metrics(_flat_metrics(result.evaluation, "test"))
+        for name, baseline in result.baselines.items():
+            value = baseline.estimates["roc_auc"].value
+            mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)
+        for epoch, loss in enumerate(result.loss_curve, 1):
+            mlflow.log_metric("loss", loss, step=epoch)
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            folder = Path(scratch)
+            (folder / "plots").mkdir()
+            save_plots(result, folder / "plots")
+            _write_json(folder / "evaluation.json", {"version": 1, **result_summary(result)})
+            _write_json(folder / "environment.json", _environment())
+            mlflow.log_artifacts(scratch)
+
+    def log_model(
+        self, result: TrainingResult, schema: TableSchema, plugin: LoadedPlugin
+    ) -> RegisteredVersion:
+        """Save the model without pickle, record its manifest's sha256, and register a version."""
+        model_id = self._log_pyfunc(result, schema, plugin)
+        name = self._options.name
+        if not self._client.search_registered_models(f"name='{name}'"):
+            self._client.create_registered_model(name)
+        version = self._client.create_model_version(
+            name,
+            f"models:/{model_id}",
+            self.run_id,
+            tags={"waterflow.plugin": plugin.name},
+            model_id=model_id,
+        )
+        alias = CHALLENGER if version_behind(self._client, name, CHAMPION) else CHAMPION
+        self._client.set_registered_model_alias(name, alias, version.version)
+        return RegisteredVersion(name, int(version.version), alias, self.run_id)
+
+    def _log_pyfunc(self, result: TrainingResult, schema: TableSchema, plugin: LoadedPlugin) -> str:
+        details = {
+            "waterflow": __version__,
+            "run_id": self.run_id,
+        }
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            payload = Path(scratch) / PAYLOAD
+            save_payload(payload, result.model, schema, plugin, details)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it would like an input example
+                info = mlflow.pyfunc.log_model(
+                    name="model",
+                    loader_module="waterflow_cli.pyfunc",
+                    data_path=str(payload),
+                    signature=_signature(result),
+                    pip_requirements=_requirements(plugin),
+                )
+            # The manifest covers what MLflow wrote too, so it is made from the folder as stored.
+            stored = Path(scratch) / "stored"
+            stored.mkdir()
+            folder = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=str(stored)))
+            digest = write_manifest(folder)
+            self._client.log_model_artifact(info.model_id, str(folder / MANIFEST))
+        self._client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
+        return str(info.model_id)
+
+
+@contextmanager
+def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
+    """Open a run; it ends FINISHED, KILLED by Ctrl-C, or FAILED by any other error.
+
+    Raises
+    ------
+    ModelError
+        If the store cannot be used.
+    """
+    client = connect(options.uri, create=True)
+    with store_errors(options.uri):
+        experiment_id = _experiment_id(client, options)
+        run = mlflow.start_run(experiment_id=experiment_id)
+    status = "FAILED"
+    try:
+        with store_errors(options.uri):
+            yield TrackedRun(client, options, run.info.run_id)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def run_training(
+    data: TrainingData,
+    schema: TableSchema,
+    plugin: LoadedPlugin,
+    options: TrainingOptions,
+    tracking: TrackingOptions,
+    report: Callable[[str], None],
+) -> TrainingReport:
+    """Train a model in a tracked run, and register it.
+
+    Raises
+    ------
+    ModelError
+        If the store cannot be used.
+    PluginError, UsageError, DataRefusedError
+        See `waterflow_cli.training.train_model`; the run is marked as failed.
+    """
+    database = sqlite_path(tracking.uri)
+    if database is not None and not database.exists():
+        report(f"Creating the tracking store {tracking.uri}")
+    with tracked_run(tracking) as run:
+        run.log_start(data, schema, plugin)
+        result = train_model(data, plugin, options, report=report)
+        report("Logging the run and the model to MLflow")
+        run.log_result(result, options)
+        registered = run.log_model(result, schema, plugin)
+    return TrainingReport(plugin.name, options.threshold.text, data, result, registered)
+
+
+def promote(name: str, reference: str, tracking_uri: str) -> int:
+    """Make a version the champion; the one before stays known as @previous.
+
+    Returns
+    -------
+    int
+        The version's number.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version.
+    """
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        version = find_version(client, reference, name, tracking_uri).version
+        champion = version_behind(client, name, CHAMPION)
+        if champion is not None and champion.version != version:
+            client.set_registered_model_alias(name, PREVIOUS, champion.version)
+        client.set_registered_model_alias(name, CHAMPION, version)
+        challenger = version_behind(client, name, CHALLENGER)
+        if challenger is not None and challenger.version == version:
+            client.delete_registered_model_alias(name, CHALLENGER)
+    return int(version)
+
+
+def result_summary(result: TrainingResult) -> dict[str, Any]:
+    """Put a result into a JSON object."""
+    return {
+        "rows_trained": result.n_train,
+        "rows_held_out": result.evaluation.n_rows,
+        "threshold": result.model.threshold,
+        "policy": asdict(result.model.policy),
+        "calibration": asdict(result.model.calibrator),
+        "held_out": _evaluation_summary(result.evaluation),
+        "baselines": {
+            name: _evaluation_summary(evaluation) for name, evaluation in result.baselines.items()
+        },
+        "permutation_importance": {
+            name: {"mean": row["mean"], "std": row["std"]}
+            for name, row in result.importance.iterrows()
+        },
+    }
+
+
+def _evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
+    negatives, alarms, misses, hits = evaluation.confusion
+    return {
+        "threshold": evaluation.threshold,
+        "estimates": {name: asdict(value) for name, value in evaluation.estimates.items()},
+        "confusion": {
+            "true_negative": negatives,
+            "false_positive": alarms,
+            "false_negative": misses,
+            "true_positive": hits,
+        },
+    }
+
+
+def _flat_metrics(evaluation: Evaluation, prefix: str) -> dict[str, float]:
+    flat = {}
+    for name, estimate in evaluation.estimates.items():
+        flat[f"{prefix}_{name}"] = estimate.value
+        flat[f"{prefix}_{name}_low"] = estimate.low
+        flat[f"{prefix}_{name}_high"] = estimate.high
+    return {name: value for name, value in flat.items() if value == value}  # MLflow takes no NaN
+
+
+def _experiment_id(client: MlflowClient, options: TrackingOptions) -> str:
+    experiment = client.get_experiment_by_name(options.experiment)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    database = sqlite_path(options.uri)
+    location = None
+    if database is not None:
+        location = (database.absolute().parent / ARTIFACT_FOLDER).as_uri()
+    return str(client.create_experiment(options.experiment, artifact_location=location))
+
+
+def _signature(result: TrainingResult) -> ModelSignature:
+    return ModelSignature(
+        inputs=Schema([ColSpec("double", name) for name in result.model.measurements]),
+        outputs=Schema(
+            [
+                ColSpec("double", "probability", required=False),
+                ColSpec("long", "prediction", required=False),
+                ColSpec("string", "verdict"),
+            ]
+        ),
+    )
+
+
+def _requirements(plugin: LoadedPlugin) -> list[str]:
+    installed = {dist.name.lower(): dist.version for dist in distributions()}
+    needed = [f"{name}=={installed[name]}" for name in _REQUIRED]
+    dist = plugin.installed.point.dist
+    own = [] if dist is None or dist.name == "waterflow" else [f"{dist.name}=={dist.version}"]
+    return [f"waterflow=={__version__}", *own, *needed]
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "version": 1,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "distributions": dict(sorted((dist.name, dist.version) for dist in distributions())),
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -1,0 +1,190 @@
+"""Read a labelled file for training, and refuse what cannot be learned from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from waterflow_cli.arrays import IntArray
+from waterflow_cli.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.reading import open_table
+from waterflow_cli.schemas import TableSchema
+from waterflow_cli.simulation import write_simulation
+from waterflow_cli.sources import STDIN
+from waterflow_cli.validation import CheckedBatch, Finding, RowChecker
+
+# Five folds of a four-fifths training part still give SMOTE its five neighbours, and the hold-out
+# four rows of each class.
+MIN_ROWS_PER_CLASS = 20
+USUAL_FILE = "water_potability.csv"
+SAMPLE_ROWS = 3000
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Labelled rows.
+
+    Attributes
+    ----------
+    X : DataFrame of shape (n_samples, n_measurements)
+        Floats, NaN where a value is missing.
+    y : ndarray of shape (n_samples,)
+        1 = potable, 0 = not potable.
+    sha256 : str
+        Of the file's bytes; of the values where they came from standard input.
+    n_dropped : int
+        Rows left out because they break the schema or have no label.
+    """
+
+    path: str
+    X: pd.DataFrame
+    y: IntArray
+    sha256: str
+    n_dropped: int
+
+    @property
+    def class_counts(self) -> tuple[int, int]:
+        """Rows of class 0 and of class 1."""
+        positives = int(self.y.sum())
+        return len(self.y) - positives, positives
+
+
+def load_training_data(
+    path: str,
+    schema: TableSchema,
+    *,
+    renames: Mapping[str, str] | None = None,
+    drop_invalid: bool = False,
+) -> TrainingData:
+    """Read the measurements and the label of a file.
+
+    Raises
+    ------
+    UsageError
+        If the schema names no label.
+    InputError
+        If the file cannot be read, or lacks a column.
+    DataRefusedError
+        If rows break the schema or lack the label (unless they are to be dropped), or a class is
+        missing or too small.
+    """
+    if not schema.label:
+        raise UsageError(
+            f"The schema {schema.name} names no label.", "Add 'metadata: {label: COLUMN}' to it."
+        )
+    frames: list[pd.DataFrame] = []
+    refused = Refusals(schema.label)
+    with open_table(path) as table:
+        checker = RowChecker(schema, table, renames=renames)
+        if schema.label not in checker.columns:
+            raise InputError(
+                path,
+                f"column {schema.label} (the label) not found in the header.",
+                line=table.dialect.header_line,
+                hint="Training needs labelled rows. If it has another name: "
+                f"--rename 'NAME IN FILE={schema.label}'",
+            )
+        for batch in table.batches():
+            checked = checker.check(batch)
+            good = refused.note(checked)
+            frames.append(pd.DataFrame(checked.numbers)[good])
+    if not drop_invalid:
+        refused.raise_if_any()
+    frame = pd.concat(frames, ignore_index=True)
+    X, y = frame[list(schema.measurements)], frame[schema.label].to_numpy()
+    _refuse_unlearnable(path, schema.label, y)
+    return TrainingData(path, X, y.astype(np.int64), _digest(path, frame), refused.n_rows)
+
+
+@contextmanager
+def find_training_data(path: str | None, report: Callable[[str], None]) -> Iterator[str]:
+    """Choose what to train on, and say which.
+
+    Parameters
+    ----------
+    path : str or None
+        What the user named; else the public table by its usual name in the working folder, else
+        a simulated sample.
+    """
+    if path is not None:
+        yield path
+    elif Path(USUAL_FILE).is_file():
+        report(f"Training on {USUAL_FILE} in the working folder.")
+        yield USUAL_FILE
+    else:
+        with TemporaryDirectory(prefix="waterflow-") as folder:
+            sample = str(Path(folder) / "simulated_sample.csv")
+            write_simulation(sample, SAMPLE_ROWS)
+            report(
+                f"No DATA named and no {USUAL_FILE} here: training on {SAMPLE_ROWS} simulated "
+                "samples. The model is good for trying waterflow, and for nothing else."
+            )
+            yield sample
+
+
+class Refusals:
+    """Counts the rows that cannot be trained on, and remembers the first."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._first: Finding | None = None
+        self.n_rows = 0
+
+    def note(self, checked: CheckedBatch) -> np.ndarray:
+        """Say which rows are good, and count the others."""
+        unlabelled = checked.missing[self._label]
+        bad = checked.invalid | unlabelled
+        self.n_rows += int(bad.sum())
+        if self._first is None and bad.any():
+            lines = checked.batch.lines
+            found = checked.findings(1)
+            if unlabelled.any():
+                line = int(lines[np.flatnonzero(unlabelled)[0]])
+                if not found or line < found[0].line:
+                    message = "the label is missing."
+                    found = [Finding(checked.file, line, self._label, "", "missing_label", message)]
+            self._first = found[0]
+        return ~bad
+
+    def raise_if_any(self) -> None:
+        """Refuse the file for its first bad row."""
+        if self._first is not None:
+            rows = "this row" if self.n_rows == 1 else f"{self.n_rows} rows, this one first,"
+            raise DataRefusedError(
+                f"{self._first} Training stopped: {rows} cannot be learned from.",
+                f"See all: waterflow validate {self._first.file}. "
+                "To train without them: --on-invalid drop",
+            )
+
+
+def _refuse_unlearnable(path: str, label: str, y: np.ndarray) -> None:
+    classes, counts = np.unique(y, return_counts=True)
+    shown = ", ".join(f"{value:g}" for value in classes[:5])
+    if not set(classes) <= {0.0, 1.0}:
+        raise DataRefusedError(
+            f"{path}, column {label}: {len(classes)} classes ({shown}); it must hold 0 and 1 alone."
+        )
+    if len(classes) < 2:
+        held = f"only the class {shown}" if len(classes) else "no row"
+        raise DataRefusedError(
+            f"{path}, column {label}: {held}; both 0 and 1 are needed to learn the difference."
+        )
+    if counts.min() < MIN_ROWS_PER_CLASS:
+        raise DataRefusedError(
+            f"{path}: class {classes[counts.argmin()]:g} has {counts.min()} rows; at least "
+            f"{MIN_ROWS_PER_CLASS} of each class are needed for the folds and the hold-out."
+        )
+
+
+def _digest(path: str, frame: pd.DataFrame) -> str:
+    if path == STDIN:
+        return hashlib.sha256(frame.to_numpy(dtype=np.float64).tobytes()).hexdigest()
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,220 @@
+"""Validate whole files: count everything, keep the first findings, split good rows from bad."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from waterflow_cli.errors import UsageError
+from waterflow_cli.reading import open_table
+from waterflow_cli.schemas import TableSchema
+from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
+from waterflow_cli.writing import TableWriter, check_output, open_output, open_table_writer
+
+FINDING_COLUMNS = ("file", "line", "column", "value", "rule", "message")
+REASON = "reason"
+
+
+@dataclass
+class ValidationReport:
+    """What was found in some files.
+
+    Attributes
+    ----------
+    findings : list of Finding
+        The first ones, by file and line.
+    n_findings : int
+        All of them.
+    by_rule : Counter of (column, rule)
+        How often each rule was broken.
+    missing : Counter of str
+        Missing values by schema column.
+    dialects : dict of str to str
+        How each file was read.
+    """
+
+    schema: str
+    n_rows: int = 0
+    n_invalid: int = 0
+    n_findings: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    by_rule: Counter[tuple[str, str]] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    dialects: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every row kept the schema."""
+        return self.n_findings == 0
+
+    def note(self, checked: CheckedBatch, max_findings: int) -> None:
+        """Count a batch."""
+        self.n_rows += len(checked.batch)
+        self.n_invalid += int(checked.invalid.sum())
+        for violation in checked.violations:
+            self.n_findings += len(violation.rows)
+            self.by_rule[violation.column, violation.rule] += len(violation.rows)
+        for name, mask in checked.missing.items():
+            self.missing[name] += int(mask.sum())
+        room = max_findings - len(self.findings)
+        if room > 0:
+            self.findings += checked.findings(room)
+
+    def summary(self) -> dict[str, Any]:
+        """Put the report into a JSON object."""
+        return {
+            "passed": self.passed,
+            "schema": self.schema,
+            "rows": self.n_rows,
+            "rows_invalid": self.n_invalid,
+            "findings_total": self.n_findings,
+            "findings": [asdict(finding) for finding in self.findings],
+            "by_rule": [
+                {"column": column, "rule": rule, "count": count}
+                for (column, rule), count in sorted(self.by_rule.items())
+            ],
+            "missing": dict(self.missing),
+            "files": self.dialects,
+        }
+
+
+def validate_files(
+    inputs: Sequence[str],
+    schema: TableSchema,
+    *,
+    renames: Mapping[str, str] | None = None,
+    max_findings: int = 20,
+    good: str | None = None,
+    bad: str | None = None,
+    force: bool = False,
+) -> ValidationReport:
+    """Check each row of some files.
+
+    Parameters
+    ----------
+    max_findings : int
+        How many findings to keep; all are counted.
+    good, bad : str, optional
+        Outputs for the rows that pass, and for those that do not with a column ``reason``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or lacks a required column.
+    UsageError
+        If an output cannot be written as asked.
+    """
+    report = ValidationReport(schema.name)
+    outputs = [path for path in (good, bad) if path is not None]
+    if outputs and len(inputs) > 1:
+        raise UsageError("--good and --bad split one file; several were named.")
+    if good is not None and good == bad:
+        raise UsageError(f"{good}: is both --good and --bad; name two files.")
+    for path in outputs:
+        check_output(path, force=force, inputs=inputs)
+    for path in inputs:
+        with open_table(path) as table, _split(good, bad, force, inputs) as split:
+            checker = RowChecker(schema, table, renames=renames)
+            report.dialects[path] = str(table.dialect)
+            for batch in table.batches():
+                checked = checker.check(batch)
+                report.note(checked, max_findings)
+                split.write(checked)
+    return report
+
+
+class _Split:
+    """Writes good and bad rows to their files, where there are such files."""
+
+    def __init__(self, good: TableWriter | None, bad: TableWriter | None) -> None:
+        self._good, self._bad = good, bad
+
+    def write(self, checked: CheckedBatch) -> None:
+        """Write the rows of a batch."""
+        columns, invalid = checked.batch.columns, checked.invalid
+        if self._good is not None:
+            self._good.write(_filtered(columns, ~invalid))
+        if self._bad is not None:
+            if REASON in columns:
+                raise UsageError(
+                    f"The input has a column '{REASON}', which --bad adds.", "Rename it first."
+                )
+            reasons = pa.array(list(reasons_by_line(checked).values()), pa.string())
+            self._bad.write({**_filtered(columns, invalid), REASON: reasons})
+
+
+@contextmanager
+def _split(
+    good: str | None, bad: str | None, force: bool, inputs: Sequence[str]
+) -> Iterator[_Split]:
+    with ExitStack() as stack:
+
+        def writer(path: str | None) -> TableWriter | None:
+            if path is None:
+                return None
+            sink = stack.enter_context(open_output(path, force=force, inputs=inputs))
+            return stack.enter_context(open_table_writer(path, sink))
+
+        yield _Split(writer(good), writer(bad))
+
+
+def _filtered(columns: Mapping[str, pa.Array], rows: np.ndarray) -> dict[str, pa.Array]:
+    mask = pa.array(rows)
+    return {name: column.filter(mask) for name, column in columns.items()}
+
+
+def findings_table(findings: Sequence[Finding]) -> dict[str, pa.Array]:
+    """Put findings into columns, for a CSV."""
+    return {
+        name: pa.array(
+            [getattr(finding, name) for finding in findings],
+            pa.int64() if name == "line" else pa.string(),
+        )
+        for name in FINDING_COLUMNS
+    }
+
+
+def findings_html(report: ValidationReport) -> str:
+    """Put a report into one self-contained page; names and values from the data are escaped."""
+    head = "".join(f"<th>{name}</th>" for name in FINDING_COLUMNS)
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f"<td>{html.escape(str(getattr(finding, name)))}</td>" for name in FINDING_COLUMNS
+        )
+        + "</tr>\n"
+        for finding in report.findings
+    )
+    files = "".join(
+        f"<li>{html.escape(path)} (read as {html.escape(dialect)})</li>"
+        for path, dialect in report.dialects.items()
+    )
+    verdict = "All rows pass." if report.passed else f"{report.n_invalid} rows do not pass."
+    shown = f"The first {len(report.findings)} of {report.n_findings} findings."
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>waterflow validate</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; padding: 1rem }}
+div {{ overflow-x: auto }}
+table {{ border-collapse: collapse }}
+th, td {{ border-bottom: 1px solid #ccc; padding: .3rem .8rem; text-align: left }}
+</style>
+<h1>{verdict}</h1>
+<p>{report.n_rows} rows checked against the schema <b>{html.escape(report.schema)}</b>.</p>
+<ul>{files}</ul>
+<p>{shown}</p>
+<div><table><thead><tr>{head}</tr></thead>
+<tbody>
+{rows}</tbody></table></div>
+</html>
+"""
