@@ -147,7 +147,8 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
     scorer = Scorer(model, table)
     results = [scorer.score(batch).results for batch in table.batches()] if len(frame) else []
     columns = ("probability", "prediction", "verdict")
-    dtypes = {"probability": "float64", "prediction": "Int64", "verdict": "object"}
+    # Nullable types: an invalid row has no probability, which JSON writes as null and not as NaN.
+    dtypes = {"probability": "Float64", "prediction": "Int64", "verdict": "object"}
     return pd.DataFrame(
         {
             name: pd.Series(

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import shutil
+import struct
 import sys
 import tempfile
 import zipfile
@@ -36,6 +37,8 @@ _COMPRESSIONS = {
 }
 # What the decompressors raise on damaged or shortened data; pyarrow raises OSError for zstd.
 _DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+# And what zipfile lets through when an archive's directory is damaged.
+_DAMAGED_ZIP = (*_DAMAGED, IndexError, ValueError, struct.error)
 
 
 class DecompressedStream(io.RawIOBase):
@@ -178,7 +181,7 @@ def _open_zip_member(raw: io.BufferedReader, path: str) -> IO[bytes]:
                 hint="Unpack it and name the file that holds the table.",
             )
         return archive.open(members[0])
-    except _DAMAGED as exc:
+    except _DAMAGED_ZIP as exc:
         raise InputError(path, f"the zip archive is damaged or cut short ({exc}).") from exc
     except NotImplementedError as exc:  # its word for a compression that it does not know
         raise InputError(

@@ -1,0 +1,93 @@
+"""Fixtures: the command line in this process, a real store with a model, the real table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from waterflow_cli.main import main
+from waterflow_cli.simulation import write_simulation
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Outcome]
+
+
+def find_real_table() -> Path | None:
+    """Find the public Water Potability table, which the project ships no row of."""
+    named = os.environ.get("WATERFLOW_REAL_DATA")
+    path = Path(named) if named else ROOT.parent / "shared" / "data" / "water_potability.csv"
+    return path if path.is_file() else None
+
+
+@pytest.fixture(scope="session")
+def real_table() -> Path:
+    path = find_real_table()
+    if path is None:
+        pytest.skip(
+            "the public Water Potability table is not here; name it in WATERFLOW_REAL_DATA"
+        )
+    return path
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and no settings from outside."""
+    for name in list(os.environ):
+        if name.startswith(("WATERFLOW_", "MLFLOW_TRACKING")) and name != "WATERFLOW_REAL_DATA":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def cli(workdir: Path, capfd: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command line in this process, in the empty working folder."""
+
+    def run(*args: object) -> Outcome:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(arg) for arg in args])
+        sys.stdout.flush()
+        captured = capfd.readouterr()
+        code = stopped.value.code
+        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 simulated samples with a strong signal."""
+    path = tmp_path_factory.mktemp("samples") / "samples.csv"
+    write_simulation(str(path), 400, seed=3, signal=0.9)
+    return path
+
+
+@pytest.fixture(scope="session")
+def store_uri(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> str:
+    """A sqlite store with one registered model, hgb; tests that write to a store make their own."""
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", str(samples), "--plugin", "hgb", "--tracking-uri", uri, "--quiet"])
+    assert stopped.value.code == 0
+    return uri
