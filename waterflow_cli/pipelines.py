@@ -120,7 +120,7 @@ class EstimatorPlugin:
     summary : str
         One line for the list of plugins.
     estimator : str
-        ``module:Class``; imported when a pipeline is built.
+        ``module:Class``; imported when a pipeline is built. Its ``fit`` takes ``sample_weight``.
     defaults : mapping of str to object
         Where this plugin differs from the class's own defaults.
     scale : bool

@@ -39,14 +39,12 @@ _MODULE = Template('''\
 from waterflow_cli.pipelines import EstimatorPlugin
 
 # `waterflow_cli.contract.ModelPlugin` says what a plugin is. EstimatorPlugin makes one of any
-# classifier with scikit-learn's interface; for more freedom, write a class with the same members.
+# scikit-learn classifier whose fit takes sample_weight; for more freedom, write a class with the
+# same members.
 plugin = EstimatorPlugin(
-    summary="Nearest neighbours: the samples most like this one decide",
-    estimator="sklearn.neighbors:KNeighborsClassifier",
-    defaults={"n_neighbors": 25},
-    scale=True,
-    trusted_types=$trusted,
-    search_space={"n_neighbors": (5, 15, 25, 51)},
+    summary="Gaussian naive Bayes: each measurement on its own",
+    estimator="sklearn.naive_bayes:GaussianNB",
+    search_space={"var_smoothing": (1e-9, 1e-3, 1e-1)},
 )
 ''')
 
@@ -70,13 +68,6 @@ The model `$name` for [waterflow](https://pypi.org/project/waterflow/).
     waterflow train --plugin $name
     pytest
 """)
-
-# What a fitted nearest-neighbours classifier is made of beyond what waterflow trusts by itself.
-_TRUSTED = (
-    '(\n        "sklearn.metrics._dist_metrics.EuclideanDistance64",\n'
-    '        "sklearn.neighbors._kd_tree.KDTree64",\n    )'
-)
-
 
 def create_plugin_project(name: str, folder: str | None = None) -> Path:
     """Write a project for a plugin.
@@ -104,7 +95,7 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
         )
     root = Path(folder or f"waterflow-{name}")
     module = name.replace("-", "_")
-    values = {"name": name, "module": module, "group": GROUP, "trusted": _TRUSTED}
+    values = {"name": name, "module": module, "group": GROUP}
     contents = {
         "pyproject.toml": _SETUP,
         f"waterflow_{module}.py": _MODULE,
