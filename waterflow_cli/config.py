@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from waterflow_cli.errors import UsageError, did_you_mean
 
 LOCAL_FILE = "waterflow.toml"
 PREFIX = "WATERFLOW_"
 
+
+class Setting(NamedTuple):
+    """A parameter of a command that can be set: its name, and whether it takes several values."""
+
+    name: str
+    many: bool = False
+
+
 # A command's path, such as ("models", "list"), to its options: the name that the user writes
-# (underscores for hyphens) to the name of the parameter.
-Options = Mapping[tuple[str, ...], Mapping[str, str]]
+# (underscores for hyphens) to the parameter.
+Options = Mapping[tuple[str, ...], Mapping[str, Setting]]
 
 
 def user_file() -> Path:
@@ -28,8 +37,9 @@ def load_defaults(options: Options) -> dict[str, Any]:
     """Read the settings that hold where the command line says nothing.
 
     A key at the top of a file holds for every command that has the option, one in a table such as
-    ``[train]`` for that command alone. ``waterflow.toml`` in the working folder goes before the
-    user's own file, and ``WATERFLOW_<OPTION>`` in the environment before both.
+    ``[train]`` or ``[models.list]`` for that command alone. ``waterflow.toml`` in the working
+    folder goes before the user's own file, and ``WATERFLOW_<OPTION>`` in the environment before
+    both; where an option takes several values, the variable is split like a command line.
 
     Parameters
     ----------
@@ -39,53 +49,75 @@ def load_defaults(options: Options) -> dict[str, Any]:
     Returns
     -------
     dict
-        Nested by command, as click takes it.
+        Nested by command, as click takes it; values are text, as on the command line.
 
     Raises
     ------
     UsageError
-        If a file is no TOML, or names a command or an option that does not exist.
+        If a file is no TOML, names a command or an option that does not exist, or gives a list
+        to an option that takes one value.
     """
     defaults: dict[str, Any] = {}
     for path in (user_file(), Path(LOCAL_FILE)):
         for command, name, value in _read_file(path, options):
             _place(defaults, command, name, value)
-    for command, names in options.items():
-        for key, name in names.items():
-            if (text := os.environ.get(PREFIX + key.upper())) is not None:
-                _place(defaults, command, name, text)
+    for command, settings in options.items():
+        for key, setting in settings.items():
+            if text := os.environ.get(PREFIX + key.upper()):
+                value = _split(PREFIX + key.upper(), text) if setting.many else text
+                _place(defaults, command, setting.name, value)
     return defaults
 
 
 def _read_file(path: Path, options: Options) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as exc:
         raise UsageError(f"{path}: cannot be read as TOML ({exc}).") from exc
-    tables = {key: value for key, value in content.items() if isinstance(value, dict)}
-    plain = {key: value for key, value in content.items() if key not in tables}
-    yield from _match(path, plain, options)
-    commands = {command[0] for command in options}
-    for table, values in tables.items():
-        if table not in commands:
-            raise UsageError(f"{path}: no command '{table}'." + did_you_mean(table, commands))
-        own = {command: names for command, names in options.items() if command[0] == table}
-        yield from _match(path, values, own)
+    yield from _match(path, content, options)
 
 
 def _match(
-    path: Path, values: Mapping[str, Any], options: Options
+    path: Path, values: Mapping[str, Any], options: Options, parents: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    known = {key for names in options.values() for key in names}
+    """Match the keys of a table to options, those for some commands before those for fewer."""
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    known = {key for settings in options.values() for key in settings}
     for key, value in values.items():
         option = key.replace("-", "_")
+        if key in tables:
+            continue
         if option not in known:
             raise UsageError(f"{path}: no option '{key}'." + did_you_mean(option, known))
-        for command, names in options.items():
-            if option in names:
-                yield command, names[option], value
+        for command, settings in options.items():
+            if option in settings:
+                yield command, settings[option].name, _text(path, key, value, settings[option])
+    depth = len(parents)
+    commands = {command[depth] for command in options if len(command) > depth}
+    for table, inner in tables.items():
+        if table not in commands:
+            named = " ".join((*parents, table))
+            raise UsageError(f"{path}: no command '{named}'." + did_you_mean(table, commands))
+        own = {command: names for command, names in options.items() if command[depth] == table}
+        yield from _match(path, inner, own, (*parents, table))
+
+
+def _text(path: Path, key: str, value: Any, setting: Setting) -> str | list[str]:
+    """Write a value as on the command line, whose conversions and messages then hold for it."""
+    if setting.many:
+        return [str(each) for each in (value if isinstance(value, list) else [value])]
+    if isinstance(value, list):
+        raise UsageError(f"{path}: the option '{key}' takes one value, and no list.")
+    return str(value)
+
+
+def _split(variable: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as exc:
+        raise UsageError(f"{variable}: cannot be split into values ({exc}).") from exc
 
 
 def _place(defaults: dict[str, Any], command: tuple[str, ...], name: str, value: Any) -> None:

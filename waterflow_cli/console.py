@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from waterflow_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 # Wide enough that no cell is folded where a script or a log reads the output.
-_PLAIN_WIDTH = 200
+_PLAIN_WIDTH = 1 << 20
 
 
 @dataclass
@@ -35,31 +39,31 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print a line of the result on stdout."""
-        click.echo(text, color=self.color)
+        self._print(text + "\n")
 
     def json(self, content: dict[str, Any]) -> None:
         """Print the one JSON object of ``--json`` on stdout."""
-        click.echo(json_text(content), nl=False)
+        self._print(json_text(content))
 
     def note(self, text: str) -> None:
         """Print progress or a summary on stderr, unless quiet."""
         if self.verbosity >= 0:
-            click.echo(text, err=True, color=self.color)
+            self._say("", text)
 
     def detail(self, text: str) -> None:
         """Print on stderr what only ``--verbose`` shows."""
         if self.verbosity > 0:
-            click.echo(text, err=True, color=self.color)
+            self._say("", text)
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr, quiet or not."""
-        click.echo(click.style("Warning: ", fg="yellow") + text, err=True, color=self.color)
+        self._say(click.style("Warning: ", fg="yellow"), text)
 
     def error(self, message: str, hint: str | None = None) -> None:
         """Print an error on stderr, in one line, or two with the hint."""
-        click.echo(click.style("Error: ", fg="red") + message, err=True, color=self.color)
+        self._say(click.style("Error: ", fg="red"), message)
         if hint:
-            click.echo(hint, err=True, color=self.color)
+            self._say("", hint)
 
     def table(
         self,
@@ -75,16 +79,63 @@ class Console:
         from rich.console import Console as RichConsole
 
         stream = sys.stderr if err else sys.stdout
+        if stream is None:
+            return
         width = None if stream.isatty() else _PLAIN_WIDTH
         no_color = True if self.color is False else None
-        RichConsole(file=stream, width=width, no_color=no_color, highlight=False).print(
-            _build_table(title, columns, rows)
-        )
+        rich = RichConsole(file=stream, width=width, no_color=no_color, highlight=False)
+        with _write_errors(err=err):
+            with rich.capture() as capture:
+                rich.print(_build_table(title, columns, rows))
+            text = "\n".join(line.rstrip() for line in capture.get().splitlines())
+            click.echo(text.strip("\n"), err=err, color=self.color)
+
+    def _print(self, text: str) -> None:
+        with _write_errors():
+            click.echo(text, nl=False, color=self.color)
+
+    def _say(self, prefix: str, text: str) -> None:
+        with _write_errors(err=True):
+            click.echo(prefix + printable(text), err=True, color=self.color)
+
+
+@contextmanager
+def _write_errors(*, err: bool = False) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if err:  # that nobody reads stderr any more is no reason to stop
+            return
+        if isinstance(exc, BrokenPipeError):
+            raise
+        raise UsageError(f"Standard output cannot be written ({exc.strerror}).") from exc
+
+
+def printable(text: str) -> str:
+    r"""Escape what would break a line or command a terminal, in names and values from the data.
+
+    >>> print(printable("two\nlines"))
+    two\nlines
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def json_text(content: dict[str, Any]) -> str:
-    """Write a result as the one JSON object that the contract promises."""
-    return json.dumps({"version": 1, **content}, indent=2, ensure_ascii=False) + "\n"
+    """Write a result as the one JSON object that the contract promises.
+
+    It is ASCII, so that it stays JSON in any locale; a number that is none is null.
+    """
+    return json.dumps({"version": 1, **_without_nan(content)}, indent=2, allow_nan=False) + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _build_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -92,12 +143,16 @@ def _build_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    def shown(text: str, style: str = "") -> Text:
+        return Text(printable(text), style)  # Text: names from the data are never read as markup
+
+    table = Table(title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title = shown(title, "table.title") if title else None
     for name in columns:
         right = name.startswith(">")
         table.add_column(
-            name.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+            shown(name.removeprefix(">")), justify="right" if right else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*map(Text, row))  # Text: names from the data are never read as markup
+        table.add_row(*map(shown, row))
     return table

@@ -1,9 +1,9 @@
 """Cut a stream of CSV bytes at row ends, and parse each piece with its line numbers.
 
 A piece is parsed by Arrow when it is clean. Only a piece that Arrow refuses, or that holds NUL
-bytes, blank lines or a byte order mark, is read again row by row with Python's csv module. Both follow the same
-rules (RFC 4180; a quote in the middle of an unquoted cell is a character like any other), so the
-cells do not depend on which of them did the work.
+bytes, blank lines or a byte order mark, is read again row by row with Python's csv module. Both
+follow the same rules (RFC 4180; a quote in the middle of an unquoted cell is a character like any
+other), so the cells do not depend on which of them did the work.
 """
 
 from __future__ import annotations

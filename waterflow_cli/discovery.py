@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -26,7 +26,10 @@ class InstalledPlugin:
     def distribution(self) -> str:
         """Name and version of the distribution that offers it."""
         dist = self.point.dist
-        return f"{dist.name} {dist.version}" if dist else "unknown distribution"
+        try:
+            return f"{dist.name} {dist.version}" if dist else "unknown distribution"
+        except OSError:  # its metadata is gone: importlib-metadata's finder raises
+            return "unknown distribution"
 
     def __str__(self) -> str:
         return f"plugin '{self.name}' ({self.point.value}, from {self.distribution})"
@@ -75,7 +78,7 @@ class LoadedPlugin:
             yield
         except WaterflowError:
             raise
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             if type(exc).__name__ == "InvalidParameterError":
                 raise UsageError(f"--param: {describe_failure(exc).partition(': ')[2]}") from exc
             raise PluginError(
@@ -119,6 +122,7 @@ def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
     """
     try:
         candidate = plugin.point.load()
+        problem = breach_of_contract(candidate)
     except (KeyboardInterrupt, WaterflowError):
         raise
     except BaseException as exc:
@@ -126,33 +130,44 @@ def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
             f"The {plugin} cannot be imported: {describe_failure(exc)}.",
             "Mend or uninstall it; the other plugins are not affected.",
         ) from exc
-    if problem := _breach_of_contract(candidate):
+    if problem:
         raise PluginError(f"The {plugin} does not keep the contract: {problem}.")
     for module, command in candidate.requires.items():
-        if find_spec(module) is None:
+        if not _is_installed(module):
             raise PluginError(f"The {plugin} needs '{module}'.", f"Install it: {command}")
     return LoadedPlugin(plugin, candidate)
 
 
-def _breach_of_contract(candidate: object) -> str:
+def breach_of_contract(candidate: object) -> str:
+    """Say what an object lacks to be a plugin; empty where it lacks nothing."""
     contract = getattr(candidate, "contract", None)
     if contract != CONTRACT:
         return f"its contract is {contract!r}, and this version of waterflow knows {CONTRACT}"
-    if not isinstance(candidate, ModelPlugin):
-        absent = [name for name in _members() if not hasattr(candidate, name)]
+    if absent := [name for name in _MEMBERS if not hasattr(candidate, name)]:
         return f"it lacks {', '.join(absent)}"
+    for name, kind in _MEMBERS.items():
+        member = getattr(candidate, name)
+        if not isinstance(member, kind):
+            return f"its {name} is {member!r}, and no {kind.__name__.lower()}"
     return ""
 
 
-def _members() -> Sequence[str]:
-    return (
-        "summary",
-        "requires",
-        "trusted_types",
-        "search_space",
-        "default_params",
-        "build_pipeline",
-    )
+# A plugin's members -> what each must be for the list of plugins and the loading to work with it.
+_MEMBERS: Mapping[str, type] = {
+    "summary": str,
+    "requires": Mapping,
+    "trusted_types": Collection,
+    "search_space": Mapping,
+    "default_params": Callable,  # type: ignore[dict-item]
+    "build_pipeline": Callable,  # type: ignore[dict-item]
+}
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # the package around a submodule is not there
+        return False
 
 
 def describe_failure(exc: BaseException) -> str:

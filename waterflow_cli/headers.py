@@ -25,7 +25,7 @@ def fold_name(name: str) -> str:
 
 
 def check_header(columns: Sequence[str], path: str, line: int) -> None:
-    """Refuse a header that names a column twice or not at all.
+    """Refuse a header that names two columns alike, or that holds a NUL byte.
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -16,11 +18,14 @@ import click
 from waterflow_cli import __version__
 from waterflow_cli.commands import COMMANDS
 from waterflow_cli.commands.options import common_options
-from waterflow_cli.config import load_defaults
+from waterflow_cli.config import Setting, load_defaults
 from waterflow_cli.console import Console
 from waterflow_cli.errors import WaterflowError, did_you_mean
 
 EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
+# Arguments that can be set like options. Not all: `schemas show NAME` is no `--name`.
+_SET_ARGUMENTS = ("data",)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ConfiguredGroup(click.Group):
@@ -40,7 +45,7 @@ class ConfiguredGroup(click.Group):
 
 def _options_of(
     group: click.Group, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
+) -> Iterator[tuple[tuple[str, ...], dict[str, Setting]]]:
     """Yield each command's path with its options as the user writes them."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
@@ -49,10 +54,12 @@ def _options_of(
         yield (
             (*path, name),
             {
-                option.removeprefix("--").replace("-", "_"): str(parameter.name)
+                option.removeprefix("--").replace("-", "_"): Setting(
+                    str(parameter.name), getattr(parameter, "multiple", False)
+                )
                 for parameter in command.params
                 for option in parameter.opts
-                if option.startswith("--") or isinstance(parameter, click.Argument)
+                if option.startswith("--") or option in _SET_ARGUMENTS
             },
         )
 
@@ -78,15 +85,20 @@ for _command in COMMANDS:
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit; the entry point of the ``waterflow`` script."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # File names that are no UTF-8, and terminals that know no µ, stop no command.
+            stream.reconfigure(errors="backslashreplace")
     # Libraries' warnings are for those who develop with them; waterflow says its own.
     warnings.simplefilter("ignore")
     console = Console()
     try:
         code = cli.main(args, prog_name="waterflow", standalone_mode=False, obj=console)
-        sys.stdout.flush()
     except BaseException as exc:  # noqa: BLE001 (the wall: nobody sees a traceback unasked)
         code = _report(exc, console)
+    _flush_stdout()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -98,10 +110,11 @@ def _report(exc: BaseException, console: Console) -> int:
         case SystemExit() | click.exceptions.Exit():
             code = exc.code if isinstance(exc, SystemExit) else exc.exit_code
             return code if isinstance(code, int) else 0
-        case BrokenPipeError():
-            # The reader has seen enough. Python would complain again when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        case BrokenPipeError():  # the reader has seen enough
             return 0
+        case OSError() if exc.errno in _NO_SPACE:
+            console.error(f"Nothing more can be written ({exc.strerror}).", "Free some space.")
+            return EXIT_USAGE
         case KeyboardInterrupt() | click.Abort():
             console.error("Interrupted; outputs and models are as they were before.")
             return EXIT_INTERRUPTED
@@ -110,6 +123,8 @@ def _report(exc: BaseException, console: Console) -> int:
             return exc.exit_code
         case click.UsageError():
             where = exc.ctx.command_path if exc.ctx else "waterflow"
+            if isinstance(exc, click.exceptions.NoArgsIsHelpError):  # its message is the help
+                exc.message = f"{where}: which command?"
             console.error(exc.format_message(), f"See: {where} --help")
             return EXIT_USAGE
         case click.ClickException():
@@ -121,6 +136,15 @@ def _report(exc: BaseException, console: Console) -> int:
         "Please report it with the output of the same command and --debug.",
     )
     return EXIT_DEFECT
+
+
+def _flush_stdout() -> None:
+    """Write what is left for stdout, or drop it: Python would complain of it again at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

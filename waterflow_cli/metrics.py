@@ -105,14 +105,15 @@ def measure_at_thresholds(
 def _measure_resamples(
     y: IntArray, probability: FloatArray, threshold: float, seed: int
 ) -> dict[str, FloatArray]:
-    random = np.random.default_rng(seed)
-    positive, negative = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    classes = [np.flatnonzero(y == label) for label in (1, 0)]
+    # A generator for each class: how many resamples are drawn at once changes none of them.
+    draws = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(2)]
     at_once = max(1, _CELLS_AT_ONCE // len(y))
     parts = []
     for start in range(0, N_RESAMPLES, at_once):
         n_resamples = min(at_once, N_RESAMPLES - start)
         weights = np.empty((n_resamples, len(y)))
-        for rows in (positive, negative):
+        for rows, random in zip(classes, draws, strict=True):
             share = np.full(len(rows), 1 / len(rows))
             weights[:, rows] = random.multinomial(len(rows), share, size=n_resamples)
         parts.append(_measure(y, probability, threshold, weights))

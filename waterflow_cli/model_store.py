@@ -19,11 +19,11 @@ import skops.io
 
 from waterflow_cli.calibration import Calibrator
 from waterflow_cli.discovery import LoadedPlugin, load_plugin
-from waterflow_cli.errors import ModelError, WaterflowError
+from waterflow_cli.errors import ModelError, UsageError, WaterflowError
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.schemas import TableSchema, parse_schema
 
-FORMAT = 1
+FORMAT, MANIFEST_FORMAT = 1, 1
 MANIFEST = "waterflow-manifest.json"
 PAYLOAD = "waterflow"
 DIGEST_TAG = "waterflow.manifest_sha256"
@@ -123,7 +123,7 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
             )
         estimator_file = folder / ESTIMATOR_FILE
         found = skops.io.get_untrusted_types(file=estimator_file)
-        plugin = None if set(found) <= set(TRUSTED_TYPES) else load_plugin(content["plugin"])
+        plugin = None if set(found) <= set(TRUSTED_TYPES) else _plugin_of(content, label)
         trusted = found if plugin is None else trusted_types_of(estimator_file, plugin)
         decision = DecisionModel(
             skops.io.load(estimator_file, trusted=trusted),
@@ -144,6 +144,16 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
         ) from exc
 
 
+def _plugin_of(content: dict[str, Any], label: str) -> LoadedPlugin:
+    try:
+        return load_plugin(content["plugin"])
+    except UsageError as exc:
+        raise ModelError(
+            f"Model {label} needs the plugin '{content['plugin']}', which is not installed.",
+            f"Install what trained it: {content['plugin_distribution']}",
+        ) from exc
+
+
 def write_manifest(folder: Path) -> str:
     """List the sha256 of every file of a model folder in it, and return the list's own sha256."""
     entries = {
@@ -151,7 +161,7 @@ def write_manifest(folder: Path) -> str:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in (MANIFEST, _ADDED_BY_MLFLOW)
     }
-    text = json.dumps({"version": 1, "sha256": entries}, indent=2) + "\n"
+    text = json.dumps({"version": MANIFEST_FORMAT, "sha256": entries}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, "utf-8")
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -185,9 +195,12 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
     if digest is not None and found != digest:
         raise ModelError(_tampered(label, folder / MANIFEST))
     try:
-        entries = json.loads(text)["sha256"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        content = json.loads(text)
+        version, entries = content["version"], content["sha256"].items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ModelError(_tampered(label, folder / MANIFEST)) from exc
+    if version != MANIFEST_FORMAT:
+        raise ModelError(_tampered(label, folder / MANIFEST))
     for name, expected in entries:
         path = folder / name
         if not path.is_file() or _sha256(path) != expected:

@@ -10,6 +10,8 @@ from waterflow_cli.contract import GROUP
 from waterflow_cli.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+# `waterflow_NAME` would be one of the packages of waterflow itself.
+_TAKEN = ("cli", "plugins", "schemas")
 
 _SETUP = Template("""\
 [build-system]
@@ -69,6 +71,7 @@ The model `$name` for [waterflow](https://pypi.org/project/waterflow/).
     pytest
 """)
 
+
 def create_plugin_project(name: str, folder: str | None = None) -> Path:
     """Write a project for a plugin.
 
@@ -93,6 +96,11 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
         raise UsageError(
             f"'{name}' is no name for a plugin.", "Use lower-case letters, digits and hyphens."
         )
+    if name in _TAKEN:
+        raise UsageError(
+            f"A plugin named '{name}' would overwrite waterflow's own package waterflow_{name}.",
+            "Choose another name.",
+        )
     root = Path(folder or f"waterflow-{name}")
     module = name.replace("-", "_")
     values = {"name": name, "module": module, "group": GROUP}
@@ -103,7 +111,8 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
         "README.md": _README,
     }
     try:
-        (root / "tests").mkdir(parents=True, exist_ok=False)
+        root.mkdir(parents=True)
+        (root / "tests").mkdir()
         for path, template in contents.items():
             (root / path).write_text(template.substitute(values), "utf-8")
     except OSError as exc:

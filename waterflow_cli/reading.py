@@ -6,7 +6,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from waterflow_cli.csv_blocks import (
 from waterflow_cli.dialect import Dialect, holds_header, read_header
 from waterflow_cli.errors import InputError
 from waterflow_cli.headers import check_header
-from waterflow_cli.sources import PARQUET_MAGIC, open_source, seekable_copy
+from waterflow_cli.sources import PARQUET_MAGIC, open_source, open_to_seek
 
 if TYPE_CHECKING:
     import io
@@ -136,17 +136,18 @@ def open_table(path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Table]:
     """
     with open_source(path) as stream:
         if stream.peek(4)[:4] == PARQUET_MAGIC:
-            yield _open_parquet(stream, path)
+            with open_to_seek(stream) as file:
+                yield _open_parquet(file, path)
         else:
             yield _open_text(stream, path, block_bytes)
 
 
 def _row_text(texts: list[bytes]) -> str:
     """Join the lines of a row, without the blank lines that may follow it."""
-    n_lines = len(texts)
-    while n_lines > 1 and not texts[n_lines - 1].strip():
-        n_lines -= 1
-    return b"".join(texts[:n_lines]).decode("utf-8").rstrip("\r\n")
+    lines = [text.decode("utf-8") for text in texts]
+    while len(lines) > 1 and not lines[-1].strip():
+        lines.pop()
+    return "".join(lines).rstrip("\r\n")
 
 
 def _cell_text(cell: pa.Scalar) -> str:
@@ -188,9 +189,9 @@ def _read_start(stream: io.BufferedReader, path: str, block_bytes: int) -> bytes
     return start
 
 
-def _open_parquet(stream: io.BufferedReader, path: str) -> Table:
+def _open_parquet(source: IO[bytes], path: str) -> Table:
     try:
-        file = pq.ParquetFile(seekable_copy(stream))
+        file = pq.ParquetFile(source)
         columns = file.schema_arrow.names
     except _PARQUET_ERRORS as exc:
         raise InputError(path, "the Parquet file is damaged or cut short.") from exc

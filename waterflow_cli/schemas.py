@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from dataclasses import dataclass
 from enum import Enum
@@ -14,15 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from waterflow_cli.errors import UsageError, did_you_mean
+from waterflow_cli.errors import PluginError, UsageError, did_you_mean
+from waterflow_cli.headers import fold_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from pandera.pandas import DataFrameSchema
 
 GROUP = "waterflow.schemas"
 DEFAULT_SCHEMA = "water"
+# What pandera's YAML may hold at its top, and in a column beside the checks.
+_SCHEMA_KEYS = {
+    *("add_missing_columns", "api", "checks", "coerce", "columns", "dataframe_library"),
+    *("description", "drop_invalid_rows", "dtype", "index", "metadata", "multiindex", "name"),
+    *("ordered", "report_duplicates", "schema_type", "strict", "title", "unique"),
+    *("unique_column_names", "version"),
+}
+_COLUMN_KEYS = {
+    *("checks", "coerce", "default", "description", "drop_invalid_rows", "dtype", "metadata"),
+    *("name", "nullable", "regex", "report_duplicates", "required", "title", "unique"),
+}
 
 
 class Kind(Enum):
@@ -92,20 +105,21 @@ def load_schema(name: str = DEFAULT_SCHEMA) -> TableSchema:
     ------
     UsageError
         If there is no such schema, or it is no pandera schema that waterflow can apply.
+    PluginError
+        If the package that promises the schema does not hold it.
     """
-    if name.endswith((".yaml", ".yml")) or Path(name).is_file():
-        try:
-            return parse_schema(Path(name).read_text("utf-8"), name)
-        except (OSError, UnicodeDecodeError) as exc:
-            raise UsageError(f"Schema {name}: cannot be read ({exc}).") from exc
     known = schema_entry_points()
-    if name not in known:
-        raise UsageError(
-            f"No schema named '{name}'." + did_you_mean(name, known),
-            "See: waterflow schemas list, or name a YAML file.",
-        )
-    source = files(known[name].value).joinpath(f"{name}.yaml")
-    return parse_schema(source.read_text("utf-8"), name)
+    if name in known:  # first, so that a file that happens to be called "water" changes nothing
+        return parse_schema(_read_installed(known[name]), name)
+    try:
+        if name.endswith((".yaml", ".yml")) or Path(name).is_file():
+            return parse_schema(Path(name).read_text("utf-8"), name)
+    except (OSError, ValueError) as exc:
+        raise UsageError(f"Schema {name}: cannot be read ({exc}).") from exc
+    raise UsageError(
+        f"No schema named '{name}'." + did_you_mean(name, known),
+        "See: waterflow schemas list, or name a YAML file.",
+    )
 
 
 def schema_entry_points() -> dict[str, EntryPoint]:
@@ -133,6 +147,8 @@ def parse_schema(text: str, source: str) -> TableSchema:
     _refuse_unsupported(schema, source)
     kinds = {name: _kind_of(column.dtype, name, source) for name, column in schema.columns.items()}
     metadata: dict[str, Any] = schema.metadata or {}
+    _check_metadata(metadata, source)
+    _check_names(schema, metadata.get("aliases", {}), source)
     label = metadata.get("label")
     if label is not None and label not in kinds:
         raise UsageError(f"Schema {source}: the label '{label}' is none of its columns.")
@@ -148,24 +164,42 @@ def parse_schema(text: str, source: str) -> TableSchema:
         measurements=tuple(measurements),
         label=label,
         aliases=metadata.get("aliases", {}),
-        min_measurements=int(metadata.get("min_measurements", 0)),
+        min_measurements=metadata.get("min_measurements", 0),
     )
 
 
+def _read_installed(point: EntryPoint) -> str:
+    try:
+        return files(point.value).joinpath(f"{point.name}.yaml").read_text("utf-8")
+    except (ImportError, OSError, ValueError) as exc:
+        raise PluginError(
+            f"Schema {point.name}, from the package {point.value}: cannot be read ({exc})."
+        ) from exc
+
+
 def _read_with_pandera(text: str, source: str) -> DataFrameSchema:
-    from pandera.errors import SchemaDefinitionError
+    from pandera.errors import SchemaDefinitionError, SchemaInitError
     from pandera.pandas import DataFrameSchema
 
     try:
         content = yaml.safe_load(text)
         if not isinstance(content, dict) or not content.get("columns"):
             raise UsageError(f"Schema {source}: it has no columns.", "See docs/schemas.md.")
+        _check_keys(content, source)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             schema = DataFrameSchema.from_yaml(text)
     except yaml.YAMLError as exc:
         raise UsageError(f"Schema {source}: is no YAML ({_first_line(exc)}).") from exc
-    except (AttributeError, KeyError, SchemaDefinitionError, TypeError, ValueError) as exc:
+    except (
+        AttributeError,
+        KeyError,
+        SchemaDefinitionError,
+        SchemaInitError,
+        TypeError,
+        ValueError,
+        re.error,
+    ) as exc:
         raise UsageError(
             f"Schema {source}: is no pandera schema ({_first_line(exc)}).",
             "See docs/schemas.md for what a schema file may hold.",
@@ -175,17 +209,100 @@ def _read_with_pandera(text: str, source: str) -> DataFrameSchema:
 
 def _refuse_unsupported(schema: DataFrameSchema, source: str) -> None:
     """Refuse what would otherwise be passed over in silence."""
+    columns = schema.columns.values()
+    checks = [*schema.checks, *(check for column in columns for check in column.checks)]
     unsupported = {
         "index": schema.index is not None,
         "dtype": schema.dtype is not None,
         "ordered": schema.ordered,
         "add_missing_columns": schema.add_missing_columns,
-        "regex": any(column.regex for column in schema.columns.values()),
+        "regex": any(column.regex for column in columns),
+        "default": any(column.default is not None for column in columns),
+        "drop_invalid_rows": any(part.drop_invalid_rows for part in (schema, *columns)),
+        "raise_warning": any(check.raise_warning for check in checks),
+        "groupby": any(check.groupby is not None for check in checks),
+        "ignore_na: false": not all(check.ignore_na for check in checks),
     }
     for option, used in unsupported.items():
         if used:
             raise UsageError(
                 f"Schema {source}: '{option}' is not supported.", "See docs/schemas.md."
+            )
+
+
+def _check_keys(content: dict[str, Any], source: str) -> None:
+    """Refuse misspelt keys: pandera passes over them, and so over the check that was meant."""
+    from pandera.pandas import Check
+
+    _refuse_unknown(content, _SCHEMA_KEYS, f"Schema {source}")
+    columns = content["columns"]
+    known = {*_COLUMN_KEYS, *(name for name in dir(Check) if not name.startswith("_"))}
+    named = columns.items() if isinstance(columns, dict) else ((c["name"], c) for c in columns)
+    for name, keys in named:
+        where = f"Schema {source}, column {name}"
+        _refuse_unknown(keys, known, where)
+        beside = [key for key in keys if key not in _COLUMN_KEYS]
+        if beside and keys.get("checks") is not None:
+            raise UsageError(
+                f"{where}: pandera passes over '{beside[0]}' beside 'checks'.",
+                "Write all checks in the one way or in the other.",
+            )
+
+
+def _refuse_unknown(keys: Iterable[object], known: Collection[str], where: str) -> None:
+    for key in keys:
+        if key not in known:
+            raise UsageError(
+                f"{where}: '{key}' is no key of a schema." + did_you_mean(str(key), known),
+                "See docs/schemas.md.",
+            )
+
+
+def _check_metadata(metadata: Mapping[str, Any], source: str) -> None:
+    """Refuse values of the wrong shape, such as one name where a list is expected."""
+
+    def is_names(value: object) -> bool:
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+    label = metadata.get("label")
+    measurements = metadata.get("measurements", [])
+    aliases = metadata.get("aliases", {})
+    least = metadata.get("min_measurements", 0)
+    shapes = {
+        "label": (label is None or isinstance(label, str), "the name of a column"),
+        "measurements": (is_names(measurements), "a list of columns"),
+        "aliases": (
+            isinstance(aliases, dict) and all(map(is_names, aliases.values())),
+            "a list of names for each column",
+        ),
+        "min_measurements": (type(least) is int and least >= 0, "a whole number, 0 or more"),
+    }
+    for key, (fits, wanted) in shapes.items():
+        if not fits:
+            raise UsageError(
+                f"Schema {source}: '{key}' in its metadata must be {wanted}.",
+                "See docs/schemas.md.",
+            )
+
+
+def _check_names(schema: DataFrameSchema, aliases: Mapping[str, list[str]], source: str) -> None:
+    """Refuse names of which a file's header could not tell what they stand for."""
+    stands_for: dict[str, str] = {}
+    for name in schema.columns:
+        if not isinstance(name, str):
+            raise UsageError(f"Schema {source}: the column name {name!r} is not text.")
+        for alias in (name, *aliases.get(name, [])):
+            other = stands_for.setdefault(fold_name(alias), name)
+            if other != name:
+                raise UsageError(
+                    f"Schema {source}: '{alias}' stands for both {other} and {name}.",
+                    "Case, spaces, accents and punctuation do not count in names.",
+                )
+    for key, names in (("aliases", aliases), ("unique", schema.unique or [])):
+        if unknown := [name for name in names if name not in schema.columns]:
+            raise UsageError(
+                f"Schema {source}: '{key}' names '{unknown[0]}', which is none of its columns."
+                + did_you_mean(str(unknown[0]), schema.columns)
             )
 
 
@@ -205,7 +322,7 @@ def _kind_of(dtype: object, name: str, source: str) -> Kind:
         ("string", Kind.TEXT),
         ("category", Kind.TEXT),
     ):
-        if text.startswith(start):
+        if text.startswith(start) and not text.startswith("interval"):
             return kind
     raise UsageError(
         f"Schema {source}, column {name}: dtype {dtype} is not supported.",

@@ -66,6 +66,11 @@ class Scorer:
         self._checker = RowChecker(model.schema, table, renames=renames, without_label=True)
 
     @property
+    def reading(self) -> str:
+        """How the file was read."""
+        return self._checker.reading
+
+    @property
     def judged_columns(self) -> set[str]:
         """The measurements and the label, as the header writes them."""
         return self._judged

@@ -116,7 +116,6 @@ def score_files(
                     hint="Score them one by one, or make their headers equal.",
                 )
             header = table.columns
-            summary.dialects[path] = str(table.dialect)
             source = path if len(inputs) > 1 else None
             _score_table(model, table, source, options, writers, summary)
     return summary
@@ -161,6 +160,7 @@ def _score_table(
     summary: ScoringSummary,
 ) -> None:
     scorer = Scorer(model, table, renames=options.renames)
+    summary.dialects[table.path] = scorer.reading
     kept = _kept_columns(table, scorer, options.columns)
     names = _result_names([*kept, *([SOURCE_FILE] if source else [])], options.prefix)
     if source and SOURCE_FILE in kept:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -112,9 +112,13 @@ def open_source(path: str) -> Iterator[io.BufferedReader]:
         if not codec:
             yield raw
             return
-        inner = _open_zip_member(raw, path) if codec == "zip" else _open_codec(codec, raw)
-        with io.BufferedReader(DecompressedStream(inner, path, codec), _BUFFER_BYTES) as stream:
-            yield stream
+        with ExitStack() as stack:
+            if codec == "zip":
+                inner = _open_zip_member(stack.enter_context(open_to_seek(raw)), path)
+            else:
+                inner = _open_codec(codec, raw)
+            stream = io.BufferedReader(DecompressedStream(inner, path, codec), _BUFFER_BYTES)
+            yield cast("io.BufferedReader", stack.enter_context(stream))
 
 
 def seekable_copy(stream: io.BufferedReader) -> IO[bytes]:
@@ -125,6 +129,17 @@ def seekable_copy(stream: io.BufferedReader) -> IO[bytes]:
     shutil.copyfileobj(stream, spool)
     spool.seek(0)
     return cast("IO[bytes]", spool)
+
+
+@contextmanager
+def open_to_seek(stream: io.BufferedReader) -> Iterator[IO[bytes]]:
+    """Open a stream, or a temporary copy of it, that can seek; the copy is closed at the end."""
+    copy = seekable_copy(stream)
+    try:
+        yield copy
+    finally:
+        if copy is not stream:
+            copy.close()
 
 
 @contextmanager
@@ -169,9 +184,9 @@ def _open_codec(codec: str, raw: io.BufferedReader) -> IO[bytes]:
     return cast("IO[bytes]", pa.CompressedInputStream(raw, "zstd"))
 
 
-def _open_zip_member(raw: io.BufferedReader, path: str) -> IO[bytes]:
+def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
     try:
-        archive = zipfile.ZipFile(seekable_copy(raw))
+        archive = zipfile.ZipFile(file)
         members = [info for info in archive.infolist() if not info.is_dir()]
         if len(members) != 1:
             names = ", ".join(info.filename for info in members[:5])
@@ -211,8 +226,9 @@ def _expand(path: str) -> list[str]:
         if pattern.exists():
             return [path]
         found = sorted(map(str, Path(pattern.anchor or ".").glob(_relative_pattern(pattern))))
-    except (OSError, ValueError) as exc:  # a name too long, or '**' within a name
-        raise UsageError(f"'{path}' is no pattern of file names ({exc}).") from exc
+    except (OSError, ValueError) as exc:  # a closed folder, or '**' within a name
+        reason = getattr(exc, "strerror", exc)
+        raise UsageError(f"The pattern '{path}' cannot be followed ({reason}).") from exc
     if not found:
         raise UsageError(f"No file matches '{path}'.", "Check the pattern and the folder.")
     return found

@@ -58,16 +58,30 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
                 "Train one: waterflow train, or name the store: --tracking-uri",
             )
         _create_sqlite(uri, database)
-    with store_errors(uri):
-        mlflow.set_tracking_uri(uri)
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-        return client
+    try:
+        with store_errors(uri):
+            if database is not None:  # MLflow would try a folder for two minutes
+                database.open("rb").close()
+            mlflow.set_tracking_uri(uri)
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+            return client
+    except ImportError as exc:
+        raise ModelError(
+            f"The tracking store {redact(uri)} cannot be used: {exc}.",
+            "Install the driver of its database.",
+        ) from exc
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """Give the file of a sqlite store; None for any other kind of store."""
-    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+    """Give the file of a sqlite store; None for any other kind of store.
+
+    >>> sqlite_path("sqlite:///mlflow.db?timeout=5")
+    PosixPath('mlflow.db')
+    """
+    if not uri.startswith(_SQLITE):
+        return None
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0])
 
 
 def redact(uri: str) -> str:

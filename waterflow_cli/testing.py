@@ -14,8 +14,13 @@ import skops.io
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.contract import BALANCES, GROUP, ModelPlugin
-from waterflow_cli.discovery import InstalledPlugin, LoadedPlugin, load_plugin
-from waterflow_cli.errors import PluginError
+from waterflow_cli.discovery import (
+    InstalledPlugin,
+    LoadedPlugin,
+    breach_of_contract,
+    load_plugin,
+)
+from waterflow_cli.errors import ModelError, PluginError
 from waterflow_cli.model_store import trusted_types_of
 from waterflow_cli.pipelines import strip_for_scoring
 from waterflow_cli.training import TrainingOptions, build_pipeline, single_threaded_fits
@@ -74,7 +79,10 @@ def _load(plugin: LoadedPlugin | ModelPlugin | str) -> LoadedPlugin:
     if isinstance(plugin, str):
         return load_plugin(plugin)
     point = EntryPoint(type(plugin).__name__, type(plugin).__module__, GROUP)
-    return LoadedPlugin(InstalledPlugin(point.name, point), plugin)
+    loaded = LoadedPlugin(InstalledPlugin(point.name, point), plugin)
+    problem = breach_of_contract(plugin)
+    _require(loaded, not problem, problem)
+    return loaded
 
 
 def _check_description(plugin: LoadedPlugin) -> Iterator[str]:
@@ -124,7 +132,10 @@ def _check_saving(
         file = Path(folder) / "estimator.skops"
         with plugin.blamed("be saved with skops"):
             skops.io.dump(strip_for_scoring(pipeline), file)
-        trusted = trusted_types_of(file, plugin)
+        try:
+            trusted = trusted_types_of(file, plugin)
+        except ModelError as exc:
+            raise PluginError(exc.message, exc.hint) from exc
         with plugin.blamed("be loaded with skops"), single_threaded_fits():
             loaded = skops.io.load(file, trusted=trusted)
             found = loaded.predict_proba(X)[:, 1]

@@ -54,21 +54,19 @@ def parse_threshold(text: str) -> ThresholdRule:
         If it is none of the forms, or a number lies outside its range.
     """
     name, *parts = text.strip().lower().split(":")
+    rule, numbers = (name, parts) if name in _ARITY else ("fixed", [name, *parts])
     try:
-        arguments = tuple(float(part) for part in parts)
-        fixed = float(name) if not parts and name not in _ARITY else None
+        arguments = tuple(float(number) for number in numbers)
     except ValueError:
-        arguments, fixed = (), None
-        if name not in _ARITY:
+        arguments = ()
+        if rule != name:
             known = [form.partition(":")[0] for form in FORMS]
             raise UsageError(
                 f"--threshold {text}: no such rule." + did_you_mean(name, known),
                 f"It is one of: {', '.join(FORMS)}",
             ) from None
-    if fixed is not None:
-        name, arguments = "fixed", (fixed,)
-    _check_arguments(text, name, arguments)
-    return ThresholdRule(text.strip(), name, arguments)
+    _check_arguments(text, rule, arguments)
+    return ThresholdRule(text.strip(), rule, arguments)
 
 
 def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) -> float:
@@ -135,12 +133,14 @@ def _count_at_each(y: IntArray, probability: FloatArray) -> tuple[FloatArray, Co
 def _midpoints(values: FloatArray) -> FloatArray:
     """Place each cut half way to the next lower value, out of reach of rounding."""
     lower = np.append(values[1:], values[-1])
-    return np.asarray((values + lower) / 2)
+    middle = (values + lower) / 2
+    # Between neighbouring numbers there is no middle: it would be the lower one.
+    return np.where(middle > lower, middle, values)
 
 
 def _balanced_accuracy(counts: Counts, _: tuple[float, ...]) -> FloatArray:
-    specificity = 1 - counts.false_positive / counts.negatives
-    return np.asarray((counts.true_positive / counts.positives + specificity) / 2)
+    # True less false positive rate, times both class sizes: whole numbers, so ties are exact.
+    return counts.true_positive * counts.negatives - counts.false_positive * counts.positives
 
 
 def _fbeta(counts: Counts, arguments: tuple[float, ...]) -> FloatArray:
@@ -179,8 +179,8 @@ _UTILITIES: dict[str, Callable[[Counts, tuple[float, ...]], FloatArray]] = {
 _ARITY = {
     "balanced-accuracy": (0, 0.0, 0.0),
     "f1": (0, 0.0, 0.0),
-    "fbeta": (1, 1e-6, np.inf),
-    "cost": (2, 0.0, np.inf),
+    "fbeta": (1, 1e-6, 1e6),
+    "cost": (2, 0.0, 1e12),
     "precision": (1, 0.0, 1.0),
     "fpr": (1, 0.0, 1.0),
     "fixed": (1, 0.0, 1.0),

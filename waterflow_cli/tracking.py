@@ -9,7 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -311,7 +311,11 @@ def _evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
     negatives, alarms, misses, hits = evaluation.confusion
     return {
         "threshold": evaluation.threshold,
-        "estimates": {name: asdict(value) for name, value in evaluation.estimates.items()},
+        "estimates": {
+            # JSON has no NaN: what is undefined is null.
+            name: {part: None if x != x else x for part, x in asdict(estimate).items()}
+            for name, estimate in evaluation.estimates.items()
+        },
         "confusion": {
             "true_negative": negatives,
             "false_positive": alarms,
@@ -355,7 +359,7 @@ def _signature(result: TrainingResult) -> ModelSignature:
 
 
 def _requirements(plugin: LoadedPlugin) -> list[str]:
-    installed = {dist.name.lower(): dist.version for dist in distributions()}
+    installed = {name.lower(): version for name, version in _installed_versions().items()}
     needed = [f"{name}=={installed[name]}" for name in _REQUIRED]
     dist = plugin.installed.point.dist
     own = [] if dist is None or dist.name == "waterflow" else [f"{dist.name}=={dist.version}"]
@@ -369,8 +373,18 @@ def _environment() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "distributions": dict(sorted((dist.name, dist.version) for dist in distributions())),
+        "distributions": dict(sorted(_installed_versions().items())),
     }
+
+
+def _installed_versions() -> dict[str, str]:
+    """Give the version of each installed distribution; leftovers without metadata have none."""
+    versions: dict[str, str] = {}
+    for dist in distributions():
+        with suppress(OSError):
+            if dist.name:
+                versions.setdefault(dist.name, dist.version)
+    return versions
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -126,6 +126,8 @@ def train_model(
     DataRefusedError
         If no threshold serves the asked rule.
     """
+    with plugin.blamed("list its parameters"):
+        params = {**plugin.model.default_params(), **options.params}
     train, test = train_test_split(
         np.arange(len(data.y)),
         test_size=options.test_size,
@@ -146,7 +148,7 @@ def train_model(
         importance = measure_importance(fitted.model, X_test, y_test, options)
     return TrainingResult(
         model=fitted.model,
-        params={**plugin.model.default_params(), **options.params},
+        params=params,
         out_of_fold=fitted.out_of_fold,
         held_out=held_out,
         evaluation=evaluate_predictions(*held_out, fitted.model.threshold, seed=options.seed),

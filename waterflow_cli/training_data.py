@@ -15,7 +15,7 @@ import pandas as pd
 from waterflow_cli.arrays import IntArray
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.reading import open_table
-from waterflow_cli.schemas import TableSchema
+from waterflow_cli.schemas import Kind, TableSchema
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.sources import STDIN
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker
@@ -68,28 +68,25 @@ def load_training_data(
     Raises
     ------
     UsageError
-        If the schema names no label.
+        If the schema names no label, one that is no number, or no measurement.
     InputError
         If the file cannot be read, or lacks a column.
     DataRefusedError
         If rows break the schema or lack the label (unless they are to be dropped), or a class is
         missing or too small.
     """
-    if not schema.label:
-        raise UsageError(
-            f"The schema {schema.name} names no label.", "Add 'metadata: {label: COLUMN}' to it."
-        )
+    label = _label_of(schema)
     frames: list[pd.DataFrame] = []
-    refused = Refusals(schema.label)
+    refused = Refusals(label)
     with open_table(path) as table:
         checker = RowChecker(schema, table, renames=renames)
-        if schema.label not in checker.columns:
+        if label not in checker.columns:
             raise InputError(
                 path,
-                f"column {schema.label} (the label) not found in the header.",
+                f"column {label} (the label) not found in the header.",
                 line=table.dialect.header_line,
                 hint="Training needs labelled rows. If it has another name: "
-                f"--rename 'NAME IN FILE={schema.label}'",
+                f"--rename 'NAME IN FILE={label}'",
             )
         for batch in table.batches():
             checked = checker.check(batch)
@@ -98,8 +95,9 @@ def load_training_data(
     if not drop_invalid:
         refused.raise_if_any()
     frame = pd.concat(frames, ignore_index=True)
-    X, y = frame[list(schema.measurements)], frame[schema.label].to_numpy()
-    _refuse_unlearnable(path, schema.label, y)
+    # A measurement that the schema lets a file lack is missing throughout.
+    X, y = frame.reindex(columns=list(schema.measurements)), frame[label].to_numpy()
+    _refuse_unlearnable(path, label, y)
     return TrainingData(path, X, y.astype(np.int64), _digest(path, frame), refused.n_rows)
 
 
@@ -162,6 +160,21 @@ class Refusals:
                 f"See all: waterflow validate {self._first.file}. "
                 "To train without them: --on-invalid drop",
             )
+
+
+def _label_of(schema: TableSchema) -> str:
+    if not schema.label:
+        raise UsageError(
+            f"The schema {schema.name} names no label.", "Add 'metadata: {label: COLUMN}' to it."
+        )
+    if schema.kinds[schema.label] not in (Kind.NUMBER, Kind.INTEGER):
+        raise UsageError(
+            f"The schema {schema.name}: its label {schema.label} is no number.",
+            "Give it the dtype float64 or int64; 1 is potable, 0 is not.",
+        )
+    if not schema.measurements:
+        raise UsageError(f"The schema {schema.name} has no measurement to learn from.")
+    return schema.label
 
 
 def _refuse_unlearnable(path: str, label: str, y: np.ndarray) -> None:

@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from waterflow_cli.errors import InputError, UsageError
-from waterflow_cli.headers import match_header
+from waterflow_cli.headers import fold_name, match_header
 from waterflow_cli.numbers import missing_text, parse_numbers
 from waterflow_cli.schemas import Kind, TableSchema
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pandera.api.checks import Check
 
     from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
     from waterflow_cli.reading import Batch, Table
 
-# Bounds of pandera's checks: statistic -> the rule that a value beyond it breaks.
+# Bounds of pandera's checks: statistic -> the rule that a value beyond it breaks, the word for
+# beyond, the option that lets the bound itself pass, and the word when it does not.
 _BOUNDS = {
-    "min_value": ("below_minimum", "below"),
-    "max_value": ("above_maximum", "above"),
+    "min_value": ("below_minimum", "below", "include_min", "not above"),
+    "max_value": ("above_maximum", "above", "include_max", "not below"),
 }
 _ONE_SIDED = {
     "greater_than": "{} is not above {}",
@@ -137,6 +138,13 @@ class CheckedBatch:
 class RowChecker:
     """Checks the batches of one table against a schema.
 
+    Attributes
+    ----------
+    columns : dict of str to str
+        Schema column to column of the file.
+    reading : str
+        How the file was read: its dialect, and which columns go by other names.
+
     Parameters
     ----------
     schema : TableSchema
@@ -167,9 +175,14 @@ class RowChecker:
         self.columns = match_header(
             table.columns, schema.wanted(), renames=renames or {}, path=table.path
         )
+        self.reading = f"{table.dialect}{_translations(self.columns)}"
+        self._check_columns(table, without_label=without_label)
+        unique = schema.pandera.unique or []
         if without_label and schema.label:
             self.columns.pop(schema.label, None)
-        self._check_columns(table, without_label=without_label)
+            unique = [] if schema.label in unique else unique
+        # Like pandera, compare rows by those of the columns that the file has.
+        self._unique = tuple(name for name in unique if name in self.columns)
         self._seen: dict[tuple[str, ...], set[Any]] = {}
 
     def check(self, batch: Batch) -> CheckedBatch:
@@ -178,7 +191,8 @@ class RowChecker:
         Raises
         ------
         UsageError
-            If a check of the schema judges a column as a whole and not row by row.
+            If a check of the schema judges a column as a whole and not row by row, or does not
+            fit the column's kind.
         """
         checked = CheckedBatch(self._file, batch, {}, {})
         faulty = np.array(sorted(batch.faults), dtype=np.int64)
@@ -232,7 +246,7 @@ class RowChecker:
             if mask.any():
                 checked.violations.append(Violation(shown, rule, np.flatnonzero(mask), describe))
 
-        add(rule, bad & whole, lambda text, _: f"{text!r} is not a {noun}.")
+        add(rule, bad & whole, lambda text, _: f"{text!r} is not {noun}.")
         if not column.nullable:
             add("missing_value", missing & whole, lambda _text, _row: "the value is missing.")
         good = pd.Series(values, name=name)[~bad & ~missing & whole]
@@ -247,7 +261,7 @@ class RowChecker:
         self, values: Mapping[str, pd.Series], checked: CheckedBatch, whole: BoolArray
     ) -> None:
         schema = self._schema.pandera
-        if not schema.checks and not schema.unique:
+        if not schema.checks and not self._unique:
             return
         n_rows = len(whole)
         frame = pd.DataFrame({name: good.reindex(range(n_rows)) for name, good in values.items()})
@@ -256,9 +270,9 @@ class RowChecker:
                 rows = np.flatnonzero(failed & whole)
                 if len(rows):
                     checked.violations.append(Violation("", rule, rows, describe))
-        if schema.unique:
-            names = tuple(schema.unique)
-            repeated = self._repeated(names, frame[list(names)][whole], n_rows)
+        if self._unique:
+            # As in a single column, what is missing equals nothing.
+            repeated = self._repeated(self._unique, frame[list(self._unique)].dropna(), n_rows)
             if repeated.any():
                 checked.violations.append(
                     Violation("", "duplicate", np.flatnonzero(repeated), _repeats)
@@ -294,6 +308,16 @@ class RowChecker:
         return mask
 
 
+def _translations(columns: Mapping[str, str]) -> str:
+    """Say which columns of the file were taken for which of the schema, where it is not plain."""
+    pairs = [
+        f"'{shown}' as {name}"
+        for name, shown in columns.items()
+        if fold_name(shown) != fold_name(name)
+    ]
+    return f"; {', '.join(pairs)}" if pairs else ""
+
+
 def reasons_by_line(checked: CheckedBatch) -> dict[int, str]:
     """Say what is wrong with each invalid row of a batch, by line, in the order of the rows."""
     by_line: dict[int, list[str]] = {}
@@ -308,16 +332,37 @@ def _parse_cells(column: pa.Array, kind: Kind) -> tuple[Any, BoolArray, BoolArra
     if kind in (Kind.NUMBER, Kind.INTEGER):
         numbers = parse_numbers(column)
         if kind is Kind.NUMBER:
-            return numbers.values, numbers.missing, numbers.bad, "not_a_number", "number"
+            return numbers.values, numbers.missing, numbers.bad, "not_a_number", "a number"
         fraction = np.isfinite(numbers.values) & (numbers.values != np.round(numbers.values))
-        return numbers.values, numbers.missing, numbers.bad | fraction, "not_whole", "whole number"
-    text = column.cast("string")
+        return (
+            numbers.values,
+            numbers.missing,
+            numbers.bad | fraction,
+            "not_whole",
+            "a whole number",
+        )
+    rule, noun = (
+        ("not_text", "text") if kind is Kind.TEXT else ("not_a_date", "a date (YYYY-MM-DD)")
+    )
+    try:
+        text = column.cast("string")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes; lists and structs
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        return pd.Series(index=range(len(column)), dtype=object), missing, ~missing, rule, noun
     missing = missing_text(text)
     values = text.to_pandas()
     if kind is Kind.TEXT:
-        return values, missing, np.zeros(len(values), dtype=bool), "not_text", "text"
-    dates = pd.to_datetime(values.where(~missing), format="ISO8601", errors="coerce")
-    return dates, missing, dates.isna().to_numpy() & ~missing, "not_a_date", "date (YYYY-MM-DD)"
+        return values, missing, np.zeros(len(values), dtype=bool), rule, noun
+    dates = _parse_dates(values.where(~missing, ""))
+    return dates, missing, dates.isna().to_numpy() & ~missing, rule, noun
+
+
+def _parse_dates(text: pd.Series) -> pd.Series:
+    """Read ISO 8601 dates; those with a time zone count in UTC, so that all compare."""
+    trimmed = text.str.strip()
+    # pandas also takes "now" and "today" for dates, and "-1" for a year.
+    digits = trimmed.where(trimmed.str.match("[0-9]"), "")
+    return pd.to_datetime(digits, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
 
 
 def _run_check(
@@ -326,7 +371,14 @@ def _run_check(
     """Run a pandera check: the rules that it found broken, and the rows that break them."""
     if values.empty:
         return []
-    output = check(values).check_output
+    try:
+        output = check(values).check_output
+    except (AttributeError, TypeError, ValueError) as exc:
+        judged = "a row" if isinstance(values, pd.DataFrame) else f"column {values.name}"
+        raise UsageError(
+            f"The schema's check {check.name} cannot judge {judged} ({exc}).",
+            "Choose a check that fits the column's dtype.",
+        ) from exc
     if isinstance(output, pd.DataFrame):
         output = output.all(axis=1)
     if not isinstance(output, pd.Series) or not output.index.isin(values.index).all():
@@ -336,7 +388,9 @@ def _run_check(
         )
     failed = np.zeros(n_rows, dtype=bool)
     failed[output.index[~output.to_numpy(dtype=bool)]] = True
-    if check.name != "in_range" or isinstance(values, pd.DataFrame):
+    if isinstance(values, pd.DataFrame):
+        return [(_rule_of(check), failed, lambda _text, _row: f"the row {_fails(check)}")]
+    if check.name != "in_range":
         return [(_rule_of(check), failed, _describe(check))]
     return [_split_bound(check, statistic, values, failed) for statistic in _BOUNDS]
 
@@ -344,12 +398,13 @@ def _run_check(
 def _split_bound(
     check: Check, statistic: str, values: pd.Series, failed: BoolArray
 ) -> tuple[str, BoolArray, Callable[[str, int], str]]:
-    rule, word = _BOUNDS[statistic]
+    rule, word, inclusive, word_at_bound = _BOUNDS[statistic]
     bound = _statistics(check)[statistic]
+    shown = word if _statistics(check)[inclusive] else word_at_bound
     beyond = values.index[values <= bound] if word == "below" else values.index[values >= bound]
     mask = np.zeros(len(failed), dtype=bool)
     mask[beyond] = failed[beyond]
-    return rule, mask, lambda text, _: f"{text} is {word} {bound}."
+    return rule, mask, lambda text, _: f"{text} is {shown} {bound}."
 
 
 def _statistics(check: Check) -> dict[str, Any]:
@@ -368,11 +423,11 @@ def _describe(check: Check) -> Callable[[str, int], str]:
         bound = next(iter(_statistics(check).values()))
         sentence = _ONE_SIDED[check.name]
         return lambda text, _: sentence.format(text, bound) + "."
-    return lambda text, _: (
-        f"{text!r} fails {check.error or check.name}."
-        if text
-        else (f"fails {check.error or check.name}.")
-    )
+    return lambda text, _: f"{text!r} {_fails(check)}"
+
+
+def _fails(check: Check) -> str:
+    return f"fails {check.error or check.name}."
 
 
 def _repeats(_text: str, _row: int) -> str:

@@ -122,7 +122,7 @@ def validate_files(
     for path in inputs:
         with open_table(path) as table, _split(good, bad, force, inputs) as split:
             checker = RowChecker(schema, table, renames=renames)
-            report.dialects[path] = str(table.dialect)
+            report.dialects[path] = checker.reading
             for batch in table.batches():
                 checked = checker.check(batch)
                 report.note(checked, max_findings)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from waterflow_cli.commands.options import common_options, console_of, jobs_option
+from waterflow_cli.commands.options import common_options, console_of
 
 
 @click.command(short_help="See the whole job once: simulate, validate, train, score.")
@@ -18,10 +18,9 @@ from waterflow_cli.commands.options import common_options, console_of, jobs_opti
     metavar="FOLDER",
     help="Where to put the files; it must not exist.",
 )
-@jobs_option
 @common_options
 @click.pass_context
-def demo(ctx: click.Context, folder: str, jobs: int) -> None:
+def demo(ctx: click.Context, folder: str) -> None:
     """Simulate samples, check them, train a model on them and score new ones with it.
 
     Each step is a command of waterflow, printed before it runs.
@@ -41,7 +40,7 @@ def demo(ctx: click.Context, folder: str, jobs: int) -> None:
         ["simulate", "--rows", "3000", "--seed", "1", "-o", str(known)],
         ["simulate", "--rows", "200", "--seed", "2", "-o", str(fresh)],
         ["validate", str(known)],
-        ["train", str(known), "--plugin", "rf", "--tracking-uri", store, "--jobs", str(jobs)],
+        ["train", str(known), "--plugin", "rf", "--tracking-uri", store],
         ["score", str(fresh), "-o", str(scored), "--tracking-uri", store],
     )
     console = console_of(ctx)

@@ -110,5 +110,9 @@ def _summarise(summary: ScoringSummary, output: str, console: Console) -> None:
         f"{summary.n_rows} rows by {summary.model}: {summary.n_scored} scored ({verdicts}), "
         f"{summary.n_invalid} invalid."
     )
+    console.note(
+        "Not measured, so not judged: germs, nitrate, lead, arsenic, fluoride and whatever else "
+        "is in no column."
+    )
     if output != "-":
         console.note(f"Wrote {output}.")

@@ -129,7 +129,7 @@ def _show(report: TrainingReport, console: Console) -> None:
     result, registered = report.result, report.registered
     evaluations = {report.plugin: result.evaluation, **result.baselines}
     rows = [
-        [title, *(_figure(evaluation.estimates[name]) for evaluation in evaluations.values())]
+        [title, *(_figure(name, each.estimates[name]) for each in evaluations.values())]
         for name, title in METRICS.items()
     ]
     title = f"{result.evaluation.n_rows} held-out rows, estimate and 95 % interval"
@@ -150,7 +150,8 @@ def _show(report: TrainingReport, console: Console) -> None:
         console.note(f"To put it in use: waterflow models promote {registered.version}")
 
 
-def _figure(estimate: Any) -> str:
+def _figure(name: str, estimate: Any) -> str:
     if estimate.value != estimate.value:
         return "undefined"
-    return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
+    form = ".0f" if name.endswith("per_1000") else ".3f"
+    return f"{estimate.value:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"

@@ -1,0 +1,264 @@
+"""The strict grammar of numbers: what is a number, what is missing, what is bad."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import struct
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from waterflow_cli.numbers import MISSING_TOKENS, NumberColumn, missing_text, parse_numbers
+
+NUMBERS = {
+    "0": 0.0,
+    "-0": -0.0,
+    "7": 7.0,
+    "007": 7.0,
+    "+1": 1.0,
+    "-1.5": -1.5,
+    ".5": 0.5,
+    "5.": 5.0,
+    "1e5": 1e5,
+    "1E+5": 1e5,
+    "2.5e-3": 2.5e-3,
+    " 7 ": 7.0,
+    "\t7": 7.0,
+    "7\n": 7.0,
+    "7\r\n": 7.0,
+    "7\u00a0": 7.0,
+    "\u202f7": 7.0,
+    "9007199254740993": 9007199254740992.0,
+    "1e-999": 0.0,
+    "5e-324": 5e-324,
+    "2.2250738585072011e-308": 2.2250738585072011e-308,
+    "1.7976931348623157e308": 1.7976931348623157e308,
+    "0" * 400 + "1": 1.0,
+}
+MISSING = [*MISSING_TOKENS, "NaN", "NAN", "N/A", "NULL", "None", "ND", "N.D.", " ", "\u00a0", " - "]
+BAD = [
+    "1_0",
+    "0x1F",
+    "0b1",
+    "１２",
+    "٣",
+    "½",
+    "inf",
+    "-inf",
+    "Infinity",
+    "-nan",
+    "+nan",
+    "nan(1)",
+    "nan0",
+    "true",
+    "false",
+    "2020-01-01",
+    "12:30",
+    "1,5",
+    "1,500.0",
+    "1 500",
+    "1e999",
+    "-1e999",
+    "1" * 310,
+    "1.7976931348623159e308",
+    "<0.5",
+    "< 0.5",
+    "ND<0.5",
+    "7 mg/L",
+    "7%",
+    "1e",
+    "1e+",
+    "e5",
+    "1e5.0",
+    ".",
+    "-.",
+    "+",
+    "+-1",
+    "--1",
+    "- 1",
+    "1.2.3",
+    "1f",
+    "1d",
+    "1L",
+    "1j",
+    "1\n2",
+    "7\x00",
+    "7\u200b",
+    "7\u2009",
+    "\x0b7",
+    "7\x0c",
+    "\ufeff7",
+    "unknown",
+    "?",
+]
+
+
+def parse(*cells: str | None) -> NumberColumn:
+    return parse_numbers(pa.array(cells, pa.string()))
+
+
+def kind_of(column: NumberColumn, row: int) -> str:
+    """Name what a cell was read as, checking that the three arrays agree."""
+    missing, bad = bool(column.missing[row]), bool(column.bad[row])
+    assert not (missing and bad)
+    assert math.isnan(column.values[row]) == (missing or bad)
+    return "missing" if missing else "bad" if bad else "number"
+
+
+@pytest.mark.parametrize("others", [[], ["1"], ["x"], [""], ["nan"]], ids=repr)
+@pytest.mark.parametrize(("text", "value"), NUMBERS.items(), ids=lambda part: repr(part)[:30])
+def test_number_is_read_whatever_stands_beside_it(
+    text: str, value: float, others: list[str]
+) -> None:
+    column = parse(text, *others)
+    assert kind_of(column, 0) == "number"
+    assert struct.pack("<d", column.values[0]) == struct.pack("<d", value)
+
+
+@pytest.mark.parametrize("others", [[], ["1"], ["x"]], ids=repr)
+@pytest.mark.parametrize("text", MISSING, ids=repr)
+def test_missing_token_is_missing_whatever_stands_beside_it(text: str, others: list[str]) -> None:
+    assert kind_of(parse(text, *others), 0) == "missing"
+
+
+@pytest.mark.parametrize("others", [[], ["1"], ["x"]], ids=repr)
+@pytest.mark.parametrize("text", BAD, ids=lambda text: repr(text)[:30])
+def test_anything_else_is_bad_whatever_stands_beside_it(text: str, others: list[str]) -> None:
+    assert kind_of(parse(text, *others), 0) == "bad"
+
+
+def test_bad_cell_leaves_its_neighbours_alone() -> None:
+    column = parse("1.5", "x", "", "nan", " 2 ", None, "1e999")
+    kinds = [kind_of(column, row) for row in range(7)]
+    assert kinds == ["number", "bad", "missing", "missing", "number", "missing", "bad"]
+    assert column.values[[0, 4]].tolist() == [1.5, 2.0]
+
+
+def test_null_is_missing_in_clean_and_in_dirty_text() -> None:
+    assert parse("1", None).missing.tolist() == [False, True]
+    assert parse("x", None).missing.tolist() == [False, True]
+    assert parse("x", None).bad.tolist() == [True, False]
+
+
+def test_arrays_can_be_written_to() -> None:
+    for column in (parse("1", ""), parse("1", "x"), parse_numbers(pa.array([1.5]))):
+        for array in (column.values, column.missing, column.bad):
+            array[0] = 0
+            assert array[0] == 0
+
+
+def test_empty_column_gives_empty_arrays() -> None:
+    column = parse()
+    assert len(column.values) == len(column.missing) == len(column.bad) == 0
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+def test_both_widths_of_text_read_the_same(kind: pa.DataType) -> None:
+    column = parse_numbers(pa.array(["1", "x", None, " ND "], kind))
+    assert column.missing.tolist() == [False, False, True, True]
+    assert column.bad.tolist() == [False, True, False, False]
+    assert parse_numbers(pa.array(["1", "2"], kind)).values.tolist() == [1.0, 2.0]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_repr_of_a_float_is_read_bit_for_bit(value: float) -> None:
+    for others in ([], ["x"]):
+        column = parse(repr(value), *others)
+        assert kind_of(column, 0) == "number"
+        assert struct.pack("<d", column.values[0]) == struct.pack("<d", value)
+
+
+CELLS = st.one_of(
+    st.sampled_from([*NUMBERS, *MISSING, *BAD]),
+    st.text(alphabet="0123456789+-.eE ", max_size=8),
+    st.text(alphabet="0159+-.eExXaAnNfFiI_,\t\r\n\x0b\x0c\x1f\u00a0\u2009\u0660", max_size=6),
+    st.floats().map(repr),
+    st.text(max_size=4),
+)
+
+
+def expected_kind(text: str) -> str:
+    """Read the grammar once more, with Python's own means."""
+    trimmed = text.strip(" \t\n\r\u00a0\u202f")
+    if trimmed.lower() in MISSING_TOKENS:
+        return "missing"
+    if re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", trimmed, re.ASCII) is None:
+        return "bad"
+    return "number" if math.isfinite(float(trimmed)) else "bad"
+
+
+@given(st.lists(CELLS, min_size=1, max_size=8))
+@settings(max_examples=500, deadline=None)
+def test_cells_follow_the_grammar_alone_and_together(cells: list[str]) -> None:
+    together = parse(*cells)
+    for row, text in enumerate(cells):
+        alone = parse(text)
+        kind = expected_kind(text)
+        assert kind_of(alone, 0) == kind_of(together, row) == kind, text
+        if kind == "number":
+            assert (
+                alone.values[0] == together.values[row] == float(text.strip("\u00a0\u202f \t\r\n"))
+            )
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, None, -3], pa.int64()),
+        pa.array([1, None, -3], pa.int8()),
+        pa.array([1.0, None, -3.0], pa.float32()),
+        pa.array([1.0, float("nan"), -3.0], pa.float64()),
+        pa.array(np.array([1.0, np.nan, -3.0], dtype=np.float16)),
+        pa.array([Decimal("1.0"), None, Decimal("-3.0")], pa.decimal128(5, 2)),
+        pa.array([Decimal("1.0"), None, Decimal("-3.0")], pa.decimal256(50, 2)),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_typed_numbers_are_taken_as_they_are(column: pa.Array) -> None:
+    read = parse_numbers(column)
+    assert [kind_of(read, row) for row in range(3)] == ["number", "missing", "number"]
+    assert read.values[[0, 2]].tolist() == [1.0, -3.0]
+
+
+def test_integer_beyond_a_double_is_rounded_to_the_nearest() -> None:
+    assert parse_numbers(pa.array([2**60 + 1])).values.tolist() == [float(2**60 + 1)]
+    assert parse_numbers(pa.array([2**64 - 1], pa.uint64())).values.tolist() == [float(2**64 - 1)]
+
+
+def test_typed_infinity_is_bad_and_leaves_no_value() -> None:
+    column = parse_numbers(pa.array([float("inf"), float("-inf"), 1.0, None]))
+    assert [kind_of(column, row) for row in range(4)] == ["bad", "bad", "number", "missing"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([True, None]),
+        pa.array([dt.datetime(2020, 1, 1), None]),
+        pa.array([dt.date(2020, 1, 1), None]),
+        pa.array([dt.timedelta(1), None]),
+        pa.array([dt.time(1), None]),
+        pa.array([b"1", None]),
+        pa.array([[1], None]),
+        pa.array([{"a": 1}, None]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_other_types_hold_no_number(column: pa.Array) -> None:
+    read = parse_numbers(column)
+    assert [kind_of(read, row) for row in range(2)] == ["bad", "missing"]
+
+
+def test_column_of_nulls_is_missing() -> None:
+    assert parse_numbers(pa.array([None, None])).missing.tolist() == [True, True]
+
+
+def test_missing_text_knows_tokens_blanks_and_nulls() -> None:
+    column = pa.array(["", " ", None, "NA", " n/a ", "0", "x", "nan.", "none of it"])
+    assert missing_text(column).tolist() == [True] * 5 + [False] * 4

@@ -1,0 +1,319 @@
+"""Reading tables in batches: the same rows, lines and errors whatever the size of a batch."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from waterflow_cli import reading
+from waterflow_cli.csv_blocks import RowFault
+from waterflow_cli.dialect import Dialect
+from waterflow_cli.errors import InputError
+from waterflow_cli.reading import Batch, open_table
+
+FAULTY = Path(__file__).parent / "faulty"
+
+Rows = list[tuple[int, list[object], RowFault | None]]
+
+
+def read(path: Path, block_bytes: int = 1 << 22) -> tuple[Dialect, list[str], Rows]:
+    rows: Rows = []
+    with open_table(str(path), block_bytes=block_bytes) as table:
+        for batch in table.batches():
+            assert list(batch.columns) == table.columns
+            assert len(batch) == len(batch.lines) > 0
+            cells = zip(*(column.to_pylist() for column in batch.columns.values()), strict=True)
+            for row, values in enumerate(cells):
+                rows.append((int(batch.lines[row]), list(values), batch.faults.get(row)))
+    return table.dialect, table.columns, rows
+
+
+def outcome(path: Path, block_bytes: int) -> object:
+    try:
+        return read(path, block_bytes)
+    except InputError as exc:
+        return str(exc), exc.hint
+
+
+def write(folder: Path, text: str | bytes, name: str = "river.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def shared_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared") / "river.csv"
+
+
+def test_rows_and_lines_of_a_small_file(tmp_path: Path) -> None:
+    dialect, columns, rows = read(write(tmp_path, "ph,site\n7.1,North\n\n6.9,South\n"))
+    assert str(dialect) == "utf-8, separator ','"
+    assert columns == ["ph", "site"]
+    assert rows == [(2, ["7.1", "North"], None), (4, ["6.9", "South"], None)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=repr)
+@pytest.mark.parametrize("block_bytes", [1, 7, 1 << 20])
+def test_line_numbers_count_each_physical_line(end: str, block_bytes: int, tmp_path: Path) -> None:
+    lines = ["", '"p', 'H",b', "1,2", "", '"x', "", 'y",4', "   ", "5,6", "7"]
+    _, columns, rows = read(write(tmp_path, end.join(lines)), block_bytes)
+    assert columns == [f"p{end}H", "b"]
+    assert [line for line, _, _ in rows] == [4, 6, 10, 11]
+    assert rows[1][1] == [f"x{end}{end}y", "4"]
+    assert rows[3][2] == RowFault("ragged_row", "1 fields where the header has 2")
+
+
+FRAGMENTS = ["a", "b", "1", '"', '"', ",", ",", "\n", "\n", "\r", "\r\n", "\t", " ", "é", "\0"]
+FRAGMENTS += ["\ufeff", "\u00a0", '""', '"x\ny"', '5" p', "\n\n", ',"', '",']
+
+
+@given(
+    head=st.sampled_from(["a,b\n", "\ufeffa,b\r\n", "\n \na,b\r", '"a\n1",b\n', "a\n", ""]),
+    body=st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join),
+    block_bytes=st.integers(1, 200),
+)
+@example(head="a,b\r\n", body="1,2\r\n", block_bytes=4)
+@example(head="\ufeffa,b\n", body="1,2\n", block_bytes=1)
+@example(head="a\n", body=" \n\n \n", block_bytes=1)
+@example(head="a,b\n", body="1,2\n\u00a0\n\n", block_bytes=3)
+@settings(max_examples=600, deadline=None)
+def test_any_block_size_gives_the_same_table_or_the_same_error(
+    head: str, body: str, block_bytes: int, shared_path: Path
+) -> None:
+    shared_path.write_bytes((head + body).encode())
+    assert outcome(shared_path, block_bytes) == outcome(shared_path, 1 << 20)
+
+
+@given(
+    body=st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join),
+    block_bytes=st.sampled_from([1, 5, 11, 1 << 20]),
+)
+@settings(max_examples=500, deadline=None)
+def test_raw_text_of_a_row_holds_its_cells_and_nothing_more(
+    body: str, block_bytes: int, shared_path: Path
+) -> None:
+    shared_path.write_bytes(f"a,b\n{body}".encode())
+    try:
+        with open_table(str(shared_path), block_bytes=block_bytes) as table:
+            batches = list(table.batches())
+    except InputError:
+        return
+    for batch in batches:
+        raws = batch.raw_rows(np.arange(len(batch)))
+        for row, raw in enumerate(raws):
+            cells, *blank = csv.reader(io.StringIO(raw, newline=""))
+            # Only a blank line within quotes cannot be told from the row's own.
+            assert all("".join(line).strip() == "" for line in blank)
+            assert not blank or raw.endswith('"')
+            padded = [*cells, "", ""][:2]
+            assert padded == [column[row].as_py() for column in batch.columns.values()]
+
+
+def test_raw_text_leaves_out_blank_lines_around_a_row(tmp_path: Path) -> None:
+    path = write(tmp_path, '\n\na,b\n\n1,2\n  \n\n"x\n\n",3\r\n\r\n 4,5 \n')
+    with open_table(str(path)) as table:
+        (batch,) = table.batches()
+    assert batch.raw_rows(np.arange(3)) == ["1,2", '"x\n\n",3', " 4,5 "]
+    assert batch.raw_rows(np.array([2, 0])) == [" 4,5 ", "1,2"]
+    assert batch.raw_rows(np.array([], dtype=np.int64)) == []
+
+
+def test_raw_text_of_a_row_of_tabs_is_kept(tmp_path: Path) -> None:
+    with open_table(str(write(tmp_path, "a\tb\n\t\n1\t\n", "river.tsv"))) as table:
+        (batch,) = table.batches()
+    assert batch.raw_rows(np.arange(2)) == ["\t", "1\t"]
+
+
+def test_tsv_is_read_at_tabs(tmp_path: Path) -> None:
+    dialect, columns, rows = read(write(tmp_path, "a\tb,c\n1\t2\n", "river.TSV"))
+    assert str(dialect) == "utf-8, separator tab"
+    assert columns == ["a", "b,c"]
+    assert rows == [(2, ["1", "2"], None)]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 100])
+def test_row_of_empty_cells_is_a_row_in_any_block(block_bytes: int, tmp_path: Path) -> None:
+    path = write(tmp_path, "a\tb\n\t\n1\t2\n\t\n", "river.tsv")
+    assert [line for line, _, _ in read(path, block_bytes)[2]] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 4, 1 << 20])
+def test_long_header_is_read_whole(block_bytes: int, tmp_path: Path) -> None:
+    names = [f"column {number}" for number in range(300)]
+    path = write(tmp_path, ",".join(names) + "\r\n" + ",".join("1" * 300) + "\r\n")
+    _, columns, rows = read(path, block_bytes)
+    assert columns == names
+    assert rows == [(2, ["1"] * 300, None)]
+
+
+def test_header_without_end_is_refused_before_all_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_ROW_BYTES", 1000)
+    for text in ("x" * 100_000, 'a,"b\n' + "1,2\n" * 20_000):
+        path = write(tmp_path, text)
+        with pytest.raises(InputError, match="the header does not end within 0 MiB") as caught:
+            read(path, 64)
+        assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("empty.csv", r"empty\.csv: is empty\."),
+        ("header_only.csv", r"header_only\.csv: has a header and no rows\."),
+        ("duplicate_names.csv", "line 1: two columns 'ph', at positions 1 and 3"),
+        ("open_quote.csv", "line 3: a quoted cell opens here and is never closed"),
+        ("open_quote_in_header.csv", "line 1: a quoted cell opens here and is never closed"),
+        ("not_utf8.csv", "line 4: byte 0xE2 is not UTF-8"),
+        ("utf16.csv", "is UTF-16"),
+        ("image.csv", "line 1: the header is not text in UTF-8"),
+        ("two_members.zip", "2 members"),
+        ("encrypted.zip", "is encrypted"),
+        ("damaged.csv.gz", "the gzip data is damaged or cut short"),
+        ("damaged.parquet", "the Parquet file is damaged or cut short"),
+        ("no_such_file.csv", "no such file"),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [1, 16, 1 << 20])
+def test_faulty_file_is_refused(name: str, message: str, block_bytes: int) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read(FAULTY / name, block_bytes)
+    assert str(caught.value).startswith(str(FAULTY / name))
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b", "a,b\n", "a,b\r\n\r\n", "a,b\n  \n\t\n\n", "a,b\n\u00a0\n"]
+)
+@pytest.mark.parametrize("block_bytes", [1, 3, 1 << 20])
+def test_header_alone_is_refused(text: str, block_bytes: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has a header and no rows"):
+        read(write(tmp_path, text), block_bytes)
+
+
+def test_semicolons_are_refused_nowhere_but_give_one_column() -> None:
+    _, columns, _ = read(FAULTY / "decimal_comma.csv")
+    assert columns == ["ph;Hardness;Turbidity"]
+
+
+def test_compressed_file_reads_as_the_plain_one(tmp_path: Path) -> None:
+    text = b"a,b\n" + b'"x\ny",5" p\n,\n' * 500
+    plain = read(write(tmp_path, text), 100)
+    assert read(write(tmp_path, gzip.compress(text), "river.csv.gz"), 100) == plain
+
+
+def test_batches_can_be_parsed_in_any_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,b\n" + "".join(f'"{i}\n",{i}\n' for i in range(200)))
+    with open_table(str(path), block_bytes=64) as table:
+        tasks = list(table.tasks())
+    assert len(tasks) > 20
+    batches = [task() for task in reversed(tasks)][::-1]
+    lines = np.concatenate([batch.lines for batch in batches])
+    assert lines.tolist() == list(range(2, 402, 2))
+
+
+def test_batches_come_before_the_error_that_follows_them() -> None:
+    with open_table(str(FAULTY / "open_quote.csv"), block_bytes=12) as table:
+        batches = table.batches()
+        assert next(batches).lines.tolist() == [2]
+        with pytest.raises(InputError, match="line 3"):
+            list(batches)
+
+
+def write_parquet(
+    folder: Path, columns: dict[str, object], names: Sequence[str] | None = None
+) -> Path:
+    path = folder / "river.parquet"
+    table = pa.table(columns)
+    pq.write_table(table.rename_columns(list(names)) if names else table, path)
+    return path
+
+
+def test_parquet_keeps_its_own_types_and_numbers_rows_from_two(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path, {"ph": [7.1, None], "n": [1, 2], "site": ["x", None]})
+    dialect, columns, rows = read(path)
+    assert (str(dialect), columns) == ("parquet", ["ph", "n", "site"])
+    assert rows == [(2, [7.1, 1, "x"], None), (3, [None, 2, None], None)]
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        pa.array(["x", None, "x"]).dictionary_encode(),
+        pa.array(["x", None, "x"], pa.string_view()),
+        pa.array(["x", None, "x"], pa.large_string()),
+    ],
+    ids=lambda column: str(column.type)[:20],
+)
+def test_parquet_text_is_plain_text_however_it_was_stored(site: pa.Array, tmp_path: Path) -> None:
+    with open_table(str(write_parquet(tmp_path, {"site": site}))) as table:
+        (batch,) = table.batches()
+    column = batch.columns["site"]
+    assert pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    assert column.to_pylist() == ["x", None, "x"]
+
+
+def test_parquet_rows_are_numbered_through_all_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PARQUET_ROWS", 7)
+    path = write_parquet(tmp_path, {"a": list(range(50))})
+    assert [(line, cells) for line, cells, _ in read(path)[2]] == [
+        (number + 2, [number]) for number in range(50)
+    ]
+
+
+def test_parquet_rows_have_a_text_too(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path, {"ph": [7.5, None], "site": ["x", "y"]})
+    with open_table(str(path)) as table:
+        (batch,) = table.batches()
+    assert batch.raw_rows(np.array([1, 0])) == [",y", "7.5,x"]
+
+
+def test_parquet_without_rows_is_refused(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path, {"ph": pa.array([], pa.float64())})
+    with pytest.raises(InputError, match="has a header and no rows"):
+        read(path)
+
+
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path, {"ph": [1], "b": [2]}, names=["ph", "ph"])
+    with pytest.raises(InputError, match="two columns 'ph', at positions 1 and 2"):
+        read(path)
+
+
+def test_parquet_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    offsets = np.array([0, 1, 2], dtype=np.int32).tobytes()
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"1\xff")]
+    broken = pa.Array.from_buffers(pa.string(), 2, buffers)
+    with pytest.raises(InputError, match="line 2: the Parquet file is damaged"):
+        read(write_parquet(tmp_path, {"ph": broken}))
+
+
+def test_damage_within_a_parquet_file_is_named_by_its_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "river.parquet"
+    table = pa.table({"a": np.random.default_rng(1).random(3000)})
+    pq.write_table(table, path, row_group_size=1000, use_dictionary=False, compression="zstd")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle - 3000 : middle + 3000] = bytes(6000)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"line \d+: the Parquet file is damaged"):
+        read(path)
+
+
+def test_batch_knows_its_length() -> None:
+    assert len(Batch({"a": pa.array(["1"])}, np.array([2]))) == 1
