@@ -69,6 +69,6 @@ class ModelPlugin(Protocol):
         Returns
         -------
         imblearn.pipeline.Pipeline
-            Its last step has ``predict_proba``; classes are 0 and 1.
+            Its last step has ``predict`` and ``predict_proba``; classes are 0 and 1.
         """
         ...

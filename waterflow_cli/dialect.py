@@ -99,9 +99,8 @@ def _first_row(lines: list[bytes], sep: str, path: str) -> tuple[list[str], int,
     # The line added at the end is a row of its own, or is swallowed by an open quote.
     reader = csv.reader(chain(texts, ["end"]), delimiter=sep)
     start = 0
-    for cells in reader:
-        if start == len(lines):
-            break
+    while start < len(lines):
+        cells = next(reader)
         if reader.line_num > len(lines):
             raise open_quote_error(path, cells, start + 1)
         if "".join(cells).strip():

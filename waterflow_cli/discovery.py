@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,11 +80,20 @@ class LoadedPlugin:
         except WaterflowError:
             raise
         except (Exception, SystemExit) as exc:
-            if type(exc).__name__ == "InvalidParameterError":
-                raise UsageError(f"--param: {describe_failure(exc).partition(': ')[2]}") from exc
+            if refusal := _refused_parameter(exc):
+                raise UsageError(f"--param: {refusal}.") from exc
             raise PluginError(
                 f"The {self.installed} failed to {action}: {describe_failure(exc)}."
             ) from exc
+
+
+def _refused_parameter(exc: BaseException) -> str:
+    """Say which value scikit-learn refuses; empty where the failure is another."""
+    text = describe_failure(exc).partition(": ")[2]
+    # A pipeline that is no estimator is refused in the same words, and is the plugin's doing.
+    if type(exc).__name__ != "InvalidParameterError" or text.startswith("The 'estimator' "):
+        return ""
+    return re.sub(r" of \w+(?= must be )", "", text)  # it would name the function that called
 
 
 def load_plugin(name: str) -> LoadedPlugin:
@@ -176,7 +186,7 @@ def describe_failure(exc: BaseException) -> str:
     >>> describe_failure(ValueError("two", "words"))
     "ValueError: ('two', 'words')"
     """
-    text = " ".join(str(exc).split())
+    text = " ".join(str(exc).split()).removesuffix(".")
     return f"{type(exc).__name__}: {text[:200]}" if text else type(exc).__name__
 
 

@@ -123,9 +123,9 @@ def _report(exc: BaseException, console: Console) -> int:
             return exc.exit_code
         case click.UsageError():
             where = exc.ctx.command_path if exc.ctx else "waterflow"
-            if isinstance(exc, click.exceptions.NoArgsIsHelpError):  # its message is the help
-                exc.message = f"{where}: which command?"
-            console.error(exc.format_message(), f"See: {where} --help")
+            bare = isinstance(exc, click.exceptions.NoArgsIsHelpError)  # its message is the help
+            message = f"{where}: which command?" if bare else exc.format_message()
+            console.error(message, f"See: {where} --help")
             return EXIT_USAGE
         case click.ClickException():
             console.error(exc.format_message())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.calibration import Calibrator
-from waterflow_cli.pipelines import positive_probability
+from waterflow_cli.pipeline_scores import PipelineScores
 
 LIKELY_POTABLE = "likely_potable"
 LIKELY_NOT_POTABLE = "likely_not_potable"
@@ -73,7 +74,11 @@ class DecisionModel:
         """Calibrated P(potable) of each row, shape (n_samples,)."""
         if not len(X):
             return np.empty(0)
-        return self.calibrator.apply(positive_probability(self.estimator, X))
+        return self.calibrator.apply(self._scores(X))
+
+    @cached_property
+    def _scores(self) -> PipelineScores:
+        return PipelineScores(self.estimator)
 
     def predict(self, probability: FloatArray) -> IntArray:
         """1 or 0 by the tuned threshold."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 from imblearn.combine import SMOTEENN
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import Pipeline as BalancedPipeline
@@ -167,8 +166,3 @@ class EstimatorPlugin:
     def _class(self) -> Any:
         module, _, name = self.estimator.partition(":")
         return getattr(import_module(module), name)
-
-
-def positive_probability(pipeline: Any, X: Any) -> Any:
-    """Return P(class 1) of each row, shape (n_samples,)."""
-    return np.asarray(pipeline.predict_proba(X), dtype=np.float64)[:, 1]

@@ -85,6 +85,10 @@ class Scorer:
         """
         checked = self._checker.check(batch)
         decision = self._model.decision
+        for name in decision.measurements:
+            if name not in checked.numbers:  # a column that the schema does not require
+                checked.numbers[name] = np.full(len(batch), np.nan)
+                checked.missing[name] = np.ones(len(batch), dtype=bool)
         valid = np.flatnonzero(~checked.invalid)
         X = pd.DataFrame({name: checked.numbers[name][valid] for name in decision.measurements})
         probability = decision.probability(X)

@@ -18,7 +18,13 @@ from waterflow_cli.model_store import StoredModel
 from waterflow_cli.reading import Table, open_table
 from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
 from waterflow_cli.validation import reasons_by_line
-from waterflow_cli.writing import TableWriter, check_output, open_output, open_table_writer
+from waterflow_cli.writing import (
+    TableWriter,
+    check_outputs,
+    open_output,
+    open_table_writer,
+    path_text,
+)
 
 OnInvalid = Literal["mark", "fail", "drop"]
 SOURCE_FILE = "source_file"
@@ -96,11 +102,8 @@ def score_files(
     DataRefusedError
         If a row is invalid and `on_invalid` is ``fail``.
     """
-    outputs = [path for path in (output, options.rejects) if path is not None]
-    if len(set(outputs)) < len(outputs):
-        raise UsageError(f"{output}: is both the output and --rejects; name two files.")
-    for path in outputs:
-        check_output(path, force=options.force, inputs=inputs)
+    outputs = {"-o": output, "--rejects": options.rejects}
+    check_outputs(outputs, force=options.force, inputs=inputs)
     summary = ScoringSummary(model.label)
     with ExitStack() as stack:
         # Errors of the inputs come before the output exists, even as a part file.
@@ -176,7 +179,7 @@ def _score_table(
             batch = scored.checked.batch
             rows = {name: batch.columns[name] for name in kept}
             if source:
-                rows[SOURCE_FILE] = pa.repeat(source, len(batch))
+                rows[SOURCE_FILE] = pa.repeat(path_text(source), len(batch))
             rows |= {names[name]: scored.results[name] for name in RESULT_COLUMNS}
             writers.write(rows, scored)
             summary.note(scored)
@@ -234,7 +237,7 @@ def _result_names(kept: Sequence[str], prefix: str) -> dict[str, str]:
 def _refuse_invalid(scored: ScoredBatch, options: ScoringOptions) -> None:
     if options.on_invalid == "fail" and scored.invalid.any():
         raise DataRefusedError(
-            f"{scored.checked.findings(1)[0]}", "Nothing was written (--on-invalid fail)."
+            f"{scored.checked.findings(1)[0]}", "No file was written (--on-invalid fail)."
         )
 
 
@@ -245,7 +248,7 @@ def _rejected_rows(scored: ScoredBatch) -> dict[str, pa.Array]:
     for finding in scored.checked.findings():
         rules.setdefault(finding.line, finding.rule)
     columns = {
-        "file": [scored.checked.file] * len(rows),
+        "file": [path_text(scored.checked.file)] * len(rows),
         "line": [int(line) for line in batch.lines[rows]],
         "raw": batch.raw_rows(rows),
         "rule": list(rules.values()),

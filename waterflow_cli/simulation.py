@@ -53,7 +53,8 @@ class Measurement:
     mean, sd : float
         Over all rows.
     decimals : int
-        As a laboratory reports it.
+        As a laboratory reports it; at least one, so that pandas reads the column as floats, which
+        is what a model's MLflow signature asks for.
     missing : float
         Share of rows without it, at random and independent of everything else.
     scored : float
@@ -85,10 +86,10 @@ class Measurement:
 MEASUREMENTS = (
     Measurement("ph", 7.1, 1.5, 2, missing=0.15, scored=0.35),
     Measurement("Hardness", 196.4, 33.0, 1, scored=0.20, site=0.10),
-    Measurement("Solids", 22000.0, 8700.0, 0, site=0.10, skewed=True),
+    Measurement("Solids", 22000.0, 8700.0, 1, site=0.10, skewed=True),
     Measurement("Chloramines", 7.1, 1.6, 2, scored=0.15, season=0.03),
     Measurement("Sulfate", 334.0, 40.0, 1, missing=0.24, scored=0.30, follows=("Hardness", 0.6)),
-    Measurement("Conductivity", 426.0, 80.0, 0, site=0.10, follows=("Solids", 0.5)),
+    Measurement("Conductivity", 426.0, 80.0, 1, site=0.10, follows=("Solids", 0.5)),
     Measurement("Organic_carbon", 14.3, 3.3, 2, season=0.08),
     Measurement(
         "Trihalomethanes", 66.4, 16.0, 1, missing=0.05, season=0.08, follows=("Organic_carbon", 0.4)

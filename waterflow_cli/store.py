@@ -62,8 +62,8 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
         with store_errors(uri):
             if database is not None:  # MLflow would try a folder for two minutes
                 database.open("rb").close()
-            mlflow.set_tracking_uri(uri)
-            client = MlflowClient(tracking_uri=uri)
+            mlflow.set_tracking_uri(_absolute(uri))
+            client = MlflowClient(tracking_uri=_absolute(uri))
             client.search_experiments(max_results=1)
             return client
     except ImportError as exc:
@@ -112,6 +112,15 @@ def store_errors(uri: str) -> Iterator[None]:
         ) from exc
 
 
+def _absolute(uri: str) -> str:
+    """Name a sqlite file in full: MLflow keeps its connections by URI, whatever folder it is in."""
+    database = sqlite_path(uri)
+    if database is None:
+        return uri
+    _, mark, query = uri.partition("?")
+    return f"{_SQLITE}{database.absolute()}{mark}{query}"
+
+
 def _create_sqlite(uri: str, database: Path) -> None:
     """Create the tables once, though several commands may start at the same time."""
     if not database.absolute().parent.is_dir():
@@ -119,6 +128,5 @@ def _create_sqlite(uri: str, database: Path) -> None:
     lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=_LOCK_TIMEOUT_S)
     with store_errors(uri), lock:
         if not database.exists():
-            mlflow.set_tracking_uri(uri)
-            MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+            MlflowClient(tracking_uri=_absolute(uri)).search_experiments(max_results=1)
         Path(lock.lock_file).unlink(missing_ok=True)

@@ -16,7 +16,13 @@ from waterflow_cli.errors import UsageError
 from waterflow_cli.reading import open_table
 from waterflow_cli.schemas import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
-from waterflow_cli.writing import TableWriter, check_output, open_output, open_table_writer
+from waterflow_cli.writing import (
+    TableWriter,
+    check_outputs,
+    open_output,
+    open_table_writer,
+    path_text,
+)
 
 FINDING_COLUMNS = ("file", "line", "column", "value", "rule", "message")
 REASON = "reason"
@@ -112,13 +118,9 @@ def validate_files(
         If an output cannot be written as asked.
     """
     report = ValidationReport(schema.name)
-    outputs = [path for path in (good, bad) if path is not None]
-    if outputs and len(inputs) > 1:
+    if len(inputs) > 1 and (good is not None or bad is not None):
         raise UsageError("--good and --bad split one file; several were named.")
-    if good is not None and good == bad:
-        raise UsageError(f"{good}: is both --good and --bad; name two files.")
-    for path in outputs:
-        check_output(path, force=force, inputs=inputs)
+    check_outputs({"--good": good, "--bad": bad}, force=force, inputs=inputs)
     for path in inputs:
         with open_table(path) as table, _split(good, bad, force, inputs) as split:
             checker = RowChecker(schema, table, renames=renames)
@@ -172,13 +174,10 @@ def _filtered(columns: Mapping[str, pa.Array], rows: np.ndarray) -> dict[str, pa
 
 def findings_table(findings: Sequence[Finding]) -> dict[str, pa.Array]:
     """Put findings into columns, for a CSV."""
-    return {
-        name: pa.array(
-            [getattr(finding, name) for finding in findings],
-            pa.int64() if name == "line" else pa.string(),
-        )
-        for name in FINDING_COLUMNS
-    }
+    columns = {name: [getattr(finding, name) for finding in findings] for name in FINDING_COLUMNS}
+    columns["file"] = [path_text(path) for path in columns["file"]]
+    kinds = {"line": pa.int64()}
+    return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in columns}
 
 
 def findings_html(report: ValidationReport) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
@@ -24,6 +25,8 @@ STDOUT = STDIN
 _TEXT_FORMATS = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
 _COMPRESSIONS = (".gz", ".zst")
 _GZIP_LEVEL = 6
+# Of the output's name in that of its part file, which may be no longer than 255 bytes.
+_PART_NAME_CHARACTERS = 50
 
 
 class TableWriter(Protocol):
@@ -32,8 +35,30 @@ class TableWriter(Protocol):
     def write(self, columns: Mapping[str, pa.Array]) -> None:
         """Write some rows; each call brings the same columns."""
 
-    def close(self) -> None:
-        """Write what must stand at the end."""
+
+def check_outputs(
+    paths: Mapping[str, str | None], *, force: bool, inputs: Sequence[str] = ()
+) -> None:
+    """Refuse outputs before any work is done for them.
+
+    Parameters
+    ----------
+    paths : mapping of str to str or None
+        By the option that names them; None where it is not given.
+
+    Raises
+    ------
+    UsageError
+        See `check_output`; also if two of them are one file.
+    """
+    named_by: dict[Path, str] = {}
+    for option, path in paths.items():
+        if path is None:
+            continue
+        check_output(path, force=force, inputs=inputs)
+        other = named_by.setdefault(Path(path).resolve(), option)
+        if other != option:
+            raise UsageError(f"{path}: is both {other} and {option}; name two files.")
 
 
 def check_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> None:
@@ -72,13 +97,20 @@ def _check_existing(path: str, mode: int, *, force: bool, inputs: Sequence[str])
             f"Write to standard output instead: -o - > {path}",
         )
     for source in inputs:
-        if source != STDIN and Path(source).exists() and Path(source).samefile(path):
+        if _is_same_file(source, path):
             raise UsageError(
                 f"{path}: is an input; the output must be another file.",
                 "Nothing was written. Choose another name with -o.",
             )
     if not force:
         raise UsageError(f"{path}: exists already.", "To replace it: --force")
+
+
+def _is_same_file(source: str, path: str) -> bool:
+    try:
+        return source != STDIN and Path(source).samefile(path)
+    except OSError:  # an input that cannot be found is refused when it is opened
+        return False
 
 
 @contextmanager
@@ -100,14 +132,18 @@ def open_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> Iterat
         See `check_output`; also if the disk is full.
     """
     if path == STDOUT:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with _stdout_errors():
+            sys.stdout.flush()
+            # A file of its own: sys.stdout's may be unbuffered, and then write only a part.
+            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as sink:
+                yield sink
         return
     check_output(path, force=force, inputs=inputs)
     target = Path(path)
     with _write_errors(path):
+        name = target.name[:_PART_NAME_CHARACTERS]
         part = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed below, before it is renamed)
-            dir=target.parent, prefix=f".{target.name}.", suffix=".part", delete=False
+            dir=target.parent, prefix=f".{name}.", suffix=".part", delete=False
         )
     try:
         with _write_errors(path):
@@ -148,6 +184,18 @@ def _write_errors(path: str) -> Iterator[None]:
         ) from exc
 
 
+@contextmanager
+def _stdout_errors() -> Iterator[None]:
+    if sys.stdout is None:
+        raise UsageError("Standard output is closed.", "Name a file to write to.")
+    try:
+        yield
+    except (BrokenPipeError, WaterflowError):
+        raise
+    except OSError as exc:
+        raise UsageError(f"Standard output cannot be written ({exc.strerror or exc}).") from exc
+
+
 def output_format(path: str) -> tuple[str, str]:
     """Tell an output's format and compression by its suffixes.
 
@@ -180,15 +228,12 @@ def open_table_writer(path: str, sink: IO[bytes]) -> Iterator[TableWriter]:
     """Give the writer that suits an output's suffix, over an open sink."""
     kind, compression = output_format(path)
     if kind == ".parquet":
-        writer: TableWriter = ParquetTableWriter(sink)
-        yield writer
-        writer.close()
+        with ParquetTableWriter(sink) as parquet:
+            yield parquet
         return
     with _compressed(sink, compression) as stream:
         separator = _TEXT_FORMATS[kind]
-        writer = DelimitedWriter(stream, separator) if separator else JsonLinesWriter(stream)
-        yield writer
-        writer.close()
+        yield DelimitedWriter(stream, separator) if separator else JsonLinesWriter(stream)
 
 
 @contextmanager
@@ -198,10 +243,24 @@ def _compressed(sink: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
         with gzip.GzipFile("", "wb", _GZIP_LEVEL, sink, mtime=0) as stream:
             yield cast("IO[bytes]", stream)
     elif compression == ".zst":
-        with pa.CompressedOutputStream(pa.PythonFile(sink, "w"), "zstd") as stream:
+        with pa.CompressedOutputStream(pa.PythonFile(_Unclosed(sink), "w"), "zstd") as stream:
             yield stream
     else:
         yield sink
+
+
+class _Unclosed(io.RawIOBase):
+    """A stream that stays open though Arrow closes what it wrote to: it is still to be synced."""
+
+    def __init__(self, sink: IO[bytes]) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._sink.write(data)
 
 
 class DelimitedWriter:
@@ -218,10 +277,10 @@ class DelimitedWriter:
             header = [self._quote(pa.array([name])) for name in columns]
             self._write_lines(header)
             self._started = True
-        self._write_lines([self._quote(text_of(column)) for column in columns.values()])
-
-    def close(self) -> None:
-        """Nothing stands at the end."""
+        cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
+        if len(cells) == 1:  # a line that is empty would be no row
+            cells = [pc.if_else(pc.equal(cells[0], ""), '""', cells[0])]
+        self._write_lines(cells)
 
     def _write_lines(self, cells: list[pa.Array]) -> None:
         lines = pc.binary_join_element_wise(*cells, self._separator)
@@ -245,15 +304,16 @@ class JsonLinesWriter:
         """Write some rows."""
         pieces: list[Any] = []
         for position, (name, column) in enumerate(columns.items()):
-            pieces += [f"{', ' if position else '{'}{json.dumps(name)}: ", _json_of(column)]
+            values = _convert(_json_of, name, column)
+            pieces += [f"{', ' if position else '{'}{json.dumps(name)}: ", values]
         _write_joined(self._sink, pc.binary_join_element_wise(*pieces, ""), "}\n")
-
-    def close(self) -> None:
-        """Nothing stands at the end."""
 
 
 class ParquetTableWriter:
-    """Parquet, with row groups of a fixed size however the rows arrive."""
+    """Parquet, with row groups of a fixed size however the rows arrive.
+
+    As a context it ends the file; where an error ends it, the file stays without its end.
+    """
 
     ROW_GROUP = 1 << 17
 
@@ -262,24 +322,57 @@ class ParquetTableWriter:
         self._writer: pq.ParquetWriter | None = None
         self._pending: list[pa.Table] = []
 
+    def __enter__(self) -> ParquetTableWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is None:
+            return
+        if kind is None:
+            rest = pa.concat_tables(self._pending)
+            if len(rest):
+                self._writer.write_table(rest, self.ROW_GROUP)
+            self._writer.close()
+        self._writer.is_open = False  # else it would write to the closed part file when collected
+
     def write(self, columns: Mapping[str, pa.Array]) -> None:
-        """Write some rows."""
+        """Write some rows.
+
+        Raises
+        ------
+        UsageError
+            If a column's type is not that of the rows before.
+        """
         table = pa.table(dict(columns))
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._sink, table.schema)
+        for field, before in zip(table.schema, self._writer.schema, strict=True):
+            if field.type != before.type:
+                raise UsageError(
+                    f"The column '{field.name}' holds {field.type} here and {before.type} before; "
+                    "a Parquet file holds one type a column.",
+                    "Write to .csv, .tsv or .jsonl, or the inputs one by one.",
+                )
         self._pending.append(table)
         while sum(map(len, self._pending)) >= self.ROW_GROUP:
             waiting = pa.concat_tables(self._pending)
             self._writer.write_table(waiting.slice(0, self.ROW_GROUP), self.ROW_GROUP)
             self._pending = [waiting.slice(self.ROW_GROUP)]
 
-    def close(self) -> None:
-        """Write the last row group and the footer."""
-        if self._writer is not None:
-            rest = pa.concat_tables(self._pending)
-            if len(rest):
-                self._writer.write_table(rest, self.ROW_GROUP)
-            self._writer.close()
+
+def path_text(path: str) -> str:
+    r"""Write a file's name as text; bytes in it that are no UTF-8 are shown as ``\udcXX``."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _convert(convert: Callable[[pa.Array], pa.Array], name: str, column: pa.Array) -> pa.Array:
+    try:
+        return convert(column)
+    except pa.ArrowException as exc:  # lists, structures, bytes
+        raise UsageError(
+            f"The column '{name}' holds {column.type}, which cannot be written as text.",
+            "Write to .parquet instead.",
+        ) from exc
 
 
 def text_of(column: pa.Array) -> pa.Array:
@@ -291,9 +384,11 @@ def text_of(column: pa.Array) -> pa.Array:
 
 def _json_of(column: pa.Array) -> pa.Array:
     kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        return pc.fill_null(column.cast(pa.string()), "null")
     text = column.cast(pa.string())
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return pc.fill_null(text, "null")
+    if pa.types.is_floating(kind):  # JSON knows neither NaN nor infinities
+        return pc.if_else(pc.fill_null(pc.is_finite(column), False), text, "null")
     special = pc.fill_null(pc.match_substring_regex(text, r'["\\\x00-\x1f]'), False)
     quoted = pc.binary_join_element_wise('"', text, '"', "")
     if pc.any(special).as_py():

@@ -72,8 +72,8 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.scoring_job import ScoringOptions, score_files
     from waterflow_cli.sources import expand_inputs
 
-    if as_json and options["output"] == "-":
-        raise UsageError("--json and -o - both write to stdout.", "Write the rows to a file.")
+    if as_json and "-" in (options["output"], options["rejects"]):
+        raise UsageError("--json and rows both go to stdout.", "Write the rows to a file.")
     console = console_of(ctx)
     inputs = expand_inputs(options["files"])
     chosen = {

@@ -56,11 +56,12 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.schemas import load_schema
     from waterflow_cli.sources import expand_inputs
     from waterflow_cli.validation_report import validate_files
-    from waterflow_cli.writing import check_output
+    from waterflow_cli.writing import check_outputs
 
     console = console_of(ctx)
     inputs = expand_inputs(options["files"])
-    check_output(options["output"], force=options["force"], inputs=inputs)
+    outputs = {"-o": options["output"], "--good": options["good"], "--bad": options["bad"]}
+    check_outputs(outputs, force=options["force"], inputs=inputs)
     report = validate_files(
         inputs,
         load_schema(options["schema_name"]),
@@ -99,7 +100,7 @@ def summarise(report: ValidationReport, console: Console) -> None:
 
 def _write(report: ValidationReport, form: str, output: str, force: bool, console: Console) -> None:
     """Write the findings in the chosen form, to stdout or whole to a file."""
-    from waterflow_cli.console import json_text
+    from waterflow_cli.console import json_text, printable
     from waterflow_cli.validation_report import FINDING_COLUMNS, findings_html, findings_table
     from waterflow_cli.writing import DelimitedWriter, open_output
 
@@ -117,6 +118,7 @@ def _write(report: ValidationReport, form: str, output: str, force: bool, consol
         elif form == "json":
             sink.write(json_text(report.summary()).encode())
         elif form == "html":
-            sink.write(findings_html(report).encode())
+            sink.write(findings_html(report).encode("utf-8", "backslashreplace"))
         else:
-            sink.write("".join(f"{finding}\n" for finding in report.findings).encode())
+            lines = (f"{printable(str(finding))}\n" for finding in report.findings)
+            sink.write("".join(lines).encode())

@@ -1,0 +1,165 @@
+"""How `waterflow score` compares with what a user would otherwise run.
+
+    python benchmarks/bench_score.py --rows 1000000 --runs 3
+
+Generates its data with `waterflow simulate`, trains on 3000 simulated samples, and prints Markdown
+tables of CPU seconds, wall time, peak memory and ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from measure import (
+    PYTHON,
+    WATERFLOW,
+    Cost,
+    describe_machine,
+    print_check,
+    print_costs,
+    run_all,
+    run_once,
+)
+
+RIVALS = (PYTHON, str(Path(__file__).with_name("rivals.py")))
+STORE = "sqlite:///mlflow.db"
+TREES = "n_estimators=100"
+
+
+def prepare(folder: Path, rows: int) -> None:
+    """Make the files and the two models: version 1 is a forest, version 2 is boosted."""
+    for name, count, seed in (("train.csv", 3000, 1), ("rows.csv", rows, 2), ("few.csv", 24, 3)):
+        run_once(
+            (*WATERFLOW, "simulate", "--rows", str(count), "--seed", str(seed), "-o", name),
+            folder=folder,
+        )
+    for extra in (("rf", "--param", TREES), ("hgb",)):
+        run_once((*WATERFLOW, "train", "train.csv", "--plugin", *extra), folder=folder)
+
+
+def score(version: int, source: str, *, jobs: int = 1) -> tuple[str, ...]:
+    """The command that is measured."""
+    target = f"out-{version}.csv"
+    options = ("--model", str(version), "--jobs", str(jobs), "--force", "-q")
+    return (*WATERFLOW, "score", source, "-o", target, *options)
+
+
+def mlflow_predict(version: int) -> tuple[str, ...]:
+    """MLflow's own batch prediction."""
+    return (
+        PYTHON, "-m", "mlflow", "models", "predict", "-m", f"models:/waterflow/{version}",
+        "-i", "measurements.csv", "-t", "csv", "-o", "mlflow.json", "--env-manager", "local",
+    )  # fmt: skip
+
+
+def measure_floor(folder: Path, version: int, costs: dict[str, Cost]) -> float:
+    """CPU seconds of the parts without which nothing can be scored."""
+    run_once((*RIVALS, "predict-proba", STORE, str(version), "rows.csv"), folder=folder)
+    arithmetic = float((folder / "command.log").read_text().split()[-1])
+    write = costs["arrow read + write of the output"].cpu_s - costs["arrow read of the output"].cpu_s
+    read = costs["arrow read of the input"].cpu_s - costs["python, import pyarrow.csv"].cpu_s
+    floor = arithmetic + read + write + costs["imports"].cpu_s
+    print(
+        f"\nFloor, version {version}: predict_proba {arithmetic:.2f} + read {read:.2f} + "
+        f"write {write:.2f} + imports {costs['imports'].cpu_s:.2f} = {floor:.2f} CPU s."
+    )
+    return floor
+
+
+def compare(folder: Path, runs: int) -> None:
+    """Measure one forest and one boosted model on the same rows."""
+    columns = "ph,Hardness,Solids,Chloramines,Sulfate,Conductivity,Organic_carbon,"
+    columns += "Trihalomethanes,Turbidity"
+    strip_ids(folder / "rows.csv", folder / "measurements.csv", columns.split(","))
+    parts = run_all(
+        {
+            "python, import pyarrow.csv": (PYTHON, "-c", "import pyarrow.csv"),
+            "imports": (*RIVALS, "imports"),
+            "arrow read of the input": (*RIVALS, "read-text", "rows.csv"),
+        },
+        folder=folder,
+        runs=runs,
+    )
+    for version, name, limits in ((1, "rf", (0.6, 1.15)), (2, "hgb", (0.4, 1.15))):
+        costs = run_all(
+            {
+                f"waterflow score, {name}, 1 job": score(version, "rows.csv"),
+                f"waterflow score, {name}, 2 jobs": score(version, "rows.csv", jobs=2),
+                "mlflow models predict": mlflow_predict(version),
+                "pandas + pyfunc script": (
+                    *RIVALS, "pandas-pyfunc", STORE, f"models:/waterflow/{version}", "rows.csv",
+                    "pandas.csv",
+                ),
+            },
+            folder=folder,
+            runs=runs,
+        )  # fmt: skip
+        output = f"out-{version}.csv"
+        parts |= run_all(
+            {
+                "arrow read of the output": (*RIVALS, "read-text", output),
+                "arrow read + write of the output": (*RIVALS, "write-text", output, "copy.csv"),
+            },
+            folder=folder,
+            runs=runs,
+        )
+        print_costs(f"{name}", costs, reference="mlflow models predict")
+        one, two, mlflow, script = costs.values()
+        floor = measure_floor(folder, version, parts)
+        print()
+        print_check("CPU / floor", one.cpu_s / floor, limits[1])
+        print_check("CPU / mlflow models predict", one.cpu_s / mlflow.cpu_s, limits[0])
+        print_check("CPU / pandas + pyfunc script", one.cpu_s / script.cpu_s, 0.45)
+        print_check("wall of 2 jobs / wall of 1", two.wall_s / one.wall_s, 0.62)
+
+
+def strip_ids(source: Path, target: Path, columns: list[str]) -> None:
+    """Keep the measurements alone: `mlflow models predict` fails on columns of text."""
+    import pyarrow.csv as pa_csv
+
+    table = pa_csv.read_csv(source)
+    pa_csv.write_csv(table.select(columns).cast(float_schema(columns)), target)
+
+
+def float_schema(columns: list[str]):
+    """All doubles, as the model's signature asks for."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.float64()) for name in columns])
+
+
+def compare_start_up(folder: Path, runs: int) -> None:
+    """What a cron job that scores 24 rows pays."""
+    costs = run_all(
+        {
+            "imports": (*RIVALS, "imports"),
+            "24 rows, rf": score(1, "few.csv"),
+            "24 rows, hgb": score(2, "few.csv"),
+        },
+        folder=folder,
+        runs=max(5, runs),
+    )
+    print_costs("Start-up", costs, reference="imports")
+    print()
+    for name in ("24 rows, rf", "24 rows, hgb"):
+        print_check(f"CPU / imports, {name}", costs[name].cpu_s / costs["imports"].cpu_s, 1.2)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="waterflow-bench-") as name:
+        folder = Path(name)
+        prepare(folder, options.rows)
+        print(f"{describe_machine()}\n\n{options.rows} rows, medians of {options.runs} runs.")
+        compare_start_up(folder, options.runs)
+        compare(folder, options.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The program as a process: signals, pipes, streams that are closed or full, foreign names."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from waterflow_cli import __version__
+from waterflow_cli.main import main
+from waterflow_cli.simulation import write_simulation
+
+WATERFLOW = (sys.executable, "-m", "waterflow_cli")
+SIMULATE = ("simulate", "--rows", "2000000", "--quiet", "-o")
+INTERRUPTED = "Error: Interrupted; outputs and models are as they were before."
+
+
+def run(*arguments, **options):
+    """Run a command as a process, in the working folder of the test."""
+    return subprocess.run(
+        [*WATERFLOW, *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+def run_shell(command, **environment):
+    line = command.replace("waterflow", f"'{sys.executable}' -m waterflow_cli")
+    return subprocess.run(
+        ["bash", "-c", line],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def default_interrupts():
+    # A runner in the background of a shell leaves SIGINT ignored, and Python then keeps it so.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def started(*arguments, before=default_interrupts):
+    process = subprocess.Popen(
+        [*WATERFLOW, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=before,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_part(process, folder):
+    """Wait until the output is being written, under another name than its own."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(part.stat().st_size for part in folder.glob(".*.part")):
+            return
+        time.sleep(0.01)
+    pytest.fail("no output was begun: " + process.communicate()[1])
+
+
+@pytest.fixture
+def scoring(workdir, store_uri):
+    """A command that scores for seconds."""
+    write_simulation(str(workdir.parent / "samples.csv"), 400_000, seed=5)
+    source = str(workdir.parent / "samples.csv")
+    return ("score", source, "--tracking-uri", store_uri, "--jobs", "1", "--quiet", "-o")
+
+
+@pytest.fixture
+def command(request):
+    return SIMULATE if request.param == "simulate" else request.getfixturevalue("scoring")
+
+
+@pytest.mark.parametrize("command", ["simulate", "score"], indirect=True)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+)
+def test_signal_leaves_what_was_there_before(number, command, workdir):
+    output = workdir / "out.csv"
+    output.write_text("precious\n")
+    with started(*command, "out.csv", "--force") as process:
+        wait_for_part(process, workdir)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (out, err.strip()) == ("", INTERRUPTED)
+    assert os.listdir(workdir) == ["out.csv"]
+    assert output.read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_kill_leaves_what_was_there_before(existing, workdir):
+    if existing:
+        (workdir / "out.csv").write_text("precious\n")
+    with started(*SIMULATE, "out.csv", "--force") as process:
+        wait_for_part(process, workdir)
+        process.kill()
+        process.communicate(timeout=60)
+    left = {path.name: path for path in workdir.iterdir() if not path.name.endswith(".part")}
+    assert list(left) == (["out.csv"] if existing else [])
+    if existing:
+        assert left["out.csv"].read_text() == "precious\n"
+
+
+def test_command_under_nohup_survives_the_end_of_the_terminal(workdir):
+    def ignore_hangup():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    arguments = ("simulate", "--rows", "300000", "--quiet", "-o", "out.csv")
+    with started(*arguments, before=ignore_hangup) as process:
+        wait_for_part(process, workdir)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert os.listdir(workdir) == ["out.csv"]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_closed_pipe_ends_quietly(unbuffered, workdir):
+    command = "waterflow simulate --rows 2000000 -o - | head -n 1; exit ${PIPESTATUS[0]}"
+    done = run_shell(command, PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("sample_id,")
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["--help", "schemas list", "schemas show", "validate bad.csv --json"]
+)
+def test_result_into_a_closed_pipe_ends_quietly(command, workdir):
+    (workdir / "bad.csv").write_text("ph\n15\n")
+    done = run_shell(f"waterflow {command} 2>&1 | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_work_goes_on_when_nobody_reads_stderr_any_more(workdir):
+    # `wait` lets the reader end before anything is written to it.
+    done = run_shell("waterflow simulate --rows 5 -o out.csv 2> >(exec 0<&-; sleep 0)")
+    assert done.returncode == 0
+    assert len((workdir / "out.csv").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command",
+    ["simulate --rows 5 -o -", "simulate --rows 200000 -o -", "schemas list", "schemas show"]
+    + ["schemas list --json", "validate good.csv --format csv", "--help", "--version"],
+)
+def test_full_disk_behind_stdout_is_an_error_of_use(command, unbuffered, workdir, samples):
+    (workdir / "good.csv").write_bytes(samples.read_bytes())
+    done = run_shell(f"waterflow {command} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 2
+    error, *hint = done.stderr.splitlines()
+    assert error.startswith("Error: ")
+    assert error.endswith("(No space left on device).")
+    assert len(hint) <= 1
+
+
+def test_full_disk_behind_stderr_changes_no_result(workdir, samples):
+    done = run_shell(f"waterflow validate '{samples}' --json 2> /dev/full")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["passed"]
+    assert run_shell("waterflow validate no_such.csv 2> /dev/full").returncode == 3
+
+
+@pytest.mark.parametrize("command", ["schemas list", "schemas show", "--version"])
+def test_closed_stdout_is_no_defect(command):
+    done = run_shell(f"waterflow {command} >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["simulate -o -", "validate good.csv --json"])
+def test_rows_for_a_closed_stdout_are_refused(command, workdir, samples):
+    (workdir / "good.csv").write_bytes(samples.read_bytes())
+    done = run_shell(f"waterflow {command} >&-")
+    assert done.returncode == 2
+    assert "Standard output is closed" in done.stderr
+
+
+def test_closed_stdin_is_an_input_that_cannot_be_read(workdir):
+    done = run_shell("waterflow validate - <&-")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "standard input is closed" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_no_locale_stops_a_command(encoding, workdir):
+    (workdir / "eau_é水.csv").write_text("ph\n15\n")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [*WATERFLOW, "validate", "eau_é水.csv", "--schema", "ph.yaml"],
+        *(),
+        capture_output=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 2  # there is no such schema
+    (workdir / "ph.yaml").write_text("columns:\n  ph: {dtype: float64, le: 14, title: µ}\n")
+    for more in ((), ("--json",), ("--format", "html"), ("--format", "csv")):
+        done = subprocess.run(
+            [*WATERFLOW, "validate", "eau_é水.csv", "--schema", "ph.yaml", *more],
+            capture_output=True,
+            check=False,
+            env=environment,
+        )
+        assert done.returncode == 1, done.stderr
+        if more == ("--json",):
+            assert json.loads(done.stdout)["findings"][0]["file"] == "eau_é水.csv"
+
+
+def test_file_name_that_is_no_utf8_is_a_name_like_any_other(workdir, samples, store_uri):
+    name = os.fsdecode(b"caf\xe9.csv")
+    Path(name).write_bytes(samples.read_bytes() + b"S0,x,2020-01-01,15,,,,,,,,,\n")
+    done = run("validate", name, "--json")
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["findings"][0]["file"] == name
+    for form in ("text", "csv", "html"):
+        assert run("validate", name, "--format", form, "-o", f"findings.{form}").returncode == 1
+        assert r"caf\udce9.csv" in Path(f"findings.{form}").read_text("utf-8")
+    arguments = ("-o", "scored.csv", "--rejects", "rejects.csv", "--tracking-uri", store_uri)
+    done = run("score", name, name, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert r"caf\udce9.csv" in Path("scored.csv").read_text("utf-8")
+    assert Path("rejects.csv").read_text("utf-8").splitlines()[1].startswith(r"caf\udce9.csv,402,")
+
+
+def test_version_is_a_result(cli):
+    outcome = cli("--version")
+    assert (outcome.code, outcome.out, outcome.err) == (
+        0,
+        f"waterflow, version {__version__}\n",
+        "",
+    )
+
+
+def test_help_is_a_result_of_each_command(cli):
+    for arguments in ((), ("score",), ("models", "promote")):
+        for option in ("-h", "--help"):
+            outcome = cli(*arguments, option)
+            assert (outcome.code, outcome.err) == (0, "")
+            assert outcome.out.startswith(f"Usage: {' '.join(('waterflow', *arguments))}")
+
+
+def test_exit_of_foreign_code_is_kept(cli, monkeypatch, workdir):
+    import waterflow_cli.simulation
+
+    def leave(*_args, **_options):
+        sys.exit(7)
+
+    monkeypatch.setattr(waterflow_cli.simulation, "write_simulation", leave)
+    assert cli("simulate", "-o", "out.csv").code == 7
+
+
+def test_arguments_come_from_the_command_line_by_default(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["waterflow", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert __version__ in capfd.readouterr().out

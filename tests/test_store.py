@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from waterflow_cli.errors import ModelError
+from waterflow_cli.store import connect, redact, sqlite_path, store_errors
+
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(workdir):
+    pass
+
+
+def names(client):
+    return [experiment.name for experiment in client.search_experiments()]
+
+
+def test_a_store_that_is_not_there_is_created_only_when_asked(workdir):
+    uri = f"sqlite:///{workdir / 'new.db'}"
+    with pytest.raises(
+        ModelError, match=f"No tracking store at {uri}: no model is regist"
+    ) as missing:
+        connect(uri)
+    assert missing.value.exit_code == 4
+    assert missing.value.hint.startswith("Train one: waterflow train")
+    assert list(workdir.iterdir()) == []
+    assert names(connect(uri, create=True)) == ["Default"]
+    assert [path.name for path in workdir.iterdir()] == ["new.db"]
+    assert names(connect(uri)) == ["Default"]
+
+
+def test_a_relative_uri_means_the_working_folder_of_now(workdir, monkeypatch):
+    # MLflow keeps its connections by URI: the same words in another folder are another store.
+    for folder in ("one", "two"):
+        (workdir / folder).mkdir()
+        monkeypatch.chdir(workdir / folder)
+        client = connect("sqlite:///mlflow.db", create=True)
+        client.create_experiment(folder)
+    assert sorted(names(connect("sqlite:///mlflow.db"))) == ["Default", "two"]
+    assert (workdir / "one" / "mlflow.db").is_file()
+
+
+def test_options_of_the_uri_are_no_part_of_the_file(workdir):
+    connect("sqlite:///mlflow.db?timeout=5", create=True)
+    assert [path.name for path in workdir.iterdir()] == ["mlflow.db"]
+    assert names(connect("sqlite:///mlflow.db?timeout=5")) == ["Default"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sqlite:///mlflow.db", Path("mlflow.db")),
+        ("sqlite:////var/mlflow.db", Path("/var/mlflow.db")),
+        ("http://localhost:5000", None),
+        ("postgresql://db/mlflow", None),
+    ],
+)
+def test_only_a_sqlite_uri_has_a_file(uri, expected):
+    assert sqlite_path(uri) == expected
+
+
+def test_a_store_in_a_folder_that_is_not_there_is_refused():
+    with pytest.raises(ModelError, match=r"cannot be created: no such folder\."):
+        connect("sqlite:///nowhere/mlflow.db", create=True)
+
+
+def test_a_file_that_is_no_database_is_refused():
+    Path("mlflow.db").write_text("These are my notes on the river.\n" * 100, "utf-8")
+    with pytest.raises(ModelError, match="cannot be used: .*file is not a database") as refused:
+        connect("sqlite:///mlflow.db")
+    assert "\n" not in refused.value.message
+    assert len(refused.value.message) < 300
+    assert refused.value.hint == "Check the URI, and that the store is up, intact and writable."
+    assert "my notes" in Path("mlflow.db").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["folder", ""])
+def test_a_folder_is_refused_at_once(name):
+    # SQLAlchemy would try for two minutes to open it.
+    Path("folder").mkdir()
+    started = time.monotonic()
+    with pytest.raises(ModelError, match="cannot be used: .*Is a directory"):
+        connect(f"sqlite:///{name}")
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_database_that_may_not_be_read_is_refused_at_once():
+    Path("mlflow.db").touch(mode=0o000)
+    with pytest.raises(ModelError, match="cannot be used: .*Permission denied"):
+        connect("sqlite:///mlflow.db")
+
+
+def test_a_server_that_does_not_answer_is_given_up_within_a_minute():
+    started = time.monotonic()
+    with pytest.raises(ModelError, match="http://127.0.0.1:9/ cannot be used: ") as refused:
+        connect("http://127.0.0.1:9/")
+    assert time.monotonic() - started < 60
+    assert refused.value.exit_code == 4
+
+
+def test_a_database_without_its_driver_is_refused_without_the_password():
+    with pytest.raises(
+        ModelError, match=r"mysql://\*\*\*@db/mlflow cannot be used: No module"
+    ) as no:
+        connect("mysql://ana:secret@db/mlflow")
+    assert "secret" not in no.value.message
+    assert no.value.hint == "Install the driver of its database."
+
+
+def test_an_unknown_kind_of_store_is_refused():
+    with pytest.raises(ModelError, match="The tracking store gopher://x cannot be used"):
+        connect("gopher://x")
+
+
+@pytest.mark.parametrize("error", [MlflowException, OSError])
+def test_an_error_of_the_store_is_told_in_one_line_without_credentials(error):
+    uri = "https://ana:secret@mlflow.example"
+    with pytest.raises(ModelError) as told, store_errors(uri):
+        raise error(f"on {uri}\nall is\n\n lost " + "x" * 500)
+    assert told.value.message.startswith(
+        "The tracking store https://***@mlflow.example cannot be used: on https://***@mlflow.exa"
+    )
+    assert "all is lost" in told.value.message
+    assert "secret" not in told.value.message
+    assert len(told.value.message) < 300
+
+
+def test_other_errors_pass_by():
+    with pytest.raises(ValueError, match="mine"), store_errors("sqlite:///mlflow.db"):
+        raise ValueError("mine")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://localhost:5000", "http://localhost:5000"),
+        ("https://token@host/x", "https://***@host/x"),
+        ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+        ("from https://a:b@c and http://d:e@f", "from https://***@c and http://***@f"),
+    ],
+)
+def test_user_and_password_are_hidden(uri, shown):
+    assert redact(uri) == shown
+
+
+def test_a_store_that_another_command_is_making_is_waited_for(workdir):
+    """Several commands may start at the same time in a new folder."""
+    code = "from waterflow_cli.store import connect; connect('sqlite:///mlflow.db', create=True)"
+    commands = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for command in commands:
+        _, said = command.communicate(timeout=120)
+        assert command.returncode == 0, said.decode()
+    assert names(connect("sqlite:///mlflow.db")) == ["Default"]
+    assert [path.name for path in workdir.iterdir()] == ["mlflow.db"]
+
+
+def test_nothing_is_reported_to_anybody():
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["DO_NOT_TRACK"] == "true"
+
+
+def test_the_client_that_is_given_is_of_the_store(workdir):
+    client = connect("sqlite:///mlflow.db", create=True)
+    assert isinstance(client, MlflowClient)
+    assert client.tracking_uri == f"sqlite:///{workdir / 'mlflow.db'}"
