@@ -95,11 +95,20 @@ def main(args: list[str] | None = None) -> NoReturn:
     warnings.simplefilter("ignore")
     console = Console()
     try:
-        code = cli.main(args, prog_name="waterflow", standalone_mode=False, obj=console)
+        code = _run(sys.argv[1:] if args is None else args, console)
     except BaseException as exc:  # noqa: BLE001 (the wall: nobody sees a traceback unasked)
         code = _report(exc, console)
     _flush_stdout()
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)
+
+
+def _run(args: list[str], console: Console) -> int:
+    """Do what click's own `main` does, but for a closed pipe, which it takes for a failure."""
+    if "_WATERFLOW_COMPLETE" in os.environ:  # a shell asks for completions
+        cli.main(args, prog_name="waterflow")
+    with cli.make_context("waterflow", list(args), obj=console) as ctx:
+        cli.invoke(ctx)
+    return 0
 
 
 def _report(exc: BaseException, console: Console) -> int:
@@ -107,15 +116,16 @@ def _report(exc: BaseException, console: Console) -> int:
     if console.debug and not isinstance(exc, (SystemExit, click.exceptions.Exit)):
         traceback.print_exception(exc)
     match exc:
+        case BrokenPipeError():  # the reader has seen enough
+            return 0
         case SystemExit() | click.exceptions.Exit():
             code = exc.code if isinstance(exc, SystemExit) else exc.exit_code
             return code if isinstance(code, int) else 0
-        case BrokenPipeError():  # the reader has seen enough
-            return 0
         case OSError() if exc.errno in _NO_SPACE:
             console.error(f"Nothing more can be written ({exc.strerror}).", "Free some space.")
             return EXIT_USAGE
         case KeyboardInterrupt() | click.Abort():
+            console.note("")  # ends the line on which a terminal shows ^C
             console.error("Interrupted; outputs and models are as they were before.")
             return EXIT_INTERRUPTED
         case WaterflowError():

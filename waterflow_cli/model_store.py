@@ -21,7 +21,7 @@ from waterflow_cli.calibration import Calibrator
 from waterflow_cli.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.errors import ModelError, UsageError, WaterflowError
 from waterflow_cli.model import DecisionModel, Policy
-from waterflow_cli.schemas import TableSchema, parse_schema
+from waterflow_cli.table_schema import TableSchema
 
 FORMAT, MANIFEST_FORMAT = 1, 1
 MANIFEST = "waterflow-manifest.json"
@@ -64,7 +64,7 @@ class StoredModel:
     @cached_property
     def schema(self) -> TableSchema:
         """The schema that its training rows kept."""
-        return parse_schema(self.schema_text, f"of {self.label}")
+        return TableSchema.from_compiled(self.schema_text, self.details["schema"])
 
 
 def save_payload(
@@ -98,6 +98,7 @@ def save_payload(
         "calibration": asdict(decision.calibrator),
         "threshold": decision.threshold,
         "policy": asdict(decision.policy),
+        "schema": schema.compiled(),
         "plugin": plugin.name,
         "plugin_distribution": plugin.installed.distribution,
         **details,

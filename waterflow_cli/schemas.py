@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import warnings
-from dataclasses import dataclass
-from enum import Enum
-from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -17,11 +12,18 @@ import yaml
 
 from waterflow_cli.errors import PluginError, UsageError, did_you_mean
 from waterflow_cli.headers import fold_name
+from waterflow_cli.table_schema import (
+    ColumnCheck,
+    ColumnRules,
+    Kind,
+    TableSchema,
+    read_with_pandera,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from pandera.pandas import DataFrameSchema
+    from pandera.pandas import Column, DataFrameSchema
 
 GROUP = "waterflow.schemas"
 DEFAULT_SCHEMA = "water"
@@ -36,66 +38,6 @@ _COLUMN_KEYS = {
     *("checks", "coerce", "default", "description", "drop_invalid_rows", "dtype", "metadata"),
     *("name", "nullable", "regex", "report_duplicates", "required", "title", "unique"),
 }
-
-
-class Kind(Enum):
-    """What the cells of a schema column hold."""
-
-    NUMBER = "number"
-    INTEGER = "whole number"
-    DATE = "date"
-    TEXT = "text"
-
-
-@dataclass(frozen=True)
-class TableSchema:
-    """A pandera schema and what waterflow needs to know beside it.
-
-    Attributes
-    ----------
-    name : str
-        As it names itself, else its file's name.
-    text : str
-        The YAML as it was read; it is stored with each model.
-    measurements : tuple of str
-        The numeric columns other than the label: what a model is trained on.
-    label : str or None
-        The column that tells the classes 0 and 1 apart.
-    aliases : mapping of str to list of str
-        Other header names for a column.
-    min_measurements : int
-        How many measurements a row must hold to be worth a judgement.
-    """
-
-    name: str
-    text: str
-    pandera: DataFrameSchema
-    kinds: Mapping[str, Kind]
-    measurements: tuple[str, ...]
-    label: str | None
-    aliases: Mapping[str, list[str]]
-    min_measurements: int
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the YAML text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    @property
-    def required(self) -> list[str]:
-        """Columns that a file must have."""
-        return [name for name, column in self.pandera.columns.items() if column.required]
-
-    @property
-    def has_unique(self) -> bool:
-        """Whether rows are compared with earlier ones."""
-        return bool(self.pandera.unique) or any(
-            column.unique for column in self.pandera.columns.values()
-        )
-
-    def wanted(self) -> dict[str, list[str]]:
-        """Each column with its aliases, as header matching takes them."""
-        return {name: self.aliases.get(name, []) for name in self.pandera.columns}
 
 
 def load_schema(name: str = DEFAULT_SCHEMA) -> TableSchema:
@@ -145,26 +87,28 @@ def parse_schema(text: str, source: str) -> TableSchema:
     """
     schema = _read_with_pandera(text, source)
     _refuse_unsupported(schema, source)
-    kinds = {name: _kind_of(column.dtype, name, source) for name, column in schema.columns.items()}
+    columns = {name: _rules_of(column, name, source) for name, column in schema.columns.items()}
     metadata: dict[str, Any] = schema.metadata or {}
     _check_metadata(metadata, source)
     _check_names(schema, metadata.get("aliases", {}), source)
     label = metadata.get("label")
-    if label is not None and label not in kinds:
+    if label is not None and label not in columns:
         raise UsageError(f"Schema {source}: the label '{label}' is none of its columns.")
-    numeric = [name for name, kind in kinds.items() if kind in (Kind.NUMBER, Kind.INTEGER)]
+    numeric = [name for name, rules in columns.items() if rules.kind.is_numeric]
     measurements = metadata.get("measurements", [name for name in numeric if name != label])
     if unknown := [name for name in measurements if name not in numeric]:
         raise UsageError(f"Schema {source}: measurement '{unknown[0]}' is no numeric column of it.")
     return TableSchema(
         name=str(schema.name or Path(source).stem),
         text=text,
-        pandera=schema,
-        kinds=kinds,
+        columns=columns,
         measurements=tuple(measurements),
         label=label,
         aliases=metadata.get("aliases", {}),
         min_measurements=metadata.get("min_measurements", 0),
+        strict=schema.strict is True,
+        unique=tuple(schema.unique or ()),
+        checks_rows=bool(schema.checks),
     )
 
 
@@ -179,16 +123,13 @@ def _read_installed(point: EntryPoint) -> str:
 
 def _read_with_pandera(text: str, source: str) -> DataFrameSchema:
     from pandera.errors import SchemaDefinitionError, SchemaInitError
-    from pandera.pandas import DataFrameSchema
 
     try:
         content = yaml.safe_load(text)
         if not isinstance(content, dict) or not content.get("columns"):
             raise UsageError(f"Schema {source}: it has no columns.", "See docs/schemas.md.")
         _check_keys(content, source)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            schema = DataFrameSchema.from_yaml(text)
+        schema = read_with_pandera(text)
     except yaml.YAMLError as exc:
         raise UsageError(f"Schema {source}: is no YAML ({_first_line(exc)}).") from exc
     except (
@@ -308,6 +249,29 @@ def _check_names(schema: DataFrameSchema, aliases: Mapping[str, list[str]], sour
 
 def _first_line(exc: Exception) -> str:
     return " ".join(str(exc).split())[:200]
+
+
+def _rules_of(column: Column, name: str, source: str) -> ColumnRules:
+    kind = _kind_of(column.dtype, name, source)
+    checks = tuple(
+        ColumnCheck(str(check.name), _numbers_only(check.statistics or {}))
+        for check in column.checks
+    )
+    return ColumnRules(kind, column.required, column.nullable, column.unique, checks)
+
+
+def _numbers_only(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    values = [
+        each
+        for value in statistics.values()
+        for each in (value if isinstance(value, (list, tuple, set, frozenset)) else [value])
+    ]
+    if not all(isinstance(value, (bool, int, float)) for value in values):
+        return {}
+    return {
+        name: sorted(value) if isinstance(value, (set, frozenset)) else value
+        for name, value in statistics.items()
+    }
 
 
 def _kind_of(dtype: object, name: str, source: str) -> Kind:

@@ -36,8 +36,8 @@ from waterflow_cli.registry import (
     find_version,
     version_behind,
 )
-from waterflow_cli.schemas import TableSchema
 from waterflow_cli.store import ARTIFACT_FOLDER, connect, sqlite_path, store_errors
+from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.training import TrainingOptions, TrainingResult, train_model
 from waterflow_cli.training_data import TrainingData
 

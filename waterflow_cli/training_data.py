@@ -15,9 +15,9 @@ import pandas as pd
 from waterflow_cli.arrays import IntArray
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.reading import open_table
-from waterflow_cli.schemas import Kind, TableSchema
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.sources import STDIN
+from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker
 
 # Five folds of a four-fifths training part still give SMOTE its five neighbours, and the hold-out
@@ -167,7 +167,7 @@ def _label_of(schema: TableSchema) -> str:
         raise UsageError(
             f"The schema {schema.name} names no label.", "Add 'metadata: {label: COLUMN}' to it."
         )
-    if schema.kinds[schema.label] not in (Kind.NUMBER, Kind.INTEGER):
+    if not schema.kinds[schema.label].is_numeric:
         raise UsageError(
             f"The schema {schema.name}: its label {schema.label} is no number.",
             "Give it the dtype float64 or int64; 1 is potable, 0 is not.",

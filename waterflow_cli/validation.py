@@ -18,7 +18,7 @@ import pyarrow as pa
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.headers import fold_name, match_header
 from waterflow_cli.numbers import missing_text, parse_numbers
-from waterflow_cli.schemas import Kind, TableSchema
+from waterflow_cli.table_schema import Kind, TableSchema
 
 if TYPE_CHECKING:
     from pandera.api.checks import Check
@@ -177,10 +177,10 @@ class RowChecker:
         )
         self.reading = f"{table.dialect}{_translations(self.columns)}"
         self._check_columns(table, without_label=without_label)
-        unique = schema.pandera.unique or []
+        unique = schema.unique
         if without_label and schema.label:
             self.columns.pop(schema.label, None)
-            unique = [] if schema.label in unique else unique
+            unique = () if schema.label in unique else unique
         # Like pandera, compare rows by those of the columns that the file has.
         self._unique = tuple(name for name in unique if name in self.columns)
         self._seen: dict[tuple[str, ...], set[Any]] = {}
@@ -203,8 +203,9 @@ class RowChecker:
             )
         whole = np.ones(len(batch), dtype=bool)
         whole[faulty] = False
-        values = {name: self._check_column(name, checked, whole) for name in self.columns}
-        self._check_frame(values, checked, whole)
+        cells = {name: self._check_column(name, checked, whole) for name in self.columns}
+        if self._schema.checks_rows or self._unique:
+            self._check_frame(cells, checked, whole)
         self._check_measured(checked, whole)
         return checked
 
@@ -223,7 +224,7 @@ class RowChecker:
                 line=table.dialect.header_line,
                 hint="If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.",
             )
-        if self._schema.pandera.strict is True:
+        if self._schema.strict:
             extra = [name for name in table.columns if name not in self.columns.values()]
             if extra:
                 raise InputError(
@@ -232,14 +233,14 @@ class RowChecker:
                     line=table.dialect.header_line,
                 )
 
-    def _check_column(self, name: str, checked: CheckedBatch, whole: BoolArray) -> pd.Series:
-        """Parse one column, add its violations, and return its good cells."""
-        column, shown = self._schema.pandera.columns[name], self.columns[name]
-        values, missing, bad, rule, noun = _parse_cells(
-            checked.batch.columns[shown], self._schema.kinds[name]
-        )
+    def _check_column(
+        self, name: str, checked: CheckedBatch, whole: BoolArray
+    ) -> tuple[Any, BoolArray]:
+        """Parse one column, add its violations, and return its cells and which are good."""
+        rules, shown = self._schema.columns[name], self.columns[name]
+        values, missing, bad, rule, noun = _parse_cells(checked.batch.columns[shown], rules.kind)
         checked.missing[name] = missing & whole
-        if self._schema.kinds[name] in (Kind.NUMBER, Kind.INTEGER):
+        if rules.kind.is_numeric:
             checked.numbers[name] = values
 
         def add(rule: str, mask: BoolArray, describe: Callable[[str, int], str]) -> None:
@@ -247,25 +248,31 @@ class RowChecker:
                 checked.violations.append(Violation(shown, rule, np.flatnonzero(mask), describe))
 
         add(rule, bad & whole, lambda text, _: f"{text!r} is not {noun}.")
-        if not column.nullable:
+        if not rules.nullable:
             add("missing_value", missing & whole, lambda _text, _row: "the value is missing.")
-        good = pd.Series(values, name=name)[~bad & ~missing & whole]
-        for check in column.checks:
-            for broken, failed, describe in _run_check(check, good, len(values)):
-                add(broken, failed, describe)
-        if column.unique:
-            add("duplicate", self._repeated((name,), good.to_frame(), len(values)), _repeats)
-        return good
+        good = ~(bad | missing) & whole
+        if not rules.surely_pass(values if good.all() else values[good]):
+            cells = pd.Series(values, name=name)[good]
+            for check in self._schema.pandera.columns[name].checks:
+                for broken, failed, describe in _run_check(check, cells, len(values)):
+                    add(broken, failed, describe)
+        if rules.unique:
+            cells = pd.Series(values, name=name)[good]
+            add("duplicate", self._repeated((name,), cells.to_frame(), len(values)), _repeats)
+        return values, good
 
     def _check_frame(
-        self, values: Mapping[str, pd.Series], checked: CheckedBatch, whole: BoolArray
+        self,
+        cells: Mapping[str, tuple[Any, BoolArray]],
+        checked: CheckedBatch,
+        whole: BoolArray,
     ) -> None:
-        schema = self._schema.pandera
-        if not schema.checks and not self._unique:
-            return
+        """Run the checks that judge rows, and find rows that must be unique and are not."""
         n_rows = len(whole)
-        frame = pd.DataFrame({name: good.reindex(range(n_rows)) for name, good in values.items()})
-        for check in schema.checks:
+        frame = pd.DataFrame(
+            {name: pd.Series(values).where(good) for name, (values, good) in cells.items()}
+        )
+        for check in self._schema.pandera.checks if self._schema.checks_rows else ():
             for rule, failed, describe in _run_check(check, frame, n_rows):
                 rows = np.flatnonzero(failed & whole)
                 if len(rows):

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from waterflow_cli.errors import UsageError
 from waterflow_cli.reading import open_table
-from waterflow_cli.schemas import TableSchema
+from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
 from waterflow_cli.writing import (
     TableWriter,
