@@ -465,7 +465,7 @@ class TestRowsHaveALimit:
                 split(b"x" * shift + b',"' + "日".encode() * 5000, 16)
 
     def test_row_without_end_is_refused_as_too_long(self) -> None:
-        with pytest.raises(InputError, match="line 3: the row is longer than 0 MiB") as caught:
+        with pytest.raises(InputError, match="line 3: the row is longer than") as caught:
             split(b"1,2\n" + b"x" * 5000, 16)
         assert "line ends" in str(caught.value.hint)
 
@@ -491,6 +491,11 @@ def test_open_quote_beyond_the_true_limit_is_refused() -> None:
     data = b'1,2\n3,"' + "ü7,8\n".encode() * (csv_blocks.MAX_ROW_BYTES // 6 + 1_000_000)
     with pytest.raises(InputError, match="line 3: a quoted cell opens here"):
         split(data, csv_blocks.BLOCK_BYTES)
+
+
+def test_row_beyond_the_true_limit_is_refused() -> None:
+    with pytest.raises(InputError, match="line 3: the row is longer than 16 MiB"):
+        split(b"1,2\n" + b"x" * (21 << 20), csv_blocks.BLOCK_BYTES)
 
 
 def test_large_text_with_all_sorts_of_rows_reads_as_a_whole() -> None:

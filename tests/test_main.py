@@ -75,7 +75,7 @@ def wait_for_part(process, folder):
 @pytest.fixture
 def scoring(workdir, store_uri):
     """A command that scores for seconds."""
-    write_simulation(str(workdir.parent / "samples.csv"), 400_000, seed=5)
+    write_simulation(str(workdir.parent / "samples.csv"), 300_000, seed=5)
     source = str(workdir.parent / "samples.csv")
     return ("score", source, "--tracking-uri", store_uri, "--jobs", "1", "--quiet", "-o")
 
@@ -85,9 +85,16 @@ def command(request):
     return SIMULATE if request.param == "simulate" else request.getfixturevalue("scoring")
 
 
-@pytest.mark.parametrize("command", ["simulate", "score"], indirect=True)
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+    ("number", "command"),
+    [
+        pytest.param(signal.SIGINT, "simulate", id="SIGINT-simulate"),
+        pytest.param(signal.SIGTERM, "simulate", id="SIGTERM-simulate"),
+        pytest.param(signal.SIGHUP, "simulate", id="SIGHUP-simulate"),
+        pytest.param(signal.SIGINT, "score", id="SIGINT-score"),
+        pytest.param(signal.SIGTERM, "score", id="SIGTERM-score"),
+    ],
+    indirect=["command"],
 )
 def test_signal_leaves_what_was_there_before(number, command, workdir):
     output = workdir / "out.csv"
@@ -98,7 +105,7 @@ def test_signal_leaves_what_was_there_before(number, command, workdir):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert (out, err.strip()) == ("", INTERRUPTED)
-    assert os.listdir(workdir) == ["out.csv"]
+    assert [path.name for path in workdir.iterdir()] == ["out.csv"]
     assert output.read_text() == "precious\n"
 
 
@@ -126,7 +133,7 @@ def test_command_under_nohup_survives_the_end_of_the_terminal(workdir):
         process.send_signal(signal.SIGHUP)
         process.communicate(timeout=60)
     assert process.returncode == 0
-    assert os.listdir(workdir) == ["out.csv"]
+    assert [path.name for path in workdir.iterdir()] == ["out.csv"]
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -139,26 +146,29 @@ def test_closed_pipe_ends_quietly(unbuffered, workdir):
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "schemas list", "schemas show", "validate bad.csv --json"]
+    "command", ["--help", "schemas list", "schemas show", "validate bad.csv -q --schema ph.yaml"]
 )
 def test_result_into_a_closed_pipe_ends_quietly(command, workdir):
     (workdir / "bad.csv").write_text("ph\n15\n")
-    done = run_shell(f"waterflow {command} 2>&1 | true; exit ${{PIPESTATUS[0]}}")
-    assert (done.stdout, done.stderr) == ("", "")
+    (workdir / "ph.yaml").write_text("columns:\n  ph: {dtype: float64, le: 14}\n")
+    done = run_shell(f"waterflow {command} | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_work_goes_on_when_nobody_reads_stderr_any_more(workdir):
-    # `wait` lets the reader end before anything is written to it.
-    done = run_shell("waterflow simulate --rows 5 -o out.csv 2> >(exec 0<&-; sleep 0)")
+    done = run_shell("waterflow simulate --rows 300000 -o out.csv 2> >(true)")
     assert done.returncode == 0
-    assert len((workdir / "out.csv").read_text().splitlines()) == 6
+    assert (workdir / "out.csv").read_text().count("\n") == 300_001
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     "command",
-    ["simulate --rows 5 -o -", "simulate --rows 200000 -o -", "schemas list", "schemas show"]
-    + ["schemas list --json", "validate good.csv --format csv", "--help", "--version"],
+    [
+        *("simulate --rows 5 -o -", "simulate --rows 200000 -o -"),
+        *("schemas list", "schemas list --json", "schemas show"),
+        *("validate good.csv --format csv", "--help", "--version"),
+    ],
 )
 def test_full_disk_behind_stdout_is_an_error_of_use(command, unbuffered, workdir, samples):
     (workdir / "good.csv").write_bytes(samples.read_bytes())
@@ -201,16 +211,8 @@ def test_closed_stdin_is_an_input_that_cannot_be_read(workdir):
 def test_no_locale_stops_a_command(encoding, workdir):
     (workdir / "eau_é水.csv").write_text("ph\n15\n")
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    done = subprocess.run(
-        [*WATERFLOW, "validate", "eau_é水.csv", "--schema", "ph.yaml"],
-        *(),
-        capture_output=True,
-        check=False,
-        env=environment,
-    )
-    assert done.returncode == 2  # there is no such schema
     (workdir / "ph.yaml").write_text("columns:\n  ph: {dtype: float64, le: 14, title: µ}\n")
-    for more in ((), ("--json",), ("--format", "html"), ("--format", "csv")):
+    for more in ((), ("--json",)):
         done = subprocess.run(
             [*WATERFLOW, "validate", "eau_é水.csv", "--schema", "ph.yaml", *more],
             capture_output=True,
@@ -222,18 +224,18 @@ def test_no_locale_stops_a_command(encoding, workdir):
             assert json.loads(done.stdout)["findings"][0]["file"] == "eau_é水.csv"
 
 
-def test_file_name_that_is_no_utf8_is_a_name_like_any_other(workdir, samples, store_uri):
+def test_file_name_that_is_no_utf8_is_a_name_like_any_other(cli, samples, store_uri):
     name = os.fsdecode(b"caf\xe9.csv")
     Path(name).write_bytes(samples.read_bytes() + b"S0,x,2020-01-01,15,,,,,,,,,\n")
     done = run("validate", name, "--json")
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout)["findings"][0]["file"] == name
     for form in ("text", "csv", "html"):
-        assert run("validate", name, "--format", form, "-o", f"findings.{form}").returncode == 1
+        assert cli("validate", name, "--format", form, "-o", f"findings.{form}").code == 1
         assert r"caf\udce9.csv" in Path(f"findings.{form}").read_text("utf-8")
     arguments = ("-o", "scored.csv", "--rejects", "rejects.csv", "--tracking-uri", store_uri)
-    done = run("score", name, name, *arguments)
-    assert done.returncode == 0, done.stderr
+    outcome = cli("score", name, name, *arguments)
+    assert outcome.code == 0, outcome.err
     assert r"caf\udce9.csv" in Path("scored.csv").read_text("utf-8")
     assert Path("rejects.csv").read_text("utf-8").splitlines()[1].startswith(r"caf\udce9.csv,402,")
 

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.pipeline import make_pipeline
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from waterflow_cli.calibration import Calibrator
 from waterflow_cli.model import (
@@ -20,8 +21,12 @@ from waterflow_cli.model import (
 UNIT = st.floats(0, 1)
 
 
-class Echo:
+class Echo(ClassifierMixin, BaseEstimator):
     """Gives the first column as the probability."""
+
+    def fit(self, X, y):
+        self.classes_ = np.array([0, 1])
+        return self
 
     def predict_proba(self, X):
         potable = X.iloc[:, 0].to_numpy()
@@ -30,7 +35,7 @@ class Echo:
 
 def make_model(threshold=0.5, policy=None, calibrator=None):
     return DecisionModel(
-        Echo(),
+        Pipeline([("classifier", Echo().fit(None, None))]),
         ["ph"],
         calibrator or Calibrator(1.0, 0.0),
         threshold,

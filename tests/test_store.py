@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from waterflow_cli.errors import ModelError
-from waterflow_cli.store import connect, redact, sqlite_path, store_errors
+from waterflow_cli.model_location import sqlite_path
+from waterflow_cli.store import connect, redact, store_errors
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
@@ -50,6 +51,15 @@ def test_a_relative_uri_means_the_working_folder_of_now(workdir, monkeypatch):
     assert (workdir / "one" / "mlflow.db").is_file()
 
 
+@pytest.mark.parametrize("folder", ["50 % river", "a%20b", "what?", "#1", "Fluß"])
+def test_a_working_folder_may_have_any_name(workdir, monkeypatch, folder):
+    (workdir / folder).mkdir()
+    monkeypatch.chdir(workdir / folder)
+    connect("sqlite:///mlflow.db", create=True).create_experiment("river")
+    assert [path.name for path in Path().iterdir()] == ["mlflow.db"]
+    assert sorted(names(connect("sqlite:///mlflow.db"))) == ["Default", "river"]
+
+
 def test_options_of_the_uri_are_no_part_of_the_file(workdir):
     connect("sqlite:///mlflow.db?timeout=5", create=True)
     assert [path.name for path in workdir.iterdir()] == ["mlflow.db"]
@@ -61,6 +71,7 @@ def test_options_of_the_uri_are_no_part_of_the_file(workdir):
     [
         ("sqlite:///mlflow.db", Path("mlflow.db")),
         ("sqlite:////var/mlflow.db", Path("/var/mlflow.db")),
+        ("sqlite:///a%20b.db?timeout=5", Path("a b.db")),
         ("http://localhost:5000", None),
         ("postgresql://db/mlflow", None),
     ],
@@ -76,7 +87,7 @@ def test_a_store_in_a_folder_that_is_not_there_is_refused():
 
 def test_a_file_that_is_no_database_is_refused():
     Path("mlflow.db").write_text("These are my notes on the river.\n" * 100, "utf-8")
-    with pytest.raises(ModelError, match="cannot be used: .*file is not a database") as refused:
+    with pytest.raises(ModelError, match=r"cannot be used: .*file is not a database") as refused:
         connect("sqlite:///mlflow.db")
     assert "\n" not in refused.value.message
     assert len(refused.value.message) < 300
@@ -89,7 +100,7 @@ def test_a_folder_is_refused_at_once(name):
     # SQLAlchemy would try for two minutes to open it.
     Path("folder").mkdir()
     started = time.monotonic()
-    with pytest.raises(ModelError, match="cannot be used: .*Is a directory"):
+    with pytest.raises(ModelError, match=r"cannot be used: .*Is a directory"):
         connect(f"sqlite:///{name}")
     assert time.monotonic() - started < 5
 
@@ -97,13 +108,13 @@ def test_a_folder_is_refused_at_once(name):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_database_that_may_not_be_read_is_refused_at_once():
     Path("mlflow.db").touch(mode=0o000)
-    with pytest.raises(ModelError, match="cannot be used: .*Permission denied"):
+    with pytest.raises(ModelError, match=r"cannot be used: .*Permission denied"):
         connect("sqlite:///mlflow.db")
 
 
 def test_a_server_that_does_not_answer_is_given_up_within_a_minute():
     started = time.monotonic()
-    with pytest.raises(ModelError, match="http://127.0.0.1:9/ cannot be used: ") as refused:
+    with pytest.raises(ModelError, match=r"http://127\.0\.0\.1:9/ cannot be used: ") as refused:
         connect("http://127.0.0.1:9/")
     assert time.monotonic() - started < 60
     assert refused.value.exit_code == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -83,11 +84,19 @@ class Console:
             return
         width = None if stream.isatty() else _PLAIN_WIDTH
         no_color = True if self.color is False else None
-        rich = RichConsole(file=stream, width=width, no_color=no_color, highlight=False)
+        # Not the stream itself: rich ends the program when that is a closed pipe.
+        page = io.TextIOWrapper(io.BytesIO(), stream.encoding, "backslashreplace", newline="\n")
+        rich = RichConsole(
+            file=page,
+            force_terminal=stream.isatty(),
+            width=width,
+            no_color=no_color,
+            highlight=False,
+        )
+        rich.print(_build_table(title, columns, rows))
+        page.seek(0)
+        text = "\n".join(line.rstrip() for line in page.read().splitlines())
         with _write_errors(err=err):
-            with rich.capture() as capture:
-                rich.print(_build_table(title, columns, rows))
-            text = "\n".join(line.rstrip() for line in capture.get().splitlines())
             click.echo(text.strip("\n"), err=err, color=self.color)
 
     def _print(self, text: str) -> None:

@@ -1,26 +1,18 @@
-"""Find a model version in the MLflow registry, and load it verified."""
+"""Find runs, models and versions with MLflow's client."""
 
 from __future__ import annotations
 
 import re
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from waterflow_cli.errors import ModelError
-from waterflow_cli.model_store import (
-    DIGEST_TAG,
-    PAYLOAD,
-    StoredModel,
-    load_payload,
-    verify_folder,
-)
+from waterflow_cli.model_location import Located, parse_reference
+from waterflow_cli.model_store import DIGEST_TAG
 from waterflow_cli.store import connect, redact, store_errors
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -29,41 +21,27 @@ DEFAULT_NAME = "waterflow"
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
-@dataclass(frozen=True)
-class Located:
-    """Where a model's files lie, and what they must hash to."""
-
-    label: str
-    location: str
-    digest: str
-
-
-def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
-    """Find a model, verify each of its files, and load it.
-
-    Parameters
-    ----------
-    reference : str
-        ``@alias``, a version number, ``models:/…``, ``runs:/…`` or a model folder.
-    name : str
-        The registered model that aliases and version numbers belong to.
+def locate(reference: str, *, name: str, tracking_uri: str) -> Located:
+    """Find a model with MLflow's client.
 
     Raises
     ------
     ModelError
-        If there is no such model, a file of it was changed, or it cannot be loaded.
+        If there is no such model, or it is none that waterflow trained.
     """
-    if (Path(reference) / "MLmodel").is_file():
-        folder = Path(reference)
-        digest = verify_folder(folder, label=reference)
-        return load_payload(folder / "data" / PAYLOAD, label=f"sha256:{digest[:12]}", digest=digest)
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
-        located = _locate(client, reference, name, tracking_uri)
-    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-        folder = _fetch(located, Path(scratch), tracking_uri)
-        digest = verify_folder(folder, label=located.label, digest=located.digest)
-        return load_payload(folder / "data" / PAYLOAD, label=located.label, digest=digest)
+        return _locate(client, reference, name, tracking_uri)
+
+
+def download(location: str, folder: Path, tracking_uri: str) -> Path:
+    """Fetch a model's files from where its store keeps them."""
+    with store_errors(tracking_uri):
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=location, dst_path=str(folder), tracking_uri=tracking_uri
+            )
+        )
 
 
 def version_behind(client: MlflowClient, name: str, alias: str) -> Any:
@@ -130,25 +108,22 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
     ModelError
         If there is none.
     """
-    if match := re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+))", reference):
-        name, alias, number = match.groups()
-    elif match := re.fullmatch(r"@(.+)|([0-9]+)", reference):
-        alias, number = match.groups()
-    else:
+    wanted = parse_reference(reference, name)
+    if wanted is None:
         raise ModelError(
             f"No model '{reference}': it is no folder with an MLmodel file.",
             "Name @champion, a version number, models:/NAME/VERSION, runs:/ID/model or a folder.",
         )
     try:
-        if alias:
-            return client.get_model_version_by_alias(name, alias)
-        return client.get_model_version(name, number)
+        if wanted.alias:
+            return client.get_model_version_by_alias(wanted.name, wanted.alias)
+        return client.get_model_version(wanted.name, wanted.number)
     except MlflowException as exc:
         if exc.error_code not in _NOT_FOUND:
             raise
-        wanted = f"@{alias}" if alias else f"version {number}"
+        shown = f"@{wanted.alias}" if wanted.alias else f"version {wanted.number}"
         raise ModelError(
-            f"The model '{name}' has no {wanted} in {redact(uri)}.",
+            f"The model '{wanted.name}' has no {shown} in {redact(uri)}.",
             "Train one: waterflow train, or see what there is: waterflow models list",
         ) from exc
 
@@ -176,15 +151,3 @@ def _locate_logged(client: MlflowClient, model_id: str, label: str) -> Located:
         )
     shown = label if not label.startswith(("runs:", "models:")) else f"sha256:{digest[:12]}"
     return Located(shown, logged.artifact_location, digest)
-
-
-def _fetch(located: Located, scratch: Path, uri: str) -> Path:
-    parsed = urlparse(located.location)
-    if parsed.scheme in ("", "file"):
-        return Path(unquote(parsed.path))
-    with store_errors(uri):
-        return Path(
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=located.location, dst_path=str(scratch), tracking_uri=uri
-            )
-        )

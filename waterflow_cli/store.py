@@ -25,10 +25,10 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from waterflow_cli.errors import ModelError
+from waterflow_cli.model_location import SQLITE, sqlite_path
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
-_SQLITE = "sqlite:///"
 _LOCK_TIMEOUT_S = 120
 
 for _name in ("mlflow", "alembic", "sqlalchemy"):
@@ -73,17 +73,6 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
         ) from exc
 
 
-def sqlite_path(uri: str) -> Path | None:
-    """Give the file of a sqlite store; None for any other kind of store.
-
-    >>> sqlite_path("sqlite:///mlflow.db?timeout=5")
-    PosixPath('mlflow.db')
-    """
-    if not uri.startswith(_SQLITE):
-        return None
-    return Path(uri.removeprefix(_SQLITE).partition("?")[0])
-
-
 def redact(uri: str) -> str:
     """Hide the user and password of a URI.
 
@@ -117,8 +106,9 @@ def _absolute(uri: str) -> str:
     database = sqlite_path(uri)
     if database is None:
         return uri
+    path = str(database.absolute()).replace("%", "%25").replace("?", "%3F")
     _, mark, query = uri.partition("?")
-    return f"{_SQLITE}{database.absolute()}{mark}{query}"
+    return f"{SQLITE}{path}{mark}{query}"
 
 
 def _create_sqlite(uri: str, database: Path) -> None:

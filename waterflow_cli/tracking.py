@@ -26,6 +26,7 @@ from waterflow_cli import __version__
 from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.metrics import Evaluation
 from waterflow_cli.model import SEND_TO_LAB, VERDICTS
+from waterflow_cli.model_location import sqlite_path
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
 from waterflow_cli.plots import save_plots
 from waterflow_cli.registry import (
@@ -36,7 +37,7 @@ from waterflow_cli.registry import (
     find_version,
     version_behind,
 )
-from waterflow_cli.store import ARTIFACT_FOLDER, connect, sqlite_path, store_errors
+from waterflow_cli.store import ARTIFACT_FOLDER, connect, store_errors
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.training import TrainingOptions, TrainingResult, train_model
 from waterflow_cli.training_data import TrainingData

@@ -278,11 +278,11 @@ class DelimitedWriter:
             self._write_lines(header)
             self._started = True
         cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
-        if len(cells) == 1:  # a line that is empty would be no row
-            cells = [pc.if_else(pc.equal(cells[0], ""), '""', cells[0])]
         self._write_lines(cells)
 
     def _write_lines(self, cells: list[pa.Array]) -> None:
+        if len(cells) == 1:  # a line that is empty would be no row
+            cells = [pc.if_else(pc.equal(cells[0], ""), '""', cells[0])]
         lines = pc.binary_join_element_wise(*cells, self._separator)
         _write_joined(self._sink, lines, "\n")
 

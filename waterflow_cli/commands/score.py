@@ -68,7 +68,7 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     Each row comes out in order with its columns as they were written, followed by status,
     probability, prediction, verdict, reason and model_version.
     """
-    from waterflow_cli.registry import load_model
+    from waterflow_cli.model_location import load_model
     from waterflow_cli.scoring_job import ScoringOptions, score_files
     from waterflow_cli.sources import expand_inputs
 
