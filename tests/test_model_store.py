@@ -37,7 +37,6 @@ from waterflow_cli.model_store import (
     verify_folder,
     write_manifest,
 )
-from waterflow_cli.model_location import load_model
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.store import connect
 from waterflow_cli.tracking import TrackingOptions, run_training

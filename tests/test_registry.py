@@ -17,7 +17,6 @@ from waterflow_cli.discovery import load_plugin
 from waterflow_cli.errors import ModelError
 from waterflow_cli.model_location import load_model
 from waterflow_cli.model_store import DIGEST_TAG
-from waterflow_cli.model_location import load_model
 from waterflow_cli.registry import list_versions, version_behind
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.store import connect
@@ -89,11 +88,7 @@ def test_a_reference_with_a_name_wins_over_the_name(store):
 
 def test_a_folder_is_loaded_without_a_store(store, tmp_path):
     uri, _ = store
-    location = Path(
-        logged_model_of(uri).artifact_location.removeprefix("file://").replace("%25", "%")
-    )
-    if not location.exists():
-        location = Path(re.sub("%20", " ", str(location), count=1))
+    location = unquote(logged_model_of(uri).artifact_location.removeprefix("file://"))
     folder = shutil.copytree(location, tmp_path / "model")
     model = load(str(folder), "sqlite:///nowhere.db")
     assert model.label == f"sha256:{model.digest[:12]}"

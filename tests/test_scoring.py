@@ -147,7 +147,7 @@ def test_judged_columns_are_the_measurements_and_the_label_as_written(model, wor
     with open_table("in.csv") as table:
         scorer = Scorer(model, table)
         assert scorer.judged_columns == set(header.split(",")) - {"id", "note"}
-        assert scorer.reading == "utf-8, separator ','"
+        assert scorer.reading.startswith("utf-8, separator ','; 'pH value' as ph, 'TDS' as Solids")
 
 
 def test_renamed_column_is_read_as_what_it_stands_for(model, frame):
@@ -229,8 +229,10 @@ def model_of_optional_columns(tmp_path_factory):
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.raises(SystemExit, match="0"):
         main(
-            ["train", str(folder / "t.csv"), "--plugin", "logreg", "--balance", "none", "--quiet"]
-            + ["--schema", str(folder / "optional.yaml"), "--tracking-uri", uri]
+            [
+                *("train", str(folder / "t.csv"), "--schema", str(folder / "optional.yaml")),
+                *("--plugin", "logreg", "--balance", "none", "--quiet", "--tracking-uri", uri),
+            ]
         )
     return load_model("1", name="waterflow", tracking_uri=uri)
 

@@ -26,8 +26,8 @@ from waterflow_cli.contract import GROUP
 from waterflow_cli.discovery import InstalledPlugin, LoadedPlugin, load_plugin
 from waterflow_cli.errors import ModelError, PluginError
 from waterflow_cli.metrics import METRICS
-from waterflow_cli.model_store import DIGEST_TAG, MANIFEST
 from waterflow_cli.model_location import load_model
+from waterflow_cli.model_store import DIGEST_TAG, MANIFEST
 from waterflow_cli.registry import list_versions, version_behind
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.simulation import write_simulation

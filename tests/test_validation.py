@@ -557,6 +557,19 @@ def test_list_of_allowed_values_is_shortened(checks: Checks) -> None:
     assert message.endswith("'77' is not one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … 40 in all.")
 
 
+def test_list_of_twelve_is_shown_whole(checks: Checks) -> None:
+    schema = schema_of(a=f"dtype: float64, isin: {list(range(12))}")
+    (message,) = checks.messages(schema, "a\n77\n")
+    assert message.endswith("is not one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11.")
+
+
+@pytest.mark.parametrize(
+    "options", ["dtype: str, str_matches: x", "dtype: float64, gt: 0", "dtype: float64, eq: 0"]
+)
+def test_column_of_nothing_but_missing_cells_passes_any_check(options: str, checks: Checks) -> None:
+    assert checks.messages(schema_of(a=options), "a,b\n,1\nNA,2\n") == []
+
+
 PARQUET = {
     "number": ({"a": [7.0, None, float("nan"), float("inf")]}, "dtype: float64", [5]),
     "integer": ({"a": [1, None, 2]}, "dtype: int64, isin: [1]", [4]),
@@ -649,6 +662,34 @@ def test_rows_found_are_the_rows_that_fail_pandera_s_own_validation(
     # From Parquet the same, as no text lies between.
     (checked,) = checks.batches(PANDERA, {name: pa.array(frame[name]) for name in frame})
     assert checked.invalid.tolist() == invalid.tolist()
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "in_range: {min_value: 0, max_value: 14}",
+        "in_range: {min_value: 0, max_value: 14, include_min: false}",
+        "in_range: {min_value: 0, max_value: 14, include_max: false}",
+        "ge: 0",
+        "gt: 0",
+        "le: 14",
+        "lt: 14",
+        "isin: [0, 1, 14]",
+        "notin: [0, 14]",
+        "eq: 7",
+        "ne: 7",
+        "gt: {min_value: 0, name: positive}",
+    ],
+)
+@given(cells=st.lists(CELL, min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_single_check_finds_the_rows_that_fail_it_in_pandera(
+    check: str, cells: list[float | None], checks: Checks
+) -> None:
+    schema = schema_of(a=f"dtype: float64, {check}")
+    frame = pd.DataFrame({"a": cells}, dtype="float64")
+    (checked,) = checks.batches(schema, {"a": pa.array(frame["a"])})
+    assert set(np.flatnonzero(checked.invalid)) == failing_rows(schema, frame)
 
 
 BOUNDS = {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from waterflow_cli.arrays import BoolArray, IntArray
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20
 MAX_ROW_BYTES = 16 << 20
 
 # MAX_ROW_BYTES bounds a row; a limit on each cell would only add a second, cruder error.
@@ -140,19 +140,24 @@ def parse_block(block: Block, *, n_columns: int, sep: str, path: str) -> ParsedB
         except pa.ArrowInvalid:  # ragged rows, or bytes that are not UTF-8: look closer
             pass
         else:
-            return ParsedBlock(columns, _row_lines(columns, block), {})
+            if not _may_have_blank_lines(columns):
+                return ParsedBlock(columns, _row_lines(columns, block), {})
     return _parse_row_by_row(block, n_columns, sep, path)
 
 
 def _needs_csv_module(data: bytes) -> bool:
-    # Arrow would read a blank line as a row of empty cells (a line of mere spaces it refuses by
-    # itself), and drop a byte order mark with which a block in mid-file happens to start.
-    return (
-        b"\0" in data
-        or data[:1] in b"\r\n"
-        or any(pair in data for pair in (b"\n\n", b"\n\r", b"\r\r"))
-        or data.startswith(codecs.BOM_UTF8)
-    )
+    # Arrow would drop a byte order mark with which a block in mid-file happens to start.
+    return b"\0" in data or data.startswith(codecs.BOM_UTF8)
+
+
+def _may_have_blank_lines(columns: list[pa.Array]) -> bool:
+    """Look for rows of empty cells alone: Arrow reads a blank line as one."""
+    empty = pc.equal(columns[0], "")
+    for column in columns[1:]:
+        if not pc.any(empty).as_py():
+            return False
+        empty = pc.and_(empty, pc.equal(column, ""))
+    return bool(pc.any(empty).as_py())
 
 
 def _parse_with_arrow(data: bytes, n_columns: int, sep: str) -> list[pa.Array]:
