@@ -58,7 +58,9 @@ def measure_floor(folder: Path, version: int, costs: dict[str, Cost]) -> float:
     """CPU seconds of the parts without which nothing can be scored."""
     run_once((*RIVALS, "predict-proba", STORE, str(version), "rows.csv"), folder=folder)
     arithmetic = float((folder / "command.log").read_text().split()[-1])
-    write = costs["arrow read + write of the output"].cpu_s - costs["arrow read of the output"].cpu_s
+    write = (
+        costs["arrow read + write of the output"].cpu_s - costs["arrow read of the output"].cpu_s
+    )
     read = costs["arrow read of the input"].cpu_s - costs["python, import pyarrow.csv"].cpu_s
     floor = arithmetic + read + write + costs["imports"].cpu_s
     print(

@@ -89,7 +89,9 @@ def print_costs(title: str, costs: dict[str, Cost], *, reference: str) -> None:
     print("| --- | ---: | ---: | ---: | ---: |")
     for name, cost in costs.items():
         ratio = cost.cpu_s / costs[reference].cpu_s
-        print(f"| {name} | {cost.cpu_s:.2f} | {cost.wall_s:.2f} | {cost.peak_mb:.0f} | {ratio:.2f} |")
+        print(
+            f"| {name} | {cost.cpu_s:.2f} | {cost.wall_s:.2f} | {cost.peak_mb:.0f} | {ratio:.2f} |"
+        )
 
 
 def print_check(claim: str, value: float, bound: float, *, at_least: bool = False) -> None:

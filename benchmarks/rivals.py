@@ -1,11 +1,11 @@
 """What a user would otherwise run, and the floor below which no tool can come.
 
-    python rivals.py pandas-pyfunc STORE MODEL IN.csv OUT.csv
-    python rivals.py predict-proba STORE MODEL IN.csv
-    python rivals.py read-text IN.csv
-    python rivals.py write-text IN.csv OUT.csv
-    python rivals.py imports
-    python rivals.py pandera-validate SCHEMA.yaml IN.csv
+python rivals.py pandas-pyfunc STORE MODEL IN.csv OUT.csv
+python rivals.py predict-proba STORE MODEL IN.csv
+python rivals.py read-text IN.csv
+python rivals.py write-text IN.csv OUT.csv
+python rivals.py imports
+python rivals.py pandera-validate SCHEMA.yaml IN.csv
 """
 
 from __future__ import annotations
@@ -76,8 +76,6 @@ def write_text(source: str, target: str) -> None:
 
 def imports() -> None:
     """What any script with such a model must import."""
-    import mlflow.pyfunc
-    import pyarrow.csv
     import sklearn.ensemble  # noqa: F401
 
 

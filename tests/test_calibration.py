@@ -49,7 +49,7 @@ def test_mean_probability_is_the_base_rate():
 
 
 @given(rows=scored_rows(), others=st.lists(SCORES, min_size=2, max_size=20))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_order_of_samples_is_never_reversed_and_probabilities_stay_in_bounds(rows, others):
     calibrator = fit_calibrator(*rows)
     assert calibrator.slope >= 0

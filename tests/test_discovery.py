@@ -90,6 +90,12 @@ def install(tmp_path, monkeypatch):
         sys.modules.pop(module, None)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Where the trainings that fail leave their runs."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
 def change(code, **members):
     """Give the plugin class other members."""
     lines = [f"    Plugin.{name} = {value}" for name, value in members.items()]
@@ -262,6 +268,12 @@ def test_a_distribution_found_twice_on_the_path_is_one(install, tmp_path, monkey
     assert len(installed_plugins()["twin"]) == 1
 
 
+def test_an_entry_point_listed_twice_is_one(install):
+    line = "twice = waterflow_test_twice:plugin\n"
+    install("twice", entry_points=f"[waterflow.models]\n{line}{line}")
+    assert len(installed_plugins()["twice"]) == 1
+
+
 def test_a_distribution_without_metadata_costs_the_others_nothing(install, usable_before):
     install("nameless", metadata=False)
     assert usable() == {*usable_before, "nameless"}
@@ -303,8 +315,9 @@ def test_a_failure_in_the_plugins_code_is_put_on_the_plugin(install):
         raise KeyboardInterrupt
 
 
-def test_a_parameter_value_that_scikit_learn_refuses_is_a_usage_error(cli, samples):
-    outcome = cli("train", samples, "--plugin", "rf", "--param", "n_estimators=-1")
+def test_a_parameter_value_that_scikit_learn_refuses_is_a_usage_error(cli, samples, store):
+    command = ["train", samples, "--plugin", "rf", "--tracking-uri", store]
+    outcome = cli(*command, "--param", "n_estimators=-1")
     assert outcome.code == 2
     assert (
         "Error: --param: The 'n_estimators' parameter must be an int in the range [1, inf)."
@@ -345,9 +358,11 @@ def test_plugins_list_warns_of_broken_ones_and_lists_the_others(install, cli):
         (change(PLUGIN, default_params="lambda self: None"), "failed to list its parameters"),
     ],
 )
-def test_training_with_a_broken_plugin_ends_with_exit_code_5(code, problem, install, cli, samples):
+def test_training_with_a_broken_plugin_ends_with_exit_code_5(
+    code, problem, install, cli, samples, store
+):
     install("broken", code)
-    outcome = cli("train", samples, "--plugin", "broken")
+    outcome = cli("train", samples, "--plugin", "broken", "--tracking-uri", store)
     assert outcome.code == 5
     assert problem in outcome.err
     assert outcome.out == ""

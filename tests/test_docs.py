@@ -149,7 +149,8 @@ def test_every_dependency_has_a_reason_and_an_exact_version() -> None:
     config.read(ROOT / "setup.cfg")
     extras = "\n".join(config["options.extras_require"].values())
     named = re.findall(
-        r"^([a-z][a-z0-9-]*)(?=\[|>)", f"{config['options']['install_requires']}\n{extras}",
+        r"^([a-z][a-z0-9-]*)(?=\[|>)",
+        f"{config['options']['install_requires']}\n{extras}",
         re.MULTILINE,
     )
     reasons = (ROOT / "docs" / "dependencies.md").read_text("utf-8")

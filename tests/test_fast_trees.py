@@ -86,7 +86,7 @@ def test_values_at_and_beside_thresholds_go_the_right_way(kind: type) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", (ExtraTreesClassifier, HistGradientBoostingClassifier))
+@pytest.mark.parametrize("kind", [ExtraTreesClassifier, HistGradientBoostingClassifier])
 def test_rows_with_missing_values_are_left_to_scikit_learn(kind: type) -> None:
     X = make_rows(7, 300, 4, 6)
     X[::5, 1] = np.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 
+import waterflow_cli.simulation
 from waterflow_cli import __version__
+from waterflow_cli.errors import UsageError
 from waterflow_cli.main import main
 from waterflow_cli.simulation import write_simulation
 
@@ -257,14 +261,91 @@ def test_help_is_a_result_of_each_command(cli):
             assert outcome.out.startswith(f"Usage: {' '.join(('waterflow', *arguments))}")
 
 
-def test_exit_of_foreign_code_is_kept(cli, monkeypatch, workdir):
-    import waterflow_cli.simulation
+@pytest.fixture
+def simulate_by(cli, monkeypatch):
+    """Run `simulate` with its one core call replaced."""
 
-    def leave(*_args, **_options):
-        sys.exit(7)
+    def run_with(replacement):
+        monkeypatch.setattr(
+            waterflow_cli.simulation, "write_simulation", lambda *_, **__: replacement()
+        )
+        return cli("simulate", "-o", "out.csv")
 
-    monkeypatch.setattr(waterflow_cli.simulation, "write_simulation", leave)
-    assert cli("simulate", "-o", "out.csv").code == 7
+    return run_with
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (BrokenPipeError(), 0, ""),
+        (OSError(28, "No space left on device"), 2, "Nothing more can be written (No space"),
+        (OSError(5, "Input/output error"), 70, "met a defect of its own: OSError"),
+        (click.ClickException("what"), 2, "Error: what"),
+        (click.UsageError("what"), 2, "Error: what\nSee: waterflow --help"),
+        (MemoryError(), 70, "met a defect of its own: MemoryError"),
+        (SystemExit(7), 7, ""),
+        (SystemExit("what"), 0, ""),
+        (EOFError(), 70, "met a defect of its own: EOFError"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_each_error_has_its_code_wherever_it_comes_from(error, code, says, simulate_by):
+    def fail():
+        raise error
+
+    outcome = simulate_by(fail)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert says in outcome.err
+    assert bool(says) == bool(outcome.err)
+    assert len(outcome.err.splitlines()) <= 3
+
+
+def test_signal_in_this_process_interrupts(simulate_by):
+    outcome = simulate_by(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert outcome.code == 130
+    assert INTERRUPTED in outcome.err
+
+
+def test_signals_that_were_ignored_stay_ignored(cli):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert cli("--version").code == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_is_left_for_a_full_stdout_is_dropped(monkeypatch, workdir):
+    def write_and_fail(*_args, **_options):
+        sys.stdout.write("left")
+        raise UsageError("what")
+
+    monkeypatch.setattr(waterflow_cli.simulation, "write_simulation", write_and_fail)
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit, match="2"):
+            main(["simulate", "-o", "out.csv"])
+        # Closing writes what is left once more, as Python does at its exit.
+
+
+def test_closed_stdout_in_this_process_is_no_defect(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit, match="0"):
+        main(["schemas", "list"])
+
+
+def test_shell_can_ask_for_completions(cli, monkeypatch):
+    monkeypatch.setenv("_WATERFLOW_COMPLETE", "bash_source")
+    outcome = cli()
+    assert outcome.code == 0
+    assert "_waterflow_completion" in outcome.out
+
+
+def test_module_is_the_program(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["waterflow", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("waterflow_cli", run_name="__main__")
+    assert __version__ in capfd.readouterr().out
 
 
 def test_arguments_come_from_the_command_line_by_default(monkeypatch, capfd):

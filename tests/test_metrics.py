@@ -55,7 +55,7 @@ def reference(y, probability, threshold):
 @given(rows=predictions(), threshold=PROBABILITY)
 @example(rows=(np.array([0, 1]), np.array([0.5, 0.5])), threshold=0.5)
 @example(rows=(np.array([0, 1]), np.array([0.5, 0.5])), threshold=0.6)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_each_metric_equals_scikit_learns_with_ties_too(rows, threshold):
     y, probability = rows
     expected = reference(y, probability, threshold)

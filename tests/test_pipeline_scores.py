@@ -1,4 +1,4 @@
-"""A fitted pipeline gives the same probabilities by either way, and never fails for the fast one."""
+"""A fitted pipeline gives the same probabilities by either way."""
 
 from __future__ import annotations
 

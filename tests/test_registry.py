@@ -3,15 +3,18 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 from urllib.request import urlopen
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 
 from waterflow_cli.discovery import load_plugin
 from waterflow_cli.errors import ModelError
@@ -198,6 +201,16 @@ def test_an_alias_that_is_not_set_stands_for_none(store):
     assert version_behind(client, "waterflow", "previous") is None
     assert version_behind(client, "river", "champion") is None
     assert version_behind(client, "waterflow", "champion").version == 1
+
+
+def test_a_store_that_lost_a_table_is_named(changed, tmp_path):
+    uri, client = changed
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("DROP TABLE registered_model_aliases")
+    with pytest.raises(ModelError, match=r"The tracking store sqlite:.* cannot be used: "):
+        load("@champion", uri)
+    with pytest.raises(MlflowException, match="registered_model_aliases"):
+        version_behind(client, "waterflow", "champion")
 
 
 # --- a tracking server ---------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from mlflow import MlflowClient
@@ -51,7 +51,7 @@ def test_a_relative_uri_means_the_working_folder_of_now(workdir, monkeypatch):
     assert (workdir / "one" / "mlflow.db").is_file()
 
 
-@pytest.mark.parametrize("folder", ["50 % river", "a%20b", "what?", "#1", "Fluß"])
+@pytest.mark.parametrize("folder", ["50 % river?", "a%20b #1 Fluß"])
 def test_a_working_folder_may_have_any_name(workdir, monkeypatch, folder):
     (workdir / folder).mkdir()
     monkeypatch.chdir(workdir / folder)
@@ -165,17 +165,16 @@ def test_user_and_password_are_hidden(uri, shown):
     assert redact(uri) == shown
 
 
-def test_a_store_that_another_command_is_making_is_waited_for(workdir):
+def test_a_store_that_another_is_making_is_waited_for(workdir):
     """Several commands may start at the same time in a new folder."""
-    code = "from waterflow_cli.store import connect; connect('sqlite:///mlflow.db', create=True)"
-    commands = [
-        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    for command in commands:
-        _, said = command.communicate(timeout=120)
-        assert command.returncode == 0, said.decode()
-    assert names(connect("sqlite:///mlflow.db")) == ["Default"]
+    start = Barrier(3)
+
+    def open_store(_number):
+        start.wait()
+        return names(connect("sqlite:///mlflow.db", create=True))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(open_store, range(3))) == [["Default"]] * 3
     assert [path.name for path in workdir.iterdir()] == ["mlflow.db"]
 
 

@@ -176,7 +176,7 @@ def test_each_rule_cuts_where_a_hand_count_says(text, expected):
 @given(rows=tuning_rows(), text=st.sampled_from(RULES))
 @example(rows=(np.array([0, 1]), np.array(NEIGHBOURS[:2])), text="precision:0.7")
 @example(rows=(np.array([0, 1]), np.array([0.0, 5e-324])), text="fpr:0.2")
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_no_threshold_serves_a_rule_better_and_ties_give_the_highest(rows, text):
     y, probability = rows
     rule = parse_threshold(text)

@@ -650,7 +650,7 @@ def failing_rows(schema: TableSchema, frame: pd.DataFrame) -> set[int]:
     rows=st.lists(st.tuples(CELL, CELL, CELL, CELL), min_size=1, max_size=10),
     block_bytes=st.integers(1, 60),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_rows_found_are_the_rows_that_fail_pandera_s_own_validation(
     rows: list[tuple[float | None, ...]], block_bytes: int, checks: Checks
 ) -> None:
@@ -715,7 +715,7 @@ SAMPLE = st.fixed_dictionaries(
     seed=st.integers(0, 99),
     block_bytes=st.integers(20, 400),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_valid_table_stays_valid_when_its_rows_are_shuffled(
     rows: list[dict[str, float]], seed: int, block_bytes: int, checks: Checks
 ) -> None:
@@ -743,7 +743,7 @@ LINES = st.sampled_from(
 
 
 @given(lines=st.lists(LINES, min_size=1, max_size=12), block_bytes=st.integers(1, 60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_findings_do_not_depend_on_the_block_size(
     lines: list[str], block_bytes: int, checks: Checks
 ) -> None:

@@ -1,0 +1,106 @@
+"""What a command imports before it has anything to do: help answers at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from waterflow_cli.main import cli as waterflow
+
+HEAVY = {
+    *("imblearn", "matplotlib", "mlflow", "numpy", "pandas", "pandera", "pyarrow"),
+    *("rich", "scipy", "skops", "sklearn"),
+}
+# Runs a command in a process of its own, and then says what was imported.
+IMPORTS = """
+import json, sys
+from waterflow_cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    top = sorted({name.partition(".")[0] for name in sys.modules})
+    sys.stderr.write("IMPORTED" + json.dumps(top))
+"""
+
+
+def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from walk(inner, (*path, name))
+
+
+def imported_by(*arguments, code=0):
+    """Run a command, and return its output and the packages that it imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    err, _, names = done.stderr.partition("IMPORTED")
+    return done.stdout, err, set(json.loads(names))
+
+
+COMMANDS = [path for path in walk(waterflow) if path]
+
+
+def test_there_are_commands_to_ask_for_help():
+    assert {("score",), ("models", "list"), ("plugins", "check")} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", [(), *COMMANDS], ids=lambda path: "-".join(path) or "waterflow")
+def test_help_imports_nothing_heavy(path, workdir):
+    out, err, imported = imported_by(*path, "--help")
+    assert out.startswith(f"Usage: {' '.join(('waterflow', *path))}")
+    assert err == ""
+    assert not imported & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--version",), 0),
+        ((), 2),
+        (("scroe",), 2),
+        (("score", "x.csv"), 2),
+        (("train", "x.csv", "--plugin"), 2),
+    ],
+)
+def test_wrong_usage_is_told_without_importing_anything_heavy(arguments, code, workdir):
+    assert not imported_by(*arguments, code=code)[2] & HEAVY
+
+
+def test_settings_import_nothing_heavy(workdir):
+    (workdir / "waterflow.toml").write_text("[train]\nplugin = 'rf'\n")
+    assert not imported_by("train", "--help")[2] & HEAVY
+
+
+def test_validating_imports_no_learning_and_no_tracking(workdir, samples):
+    _, err, imported = imported_by("validate", samples)
+    assert "400 rows, all pass" in err
+    assert not imported & {"imblearn", "matplotlib", "mlflow", "skops", "sklearn"}
+
+
+def test_scoring_from_a_sqlite_store_imports_no_mlflow_and_no_pandera(workdir, samples, store_uri):
+    arguments = ("score", samples, "-o", "out.csv", "--tracking-uri", store_uri)
+    _, err, imported = imported_by(*arguments)
+    assert "400 scored" in err
+    assert not imported & {"imblearn", "matplotlib", "mlflow", "pandera"}
+
+
+def test_simulating_imports_no_learning_and_no_tracking(workdir):
+    _, _, imported = imported_by("simulate", "--rows", "3", "-o", "out.csv")
+    assert not imported & {"imblearn", "matplotlib", "mlflow", "pandera", "skops", "sklearn"}
+
+
+def test_no_plugin_is_imported_but_the_chosen_one(workdir, store_uri):
+    """Listing versions and schemas imports none at all."""
+    for arguments in (("schemas", "list"), ("models", "list", "--tracking-uri", store_uri)):
+        assert "waterflow_plugins" not in imported_by(*arguments)[2]
