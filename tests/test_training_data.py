@@ -12,6 +12,7 @@ import pytest
 
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.schemas import load_schema, parse_schema
+from waterflow_cli.simulation import write_simulation
 from waterflow_cli.training_data import (
     MIN_ROWS_PER_CLASS,
     SAMPLE_ROWS,
@@ -255,27 +256,29 @@ def test_the_bundled_schema_refuses_other_classes_row_by_row():
 
 def test_the_file_that_is_named_is_trained_on():
     said = []
-    with find_training_data("mine.csv", said.append) as path:
+    with find_training_data("mine.csv", said.append, said.append) as path:
         assert path == "mine.csv"
     assert said == []
 
 
 def test_the_public_table_in_the_working_folder_comes_next():
     Path("water_potability.csv").write_text("", "utf-8")
-    said = []
-    with find_training_data(None, said.append) as path:
+    said, warned = [], []
+    with find_training_data(None, said.append, warned.append) as path:
         assert path == "water_potability.csv"
     assert said == ["Training on water_potability.csv in the working folder."]
+    assert warned == []
 
 
 def test_else_a_simulated_sample_is_made_and_removed_again():
-    said = []
-    with find_training_data(None, said.append) as path:
+    said, warned = [], []
+    with find_training_data(None, said.append, warned.append) as path:
         data = load_training_data(path, load_schema())
         assert len(data.y) == SAMPLE_ROWS
     assert not Path(path).exists()
     assert list(Path().iterdir()) == []
-    (message,) = said
+    (message,) = warned
+    assert said == []
     assert message.startswith(
         "No DATA named and no water_potability.csv here: training on 3000 sim"
     )
@@ -307,3 +310,12 @@ def test_the_real_table_is_read_whole(real_table):
     missing = data.X.isna().sum()
     assert missing[missing > 0].to_dict() == {"ph": 491, "Sulfate": 781, "Trihalomethanes": 162}
     assert data.n_dropped == 0
+
+
+def test_rows_that_repeat_the_measurements_of_another_are_counted(tmp_path):
+    write_simulation(str(tmp_path / "once.csv"), 200)
+    header, *rows = (tmp_path / "once.csv").read_text("utf-8").splitlines()
+    (tmp_path / "more.csv").write_text("\n".join([header, *rows, *rows[:7]]) + "\n", "utf-8")
+    schema = load_schema()
+    assert load_training_data(str(tmp_path / "once.csv"), schema).n_repeated == 0
+    assert load_training_data(str(tmp_path / "more.csv"), schema).n_repeated == 7

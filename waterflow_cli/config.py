@@ -29,7 +29,8 @@ Options = Mapping[tuple[str, ...], Mapping[str, Setting]]
 
 def user_file() -> Path:
     """Give the path of the user's own settings."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    # Without a home (as in a container with a number for a user), "~" stays as it is.
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
     return Path(base) / "waterflow" / "config.toml"
 
 

@@ -250,6 +250,6 @@ def parse_params(assignments: Sequence[str], defaults: Mapping[str, Any]) -> dic
             )
         try:
             params[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             params[name] = text
     return params

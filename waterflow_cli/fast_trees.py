@@ -17,8 +17,9 @@ scikit-learn walks one row at a time down each tree, and waits for memory at eve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numba
 import numpy as np
@@ -160,8 +161,8 @@ def pack_trees(classifier: Any) -> PackedTrees | None:
 def positive_probability(classifier: Any, packed: PackedTrees, X: FloatArray) -> FloatArray:
     """Compute what ``classifier.predict_proba(X)[:, 1]`` gives, to the last bit.
 
-    A missing value takes a way of its own through each tree, which ranks cannot tell: rows of
-    which one has a missing value are left to scikit-learn.
+    A missing value takes a way of its own through each tree, which ranks cannot tell: where one
+    is missing, all the rows are left to scikit-learn.
     """
     if np.isnan(X).any():
         return np.asarray(classifier.predict_proba(X)[:, 1])
@@ -254,7 +255,15 @@ def _rank_table(thresholds: list[FloatArray], *, single: bool) -> RankTable:
     return RankTable(np.concatenate(thresholds), starts, low, scale, bins, single)
 
 
-@numba.njit(nogil=True, cache=True)
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function when it is first called, once for all processes where that can be."""
+    try:
+        return cast("Callable[..., None]", numba.njit(nogil=True, cache=True)(function))
+    except RuntimeError:  # there is no folder to keep the compiled code in
+        return cast("Callable[..., None]", numba.njit(nogil=True)(function))
+
+
+@_compiled
 def _rank_values(X, thresholds, starts, low, scale, bins, single, ranks):  # type: ignore[no-untyped-def]
     """Count, for each value, the thresholds below it: value <= threshold k if rank <= k."""
     last_bin = bins.shape[1] - 2
@@ -283,7 +292,7 @@ def _step(word, words, ranks, row):  # type: ignore[no-untyped-def]
     return words[(word >> _CHILD_SHIFT) + np.uint64(goes_right)]
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled
 def _walk(ranks, words, values, roots, sums):  # type: ignore[no-untyped-def]
     """Add to each sum the value of the leaf that its row reaches, tree after tree."""
     n_rows = ranks.shape[0]

@@ -1,4 +1,4 @@
-"""Save a decision model as plain files; find, verify and load it again.
+"""Save a decision model as plain files; verify and load it again.
 
 A model is an MLflow pyfunc folder. Its payload holds the estimator as a skops file (no pickle),
 the decision in JSON and the schema in YAML. A manifest beside MLmodel lists the sha256 of every
@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import skops.io
 
+from waterflow_cli.arrays import FloatArray
 from waterflow_cli.calibration import Calibrator
-from waterflow_cli.discovery import LoadedPlugin, load_plugin
-from waterflow_cli.errors import ModelError, UsageError, WaterflowError
+from waterflow_cli.discovery import LoadedPlugin, describe_failure, load_plugin
+from waterflow_cli.errors import ModelError, PluginError, UsageError, WaterflowError
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.table_schema import TableSchema
 
@@ -53,18 +55,40 @@ class StoredModel:
         What a scored row says judged it: name and version, or the digest of the folder.
     digest : str
         The sha256 of its manifest.
+    schema : TableSchema
+        What its training rows kept to.
+    plugin : str
+        The plugin that trained it.
     """
 
     label: str
     digest: str
     decision: DecisionModel
-    schema_text: str
-    details: dict[str, Any]
+    schema: TableSchema
+    plugin: str
 
-    @cached_property
-    def schema(self) -> TableSchema:
-        """The schema that its training rows kept."""
-        return TableSchema.from_compiled(self.schema_text, self.details["schema"])
+    def probability(self, X: pd.DataFrame) -> FloatArray:
+        """Calibrated P(potable) of each row, shape (n_samples,).
+
+        Raises
+        ------
+        PluginError
+            If the estimator fails, or gives no probability for a row.
+        """
+        try:
+            probability = self.decision.probability(X)
+        except Exception as exc:  # the estimator's code is the plugin's
+            raise PluginError(
+                f"Model {self.label}, of the plugin '{self.plugin}', failed to predict: "
+                f"{describe_failure(exc)}."
+            ) from exc
+        if np.isnan(probability).any():
+            n_without = int(np.isnan(probability).sum())
+            raise PluginError(
+                f"Model {self.label}, of the plugin '{self.plugin}', gave no probability for "
+                f"{n_without} of {len(X)} rows (NaN)."
+            )
+        return probability
 
 
 def save_payload(
@@ -134,7 +158,11 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
             Policy(**content["policy"]),
         )
         return StoredModel(
-            label, digest, decision, (folder / SCHEMA_FILE).read_text("utf-8"), content
+            label,
+            digest,
+            decision,
+            TableSchema.from_compiled((folder / SCHEMA_FILE).read_text("utf-8"), content["schema"]),
+            content["plugin"],
         )
     except WaterflowError:
         raise
@@ -200,7 +228,8 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
         version, entries = content["version"], content["sha256"].items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ModelError(_tampered(label, folder / MANIFEST)) from exc
-    if version != MANIFEST_FORMAT:
+    payload = {f"data/{PAYLOAD}/{name}" for name in (ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE)}
+    if version != MANIFEST_FORMAT or not {"MLmodel", *payload} <= {name for name, _ in entries}:
         raise ModelError(_tampered(label, folder / MANIFEST))
     for name, expected in entries:
         path = folder / name

@@ -1,7 +1,7 @@
 """Turn cells of text into numbers by one strict grammar.
 
 A cell is a number, is missing, or is *bad*. Nothing else is a number: not ``1_0``, ``0x1F``,
-full-width digits, ``inf``, ``true``, a date, or a value too large for a double.
+full-width digits, ``inf``, ``true``, a date, or a value too large for single precision (3.4e38).
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ MISSING_TOKENS = (
     "none",
     "null",
 )
+# Many models, forests among them, compute with single-precision numbers: beyond these is infinity.
+LARGEST = float(np.finfo(np.float32).max)
 _BLANKS = " \t\n\r\u00a0\u202f"
 
 
@@ -68,9 +70,9 @@ def parse_numbers(column: pa.Array) -> NumberColumn:
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = _to_floats(pc.cast(column, pa.float64(), safe=False))
-        infinite = np.isinf(values)
-        values[infinite] = np.nan
-        return NumberColumn(values, missing, infinite)
+        bad = ~_is_usable(values) & ~missing
+        values[bad] = np.nan
+        return NumberColumn(values, missing, bad)
     return NumberColumn(np.full(len(column), np.nan), missing, ~missing)
 
 
@@ -89,7 +91,7 @@ def _parse_clean_text(column: pa.Array) -> NumberColumn | None:
     except pa.ArrowInvalid:
         return None
     values, missing = _to_floats(cast), _mask(pc.fill_null(empty, True))
-    if not np.array_equal(np.isfinite(values), ~missing):
+    if not np.array_equal(_is_usable(values), ~missing):
         return None
     return NumberColumn(values, missing, np.zeros(len(values), dtype=bool))
 
@@ -99,9 +101,14 @@ def _parse_any_text(column: pa.Array) -> NumberColumn:
     trimmed = pc.utf8_trim(column, characters=_BLANKS)
     is_number = _mask(pc.fill_null(pc.match_substring_regex(trimmed, NUMBER_PATTERN), False))
     values = _to_floats(pc.cast(pc.if_else(pa.array(is_number), trimmed, None), pa.float64()))
-    is_number &= np.isfinite(values)
+    is_number &= _is_usable(values)
     values[~is_number] = np.nan
     return NumberColumn(values, missing, ~(is_number | missing))
+
+
+def _is_usable(values: FloatArray) -> BoolArray:
+    """Say which values are finite in single precision too; NaN is not."""
+    return np.asarray(np.abs(values) <= LARGEST)
 
 
 def _to_floats(column: pa.Array) -> FloatArray:

@@ -138,6 +138,8 @@ def open_table(path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Table]:
         if stream.peek(4)[:4] == PARQUET_MAGIC:
             with open_to_seek(stream) as file:
                 yield _open_parquet(file, path)
+        elif PurePath(path).suffix.lower() == ".parquet":
+            raise InputError(path, "is named .parquet, and is no Parquet file.")
         else:
             yield _open_text(stream, path, block_bytes)
 

@@ -72,7 +72,7 @@ def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
         aliases = client.get_registered_model(name).aliases
         versions = []
         for version in sorted(found, key=lambda version: -int(version.version)):
-            metrics = client.get_run(version.run_id).data.metrics
+            metrics = _metrics_of(client, version.run_id)
             versions.append(
                 {
                     "version": int(version.version),
@@ -88,6 +88,16 @@ def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
                 }
             )
     return versions
+
+
+def _metrics_of(client: MlflowClient, run_id: str) -> dict[str, float]:
+    """Give the metrics of a run; none where it was deleted for good."""
+    try:
+        return dict(client.get_run(run_id).data.metrics)
+    except MlflowException as exc:
+        if exc.error_code not in _NOT_FOUND:
+            raise
+        return {}
 
 
 def _locate(client: MlflowClient, reference: str, name: str, uri: str) -> Located:

@@ -65,8 +65,23 @@ def load_schema(name: str = DEFAULT_SCHEMA) -> TableSchema:
 
 
 def schema_entry_points() -> dict[str, EntryPoint]:
-    """Find the installed schemas; each entry point names the package that holds ``NAME.yaml``."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+    """Find the installed schemas; each entry point names the package that holds ``NAME.yaml``.
+
+    Raises
+    ------
+    PluginError
+        If two packages offer one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise PluginError(
+                f"Two packages offer a schema named '{point.name}': {other.value} and "
+                f"{point.value}.",
+                "Uninstall one of them, or ask its author for another name.",
+            )
+    return found
 
 
 def parse_schema(text: str, source: str) -> TableSchema:

@@ -91,7 +91,7 @@ class Scorer:
                 checked.missing[name] = np.ones(len(batch), dtype=bool)
         valid = np.flatnonzero(~checked.invalid)
         X = pd.DataFrame({name: checked.numbers[name][valid] for name in decision.measurements})
-        probability = decision.probability(X)
+        probability = self._model.probability(X)
         verdict = np.zeros(len(batch), dtype=np.int64)
         verdict[valid] = decision.verdict(probability)
         counts = np.bincount(verdict[valid], minlength=len(VERDICTS))
@@ -140,7 +140,7 @@ class Scorer:
             raise ModelError(
                 f"Model {self._model.label} is not made for {table.path}: of its {len(wanted)} "
                 f"measurements the file lacks {', '.join(absent[:12])}.",
-                "Name a model of such files: --model or --name; see waterflow models list",
+                "Name a model of such files (waterflow models list), or the columns: --rename",
             )
 
 

@@ -110,17 +110,17 @@ def score_files(
         writers = _Writers(stack, output, options, inputs)
         header: list[str] | None = None
         for path in inputs:
-            table = stack.enter_context(open_table(path))
-            if header is not None and table.columns != header:
-                raise InputError(
-                    path,
-                    f"its header differs from that of {inputs[0]}.",
-                    line=table.dialect.header_line,
-                    hint="Score them one by one, or make their headers equal.",
-                )
-            header = table.columns
-            source = path if len(inputs) > 1 else None
-            _score_table(model, table, source, options, writers, summary)
+            with open_table(path) as table:
+                if header is not None and table.columns != header:
+                    raise InputError(
+                        path,
+                        f"its header differs from that of {inputs[0]}.",
+                        line=table.dialect.header_line,
+                        hint="Score them one by one, or make their headers equal.",
+                    )
+                header = table.columns
+                source = path if len(inputs) > 1 else None
+                _score_table(model, table, source, options, writers, summary)
     return summary
 
 
@@ -195,7 +195,8 @@ def map_in_order(
     if jobs == 1:
         yield from map(call, items)
         return
-    pool = ThreadPoolExecutor(jobs)
+    # OpenMP keeps its number of threads for each thread that starts some.
+    pool = ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,))
     waiting: deque[Future[ScoredBatch]] = deque()
     try:
         for item in items:
@@ -245,7 +246,7 @@ def _rejected_rows(scored: ScoredBatch) -> dict[str, pa.Array]:
     rows = np.flatnonzero(scored.invalid)
     batch = scored.checked.batch
     rules: dict[int, str] = {}
-    for finding in scored.checked.findings():
+    for finding in scored.checked.all_findings:
         rules.setdefault(finding.line, finding.rule)
     columns = {
         "file": [path_text(scored.checked.file)] * len(rows),

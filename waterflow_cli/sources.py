@@ -188,6 +188,10 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
     try:
         archive = zipfile.ZipFile(file)
         members = [info for info in archive.infolist() if not info.is_dir()]
+        if any(info.filename == "xl/workbook.xml" for info in members):
+            raise InputError(
+                path, "is an Excel workbook.", hint="In Excel, save the sheet as 'CSV UTF-8'."
+            )
         if len(members) != 1:
             names = ", ".join(info.filename for info in members[:5])
             raise InputError(

@@ -27,7 +27,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from waterflow_cli.errors import ModelError
 from waterflow_cli.model_location import SQLITE, sqlite_path
 
-DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
 _LOCK_TIMEOUT_S = 120
 
@@ -51,13 +50,15 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
         If the store does not exist, does not answer, or is damaged.
     """
     database = sqlite_path(uri)
-    if database is not None and not database.exists():
-        if not create:
+    if database is not None:
+        if not database.exists() and not create:
             raise ModelError(
                 f"No tracking store at {uri}: no model is registered here yet.",
                 "Train one: waterflow train, or name the store: --tracking-uri",
             )
-        _create_sqlite(uri, database)
+        # The file is there some seconds before its tables are, and so long is the lock.
+        if not database.exists() or _lock_path(database).exists():
+            _create_sqlite(uri, database)
     try:
         with store_errors(uri):
             if database is not None:  # MLflow would try a folder for two minutes
@@ -115,8 +116,12 @@ def _create_sqlite(uri: str, database: Path) -> None:
     """Create the tables once, though several commands may start at the same time."""
     if not database.absolute().parent.is_dir():
         raise ModelError(f"The tracking store {uri} cannot be created: no such folder.")
-    lock = FileLock(database.with_name(f".{database.name}.lock"), timeout=_LOCK_TIMEOUT_S)
+    lock = FileLock(_lock_path(database), timeout=_LOCK_TIMEOUT_S)
     with store_errors(uri), lock:
-        if not database.exists():
-            MlflowClient(tracking_uri=_absolute(uri)).search_experiments(max_results=1)
-        Path(lock.lock_file).unlink(missing_ok=True)
+        MlflowClient(tracking_uri=_absolute(uri)).search_experiments(max_results=1)
+        # Who still waits for this lock finds the tables made, and who comes later needs none.
+        _lock_path(database).unlink(missing_ok=True)
+
+
+def _lock_path(database: Path) -> Path:
+    return database.with_name(f".{database.name}.lock")

@@ -54,7 +54,7 @@ def parse_threshold(text: str) -> ThresholdRule:
         If it is none of the forms, or a number lies outside its range.
     """
     name, *parts = text.strip().lower().split(":")
-    rule, numbers = (name, parts) if name in _ARITY else ("fixed", [name, *parts])
+    rule, numbers = (name, parts) if name in _UTILITIES else ("fixed", [name, *parts])
     try:
         arguments = tuple(float(number) for number in numbers)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 import warnings
@@ -24,6 +25,7 @@ from mlflow.types import ColSpec, Schema
 
 from waterflow_cli import __version__
 from waterflow_cli.discovery import LoadedPlugin
+from waterflow_cli.errors import ModelError, UsageError
 from waterflow_cli.metrics import Evaluation
 from waterflow_cli.model import SEND_TO_LAB, VERDICTS
 from waterflow_cli.model_location import sqlite_path
@@ -55,6 +57,13 @@ class TrackingOptions:
     uri: str
     experiment: str = "waterflow"
     name: str = DEFAULT_NAME
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w. -]+", self.name):
+            raise UsageError(
+                f"--name {self.name}: is no name for a model.",
+                "Use letters, digits, spaces, dots, hyphens and underscores.",
+            )
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ class TrainingReport:
                 "rows_not_potable": negatives,
                 "rows_potable": positives,
                 "rows_dropped": self.data.n_dropped,
+                "rows_repeated": self.data.n_repeated,
             },
             "registered": asdict(self.registered),
             "decided_share": self.decided_share,
@@ -126,6 +136,7 @@ class TrackedRun:
                 "rows_not_potable": negatives,
                 "rows_potable": positives,
                 "rows_dropped": data.n_dropped,
+                "rows_repeated": data.n_repeated,
             }
         )
         frame = data.X.assign(**{str(schema.label): data.y.astype(float)})
@@ -231,7 +242,8 @@ def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
         status = "KILLED"
         raise
     finally:
-        mlflow.end_run(status)
+        with _no_second_error(options.uri, quiet=status != "FINISHED"):
+            mlflow.end_run(status)
 
 
 def run_training(
@@ -263,6 +275,17 @@ def run_training(
     return TrainingReport(plugin.name, options.threshold.text, data, result, registered)
 
 
+@contextmanager
+def _no_second_error(uri: str, *, quiet: bool) -> Iterator[None]:
+    """Report that a run cannot be ended, unless a first error is on its way already."""
+    try:
+        with store_errors(uri):
+            yield
+    except ModelError:
+        if not quiet:
+            raise
+
+
 def promote(name: str, reference: str, tracking_uri: str) -> int:
     """Make a version the champion; the one before stays known as @previous.
 
@@ -278,7 +301,8 @@ def promote(name: str, reference: str, tracking_uri: str) -> int:
     """
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
-        version = find_version(client, reference, name, tracking_uri).version
+        found = find_version(client, reference, name, tracking_uri)
+        name, version = found.name, found.version
         champion = version_behind(client, name, CHAMPION)
         if champion is not None and champion.version != version:
             client.set_registered_model_alias(name, PREVIOUS, champion.version)
@@ -360,7 +384,9 @@ def _signature(result: TrainingResult) -> ModelSignature:
 
 
 def _requirements(plugin: LoadedPlugin) -> list[str]:
-    installed = {name.lower(): version for name, version in _installed_versions().items()}
+    installed = {
+        name.lower().replace("_", "-"): version for name, version in _installed_versions().items()
+    }
     needed = [f"{name}=={installed[name]}" for name in _REQUIRED]
     dist = plugin.installed.point.dist
     own = [] if dist is None or dist.name == "waterflow" else [f"{dist.name}=={dist.version}"]

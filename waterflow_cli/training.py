@@ -273,8 +273,8 @@ def measure_importance(
 def single_threaded_fits() -> Iterator[None]:
     """Run jobs as threads, each with one thread of its own.
 
-    Numerical libraries that split a sum over threads change its last bit with the number of
-    threads; with one each, the result does not depend on the machine or on ``--jobs``.
+    A linear algebra library that splits a sum over threads changes its last bit with their
+    number; with one each, the result does not depend on the machine or on ``--jobs``.
     """
     with parallel_config(backend="threading"), threadpool_limits(limits=1):
         yield

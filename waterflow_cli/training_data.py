@@ -16,7 +16,6 @@ from waterflow_cli.arrays import IntArray
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.reading import open_table
 from waterflow_cli.simulation import write_simulation
-from waterflow_cli.sources import STDIN
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker
 
@@ -38,7 +37,7 @@ class TrainingData:
     y : ndarray of shape (n_samples,)
         1 = potable, 0 = not potable.
     sha256 : str
-        Of the file's bytes; of the values where they came from standard input.
+        Of the file's bytes; of the values where they came through a pipe.
     n_dropped : int
         Rows left out because they break the schema or have no label.
     """
@@ -48,6 +47,11 @@ class TrainingData:
     y: IntArray
     sha256: str
     n_dropped: int
+
+    @property
+    def n_repeated(self) -> int:
+        """Rows whose measurements all stand in an earlier row too."""
+        return int(self.X.duplicated().sum())
 
     @property
     def class_counts(self) -> tuple[int, int]:
@@ -102,7 +106,9 @@ def load_training_data(
 
 
 @contextmanager
-def find_training_data(path: str | None, report: Callable[[str], None]) -> Iterator[str]:
+def find_training_data(
+    path: str | None, report: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[str]:
     """Choose what to train on, and say which.
 
     Parameters
@@ -110,6 +116,8 @@ def find_training_data(path: str | None, report: Callable[[str], None]) -> Itera
     path : str or None
         What the user named; else the public table by its usual name in the working folder, else
         a simulated sample.
+    report, warn : callable
+        Told which; a simulated sample is worth a warning.
     """
     if path is not None:
         yield path
@@ -120,7 +128,7 @@ def find_training_data(path: str | None, report: Callable[[str], None]) -> Itera
         with TemporaryDirectory(prefix="waterflow-") as folder:
             sample = str(Path(folder) / "simulated_sample.csv")
             write_simulation(sample, SAMPLE_ROWS)
-            report(
+            warn(
                 f"No DATA named and no {USUAL_FILE} here: training on {SAMPLE_ROWS} simulated "
                 "samples. The model is good for trying waterflow, and for nothing else."
             )
@@ -197,7 +205,7 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray) -> None:
 
 
 def _digest(path: str, frame: pd.DataFrame) -> str:
-    if path == STDIN:
+    if not Path(path).is_file():  # what came through a pipe cannot be read again
         return hashlib.sha256(frame.to_numpy(dtype=np.float64).tobytes()).hexdigest()
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ one bad cell never hides what else is wrong in its column.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -107,6 +108,11 @@ class CheckedBatch:
         for violation in self.violations:
             mask[violation.rows] = True
         return mask
+
+    @cached_property
+    def all_findings(self) -> list[Finding]:
+        """List everything that is wrong, by line and column."""
+        return self.findings()
 
     def findings(self, limit: int | None = None) -> list[Finding]:
         """List what is wrong, by line and column, at most ``limit`` of it."""
@@ -222,7 +228,7 @@ class RowChecker:
                 f"column{plural} {', '.join(missing)} not found in the header"
                 f" ({table.dialect}; it has: {_shorten(table.columns)}).",
                 line=table.dialect.header_line,
-                hint="If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.",
+                hint=_header_hint(table.columns),
             )
         if self._schema.strict:
             extra = [name for name in table.columns if name not in self.columns.values()]
@@ -315,6 +321,17 @@ class RowChecker:
         return mask
 
 
+def _header_hint(columns: Sequence[str]) -> str:
+    """Guess why columns are not found."""
+    if len(columns) == 1:
+        for mark, name in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
+            if mark in columns[0]:
+                return f"The header seems to be separated by {name}: save the table with commas."
+    if all(re.fullmatch(r"[0-9.,eE+-]*", column.strip()) for column in columns):
+        return "The line holds numbers: is the header missing?"
+    return "If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'."
+
+
 def _translations(columns: Mapping[str, str]) -> str:
     """Say which columns of the file were taken for which of the schema, where it is not plain."""
     pairs = [
@@ -328,7 +345,7 @@ def _translations(columns: Mapping[str, str]) -> str:
 def reasons_by_line(checked: CheckedBatch) -> dict[int, str]:
     """Say what is wrong with each invalid row of a batch, by line, in the order of the rows."""
     by_line: dict[int, list[str]] = {}
-    for finding in checked.findings():
+    for finding in checked.all_findings:
         named = f"{finding.column}: {finding.message}" if finding.column else finding.message
         by_line.setdefault(finding.line, []).append(named.rstrip("."))
     return {line: "; ".join(messages) for line, messages in by_line.items()}

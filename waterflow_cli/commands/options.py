@@ -107,10 +107,17 @@ def jobs_option(command: F) -> F:
     return click.option(
         "--jobs",
         type=click.IntRange(min=1),
-        default=lambda: len(os.sched_getaffinity(0)),
+        default=_count_cores,
         show_default="all cores",
         help="How much to do at once; it changes no result.",
     )(command)
+
+
+def _count_cores() -> int:
+    """Count the cores that this process may use; macOS cannot tell them from all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def force_option(command: F) -> F:

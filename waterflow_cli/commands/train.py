@@ -99,12 +99,17 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     with plugin.blamed("list its parameters"):
         params = parse_params(options["assignments"], plugin.model.default_params())
     schema = load_schema(options["schema_name"])
-    with find_training_data(options["data"], console.note) as path:
+    with find_training_data(options["data"], console.note, console.warn) as path:
         data = load_training_data(
             path,
             schema,
             renames=options["renames"],
             drop_invalid=options["on_invalid"] == "drop",
+        )
+    if data.n_repeated:
+        console.warn(
+            f"{data.n_repeated} of {len(data.y)} rows repeat the measurements of another row. "
+            "Copies on both sides of the split make the figures too good: remove them first."
         )
     chosen = {name: options[name] for name in ("balance", "test_size", "seed", "jobs")}
     tracking = TrackingOptions(options["tracking_uri"], options["experiment"], options["name"])

@@ -14,6 +14,7 @@ from waterflow_cli.commands.options import (
     rename_option,
     schema_option,
 )
+from waterflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
@@ -58,6 +59,11 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.validation_report import validate_files
     from waterflow_cli.writing import check_outputs
 
+    if as_json and (options["form"] != "text" or options["output"] != "-"):
+        raise UsageError(
+            "--json writes to stdout, and goes with neither --format nor -o.",
+            "For a file: --format json -o FILE",
+        )
     console = console_of(ctx)
     inputs = expand_inputs(options["files"])
     outputs = {"-o": options["output"], "--good": options["good"], "--bad": options["bad"]}
