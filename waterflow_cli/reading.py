@@ -6,6 +6,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
