@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 
 def pandas_pyfunc(store: str, model: str, source: str, target: str) -> None:
@@ -48,7 +49,7 @@ def _read_text(source: str, block_bytes: int = 4 << 20):
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
-    with open(source, "rb") as file:
+    with Path(source).open("rb") as file:
         names = file.readline().decode().rstrip("\n").split(",")
     return pa_csv.open_csv(
         source,
