@@ -39,9 +39,7 @@ def find_real_table() -> Path | None:
 def real_table() -> Path:
     path = find_real_table()
     if path is None:
-        pytest.skip(
-            "the public Water Potability table is not here; name it in WATERFLOW_REAL_DATA"
-        )
+        pytest.skip("the public Water Potability table is not here; name it in WATERFLOW_REAL_DATA")
     return path
 
 
