@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -210,8 +211,8 @@ def two_versions(train, own_store, cli):
         assert train("--quiet").code == 0
 
 
-def test_first_training_gives_a_champion_and_says_so(train, tmp_path):
-    outcome = train("--tracking-uri", f"sqlite:///{tmp_path / 'new.db'}")
+def test_first_training_gives_a_champion_and_says_so(train):
+    outcome = train("--name", "first")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0].strip() == "80 held-out rows, estimate and 95 % interval"
@@ -219,8 +220,7 @@ def test_first_training_gives_a_champion_and_says_so(train, tmp_path):
     assert any(line.strip().startswith("ROC AUC ") for line in lines)
     assert any(line.startswith("Threshold 0.") for line in lines)
     assert any(line.startswith("Verdicts: likely_potable from 0.800") for line in lines)
-    assert lines[-1].startswith("Registered own version 1 as @champion (run ")
-    assert "Creating the tracking store" in outcome.err
+    assert lines[-1].startswith("Registered first version 1 as @champion (run ")
     assert "promote" not in outcome.err
 
 
@@ -284,6 +284,15 @@ def test_rows_that_cannot_be_learned_from_are_dropped_on_request(train, samples,
     data = json.loads(outcome.out)["data"]
     assert data["rows_dropped"] == 2
     assert data["rows_not_potable"] + data["rows_potable"] == 398
+
+
+def test_rows_that_repeat_others_are_warned_of(train, samples, workdir):
+    lines = samples.read_text("utf-8").splitlines()
+    (workdir / "in.csv").write_text("\n".join([*lines, *lines[1:11]]) + "\n")
+    outcome = train("--quiet", data="in.csv")
+    assert outcome.code == 0
+    assert outcome.err.startswith("Warning: ")
+    assert "of 410 rows repeat the measurements of another row" in outcome.err
 
 
 def test_without_data_the_usual_file_is_trained_on_and_named(cli, samples, own_store, workdir):
@@ -412,6 +421,15 @@ def test_renames_are_read_from_the_last_equals_sign():
 def test_rename_without_both_names_is_refused(value):
     with pytest.raises(UsageError, match=rf"^--rename {value}: FROM=TO is expected\.$"):
         parse_renames((value,))
+
+
+def test_cores_are_counted_where_the_system_tells_only_of_all(cli, monkeypatch):
+    for name in ("sched_getaffinity", "cpu_count"):
+        if name == "sched_getaffinity":
+            monkeypatch.delattr(os, name)
+        else:
+            monkeypatch.setattr(os, name, lambda: None)
+        assert cli("score", "x.csv", "-o", "y.csv").code == 4  # and no defect
 
 
 def test_console_is_that_of_the_outermost_command():

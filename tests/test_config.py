@@ -236,8 +236,6 @@ def test_lists_set_options_that_can_be_given_several_times(trained, samples, mon
     params, _ = trained()
     assert (params["plugin.max_iter"], params["plugin.class_weight"]) == ("78", "balanced")
     assert params["plugin.C"] == "1.0"
-    params, _ = trained("--param", "max_iter=79")
-    assert (params["plugin.max_iter"], params["plugin.class_weight"]) == ("79", "None")
 
 
 def test_variable_that_cannot_be_split_is_refused(cli, monkeypatch):

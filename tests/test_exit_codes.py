@@ -241,6 +241,8 @@ WRONG_USAGE = {
     "bad_rename": (("validate", "x.csv", "--rename", "acidity"), "FROM=TO is expected"),
     "pattern_of_nothing": (("validate", "*.csv"), "No file matches '*.csv'"),
     "signal_out_of_range": (("simulate", "-o", "-", "--signal", "2"), "between 0.5 and 0.99"),
+    "json_and_format": (("validate", "x", "--json", "--format", "csv"), "neither --format nor -o"),
+    "json_and_findings_file": (("validate", "x", "--json", "-o", "y"), "--format json -o FILE"),
     "json_and_rows_on_stdout": (("simulate", "-o", "-", "--json"), "both write to stdout"),
     "json_and_scores_on_stdout": (("score", "x", "-o", "-", "--json"), "both go to stdout"),
     "json_and_rejects_on_stdout": (
@@ -264,8 +266,13 @@ def test_bad_value_of_a_parameter_is_refused_and_the_run_is_marked_failed(
     import mlflow
 
     uri = f"sqlite:///{tmp_path / 'own.db'}"
-    arguments = ("train", samples, "--plugin", "logreg", "--tracking-uri", uri, "--quiet")
-    assert_refused(cli(*arguments, "--param", "max_iter=-5"), 2, "--param", "'max_iter' parameter")
+    arguments = ("train", samples, "--plugin", "logreg", "--tracking-uri", uri)
+    outcome = cli(*arguments, "--param", "max_iter=-5")
+    assert (outcome.code, outcome.out) == (2, "")
+    creating, fitting, error = outcome.err.splitlines()
+    assert creating == f"Creating the tracking store {uri}"
+    assert fitting.startswith("Fitting logreg on 320 rows")
+    assert error.startswith("Error: --param: The 'max_iter' parameter must be")
     client = mlflow.MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("waterflow").experiment_id])
     assert run.info.status == "FAILED"
@@ -358,7 +365,7 @@ def test_model_of_other_columns_ends_with_4_and_scores_its_own_table(
 ):
     uri = f"sqlite:///{soil_store / 'mlflow.db'}"
     outcome = cli("score", samples, "-o", "scored.csv", "--tracking-uri", uri)
-    assert_refused(outcome, 4, "waterflow/1", samples.name, "Clay, Nitrogen", "--model")
+    assert_refused(outcome, 4, "waterflow/1", samples.name, "Clay, Nitrogen", "models list")
     assert files_below(workdir) == []
     outcome = cli("score", soil_store / "soil.csv", "-o", "scored.csv", "--tracking-uri", uri)
     assert outcome.code == 0
@@ -481,10 +488,10 @@ def test_input_whose_name_is_too_long_cannot_be_read(cli, workdir):
 
 BROKEN_PLUGIN = {
     "import": "raise RuntimeError('no engine')",
-    "build": """
+    "params": """
 from waterflow_cli.pipelines import EstimatorPlugin
 class Broken(EstimatorPlugin):
-    def build_pipeline(self, **options):
+    def default_params(self):
         raise RuntimeError("no engine")
 plugin = Broken(summary="Broken", estimator="sklearn.linear_model:LogisticRegression")
 """,
@@ -500,8 +507,8 @@ def test_plugin_that_fails_ends_with_5_and_is_named(name, cli, samples, tmp_path
     (info / "entry_points.txt").write_text(f"[waterflow.models]\nbroken = broken_{name}:plugin\n")
     (site / f"broken_{name}.py").write_text(BROKEN_PLUGIN[name])
     monkeypatch.syspath_prepend(str(site))
-    uri = f"sqlite:///{tmp_path / 'own.db'}"
-    outcome = cli("train", samples, "--plugin", "broken", "--tracking-uri", uri, "--quiet")
+    outcome = cli("train", samples, "--plugin", "broken")
+    assert files_below(tmp_path / "work") == []
     assert_refused(outcome, 5, f"broken_{name}:plugin", "broken 1.0", "RuntimeError: no engine")
 
 

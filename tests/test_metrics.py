@@ -92,11 +92,12 @@ def test_order_of_the_rows_does_not_change_an_estimate(rows, seed):
 
 
 def test_confusion_counts_negatives_then_positives():
-    y, probability = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.6, 0.5, 0.7, 0.4])
+    y = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+    probability = np.array([0.1, 0.2, 0.3, 0.6, 0.1, 0.2, 0.5, 0.7, 0.8, 0.9])
     evaluation = evaluate_predictions(y, probability, 0.5, seed=0)
-    assert evaluation.confusion == (2, 1, 1, 2)
+    assert evaluation.confusion == (3, 1, 2, 4)
     assert evaluation.confusion == tuple(confusion_matrix(y, probability >= 0.5).ravel())
-    assert (evaluation.threshold, evaluation.n_rows) == (0.5, 6)
+    assert (evaluation.threshold, evaluation.n_rows) == (0.5, 10)
 
 
 def test_a_probability_at_the_threshold_counts_as_potable():
@@ -119,6 +120,16 @@ def test_more_rows_give_narrower_intervals():
     for name in METRICS:
         ratio = (many[name].high - many[name].low) / (few[name].high - few[name].low)
         assert 0.15 < ratio < 0.4, name  # sixteen times the rows: a quarter of the width
+
+
+def test_intervals_are_as_wide_as_95_percent_ask_for():
+    # A share of n rows has the standard error of a binomial; 3.92 of them hold 95 %.
+    y, probability = simulated(7, 4000)
+    estimates = evaluate_predictions(y, probability, 0.5, seed=0).estimates
+    for name, n_rows in (("recall_potable", 1600), ("recall_not_potable", 2400)):
+        each = estimates[name]
+        error = np.sqrt(each.value * (1 - each.value) / n_rows)
+        assert each.high - each.low == pytest.approx(3.92 * error, rel=0.08)
 
 
 def test_intervals_cover_the_truth_about_95_times_in_100():

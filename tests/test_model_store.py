@@ -32,6 +32,7 @@ from waterflow_cli.model_store import (
     MANIFEST,
     PAYLOAD,
     SCHEMA_FILE,
+    StoredModel,
     load_payload,
     save_payload,
     verify_folder,
@@ -151,8 +152,7 @@ def test_the_decision_is_told_in_json(saved, data):
     assert content["plugin_distribution"].startswith("waterflow ")
     assert content["run_id"] == "r1"
     stored = load_payload(folder, label=LABEL, digest="d")
-    assert stored.details == content
-    assert (stored.label, stored.digest) == (LABEL, "d")
+    assert (stored.label, stored.digest, stored.plugin) == (LABEL, "d", content["plugin"])
 
 
 def test_the_schema_is_stored_as_it_was(saved):
@@ -330,6 +330,7 @@ def test_a_missing_manifest_is_refused_both_ways(tampered):
         b'{"version": 2, "sha256": {}}',
         b'{"sha256": {}}',
         b'{"version": 1, "sha256": {"MLmodel": null}}',
+        b'{"version": 1, "sha256": {}}',
         b'{"version": 1, "sha256": {"no\\u0000file": "00"}}',
         b"[" * 100_000,
     ],
@@ -516,7 +517,7 @@ def test_a_model_whose_plugin_is_not_installed_is_refused_by_the_plugins_name(
 def test_a_model_of_trusted_types_alone_needs_no_plugin(tmp_path):
     fitted = LogisticRegression().fit(np.eye(9), [0, 1] * 4 + [0])
     folder = build_folder(tmp_path / "model", Pipeline([("c", fitted)]), plugin="ghost")
-    assert load_folder(folder).details["plugin"] == "ghost"
+    assert load_folder(folder).plugin == "ghost"
 
 
 def test_a_model_of_a_later_format_is_refused_by_its_number(tmp_path):
@@ -532,23 +533,57 @@ def test_a_model_of_a_later_format_is_refused_by_its_number(tmp_path):
         (DECISION_FILE, "{}"),
         (DECISION_FILE, "[]"),
         (DECISION_FILE, "no json"),
-        (DECISION_FILE, None),
         (ESTIMATOR_FILE, "no zip"),
-        (ESTIMATOR_FILE, None),
-        (SCHEMA_FILE, None),
     ],
 )
 def test_a_payload_that_is_none_cannot_be_loaded(model_folder, name, content):
-    path = model_folder / "data" / PAYLOAD / name
-    path.unlink()
-    if content is not None:
-        path.write_text(content, "utf-8")
+    (model_folder / "data" / PAYLOAD / name).write_text(content, "utf-8")
     write_manifest(model_folder)
     with pytest.raises(
         ModelError, match=r"Model sha256:[0-9a-f]{12} cannot be loaded: "
     ) as refused:
         load_folder(model_folder)
     assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize("name", [DECISION_FILE, ESTIMATOR_FILE, SCHEMA_FILE])
+def test_a_manifest_that_leaves_a_file_of_the_payload_out_is_refused(model_folder, name):
+    path = model_folder / "data" / PAYLOAD / name
+    content = path.read_bytes()
+    path.unlink()
+    write_manifest(model_folder)
+    path.write_bytes(content)  # it is there, and nothing vouches for it
+    with pytest.raises(ModelError, match="is not what was saved") as refused:
+        load_folder(model_folder)
+    check_refused(refused.value)
+
+
+class Moody(Stranger):
+    """Predicts as it is told."""
+
+    def __init__(self, mood):
+        self.mood = mood
+
+    def predict_proba(self, X):
+        if self.mood == "angry":
+            raise ValueError("not today")
+        return np.where(X.iloc[:, [0, 0]].isna(), np.nan, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("mood", "problem"),
+    [
+        ("angry", r"failed to predict: ValueError: not today\."),
+        ("absent", r"gave no probability for 2 of 3 rows \(NaN\)\."),
+    ],
+)
+def test_a_stored_estimator_that_fails_is_put_on_its_plugin(mood, problem):
+    estimator = Pipeline([("classifier", Moody(mood).fit(None, None))])
+    model = StoredModel("waterflow/1", "d", decision_of(estimator), load_schema(), "moody")
+    X = pd.DataFrame(1.0, index=range(3), columns=COLUMNS)
+    X.iloc[:2, 0] = np.nan
+    with pytest.raises(PluginError, match=f"Model waterflow/1, of the plugin 'moody', {problem}"):
+        model.probability(X)
 
 
 def test_files_beside_the_manifest_are_no_part_of_the_model(model_folder, tmp_path):

@@ -48,7 +48,7 @@ def test_every_picture_is_drawn_into_the_folder(result, tmp_path):
 def test_a_loss_curve_is_drawn_where_there_is_one(result, tmp_path):
     pictures = drawn(replace(result, loss_curve=[0.7, 0.5, 0.4]), tmp_path / "with")
     assert list(pictures) == [*NAMES, "loss_curve"]
-    other = drawn(replace(result, loss_curve=[0.7, 0.6, 0.1]), tmp_path / "other")
+    other = drawn(replace(result, loss_curve=[0.4, 0.5, 0.7]), tmp_path / "other")
     assert not np.array_equal(pictures["loss_curve"], other["loss_curve"])
 
 

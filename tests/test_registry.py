@@ -188,6 +188,14 @@ def test_versions_are_listed_the_newest_first(store):
         assert abs(each["created_s"] - time.time()) < 3600
 
 
+def test_a_version_whose_run_was_deleted_for_good_is_listed_without_figures(changed, tmp_path):
+    uri, _ = changed
+    (before,) = list_versions("waterflow", uri)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute("DELETE FROM runs WHERE run_uuid = ?", [before["run_id"]])
+    assert list_versions("waterflow", uri) == [{**before, "roc_auc": None}]
+
+
 def test_a_model_without_versions_cannot_be_listed(store):
     uri, _ = store
     with pytest.raises(ModelError, match="No model named 'river' in sqlite:") as missing:

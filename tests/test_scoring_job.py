@@ -644,17 +644,24 @@ def test_jobs_and_blocks_change_no_byte(output, score, many_rows, monkeypatch):
 
 def test_unique_values_are_looked_up_in_order_whatever_the_jobs(model, workdir, monkeypatch):
     """A model of which the schema says that ids are unique; its rows are scored in order."""
-    text = model.schema_text.replace(
-        "columns:\n", "columns:\n  id: {dtype: str, unique: true}\n", 1
-    )
-    details = {**model.details, "schema": parse_schema(text, "unique").compiled()}
-    unique = replace(model, schema_text=text, details=details)
+    columns = "columns:\n  id: {dtype: str, unique: true}\n"
+    text = model.schema.text.replace("columns:\n", columns, 1)
+    unique = replace(model, schema=parse_schema(text, "unique"))
     assert unique.schema.has_unique
     rows = good_rows(60)
     rows[40][0] = "S3"
     write_csv("in.csv", HEADER, rows)
     monkeypatch.setitem(reading.open_table.__wrapped__.__kwdefaults__, "block_bytes", 200)
+    used = []
+
+    def record_jobs(call, items, jobs):
+        used.append(jobs)
+        return map_in_order(call, items, jobs)
+
+    monkeypatch.setattr(scoring_job, "map_in_order", record_jobs)
+    score_files(model, ["in.csv"], "other.csv", ScoringOptions(jobs=2))
     summary = score_files(unique, ["in.csv"], "out.csv", ScoringOptions(jobs=2))
+    assert used == [2, 1]
     assert (summary.n_rows, summary.n_scored, summary.n_invalid) == (60, 59, 1)
     (invalid,) = [row for row in read_output("out.csv")[1] if row["status"] == "invalid"]
     assert invalid["id"] == "S3"

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -24,7 +25,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 import waterflow_cli
 from waterflow_cli.contract import GROUP
 from waterflow_cli.discovery import InstalledPlugin, LoadedPlugin, load_plugin
-from waterflow_cli.errors import ModelError, PluginError
+from waterflow_cli.errors import ModelError, PluginError, UsageError
 from waterflow_cli.metrics import METRICS
 from waterflow_cli.model_location import load_model
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST
@@ -293,9 +294,8 @@ def test_what_is_registered_scores_as_what_was_trained(logged, data):
     uri, reports, _ = logged
     model = load_model("@champion", name="waterflow", tracking_uri=uri)
     expected = reports["hgb"].result.model.probability(data.X)
-    assert np.array_equal(model.decision.probability(data.X), expected)
-    assert model.label == "waterflow/1"
-    assert model.details["run_id"] == reports["hgb"].registered.run_id
+    assert np.array_equal(model.probability(data.X), expected)
+    assert (model.label, model.plugin) == ("waterflow/1", "hgb")
 
 
 def test_the_summary_tells_the_data_the_version_and_the_result(logged, samples):
@@ -359,6 +359,24 @@ def test_promotion_moves_the_aliases_and_remembers_the_one_before(data, uri):
     # Back to the one before: the challenger stays what it is.
     assert promote("waterflow", "@previous", uri) == 1
     assert aliases_of(uri) == {"champion": 1, "challenger": 3, "previous": 2}
+
+
+def test_promotion_of_another_models_version_moves_its_own_aliases(data, uri):
+    for name in ("waterflow", "river", "river"):
+        run(data, load_plugin("logreg"), uri, name=name, balance="none")
+    assert promote("waterflow", "models:/river/2", uri) == 2
+    assert aliases_of(uri) == {"champion": 1, "challenger": None, "previous": None}
+    client = connect(uri)
+    assert version_behind(client, "river", "champion").version == 2
+    assert version_behind(client, "river", "previous").version == 1
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "o'brien", "a:b", "a@b"])
+def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(name, cli, samples):
+    with pytest.raises(UsageError, match=f"--name {name}: is no name for a model"):
+        TrackingOptions("sqlite:///mlflow.db", name=name)
+    assert cli("train", samples, "--plugin", "logreg", "--name", name).code == 2
+    assert list(Path().iterdir()) == []
 
 
 def test_promotion_of_a_version_that_is_not_there_is_refused(logged):
@@ -478,6 +496,24 @@ def test_a_run_that_cannot_be_opened_names_the_store(tmp_path):
         tracked_run(TrackingOptions(f"sqlite:///{tmp_path / 'nowhere' / 'mlflow.db'}")),
     ):
         pytest.fail("there is no run")
+
+
+def forget_open_run(uri, error=None):
+    """Delete a run from its store while it is open; then end it well or with an error."""
+    with tracked_run(TrackingOptions(uri)) as run_open:
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database, database:
+            database.execute("DELETE FROM runs WHERE run_uuid = ?", [run_open.run_id])
+        if error is not None:
+            raise error
+
+
+def test_a_run_that_cannot_be_ended_is_told_unless_it_failed_already(uri):
+    with pytest.raises(ModelError, match=r"cannot be used: .*not found"):
+        forget_open_run(uri)
+    assert mlflow.active_run() is None
+    with pytest.raises(ValueError, match="the first error"):
+        forget_open_run(uri, ValueError("the first error"))
+    assert mlflow.active_run() is None
 
 
 @pytest.mark.slow

@@ -419,9 +419,28 @@ def test_the_steps_are_reported(data):
     ]
 
 
-def test_another_seed_holds_out_other_rows(simulated, trained):
-    other = train_model(simulated, load_plugin("hgb"), TrainingOptions(seed=1))
-    assert other.held_out.probability.tolist() != trained.held_out.probability.tolist()
+def test_another_seed_holds_out_other_rows(data, record, monkeypatch):
+    monkeypatch.setattr(waterflow_cli.training, "measure_baselines", lambda *_: {})
+    held_out = []
+    for seed in (0, 0, 1):
+        record.fitted.clear()
+        train_model(data, load(RecordingPlugin()), TrainingOptions(seed=seed))
+        held_out.append(split_of(record)[1])
+    assert held_out[0] == held_out[1] != held_out[2]
+
+
+def test_the_users_choices_reach_the_plugin(data):
+    asked = []
+
+    class AskedPlugin(TestPlugin):
+        def build_pipeline(self, **choices):
+            asked.append(choices)
+            return load_plugin("logreg").model.build_pipeline(**choices)
+
+    options = TrainingOptions(params={"C": 0.5}, balance="under", seed=9)
+    train_model(data, load(AskedPlugin()), options)
+    choices = {"balance": "under", "random_state": 9, "params": {"C": 0.5}}
+    assert asked == [{"columns": MEASUREMENTS, **choices}]
 
 
 def test_the_smallest_table_that_is_accepted_can_be_trained_on(data):

@@ -86,6 +86,7 @@ def files_in(folder):
 
 
 @pytest.mark.parametrize("separator", [",", "\t"])
+@settings(deadline=None)
 @given(tables())
 def test_any_text_survives_csv(separator, table):
     names, batches = table
@@ -96,6 +97,7 @@ def test_any_text_survives_csv(separator, table):
     assert rows == [names, *(row for rows in batches for row in rows)]
 
 
+@settings(deadline=None)
 @given(tables())
 def test_any_text_survives_json_lines(table):
     names, batches = table
@@ -107,6 +109,7 @@ def test_any_text_survives_json_lines(table):
     assert [json.loads(line) for line in lines] == expected
 
 
+@settings(deadline=None)
 @given(tables())
 def test_any_text_survives_parquet(table):
     names, batches = table
@@ -139,6 +142,7 @@ def test_table_without_rows_has_its_header():
     assert sink.getvalue() == b"a\tb\n"
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(width=64)), min_size=1))
 def test_numbers_are_written_in_their_shortest_exact_form(values):
     column = pa.array(values, pa.float64(), from_pandas=False)
@@ -377,6 +381,14 @@ def test_input_is_known_under_all_its_names(workdir):
     assert Path("in.csv").read_text() == "a\n1\n"
 
 
+def test_file_that_is_no_input_is_replaced_by_force(workdir):
+    Path("in.csv").write_text("a\n1\n")
+    Path("out.csv").write_text("old")
+    with open_output("out.csv", force=True, inputs=["-", "no_such.csv", "in.csv"]) as sink:
+        sink.write(b"new")
+    assert Path("out.csv").read_text() == "new"
+
+
 def test_outputs_that_are_one_file_are_refused(workdir):
     (workdir / "sub").mkdir()
     check_outputs({"-o": "a.csv", "--good": "sub/a.csv", "--bad": None}, force=False)
@@ -453,7 +465,7 @@ def test_full_disk_is_an_error_of_use_and_leaves_what_was_there(path, existing, 
         assert Path(path).read_text() == "precious\n"
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4))
 def test_slices_of_longer_arrays_are_written_alone(sizes):
     cells = [f'c"{number}' if number % 3 else f"c{number}" for number in range(sum(sizes))]

@@ -50,7 +50,7 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
         If the store does not exist, does not answer, or is damaged.
     """
     database = sqlite_path(uri)
-    if database is not None:
+    if database is not None and not database.is_dir():
         if not database.exists() and not create:
             raise ModelError(
                 f"No tracking store at {uri}: no model is registered here yet.",
