@@ -115,18 +115,20 @@ def test_second_readme_command_installs_and_ends_with_tests_passed(tmp_path: Pat
     assert re.search(r"\d+ passed", done.stdout.splitlines()[-1])
 
 
-def walk_commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
-            yield from walk_commands(inner, f"{path} {name}")
+def walk_commands(context: click.Context) -> Iterator[click.Context]:
+    """Yield a context for a command and for each below it; the settings are handed down."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name, inner in context.command.commands.items():
+            yield from walk_commands(click.Context(inner, info_name=name, parent=context))
 
 
 def render_reference() -> str:
     parts = ["# Commands\n\nMade from the `--help` texts; see CONTRIBUTING.md.\n"]
-    for path, command in walk_commands(cli, "waterflow"):
-        context = click.Context(command, info_name=path, max_content_width=90, terminal_width=90)
-        parts.append(f"## {path}\n\n```text\n{command.get_help(context)}\n```\n")
+    settings = {**cli.context_settings, "max_content_width": 90, "terminal_width": 90}
+    for context in walk_commands(click.Context(cli, info_name="waterflow", **settings)):
+        help_text = context.command.get_help(context)
+        parts.append(f"## {context.command_path}\n\n```text\n{help_text}\n```\n")
     return "\n".join(parts)
 
 

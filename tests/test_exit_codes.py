@@ -367,6 +367,9 @@ def test_model_of_other_columns_ends_with_4_and_scores_its_own_table(
     outcome = cli("score", samples, "-o", "scored.csv", "--tracking-uri", uri)
     assert_refused(outcome, 4, "waterflow/1", samples.name, "Clay, Nitrogen", "models list")
     assert files_below(workdir) == []
+    rewrite(workdir / "half.csv", ["Clay", "1"])
+    outcome = cli("score", "half.csv", "-o", "scored.csv", "--tracking-uri", uri)
+    assert_refused(outcome, 3, "half.csv, line 1: column Nitrogen not found")
     outcome = cli("score", soil_store / "soil.csv", "-o", "scored.csv", "--tracking-uri", uri)
     assert outcome.code == 0
     assert "200 scored" in outcome.err

@@ -115,6 +115,15 @@ class Clumsy(TransformerMixin, BaseEstimator):
         return X
 
 
+class Picky(SimpleImputer):
+    """Fills gaps, but not a column of nothing else."""
+
+    def fit(self, X, y=None):
+        if X.isna().all().any():
+            raise ValueError("an empty column")
+        return super().fit(X, y)
+
+
 class Restless(ClassifierMixin, BaseEstimator):
     """Draws its probabilities anew in each fit, whatever the seed."""
 
@@ -245,6 +254,13 @@ BREACHES = {
             make_classifier=lambda self, random_state: Gapless(), trusted_types=[qualified(Gapless)]
         ),
         "failed to fit with --balance weight: TypeError",
+    ),
+    "stands no empty measurement": (
+        with_members(
+            build_pipeline=pipeline_of(Picky(), LogisticRegression()),
+            trusted_types=[qualified(Picky)],
+        ),
+        "failed to fit with --balance smote: ValueError: an empty column",
     ),
     "changes its frame": (
         with_members(build_pipeline=pipeline_of(Clumsy(), LogisticRegression())),
