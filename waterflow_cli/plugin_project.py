@@ -63,7 +63,7 @@ def test_plugin_keeps_the_contract():
 _README = Template("""\
 # waterflow-$name
 
-The model `$name` for [waterflow](https://pypi.org/project/waterflow/).
+The model `$name` for waterflow.
 
     pip install -e '.[test]'
     waterflow plugins check $name
