@@ -73,6 +73,7 @@ def test_nothing_is_colored_in_a_pipe(cli):
     outcome = cli("validate", "no_such.csv")
     assert "\x1b" not in outcome.err
     assert "\x1b" not in cli("schemas", "list").out
+    assert cli("schemas", "list", "--no-color").out == cli("schemas", "list").out
 
 
 @pytest.fixture

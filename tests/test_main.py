@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
@@ -347,6 +348,9 @@ def test_shell_can_ask_for_completions(cli, monkeypatch):
 
 
 def test_module_is_the_program(monkeypatch, capfd):
+    importlib.import_module("waterflow_cli.__main__")
+    assert capfd.readouterr().out == ""
+    monkeypatch.delitem(sys.modules, "waterflow_cli.__main__")  # runpy would warn of it
     monkeypatch.setattr(sys, "argv", ["waterflow", "--version"])
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("waterflow_cli", run_name="__main__")

@@ -211,14 +211,25 @@ def test_an_alias_that_is_not_set_stands_for_none(store):
     assert version_behind(client, "waterflow", "champion").version == 1
 
 
-def test_a_store_that_lost_a_table_is_named(changed, tmp_path):
+def drop_table(name, folder):
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        database.execute(f"DROP TABLE {name}")
+
+
+def test_a_store_that_lost_its_aliases_is_named(changed, tmp_path):
     uri, client = changed
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
-        database.execute("DROP TABLE registered_model_aliases")
+    drop_table("registered_model_aliases", tmp_path)
     with pytest.raises(ModelError, match=r"The tracking store sqlite:.* cannot be used: "):
         load("@champion", uri)
     with pytest.raises(MlflowException, match="registered_model_aliases"):
         version_behind(client, "waterflow", "champion")
+
+
+def test_a_store_that_lost_its_runs_is_named(changed, tmp_path):
+    uri, _ = changed
+    drop_table("runs", tmp_path)
+    with pytest.raises(ModelError, match=r"The tracking store sqlite:.* cannot be used: "):
+        list_versions("waterflow", uri)
 
 
 # --- a tracking server ---------------------------------------------------------------------------

@@ -215,6 +215,13 @@ def test_row_groups_do_not_depend_on_how_the_rows_arrive(monkeypatch):
     assert len(written) == 1
 
 
+def test_parquet_that_was_never_written_to_holds_nothing():
+    sink = io.BytesIO()
+    with ParquetTableWriter(sink):
+        pass
+    assert sink.getvalue() == b""
+
+
 @pytest.mark.parametrize("path", [*PATHS, *COMPRESSED])
 def test_suffix_chooses_the_format(path, workdir):
     columns = {"a": pa.array(["x", 'y,"\t z']), "n": pa.array([1, None])}
