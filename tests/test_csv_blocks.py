@@ -17,6 +17,7 @@ from waterflow_cli import csv_blocks
 from waterflow_cli.csv_blocks import (
     Block,
     ParsedBlock,
+    Position,
     RowFault,
     count_lines,
     iter_rows,
@@ -27,6 +28,7 @@ from waterflow_cli.errors import InputError
 
 FAULTY = Path(__file__).parent / "faulty"
 FIRST_LINE = 2
+START = Position(0, FIRST_LINE)
 SIZES = [1, 2, 3, 5, 8, 13, 40, 200, 1 << 20]
 
 Row = tuple[int, list[str], RowFault | None]
@@ -36,13 +38,20 @@ def split(data: bytes, block_bytes: int, sep: str = ",", start: bytes = b"") -> 
     stream = io.BufferedReader(io.BytesIO(data))
     return list(
         split_blocks(
-            start, stream, path="river.csv", sep=sep, line=FIRST_LINE, block_bytes=block_bytes
+            start,
+            stream,
+            path="river.csv",
+            sep=sep,
+            position=START,
+            block_bytes=block_bytes,
         )
     )
 
 
 def parse(data: bytes, n_columns: int, sep: str = ",") -> ParsedBlock:
-    return parse_block(Block(data, FIRST_LINE), n_columns=n_columns, sep=sep, path="river.csv")
+    return parse_block(
+        Block(data, FIRST_LINE, START), n_columns=n_columns, sep=sep, path="river.csv"
+    )
 
 
 def rows_of(parsed: ParsedBlock) -> list[Row]:
@@ -393,7 +402,7 @@ def test_fast_and_slow_path_never_disagree(text: str, n_columns: int) -> None:
 
 
 def test_iter_rows_gives_each_row_its_line() -> None:
-    block = Block(b'\n"a\nb",1\n2\n', 10)
+    block = Block(b'\n"a\nb",1\n2\n', 10, START)
     assert list(iter_rows(block, ",", "river.csv")) == [
         (10, []),
         (11, ["a\nb", "1"]),
@@ -436,9 +445,14 @@ def test_open_quote_is_named_by_the_line_where_it_opens(
 def test_rows_before_an_open_quote_are_still_yielded() -> None:
     data = (FAULTY / "open_quote.csv").read_bytes().partition(b"\n")[2]
     blocks = split_blocks(
-        b"", io.BufferedReader(io.BytesIO(data)), path="r.csv", sep=",", line=2, block_bytes=8
+        b"",
+        io.BufferedReader(io.BytesIO(data)),
+        path="r.csv",
+        sep=",",
+        position=START,
+        block_bytes=8,
     )
-    assert next(blocks) == Block(b"7.1,180,2.5\n", 2)
+    assert next(blocks) == Block(b"7.1,180,2.5\n", 2, Position(12, 3))
     with pytest.raises(InputError, match=r"r\.csv, line 3: a quoted cell opens here"):
         list(blocks)
 
@@ -456,7 +470,7 @@ class TestRowsHaveALimit:
         stream = io.BufferedReader(io.BytesIO(data.encode()), 16)
         line = FIRST_LINE + before.count("\n") + 1
         with pytest.raises(InputError, match=f"line {line}: a quoted cell opens here"):
-            list(split_blocks(b"", stream, path="p", sep=",", line=FIRST_LINE, block_bytes=16))
+            list(split_blocks(b"", stream, path="p", sep=",", position=START, block_bytes=16))
         assert stream.tell() < len(before) + 200
 
     def test_open_quote_is_named_even_where_the_cut_falls_into_a_character(self) -> None:

@@ -408,6 +408,7 @@ WRITERS = {
     "validate-bad": ("validate", "--bad"),
     "score-o": ("score", "-o"),
     "score-rejects": ("score", "-o", "scored.csv", "--rejects"),
+    "score-manifest": ("score", "-o", "scored.csv", "--manifest"),
     "simulate-o": ("simulate", "--rows", "5", "-o"),
 }
 
@@ -422,6 +423,8 @@ def write_to(output, writer, cli, store_uri, *more):
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_output_that_cannot_be_written_is_refused(name, writer, cli, store_uri, outputs):
+    if (name, writer) == ("folder", "score-o"):
+        pytest.skip("a folder takes one file for each input")
     path, says = OUTPUTS[name]
     before = files_below(outputs)
     more = ("--force",) if name == "device" else ()

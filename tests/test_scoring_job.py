@@ -23,11 +23,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waterflow_cli import reading, scoring_job
-from waterflow_cli.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.errors import DataRefusedError, UsageError
 from waterflow_cli.model_location import load_model
+from waterflow_cli.parallel import map_in_order
 from waterflow_cli.schemas import parse_schema
 from waterflow_cli.scoring import RESULT_COLUMNS
-from waterflow_cli.scoring_job import ScoringOptions, map_in_order, score_files
+from waterflow_cli.scoring_job import score_files
+from waterflow_cli.scoring_task import ScoringOptions
 
 PLAUSIBLE = {
     "ph": "7",
@@ -309,7 +311,9 @@ def test_json_counts_what_was_written(score, dirty):
         "version": 1,
         "model": "waterflow/1",
         "output": "out.csv",
+        "outputs": ["out.csv"],
         "rows": 6,
+        "rows_resumed": 0,
         "rows_scored": 3,
         "rows_invalid": 3,
         "files": {"in.csv": "utf-8, separator ','"},
@@ -666,37 +670,6 @@ def test_unique_values_are_looked_up_in_order_whatever_the_jobs(model, workdir, 
     (invalid,) = [row for row in read_output("out.csv")[1] if row["status"] == "invalid"]
     assert invalid["id"] == "S3"
     assert "must be unique" in invalid["reason"]
-
-
-@pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_results_come_in_the_order_of_the_items(jobs):
-    assert list(map_in_order(lambda item: item * 2, range(50), jobs)) == list(range(0, 100, 2))
-    assert list(map_in_order(lambda item: item, [], jobs)) == []
-
-
-def test_items_are_drawn_only_as_results_are_taken():
-    drawn = []
-
-    def items():
-        for item in range(100):
-            drawn.append(item)
-            yield item
-
-    results = map_in_order(lambda item: item, items(), 2)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    assert len(drawn) <= 3 + 4
-    results.close()
-    assert len(drawn) <= 3 + 4
-
-
-def test_error_of_a_job_is_the_error_of_the_whole():
-    def fail(item):
-        if item == 7:
-            raise InputError("in.csv", "is damaged")
-        return item
-
-    with pytest.raises(InputError, match=r"^in\.csv: is damaged$"):
-        list(map_in_order(fail, range(50), 3))
 
 
 # --- laws -----------------------------------------------------------------------------------------

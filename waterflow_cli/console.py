@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
-import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from waterflow_cli.errors import UsageError
+from waterflow_cli.json_text import json_text
+from waterflow_cli.progress import ProgressLines, Report, say_nothing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,6 +66,25 @@ class Console:
         self._say(click.style("Error: ", fg="red"), message)
         if hint:
             self._say("", hint)
+
+    @contextmanager
+    def progress(self, unit: str) -> Iterator[Report]:
+        """Show how far a job came: a bar on a terminal, with ``--verbose`` lines elsewhere.
+
+        Yields
+        ------
+        callable
+            To be told what is done so far, and the share of it: 0 to 1, None if unknown.
+        """
+        if self.verbosity < 0 or sys.stderr is None:
+            yield say_nothing
+        elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            with _show_bar(unit, color=self.color) as report:
+                yield report
+        elif self.verbosity > 0:
+            yield ProgressLines(unit, self.detail)
+        else:
+            yield say_nothing
 
     def table(
         self,
@@ -131,20 +151,25 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def json_text(content: dict[str, Any]) -> str:
-    """Write a result as the one JSON object that the contract promises.
+@contextmanager
+def _show_bar(unit: str, *, color: bool | None) -> Iterator[Report]:
+    """Show a bar on stderr until the context ends; it then leaves no trace."""
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    It is ASCII, so that it stays JSON in any locale; a number that is none is null.
-    """
-    return json.dumps({"version": 1, **_without_nan(content)}, indent=2, allow_nan=False) + "\n"
+    rich = RichConsole(stderr=True, no_color=True if color is False else None)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=rich, transient=True) as progress:
+        bar = progress.add_task(unit, total=None)
 
+        def report(n_done: int, share: float | None) -> None:
+            elapsed = progress.tasks[0].elapsed
+            rate = f", {n_done / elapsed:,.0f} a second" if elapsed else ""
+            total = None if share is None else 1.0
+            text = f"{n_done:,} {unit}{rate}"
+            progress.update(bar, description=text, total=total, completed=share or 0.0)
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        yield report
 
 
 def _build_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

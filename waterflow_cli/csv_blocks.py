@@ -34,11 +34,27 @@ MAX_ROW_BYTES = 16 << 20
 csv.field_size_limit(sys.maxsize)
 
 
+class Position(NamedTuple):
+    """Where the rows after a batch start, so that reading can go on from there.
+
+    Attributes
+    ----------
+    offset : int
+        Bytes of (decompressed) text before it; in Parquet, rows.
+    line : int
+        Its physical line.
+    """
+
+    offset: int
+    line: int
+
+
 class Block(NamedTuple):
-    """Whole rows of a file, as bytes, and the physical line on which they start."""
+    """Whole rows of a file, as bytes, the line on which they start, and where they end."""
 
     data: bytes
     line: int
+    end: Position
 
 
 class RowFault(NamedTuple):
@@ -80,7 +96,7 @@ def split_blocks(
     *,
     path: str,
     sep: str,
-    line: int,
+    position: Position,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Block]:
     """Cut the rest of a stream into blocks of whole rows.
@@ -95,8 +111,8 @@ def split_blocks(
         The file, for messages.
     sep : str
         The separator, one ASCII character.
-    line : int
-        Physical line on which ``start`` starts.
+    position : Position
+        Where ``start`` starts.
     block_bytes : int
         How much to read at a time.
 
@@ -105,14 +121,15 @@ def split_blocks(
     InputError
         If a quoted cell is never closed, or a row is longer than ``MAX_ROW_BYTES``.
     """
+    offset, line = position
     carry = b""
     chunk = start or stream.read(block_bytes)
     while chunk:
         data = carry + chunk if carry else chunk
         cut = _last_row_end(data, sep)
         if cut:
-            yield Block(data[:cut], line)
-            line += count_lines(data[:cut])
+            first, offset, line = line, offset + cut, line + count_lines(data[:cut])
+            yield Block(data[:cut], first, Position(offset, line))
         elif len(data) > MAX_ROW_BYTES:
             _refuse_endless_row(data, path, sep, line)
         carry = data[cut:]
@@ -123,7 +140,8 @@ def split_blocks(
             carry += b"\n"
         if _last_row_end(carry, sep) != len(carry):
             _refuse_endless_row(carry, path, sep, line)
-        yield Block(carry, line)
+        end = Position(offset + len(carry), line + count_lines(carry))
+        yield Block(carry, line, end)
 
 
 def parse_block(block: Block, *, n_columns: int, sep: str, path: str) -> ParsedBlock:

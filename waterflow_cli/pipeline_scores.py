@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Rows times trees after which packing an ensemble and compiling the walk (some 0.3 CPU seconds)
 # have cost no more than scikit-learn has so far.
 _WORTH_PACKING = 5_000_000
+# How many rows an estimator without trees is asked for at a time, always.
+_FIXED_ROWS = 4096
 
 
 class PipelineScores:
@@ -23,6 +25,11 @@ class PipelineScores:
 
     The first rows go to scikit-learn. Where more come, and the classifier is an ensemble of trees
     that can be packed, the rest go to `waterflow_cli.fast_trees`. Threads may share one instance.
+
+    A row's probability does not depend on the rows beside it, to the last bit. Trees give that by
+    themselves. Linear algebra libraries do not: they add up in another order for another number of
+    rows. Estimators that may use them are therefore always asked for the same number at a time,
+    filled up with copies of a row.
 
     Parameters
     ----------
@@ -33,28 +40,38 @@ class PipelineScores:
     def __init__(self, pipeline: Any) -> None:
         self._pipeline, self._classifier = pipeline, pipeline[-1]
         self._n_trees = _count_trees(self._classifier)
-        self._lock, self._work = Lock(), 0
+        self._lock, self._work, self._can_pack = Lock(), 0, True
         self._packed: PackedTrees | None = None
 
     def __call__(self, X: pd.DataFrame) -> FloatArray:
         """Give the probabilities, shape (n_samples,)."""
         packed = self._pack_when_worth(len(X))
         if packed is None:
-            return np.asarray(self._pipeline.predict_proba(X), dtype=np.float64)[:, 1]
+            return self._ask(X) if self._n_trees else self._ask_in_parts(X)
         from waterflow_cli.fast_trees import positive_probability
 
         ready = self._pipeline[:-1].transform(X) if len(self._pipeline) > 1 else X
         return positive_probability(self._classifier, packed, np.asarray(ready, dtype=np.float64))
 
+    def _ask(self, X: pd.DataFrame) -> FloatArray:
+        return np.asarray(self._pipeline.predict_proba(X), dtype=np.float64)[:, 1]
+
+    def _ask_in_parts(self, X: pd.DataFrame) -> FloatArray:
+        parts = []
+        for first in range(0, len(X), _FIXED_ROWS):
+            rows = np.minimum(np.arange(first, first + _FIXED_ROWS), len(X) - 1)
+            parts.append(self._ask(X.iloc[rows]))
+        return np.concatenate(parts)[: len(X)]
+
     def _pack_when_worth(self, n_rows: int) -> PackedTrees | None:
         with self._lock:
             self._work += n_rows * self._n_trees
-            if self._packed is None and self._work > _WORTH_PACKING:
+            if self._packed is None and self._can_pack and self._work > _WORTH_PACKING:
                 from waterflow_cli.fast_trees import pack_trees
 
                 self._packed = pack_trees(self._classifier)
                 if self._packed is None:
-                    self._n_trees = self._work = 0  # it cannot be packed: do not ask again
+                    self._can_pack = False
             return self._packed
 
 

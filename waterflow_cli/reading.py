@@ -17,14 +17,16 @@ from waterflow_cli.csv_blocks import (
     BLOCK_BYTES,
     MAX_ROW_BYTES,
     Block,
+    Position,
     RowFault,
+    count_lines,
     parse_block,
     split_blocks,
 )
 from waterflow_cli.dialect import Dialect, holds_header, read_header
 from waterflow_cli.errors import InputError
 from waterflow_cli.headers import check_header
-from waterflow_cli.sources import PARQUET_MAGIC, open_source, open_to_seek
+from waterflow_cli.sources import PARQUET_MAGIC, STDIN, open_source, open_to_seek, share_read
 
 if TYPE_CHECKING:
     import io
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from waterflow_cli.arrays import IntArray
 
 PARQUET_ROWS = 1 << 16
+# Enough to tell how long a row is.
+_SAMPLE_BYTES = 1 << 16
+_LARGEST_BLOCK = 64 << 20
 # What Arrow raises on damaged files, and on what it cannot read of whole ones.
 _PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 # A line that holds one of these is no blank line.
@@ -53,6 +58,8 @@ class Batch:
         Rows that are no rows of the table (ragged, NUL bytes), by position in the batch.
     raw : bytes
         The text of the rows; empty for Parquet.
+    end : Position, optional
+        Where the rows after these start.
     """
 
     columns: dict[str, pa.Array]
@@ -60,6 +67,7 @@ class Batch:
     faults: dict[int, RowFault] = field(default_factory=dict)
     raw: bytes = b""
     first_line: int = 0
+    end: Position | None = None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -94,7 +102,8 @@ class Table:
     path: str
     columns: list[str]
     dialect: Dialect
-    _blocks: Callable[[], Iterator[Callable[[], Batch]]]
+    _blocks: Callable[[Position | None], Iterator[Callable[[], Batch]]]
+    share_read: Callable[[], float | None] = field(default=lambda: None)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; a table can be read once.
@@ -107,10 +116,16 @@ class Table:
         for parse in self.tasks():
             yield parse()
 
-    def tasks(self) -> Iterator[Callable[[], Batch]]:
-        """Yield the batches as calls that parse them, for workers to run in any order."""
-        empty = True
-        for task in self._blocks():
+    def tasks(self, start: Position | None = None) -> Iterator[Callable[[], Batch]]:
+        """Yield the batches as calls that parse them, for workers to run in any order.
+
+        Parameters
+        ----------
+        start : Position, optional
+            Where an earlier batch of the same table ended; the rows before it are passed over.
+        """
+        empty = start is None
+        for task in self._blocks(start):
             empty = False
             yield task
         if empty:
@@ -120,15 +135,19 @@ class Table:
 
 
 @contextmanager
-def open_table(path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Table]:
+def open_table(
+    path: str, *, batch_rows: int | None = None, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Table]:
     """Open a CSV, TSV or Parquet file, plain or compressed, or standard input.
 
     Parameters
     ----------
     path : str
         A file or ``-``.
+    batch_rows : int, optional
+        About how many rows make a batch; it bounds memory. Default: by `block_bytes`.
     block_bytes : int
-        About how much text makes a batch; it bounds memory.
+        About how much text makes a batch.
 
     Raises
     ------
@@ -138,11 +157,11 @@ def open_table(path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Table]:
     with open_source(path) as stream:
         if stream.peek(4)[:4] == PARQUET_MAGIC:
             with open_to_seek(stream) as file:
-                yield _open_parquet(file, path)
+                yield _open_parquet(file, path, batch_rows or PARQUET_ROWS)
         elif PurePath(path).suffix.lower() == ".parquet":
             raise InputError(path, "is named .parquet, and is no Parquet file.")
         else:
-            yield _open_text(stream, path, block_bytes)
+            yield _open_text(stream, path, batch_rows, block_bytes)
 
 
 def _row_text(texts: list[bytes]) -> str:
@@ -157,25 +176,45 @@ def _cell_text(cell: pa.Scalar) -> str:
     return str(cell) if cell.is_valid else ""
 
 
-def _open_text(stream: io.BufferedReader, path: str, block_bytes: int) -> Table:
-    dialect, columns, rest = read_header(_read_start(stream, path, block_bytes), path)
+def _open_text(
+    stream: io.BufferedReader, path: str, batch_rows: int | None, block_bytes: int
+) -> Table:
+    if batch_rows is not None:
+        block_bytes = _SAMPLE_BYTES
+    start = _read_start(stream, path, block_bytes)
+    dialect, columns, rest = read_header(start, path)
     sep, n_columns = dialect.sep, len(columns)
+    if batch_rows is not None:
+        row_bytes = len(rest) / max(1, count_lines(rest))
+        block_bytes = max(1, min(round(batch_rows * row_bytes), _LARGEST_BLOCK))
+    first = Position(len(start) - len(rest), dialect.first_line)
 
     def parse(block: Block) -> Batch:
         parsed = parse_block(block, n_columns=n_columns, sep=sep, path=path)
         named = dict(zip(columns, parsed.columns, strict=True))
-        return Batch(named, parsed.lines, parsed.faults, block.data, block.line)
+        return Batch(named, parsed.lines, parsed.faults, block.data, block.line, block.end)
 
-    def tasks() -> Iterator[Callable[[], Batch]]:
+    def tasks(position: Position | None) -> Iterator[Callable[[], Batch]]:
+        position = position or first
+        ahead = _pass_over(rest, stream, position.offset - first.offset)
         blocks = split_blocks(
-            rest, stream, path=path, sep=sep, line=dialect.first_line, block_bytes=block_bytes
+            ahead, stream, path=path, sep=sep, position=position, block_bytes=block_bytes
         )
         for block in blocks:
             # A block of nothing but blank lines is no batch; few need a closer look.
             if _PRINTABLE.search(block.data) or len(parse(block)):
                 yield partial(parse, block)
 
-    return Table(path, columns, dialect, tasks)
+    share = partial(share_read, stream) if path != STDIN else lambda: None
+    return Table(path, columns, dialect, tasks, share)
+
+
+def _pass_over(rest: bytes, stream: io.BufferedReader, n_bytes: int) -> bytes:
+    """Drop some bytes of what was read ahead, and of the stream where there are more."""
+    left = n_bytes - len(rest)
+    while left > 0 and (dropped := stream.read(min(left, BLOCK_BYTES))):
+        left -= len(dropped)
+    return rest[n_bytes:]
 
 
 def _read_start(stream: io.BufferedReader, path: str, block_bytes: int) -> bytes:
@@ -192,7 +231,7 @@ def _read_start(stream: io.BufferedReader, path: str, block_bytes: int) -> bytes
     return start
 
 
-def _open_parquet(source: IO[bytes], path: str) -> Table:
+def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:
     try:
         file = pq.ParquetFile(source)
         columns = file.schema_arrow.names
@@ -200,19 +239,28 @@ def _open_parquet(source: IO[bytes], path: str) -> Table:
         raise InputError(path, "the Parquet file is damaged or cut short.") from exc
     check_header(columns, path, 1)
 
-    def tasks() -> Iterator[Callable[[], Batch]]:
-        line = 2
-        try:
-            for records in file.iter_batches(batch_size=PARQUET_ROWS):
-                records.validate(full=True)  # text that is not UTF-8 would fail much later
-                named = dict(zip(columns, map(_plain, records.columns), strict=True))
-                batch = Batch(named, np.arange(line, line + len(records), dtype=np.int64))
-                line += len(records)
-                yield partial(_ready, batch)
-        except _PARQUET_ERRORS as exc:
-            raise InputError(path, "the Parquet file is damaged.", line=line) from exc
+    n_read = 0
 
-    return Table(path, columns, Dialect("parquet", "", 1, 2), tasks)
+    def tasks(position: Position | None) -> Iterator[Callable[[], Batch]]:
+        nonlocal n_read
+        n_passed = position.offset if position else 0
+        try:
+            for whole in file.iter_batches(batch_size=batch_rows):
+                whole.validate(full=True)  # text that is not UTF-8 would fail much later
+                records = whole.slice(max(0, n_passed - n_read))
+                first, n_read = n_read + len(whole) - len(records), n_read + len(whole)
+                if not len(records):
+                    continue
+                named = dict(zip(columns, map(_plain, records.columns), strict=True))
+                lines = np.arange(first + 2, n_read + 2, dtype=np.int64)
+                yield partial(_ready, Batch(named, lines, end=Position(n_read, n_read + 2)))
+        except _PARQUET_ERRORS as exc:
+            raise InputError(path, "the Parquet file is damaged.", line=n_read + 2) from exc
+
+    def share() -> float | None:
+        return n_read / file.metadata.num_rows if file.metadata.num_rows else None
+
+    return Table(path, columns, Dialect("parquet", "", 1, 2), tasks, share)
 
 
 def _ready(batch: Batch) -> Batch:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.arrays import BoolArray, IntArray
+from waterflow_cli.csv_blocks import Position
 from waterflow_cli.dialect import Dialect
 from waterflow_cli.errors import ModelError
 from waterflow_cli.headers import match_header
@@ -177,7 +178,7 @@ def frame_table(frame: pd.DataFrame) -> Table:
         columns = {str(name): pa.array(frame[name]) for name in frame.columns}
         return Batch(columns, np.arange(2, len(frame) + 2, dtype=np.int64))
 
-    def tasks() -> Iterator[Callable[[], Batch]]:
+    def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
         yield batch
 
     return Table("frame", [str(name) for name in frame.columns], Dialect("frame", "", 1, 2), tasks)

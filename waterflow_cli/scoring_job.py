@@ -2,96 +2,109 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.errors import DataRefusedError, InputError, UsageError, did_you_mean
-from waterflow_cli.model_store import StoredModel
-from waterflow_cli.reading import Table, open_table
-from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
-from waterflow_cli.validation import reasons_by_line
-from waterflow_cli.writing import (
-    TableWriter,
-    check_outputs,
-    open_output,
-    open_table_writer,
-    path_text,
+from waterflow_cli import __version__
+from waterflow_cli.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.job_manifest import write_manifest
+from waterflow_cli.job_outputs import (
+    Checkpoint,
+    DirectOutputs,
+    JobOutputs,
+    ResumableOutputs,
+    describe_input,
+    drop_kept_rows,
 )
+from waterflow_cli.model_store import StoredModel
+from waterflow_cli.outputs import check_outputs, write_errors
+from waterflow_cli.parallel import map_in_order
+from waterflow_cli.progress import InputShares, Report, say_nothing
+from waterflow_cli.reading import Table, open_table
+from waterflow_cli.scoring import Scorer
+from waterflow_cli.scoring_task import Piece, ScoringOptions, ScoringTask
+from waterflow_cli.sources import STDIN
+from waterflow_cli.writing import TableWriter, names_format
 
-OnInvalid = Literal["mark", "fail", "drop"]
-SOURCE_FILE = "source_file"
-REJECT_COLUMNS = ("file", "line", "raw", "rule", "reason")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ScoringOptions:
-    """What the user chose.
-
-    Attributes
-    ----------
-    columns : str
-        ``all``, ``ids`` (those that are neither measurements nor label) or names with commas.
-    on_invalid : str
-        ``mark`` keeps invalid rows with their reason, ``drop`` leaves them out of the output,
-        ``fail`` stops at the first and writes nothing.
-    jobs : int
-        How many batches are scored at once; it changes no result.
-    """
-
-    renames: Mapping[str, str] = field(default_factory=dict)
-    prefix: str = ""
-    columns: str = "all"
-    on_invalid: OnInvalid = "mark"
-    rejects: str | None = None
-    force: bool = False
-    jobs: int = 1
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 @dataclass
 class ScoringSummary:
-    """Counts of a finished job; rows in = scored + invalid."""
+    """Counts of a job; rows in = scored + invalid.
+
+    Attributes
+    ----------
+    n_resumed : int
+        Rows that an earlier run had scored.
+    outputs : list of str
+        What was written.
+    """
 
     model: str
     n_rows: int = 0
     n_invalid: int = 0
+    n_resumed: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     dialects: dict[str, str] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
 
     @property
     def n_scored(self) -> int:
         """Rows that were judged."""
         return self.n_rows - self.n_invalid
 
-    def note(self, scored: ScoredBatch) -> None:
+    @property
+    def counts(self) -> dict[str, Any]:
+        """JSON of what was counted."""
+        return {
+            "rows": self.n_rows,
+            "rows_scored": self.n_scored,
+            "rows_invalid": self.n_invalid,
+            "verdicts": dict(self.verdicts),
+        }
+
+    def take_up(self, counts: Mapping[str, Any]) -> None:
+        """Go on from the counts of an earlier run."""
+        self.n_rows = self.n_resumed = counts["rows"]
+        self.n_invalid = counts["rows_invalid"]
+        self.verdicts = Counter(counts["verdicts"])
+
+    def note(self, piece: Piece) -> None:
         """Count a batch."""
-        self.n_rows += len(scored.checked.batch)
-        self.n_invalid += int(scored.invalid.sum())
-        self.verdicts.update(scored.verdict_counts)
+        self.n_rows += piece.n_rows
+        self.n_invalid += piece.n_invalid
+        self.verdicts.update(piece.verdict_counts)
 
 
 def score_files(
-    model: StoredModel, inputs: Sequence[str], output: str, options: ScoringOptions
+    model: StoredModel,
+    inputs: Sequence[str],
+    output: str,
+    options: ScoringOptions,
+    report: Report = say_nothing,
 ) -> ScoringSummary:
-    """Score files into one output.
+    """Score files into one output, or each into its own.
 
     Parameters
     ----------
     model : StoredModel
         Verified and loaded.
     inputs : sequence of str
-        Files or ``-``. With several, their headers must be equal, and a column ``source_file``
-        says where a row came from.
+        Files or ``-``. With several and one output, their headers must be equal, and a column
+        ``source_file`` says where a row came from.
     output : str
-        A file or ``-``; it appears when all rows were written.
+        A file or ``-``, or a folder, which takes one file for each input. What is written appears
+        when all of it is there.
+    report : callable
+        Is told how far the job came.
 
     Raises
     ------
@@ -100,160 +113,185 @@ def score_files(
     UsageError
         If the output cannot be written as asked, or a result's name is taken by an input column.
     DataRefusedError
-        If a row is invalid and `on_invalid` is ``fail``.
+        If a row is invalid and `on_invalid` is ``fail``, or too many are.
     """
-    outputs = {"-o": output, "--rejects": options.rejects}
-    check_outputs(outputs, force=options.force, inputs=inputs)
-    summary = ScoringSummary(model.label)
-    with ExitStack() as stack:
-        # Errors of the inputs come before the output exists, even as a part file.
-        writers = _Writers(stack, output, options, inputs)
+    groups = group_inputs(inputs, output)
+    job = _ScoringJob(model, inputs, options, report)
+    with _open_outputs(model, inputs, groups, options) as outputs:
+        job.run(groups, outputs)
+        _refuse_too_many(job.summary, options.max_invalid)
+    written = [*groups, *([options.rejects] if options.rejects is not None else [])]
+    job.summary.outputs = written
+    if options.manifest is not None:
+        write_manifest(
+            options.manifest,
+            model,
+            inputs=inputs,
+            outputs=written,
+            counts=job.summary.counts,
+            options=options.deciding,
+            force=options.force,
+        )
+    return job.summary
+
+
+def group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
+    """Tell which inputs go to which output: all to one, or each to its own in a folder.
+
+    Raises
+    ------
+    UsageError
+        If two inputs would go to one file of the folder, or the folder cannot be made.
+    """
+    folder = Path(output)
+    if not (output.endswith("/") or os.path.isdir(output)):  # noqa: PTH112 (Path.is_dir may raise)
+        return {output: list(inputs)}
+    groups: dict[str, list[str]] = {}
+    for path in inputs:
+        if path == STDIN:
+            raise UsageError("Standard input has no name for a file in a folder; name the output.")
+        target = str(folder / _output_name(Path(path).name))
+        if target in groups:
+            raise UsageError(
+                f"{groups[target][0]} and {path} would both be written to {target}.",
+                "Score them into two folders.",
+            )
+        groups[target] = [path]
+    with write_errors(output):
+        folder.mkdir(parents=True, exist_ok=True)
+    return groups
+
+
+def _output_name(name: str) -> str:
+    """Name an input's output in a folder: like the input, where that names a format.
+
+    >>> _output_name("a.csv.gz"), _output_name("b.csv.bz2"), _output_name("c.txt")
+    ('a.csv.gz', 'b.csv', 'c.csv')
+    """
+    if names_format(name):
+        return name
+    path = Path(name)
+    name = path.stem if path.suffix.lower() in _PACKED else name
+    return name if names_format(name) else f"{name.removesuffix('.txt')}.csv"
+
+
+def _open_outputs(
+    model: StoredModel, inputs: Sequence[str], targets: Iterable[str], options: ScoringOptions
+) -> JobOutputs:
+    results = [*(("-o", path) for path in targets), ("--rejects", options.rejects)]
+    if not options.resume:
+        named = [*results, ("--manifest", options.manifest)]
+        check_outputs(named, force=options.force, inputs=inputs)
+        drop_kept_rows([path for _, path in results if path is not None])
+        return DirectOutputs(force=options.force, inputs=inputs)
+    if model.schema.has_unique:
+        raise UsageError(
+            "--resume: the model's schema has values that must be unique, and what an earlier run "
+            "saw of them is not known."
+        )
+    check_outputs([("--manifest", options.manifest)], force=options.force, inputs=inputs)
+    job = {
+        "waterflow": __version__,
+        "model": model.digest,
+        "options": options.deciding,
+        "inputs": [describe_input(path) for path in inputs],
+    }
+    paths = [path for _, path in results if path is not None]
+    return ResumableOutputs(paths, job, force=options.force)
+
+
+class _ScoringJob:
+    """Scores the inputs one after the other, and counts."""
+
+    def __init__(
+        self,
+        model: StoredModel,
+        inputs: Sequence[str],
+        options: ScoringOptions,
+        report: Report,
+    ) -> None:
+        self.summary = ScoringSummary(model.label)
+        self._model, self._options = model, options
+        self._report, self._shares = report, InputShares(inputs)
+        self._inputs, self._n_done = inputs, 0
+
+    def run(self, groups: Mapping[str, Sequence[str]], outputs: JobOutputs) -> None:
+        """Score all inputs, but for what an earlier run had done."""
+        n_before = 0
+        if outputs.start is not None:
+            self.summary.take_up(outputs.start.counts)
+            n_before = outputs.start.n_inputs
+        if n_before == len(self._inputs):
+            return
+        path = self._options.rejects
+        with (
+            threadpool_limits(limits=1),
+            nullcontext() if path is None else outputs.writer(path) as rejects,
+        ):
+            for target, paths in groups.items():
+                if self._n_done + len(paths) <= n_before:
+                    self._n_done += len(paths)
+                    continue
+                with outputs.writer(target) as rows:
+                    self._score_group(paths, outputs, rows, rejects)
+
+    def _score_group(
+        self,
+        paths: Sequence[str],
+        outputs: JobOutputs,
+        rows: TableWriter,
+        rejects: TableWriter | None,
+    ) -> None:
         header: list[str] | None = None
-        for path in inputs:
-            with open_table(path) as table:
+        for path in paths:
+            with open_table(path, batch_rows=self._options.batch_rows) as table:
                 if header is not None and table.columns != header:
                     raise InputError(
                         path,
-                        f"its header differs from that of {inputs[0]}.",
+                        f"its header differs from that of {paths[0]}.",
                         line=table.dialect.header_line,
-                        hint="Score them one by one, or make their headers equal.",
+                        hint="Score them one by one, into a folder, or make their headers equal.",
                     )
                 header = table.columns
-                source = path if len(inputs) > 1 else None
-                _score_table(model, table, source, options, writers, summary)
-    return summary
+                source = path if len(paths) > 1 else None
+                self._score_table(table, source, outputs, rows, rejects)
+            self._n_done += 1
 
-
-class _Writers:
-    """Opens the outputs when the first batch is ready, and routes rows to them."""
-
-    def __init__(
-        self, stack: ExitStack, output: str, options: ScoringOptions, inputs: Sequence[str]
+    def _score_table(
+        self,
+        table: Table,
+        source: str | None,
+        outputs: JobOutputs,
+        rows: TableWriter,
+        rejects: TableWriter | None,
     ) -> None:
-        self._stack, self._output, self._options, self._inputs = stack, output, options, inputs
-        self._rows: TableWriter | None = None
-        self._rejects: TableWriter | None = None
-
-    def write(self, rows: Mapping[str, pa.Array], scored: ScoredBatch) -> None:
-        """Write a batch's rows, and its invalid ones to the rejects."""
-        if self._rows is None:
-            self._rows = self._open(self._output)
-            if self._options.rejects is not None:
-                self._rejects = self._open(self._options.rejects)
-        if self._options.on_invalid == "drop" and scored.invalid.any():
-            keep = pa.array(~scored.invalid)
-            rows = {name: column.filter(keep) for name, column in rows.items()}
-        self._rows.write(rows)
-        if self._rejects is not None:
-            self._rejects.write(_rejected_rows(scored))
-
-    def _open(self, path: str) -> TableWriter:
-        sink = self._stack.enter_context(
-            open_output(path, force=self._options.force, inputs=self._inputs)
-        )
-        return self._stack.enter_context(open_table_writer(path, sink))
+        scorer = Scorer(self._model, table, renames=self._options.renames)
+        self.summary.dialects[table.path] = scorer.reading
+        task = ScoringTask(scorer, table, self._options, source=source, rows=rows, rejects=rejects)
+        position = None
+        if outputs.start is not None and self._n_done <= outputs.start.n_inputs:
+            if self._n_done < outputs.start.n_inputs:
+                return
+            position = outputs.start.position
+        # Values that must be unique are looked up in order, so such rows are scored one batch a
+        # time.
+        jobs = 1 if self._model.schema.has_unique else self._options.jobs
+        for piece in map_in_order(task, table.tasks(position), jobs):
+            rows.append(piece.rows)
+            if rejects is not None:
+                rejects.append(piece.rejects)
+            self.summary.note(piece)
+            outputs.save(Checkpoint(self._n_done, piece.end, self.summary.counts))
+            share = self._shares.after(self._n_done, table.share_read())
+            self._report(self.summary.n_rows, share)
+        outputs.save(Checkpoint(self._n_done + 1, None, self.summary.counts))
 
 
-def _score_table(
-    model: StoredModel,
-    table: Table,
-    source: str | None,
-    options: ScoringOptions,
-    writers: _Writers,
-    summary: ScoringSummary,
-) -> None:
-    scorer = Scorer(model, table, renames=options.renames)
-    summary.dialects[table.path] = scorer.reading
-    kept = _kept_columns(table, scorer, options.columns)
-    names = _result_names([*kept, *([SOURCE_FILE] if source else [])], options.prefix)
-    if source and SOURCE_FILE in kept:
-        raise UsageError(
-            f"The input has a column '{SOURCE_FILE}' already.", "Score one file a time."
-        )
-    # Values that must be unique are looked up in order, so such rows are scored one batch a time.
-    jobs = 1 if model.schema.has_unique else options.jobs
-    tasks = table.tasks()
-    with threadpool_limits(limits=1):
-        for scored in map_in_order(lambda parse: scorer.score(parse()), tasks, jobs):
-            _refuse_invalid(scored, options)
-            batch = scored.checked.batch
-            rows = {name: batch.columns[name] for name in kept}
-            if source:
-                rows[SOURCE_FILE] = pa.repeat(path_text(source), len(batch))
-            rows |= {names[name]: scored.results[name] for name in RESULT_COLUMNS}
-            writers.write(rows, scored)
-            summary.note(scored)
-
-
-def map_in_order(
-    call: Callable[[T], ScoredBatch], items: Iterable[T], jobs: int
-) -> Iterator[ScoredBatch]:
-    """Call with each item in some threads, and yield the results in the items' order.
-
-    At most twice as many items as threads are under way, so memory stays bounded.
-    """
-    if jobs == 1:
-        yield from map(call, items)
-        return
-    # OpenMP keeps its number of threads for each thread that starts some.
-    pool = ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,))
-    waiting: deque[Future[ScoredBatch]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(call, item))
-            if len(waiting) >= 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _kept_columns(table: Table, scorer: Scorer, choice: str) -> list[str]:
-    if choice == "all":
-        return table.columns
-    if choice == "ids":
-        return [name for name in table.columns if name not in scorer.judged_columns]
-    names = [name.strip() for name in choice.split(",")]
-    for name in names:
-        if name not in table.columns:
-            raise UsageError(
-                f"--columns: {table.path} has no column '{name}'."
-                + did_you_mean(name, table.columns)
-            )
-    return names
-
-
-def _result_names(kept: Sequence[str], prefix: str) -> dict[str, str]:
-    names = {name: prefix + name for name in RESULT_COLUMNS}
-    for name in names.values():
-        if name in kept:
-            raise UsageError(
-                f"The input has a column '{name}', which is also the name of a result.",
-                "Rename the results: --prefix wf_ (or leave the column out: --columns)",
-            )
-    return names
-
-
-def _refuse_invalid(scored: ScoredBatch, options: ScoringOptions) -> None:
-    if options.on_invalid == "fail" and scored.invalid.any():
+def _refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
+    share = 100 * summary.n_invalid / summary.n_rows
+    if share > max_invalid:
         raise DataRefusedError(
-            f"{scored.checked.findings(1)[0]}", "No file was written (--on-invalid fail)."
+            f"{summary.n_invalid} of {summary.n_rows} rows are invalid: {share:.3g} %, more than "
+            f"the {max_invalid:g} % of --max-invalid.",
+            "No file was written. See what is wrong with them: waterflow validate",
         )
-
-
-def _rejected_rows(scored: ScoredBatch) -> dict[str, pa.Array]:
-    rows = np.flatnonzero(scored.invalid)
-    batch = scored.checked.batch
-    rules: dict[int, str] = {}
-    for finding in scored.checked.all_findings:
-        rules.setdefault(finding.line, finding.rule)
-    columns = {
-        "file": [path_text(scored.checked.file)] * len(rows),
-        "line": [int(line) for line in batch.lines[rows]],
-        "raw": batch.raw_rows(rows),
-        "rule": list(rules.values()),
-        "reason": list(reasons_by_line(scored.checked).values()),
-    }
-    kinds = {"line": pa.int64()}
-    return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in REJECT_COLUMNS}

@@ -20,7 +20,8 @@ from scipy.optimize import brentq
 from scipy.special import erf, expit, logit, ndtri
 
 from waterflow_cli.errors import UsageError
-from waterflow_cli.writing import open_output, open_table_writer, output_format
+from waterflow_cli.outputs import open_output
+from waterflow_cli.writing import open_table_writer, output_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
 import struct
 import sys
@@ -44,9 +45,10 @@ _DAMAGED_ZIP = (*_DAMAGED, IndexError, ValueError, struct.error)
 class DecompressedStream(io.RawIOBase):
     """A decompressing stream whose failures name the file instead of the codec's internals."""
 
-    def __init__(self, inner: IO[bytes], name: str, codec: str) -> None:
+    def __init__(self, inner: IO[bytes], file: io.BufferedReader, name: str, codec: str) -> None:
         super().__init__()
         self._inner, self._name, self._codec = inner, name, codec
+        self.file = file
 
     def readable(self) -> bool:
         """Say that this stream can be read."""
@@ -104,7 +106,8 @@ def open_source(path: str) -> Iterator[io.BufferedReader]:
     Raises
     ------
     InputError
-        If the file is missing, a folder, unreadable, an archive of several members, or damaged.
+        If the file is missing, a folder, unreadable, an archive of several members, damaged, or
+        changed while it was read.
     """
     with _open_raw(path) as opened:
         start, raw = _read_ahead(opened, path)
@@ -117,8 +120,18 @@ def open_source(path: str) -> Iterator[io.BufferedReader]:
                 inner = _open_zip_member(stack.enter_context(open_to_seek(raw)), path)
             else:
                 inner = _open_codec(codec, raw)
-            stream = io.BufferedReader(DecompressedStream(inner, path, codec), _BUFFER_BYTES)
+            stream = io.BufferedReader(DecompressedStream(inner, raw, path, codec), _BUFFER_BYTES)
             yield cast("io.BufferedReader", stack.enter_context(stream))
+
+
+def share_read(stream: io.BufferedReader) -> float | None:
+    """Tell how much of its file a stream from `open_source` has read: 0 to 1, None for a pipe."""
+    raw = stream.raw
+    file = raw.file if isinstance(raw, DecompressedStream) else stream
+    if not file.seekable():
+        return None
+    size = os.fstat(file.fileno()).st_size
+    return min(1.0, file.tell() / size) if size else None
 
 
 def seekable_copy(stream: io.BufferedReader) -> IO[bytes]:
@@ -158,7 +171,16 @@ def _open_raw(path: str) -> Iterator[io.BufferedReader]:
     except (OSError, ValueError) as exc:
         raise InputError(path, f"cannot be opened ({getattr(exc, 'strerror', exc)}).") from exc
     with raw:
+        before = os.fstat(raw.fileno())
         yield raw
+        after = os.fstat(raw.fileno())
+        # What was read may then be half of a row, or half of what the file should hold.
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise InputError(
+                path,
+                "was changed while it was read.",
+                hint="Run the command again when nothing writes to it.",
+            )
 
 
 def _read_ahead(raw: io.BufferedReader, path: str) -> tuple[bytes, io.BufferedReader]:

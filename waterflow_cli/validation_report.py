@@ -13,16 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.errors import UsageError
+from waterflow_cli.outputs import OutputGroup, check_outputs, path_text
 from waterflow_cli.reading import open_table
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
-from waterflow_cli.writing import (
-    TableWriter,
-    check_outputs,
-    open_output,
-    open_table_writer,
-    path_text,
-)
+from waterflow_cli.writing import TableWriter, open_table_writer
 
 FINDING_COLUMNS = ("file", "line", "column", "value", "rule", "message")
 REASON = "reason"
@@ -120,7 +115,7 @@ def validate_files(
     report = ValidationReport(schema.name)
     if len(inputs) > 1 and (good is not None or bad is not None):
         raise UsageError("--good and --bad split one file; several were named.")
-    check_outputs({"--good": good, "--bad": bad}, force=force, inputs=inputs)
+    check_outputs((("--good", good), ("--bad", bad)), force=force, inputs=inputs)
     for path in inputs:
         with open_table(path) as table, _split(good, bad, force, inputs) as split:
             checker = RowChecker(schema, table, renames=renames)
@@ -156,12 +151,12 @@ class _Split:
 def _split(
     good: str | None, bad: str | None, force: bool, inputs: Sequence[str]
 ) -> Iterator[_Split]:
-    with ExitStack() as stack:
+    with OutputGroup(force=force, inputs=inputs) as outputs, ExitStack() as stack:
 
         def writer(path: str | None) -> TableWriter | None:
             if path is None:
                 return None
-            sink = stack.enter_context(open_output(path, force=force, inputs=inputs))
+            sink = stack.enter_context(outputs.open(path))
             return stack.enter_context(open_table_writer(path, sink))
 
         yield _Split(writer(good), writer(bad))

@@ -1,200 +1,58 @@
-"""Write outputs whole or not at all, in the format that their suffix names."""
+"""Write tables in the format that the output's suffix names."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
-import os
-import stat
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from waterflow_cli.errors import UsageError, WaterflowError
-from waterflow_cli.sources import STDIN
+from waterflow_cli.errors import UsageError
+from waterflow_cli.outputs import STDOUT
 
-STDOUT = STDIN
 _TEXT_FORMATS = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
 _COMPRESSIONS = (".gz", ".zst")
 _GZIP_LEVEL = 6
-# Of the output's name in that of its part file, which may be no longer than 255 bytes.
-_PART_NAME_CHARACTERS = 50
+_COPY_BYTES = 1 << 20
 
 
-class TableWriter(Protocol):
-    """Writes batches of rows to an open output."""
+class Sink(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: Any, /) -> int:
+        """Write all of some bytes."""
+
+
+class TableWriter(ABC):
+    """Writes batches of rows, each with the same columns, to an open output."""
+
+    @abstractmethod
+    def encode(self, columns: Mapping[str, pa.Array]) -> Any:
+        """Put some rows into the output's format; threads may do so at the same time.
+
+        Raises
+        ------
+        UsageError
+            If a column holds values that the format cannot.
+        """
+
+    @abstractmethod
+    def append(self, encoded: Any) -> None:
+        """Write what `encode` gave, after what was written before."""
 
     def write(self, columns: Mapping[str, pa.Array]) -> None:
-        """Write some rows; each call brings the same columns."""
-
-
-def check_outputs(
-    paths: Mapping[str, str | None], *, force: bool, inputs: Sequence[str] = ()
-) -> None:
-    """Refuse outputs before any work is done for them.
-
-    Parameters
-    ----------
-    paths : mapping of str to str or None
-        By the option that names them; None where it is not given.
-
-    Raises
-    ------
-    UsageError
-        See `check_output`; also if two of them are one file.
-    """
-    named_by: dict[Path, str] = {}
-    for option, path in paths.items():
-        if path is None:
-            continue
-        check_output(path, force=force, inputs=inputs)
-        other = named_by.setdefault(Path(path).resolve(), option)
-        if other != option:
-            raise UsageError(f"{path}: is both {other} and {option}; name two files.")
-
-
-def check_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> None:
-    """Refuse an output before any work is done for it.
-
-    Raises
-    ------
-    UsageError
-        If it exists and is not to be replaced, is an input, no regular file, or its folder is
-        missing or not writable.
-    """
-    if path == STDOUT:
-        return
-    target = Path(path)
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        mode = None
-    except OSError as exc:
-        raise UsageError(f"{path}: cannot be written ({exc.strerror}).") from exc
-    if mode is not None:
-        _check_existing(path, mode, force=force, inputs=inputs)
-    folder = target.parent
-    if not folder.is_dir():
-        raise UsageError(f"{path}: cannot be written, there is no folder {folder}.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path}: cannot be written, the folder {folder} is not writable.")
-
-
-def _check_existing(path: str, mode: int, *, force: bool, inputs: Sequence[str]) -> None:
-    if stat.S_ISDIR(mode):
-        raise UsageError(f"{path}: is a folder.", "Name a file in it.")
-    if not stat.S_ISREG(mode):
-        raise UsageError(
-            f"{path}: is no regular file, and will not be replaced.",
-            f"Write to standard output instead: -o - > {path}",
-        )
-    for source in inputs:
-        if _is_same_file(source, path):
-            raise UsageError(
-                f"{path}: is an input; the output must be another file.",
-                "Nothing was written. Choose another name with -o.",
-            )
-    if not force:
-        raise UsageError(f"{path}: exists already.", "To replace it: --force")
-
-
-def _is_same_file(source: str, path: str) -> bool:
-    try:
-        return source != STDIN and Path(source).samefile(path)
-    except OSError:  # an input that cannot be found is refused when it is opened
-        return False
-
-
-@contextmanager
-def open_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> Iterator[IO[bytes]]:
-    """Open an output that appears under its name only when all of it was written.
-
-    Parameters
-    ----------
-    path : str
-        A file, or ``-`` for standard output.
-    force : bool
-        Whether an existing file is replaced.
-    inputs : sequence of str
-        What the output must not be.
-
-    Raises
-    ------
-    UsageError
-        See `check_output`; also if the disk is full.
-    """
-    if path == STDOUT:
-        with _stdout_errors():
-            sys.stdout.flush()
-            # A file of its own: sys.stdout's may be unbuffered, and then write only a part.
-            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as sink:
-                yield sink
-        return
-    check_output(path, force=force, inputs=inputs)
-    target = Path(path)
-    with _write_errors(path):
-        name = target.name[:_PART_NAME_CHARACTERS]
-        part = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed below, before it is renamed)
-            dir=target.parent, prefix=f".{name}.", suffix=".part", delete=False
-        )
-    try:
-        with _write_errors(path):
-            with part:
-                yield cast("IO[bytes]", part)
-                part.flush()
-                os.fsync(part.fileno())
-            _publish(Path(part.name), target, force=force)
-    finally:
-        Path(part.name).unlink(missing_ok=True)
-
-
-def _publish(part: Path, target: Path, *, force: bool) -> None:
-    umask = os.umask(0)
-    os.umask(umask)
-    part.chmod(0o666 & ~umask)
-    if force:
-        part.replace(target)
-        return
-    try:  # unlike a rename, a link never replaces a file that came into being meanwhile
-        target.hardlink_to(part)
-    except FileExistsError as exc:
-        raise UsageError(f"{target}: exists already.", "To replace it: --force") from exc
-    except OSError:  # a file system without hard links
-        part.replace(target)
-
-
-@contextmanager
-def _write_errors(path: str) -> Iterator[None]:
-    try:
-        yield
-    except WaterflowError:
-        raise
-    except OSError as exc:
-        raise UsageError(
-            f"{path}: cannot be written ({exc.strerror or exc}).",
-            "Nothing was left under that name by this command.",
-        ) from exc
-
-
-@contextmanager
-def _stdout_errors() -> Iterator[None]:
-    if sys.stdout is None:
-        raise UsageError("Standard output is closed.", "Name a file to write to.")
-    try:
-        yield
-    except (BrokenPipeError, WaterflowError):
-        raise
-    except OSError as exc:
-        raise UsageError(f"Standard output cannot be written ({exc.strerror or exc}).") from exc
+        """Write some rows."""
+        self.append(self.encode(columns))
 
 
 def output_format(path: str) -> tuple[str, str]:
@@ -224,8 +82,17 @@ def output_format(path: str) -> tuple[str, str]:
     return suffixes[-1], compression
 
 
+def names_format(path: str) -> bool:
+    """Tell whether an output's suffix names a format."""
+    try:
+        output_format(path)
+    except UsageError:
+        return False
+    return True
+
+
 @contextmanager
-def open_table_writer(path: str, sink: IO[bytes]) -> Iterator[TableWriter]:
+def open_table_writer(path: str, sink: Sink) -> Iterator[TableWriter]:
     """Give the writer that suits an output's suffix, over an open sink."""
     kind, compression = output_format(path)
     if kind == ".parquet":
@@ -233,16 +100,56 @@ def open_table_writer(path: str, sink: IO[bytes]) -> Iterator[TableWriter]:
             yield parquet
         return
     with _compressed(sink, compression) as stream:
-        separator = _TEXT_FORMATS[kind]
-        yield DelimitedWriter(stream, separator) if separator else JsonLinesWriter(stream)
+        yield _text_writer(kind, stream)
+
+
+def _text_writer(kind: str, sink: Sink, *, started: bool = False) -> BytesWriter:
+    separator = _TEXT_FORMATS[kind]
+    if separator:
+        return DelimitedWriter(sink, separator, started=started)
+    return JsonLinesWriter(sink, started=started)
+
+
+def kept_writer(path: str, sink: Sink, *, started: bool) -> BytesWriter:
+    """Give the writer of rows that are kept for an output, in a form that can be added to.
+
+    Parameters
+    ----------
+    path : str
+        The output.
+    started : bool
+        Whether the sink holds rows already.
+    """
+    kind, _ = output_format(path)
+    if kind == ".parquet":
+        return ArrowWriter(sink, started=started)
+    return _text_writer(kind, sink, started=started)
+
+
+def is_kept_as_written(path: str) -> bool:
+    """Tell whether an output's kept rows are the output, byte for byte."""
+    kind, compression = output_format(path)
+    return kind != ".parquet" and not compression
+
+
+def write_kept(path: str, kept: io.BufferedReader, sink: Sink) -> None:
+    """Write the rows that were kept for an output, in its own format."""
+    kind, compression = output_format(path)
+    if kind == ".parquet":
+        with ParquetTableWriter(sink) as parquet:
+            for columns in _read_arrow(kept):
+                parquet.write(columns)
+    else:
+        with _compressed(sink, compression) as stream:
+            shutil.copyfileobj(kept, stream, _COPY_BYTES)
 
 
 @contextmanager
-def _compressed(sink: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
+def _compressed(sink: Sink, compression: str) -> Iterator[Sink]:
     if compression == ".gz":
         # No time and no name in the header: equal rows give equal bytes.
-        with gzip.GzipFile("", "wb", _GZIP_LEVEL, sink, mtime=0) as stream:
-            yield cast("IO[bytes]", stream)
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, cast("Any", sink), mtime=0) as stream:
+            yield stream
     elif compression == ".zst":
         with pa.CompressedOutputStream(pa.PythonFile(_Unclosed(sink), "w"), "zstd") as stream:
             yield stream
@@ -253,7 +160,7 @@ def _compressed(sink: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
 class _Unclosed(io.RawIOBase):
     """A stream that stays open though Arrow closes what it wrote to: it is still to be synced."""
 
-    def __init__(self, sink: IO[bytes]) -> None:
+    def __init__(self, sink: Sink) -> None:
         super().__init__()
         self._sink = sink
 
@@ -264,30 +171,54 @@ class _Unclosed(io.RawIOBase):
         return self._sink.write(data)
 
 
-class DelimitedWriter:
+class EncodedRows(NamedTuple):
+    """Rows as bytes, and what stands before the first of them in the output."""
+
+    head: Any
+    body: Any
+
+
+class BytesWriter(TableWriter):
+    """A format whose rows are bytes that can be put one after the other.
+
+    Parameters
+    ----------
+    started : bool
+        Whether the output holds rows already.
+    """
+
+    def __init__(self, sink: Sink, *, started: bool = False) -> None:
+        self._sink, self._started = sink, started
+
+    def append(self, encoded: EncodedRows) -> None:
+        """Write rows."""
+        if not self._started:
+            self._sink.write(encoded.head)
+            self._started = True
+        self._sink.write(encoded.body)
+
+
+class DelimitedWriter(BytesWriter):
     """CSV or TSV: a header, LF line ends, quotes only where a cell needs them."""
 
-    def __init__(self, sink: IO[bytes], separator: str) -> None:
-        self._sink, self._separator = sink, separator
+    def __init__(self, sink: Sink, separator: str, *, started: bool = False) -> None:
+        super().__init__(sink, started=started)
+        self._separator = separator
         self._special = f'[{separator}"\r\n]'
-        self._started = False
 
-    def write(self, columns: Mapping[str, pa.Array]) -> None:
-        """Write some rows."""
-        if not self._started:
-            header = [self._quote(pa.array([name])) for name in columns]
-            self._write_lines(header)
-            self._started = True
+    def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
+        """Write rows as text."""
+        header = [self._quote(pa.array([name])) for name in columns]
         cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
-        self._write_lines(cells)
+        return EncodedRows(self._lines(header), self._lines(cells))
 
-    def _write_lines(self, cells: list[pa.Array]) -> None:
+    def _lines(self, cells: list[pa.Array]) -> pa.Buffer:
         if len(cells) == 1:  # a line that is empty would be no row
             cells = [pc.if_else(pc.equal(cells[0], ""), '""', cells[0])]
         *first, last = cells
         ended = pc.binary_join_element_wise(last, "", "\n")
         lines = pc.binary_join_element_wise(*first, ended, self._separator) if first else ended
-        self._sink.write(text_bytes(lines))
+        return text_bytes(lines)
 
     def _quote(self, column: pa.Array) -> pa.Array:
         # To look for a byte in all cells at once costs next to nothing; most columns end here.
@@ -299,22 +230,39 @@ class DelimitedWriter:
         return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), column)
 
 
-class JsonLinesWriter:
+class JsonLinesWriter(BytesWriter):
     """One JSON object a line: text as strings, numbers as numbers, missing as null."""
 
-    def __init__(self, sink: IO[bytes]) -> None:
-        self._sink = sink
-
-    def write(self, columns: Mapping[str, pa.Array]) -> None:
-        """Write some rows."""
+    def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
+        """Write rows as text."""
         pieces: list[Any] = []
         for position, (name, column) in enumerate(columns.items()):
             values = _convert(_json_of, name, column)
             pieces += [f"{', ' if position else '{'}{json.dumps(name)}: ", values]
-        self._sink.write(text_bytes(pc.binary_join_element_wise(*pieces, "}\n", "")))
+        return EncodedRows(b"", text_bytes(pc.binary_join_element_wise(*pieces, "}\n", "")))
 
 
-class ParquetTableWriter:
+class ArrowWriter(BytesWriter):
+    """Arrow streams, one for each batch: what a Parquet file is made of in the end."""
+
+    def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
+        """Write rows as an Arrow stream."""
+        batch = pa.record_batch(dict(columns))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        return EncodedRows(b"", sink.getvalue())
+
+
+def _read_arrow(source: io.BufferedReader) -> Iterator[dict[str, pa.Array]]:
+    """Yield the batches that an `ArrowWriter` wrote."""
+    while source.peek(1):
+        with pa.ipc.open_stream(source) as stream:
+            for batch in stream:
+                yield dict(zip(batch.schema.names, batch.columns, strict=True))
+
+
+class ParquetTableWriter(TableWriter):
     """Parquet, with row groups of a fixed size however the rows arrive.
 
     As a context it ends the file; where an error ends it, the file stays without its end.
@@ -322,7 +270,7 @@ class ParquetTableWriter:
 
     ROW_GROUP = 1 << 17
 
-    def __init__(self, sink: IO[bytes]) -> None:
+    def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._writer: pq.ParquetWriter | None = None
         self._pending: list[pa.Table] = []
@@ -336,38 +284,40 @@ class ParquetTableWriter:
         if kind is None:
             rest = pa.concat_tables(self._pending)
             if len(rest):
-                self._writer.write_table(rest, self.ROW_GROUP)
+                self._write_group(self._writer, rest)
             self._writer.close()
         self._writer.is_open = False  # else it would write to the closed part file when collected
 
-    def write(self, columns: Mapping[str, pa.Array]) -> None:
-        """Write some rows.
+    def encode(self, columns: Mapping[str, pa.Array]) -> pa.Table:
+        """Make a table of the rows."""
+        return pa.table(dict(columns))
+
+    def append(self, encoded: pa.Table) -> None:
+        """Write a table.
 
         Raises
         ------
         UsageError
             If a column's type is not that of the rows before.
         """
-        table = pa.table(dict(columns))
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._sink, table.schema)
-        for field, before in zip(table.schema, self._writer.schema, strict=True):
+            self._writer = pq.ParquetWriter(self._sink, encoded.schema)
+        for field, before in zip(encoded.schema, self._writer.schema, strict=True):
             if field.type != before.type:
                 raise UsageError(
                     f"The column '{field.name}' holds {field.type} here and {before.type} before; "
                     "a Parquet file holds one type a column.",
                     "Write to .csv, .tsv or .jsonl, or the inputs one by one.",
                 )
-        self._pending.append(table)
+        self._pending.append(encoded)
         while sum(map(len, self._pending)) >= self.ROW_GROUP:
             waiting = pa.concat_tables(self._pending)
-            self._writer.write_table(waiting.slice(0, self.ROW_GROUP), self.ROW_GROUP)
+            self._write_group(self._writer, waiting.slice(0, self.ROW_GROUP))
             self._pending = [waiting.slice(self.ROW_GROUP)]
 
-
-def path_text(path: str) -> str:
-    r"""Write a file's name as text; bytes in it that are no UTF-8 are shown as ``\udcXX``."""
-    return path.encode("utf-8", "backslashreplace").decode()
+    def _write_group(self, writer: pq.ParquetWriter, rows: pa.Table) -> None:
+        # In one piece, for Parquet ends its pages where a piece ends.
+        writer.write_table(rows.combine_chunks(), self.ROW_GROUP)
 
 
 def _convert(convert: Callable[[pa.Array], pa.Array], name: str, column: pa.Array) -> pa.Array:

@@ -113,6 +113,16 @@ def jobs_option(command: F) -> F:
     )(command)
 
 
+def batch_rows_option(command: F) -> F:
+    """Add ``--batch-rows``."""
+    return click.option(
+        "--batch-rows",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="About how many rows to hold at a time for each job; it changes no result.",
+    )(command)
+
+
 def _count_cores() -> int:
     """Count the cores that this process may use; macOS cannot tell them from all."""
     if hasattr(os, "sched_getaffinity"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from waterflow_cli.commands.options import (
+    batch_rows_option,
     common_options,
     console_of,
     force_option,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     "--output",
     required=True,
     metavar="OUT",
-    help="Where to write: .csv, .tsv, .jsonl (also .gz, .zst), .parquet, or - for stdout.",
+    help="Where to write: .csv, .tsv, .jsonl (also .gz, .zst), .parquet, - for stdout, or FOLDER/.",
 )
 @click.option(
     "--model",
@@ -56,7 +58,26 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to do with rows that break the schema.",
 )
+@click.option(
+    "--max-invalid",
+    type=click.FloatRange(0, 100),
+    default=100.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Write nothing, and end with exit code 1, if more of the rows are invalid.",
+)
 @click.option("--rejects", metavar="FILE", help="Write the invalid rows, with reasons, here too.")
+@click.option(
+    "--manifest",
+    metavar="FILE",
+    help="Write a record here: sha256 of inputs, model and outputs, counts, versions, options.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Keep finished rows beside OUT when stopped; the same command then goes on from them.",
+)
+@batch_rows_option
 @jobs_option
 @force_option
 @json_option
@@ -69,42 +90,42 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     probability, prediction, verdict, reason and model_version.
     """
     from waterflow_cli.model_location import load_model
-    from waterflow_cli.scoring_job import ScoringOptions, score_files
+    from waterflow_cli.scoring_job import score_files
+    from waterflow_cli.scoring_task import ScoringOptions
     from waterflow_cli.sources import expand_inputs
 
-    if as_json and "-" in (options["output"], options["rejects"]):
+    if as_json and "-" in (options["output"], options["rejects"], options["manifest"]):
         raise UsageError("--json and rows both go to stdout.", "Write the rows to a file.")
     console = console_of(ctx)
     inputs = expand_inputs(options["files"])
-    chosen = {
-        name: options[name]
-        for name in ("renames", "prefix", "columns", "on_invalid", "rejects", "force", "jobs")
-    }
+    chosen = {field.name: options[field.name] for field in fields(ScoringOptions)}
     model = load_model(
         options["reference"], name=options["name"], tracking_uri=options["tracking_uri"]
     )
     console.detail(f"Loaded {model.label}, every file verified.")
-    summary = score_files(model, inputs, options["output"], ScoringOptions(**chosen))
+    with console.progress("rows") as report:
+        summary = score_files(model, inputs, options["output"], ScoringOptions(**chosen), report)
     if as_json:
         console.json(_content(summary, options["output"]))
-    _summarise(summary, options["output"], console)
+    _summarise(summary, console)
 
 
 def _content(summary: ScoringSummary, output: str) -> dict[str, Any]:
     return {
         "model": summary.model,
         "output": output,
-        "rows": summary.n_rows,
-        "rows_scored": summary.n_scored,
-        "rows_invalid": summary.n_invalid,
-        "verdicts": dict(summary.verdicts),
+        "outputs": summary.outputs,
+        **summary.counts,
+        "rows_resumed": summary.n_resumed,
         "files": summary.dialects,
     }
 
 
-def _summarise(summary: ScoringSummary, output: str, console: Console) -> None:
+def _summarise(summary: ScoringSummary, console: Console) -> None:
     for path, dialect in summary.dialects.items():
         console.note(f"Read {path} as {dialect}.")
+    if summary.n_resumed:
+        console.note(f"Went on after {summary.n_resumed} rows of an earlier run.")
     verdicts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items())
     console.note(
         f"{summary.n_rows} rows by {summary.model}: {summary.n_scored} scored ({verdicts}), "
@@ -114,5 +135,11 @@ def _summarise(summary: ScoringSummary, output: str, console: Console) -> None:
         "Not measured, so not judged: germs, nitrate, lead, arsenic, fluoride and whatever else "
         "is in no column."
     )
-    if output != "-":
-        console.note(f"Wrote {output}.")
+    written = [path for path in summary.outputs if path != "-"]
+    if written:
+        console.note(f"Wrote {_shorten(written)}.")
+
+
+def _shorten(paths: list[str], n_shown: int = 4) -> str:
+    more = f" and {len(paths) - n_shown} more" if len(paths) > n_shown else ""
+    return ", ".join(paths[:n_shown]) + more

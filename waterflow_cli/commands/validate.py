@@ -54,10 +54,10 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Exit code 0: every row passes. 1: some do not. 3: a file cannot be read, or lacks a column.
     """
+    from waterflow_cli.outputs import check_outputs
     from waterflow_cli.schemas import load_schema
     from waterflow_cli.sources import expand_inputs
     from waterflow_cli.validation_report import validate_files
-    from waterflow_cli.writing import check_outputs
 
     if as_json and (options["form"] != "text" or options["output"] != "-"):
         raise UsageError(
@@ -66,7 +66,7 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         )
     console = console_of(ctx)
     inputs = expand_inputs(options["files"])
-    outputs = {"-o": options["output"], "--good": options["good"], "--bad": options["bad"]}
+    outputs = (("-o", options["output"]), ("--good", options["good"]), ("--bad", options["bad"]))
     check_outputs(outputs, force=options["force"], inputs=inputs)
     report = validate_files(
         inputs,
@@ -106,9 +106,11 @@ def summarise(report: ValidationReport, console: Console) -> None:
 
 def _write(report: ValidationReport, form: str, output: str, force: bool, console: Console) -> None:
     """Write the findings in the chosen form, to stdout or whole to a file."""
-    from waterflow_cli.console import json_text, printable
+    from waterflow_cli.console import printable
+    from waterflow_cli.json_text import json_text
+    from waterflow_cli.outputs import open_output
     from waterflow_cli.validation_report import FINDING_COLUMNS, findings_html, findings_table
-    from waterflow_cli.writing import DelimitedWriter, open_output
+    from waterflow_cli.writing import DelimitedWriter
 
     if form == "text" and output == "-":
         if report.findings:

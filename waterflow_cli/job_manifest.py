@@ -1,0 +1,78 @@
+"""The record of a scoring job: which bytes went in, which model judged, which bytes came out."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from waterflow_cli import __version__
+from waterflow_cli.errors import InputError
+from waterflow_cli.json_text import json_text
+from waterflow_cli.model_store import StoredModel
+from waterflow_cli.outputs import STDOUT, open_output, path_text
+
+_LIBRARIES = ("scikit-learn", "numpy", "pandas", "pyarrow", "pandera", "mlflow", "numba")
+
+
+def write_manifest(
+    path: str,
+    model: StoredModel,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    counts: Mapping[str, Any],
+    options: Mapping[str, Any],
+    force: bool,
+) -> None:
+    """Write what a job read, used and wrote, with the sha256 of each.
+
+    Parameters
+    ----------
+    path : str
+        Where to.
+    counts, options : mapping
+        JSON of the job's counts, and of the options that decided its output.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    InputError
+        If an input or output cannot be read any more.
+    """
+    content = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "waterflow": __version__,
+        "python": platform.python_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "model": {"label": model.label, "plugin": model.plugin, "sha256": model.digest},
+        "options": options,
+        "inputs": [_describe(each) for each in inputs],
+        "outputs": [_describe(each) for each in outputs],
+        **counts,
+    }
+    with open_output(path, force=force, inputs=inputs) as sink:
+        sink.write(json_text(content).encode())
+
+
+def _describe(path: str) -> dict[str, Any]:
+    if path == STDOUT:  # what went through a pipe is gone
+        return {"path": path, "bytes": None, "sha256": None}
+    try:
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"path": path_text(path), "bytes": file.tell(), "sha256": digest}
+    except OSError as exc:
+        raise InputError(path, f"cannot be read again for the manifest ({exc.strerror}).") from exc
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,201 @@
+"""What one worker does with a batch: parse, score, and put into the outputs' formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from waterflow_cli.csv_blocks import Position
+from waterflow_cli.errors import DataRefusedError, UsageError, did_you_mean
+from waterflow_cli.outputs import path_text
+from waterflow_cli.reading import Batch, Table
+from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
+from waterflow_cli.validation import reasons_by_line
+from waterflow_cli.writing import TableWriter
+
+OnInvalid = Literal["mark", "fail", "drop"]
+SOURCE_FILE = "source_file"
+REJECT_COLUMNS = ("file", "line", "raw", "rule", "reason")
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What the user chose.
+
+    Attributes
+    ----------
+    columns : str
+        ``all``, ``ids`` (those that are neither measurements nor label) or names with commas.
+    on_invalid : str
+        ``mark`` keeps invalid rows with their reason, ``drop`` leaves them out of the output,
+        ``fail`` stops at the first and writes nothing.
+    max_invalid : float
+        Percentage of invalid rows above which nothing is written.
+    rejects, manifest : str, optional
+        Where the invalid rows, and a record of the job, are written too.
+    resume : bool
+        Keep finished rows when the job is stopped, and go on from them.
+    jobs : int
+        How many batches are scored at once; it changes no result.
+    batch_rows : int, optional
+        About how many rows make a batch; it changes no result.
+    """
+
+    renames: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    columns: str = "all"
+    on_invalid: OnInvalid = "mark"
+    max_invalid: float = 100.0
+    rejects: str | None = None
+    manifest: str | None = None
+    force: bool = False
+    resume: bool = False
+    jobs: int = 1
+    batch_rows: int | None = None
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """JSON of those that decide what the outputs hold."""
+        rest = ("manifest", "force", "resume", "jobs", "batch_rows")
+        return {name: value for name, value in asdict(self).items() if name not in rest}
+
+
+class Piece(NamedTuple):
+    """A batch that is ready to be written.
+
+    Attributes
+    ----------
+    rows, rejects : object
+        As the writers of the outputs encoded them; None where there is no such output.
+    end : Position, optional
+        Where the rows after it start.
+    """
+
+    rows: Any
+    rejects: Any
+    n_rows: int
+    n_invalid: int
+    verdict_counts: dict[str, int]
+    end: Position | None
+
+
+class ScoringTask:
+    """Turns the batches of one table into pieces of the outputs; threads may share it.
+
+    Parameters
+    ----------
+    source : str, optional
+        What the column ``source_file`` holds; None for no such column.
+    rows, rejects : TableWriter
+        The outputs, whose formats are needed.
+
+    Raises
+    ------
+    UsageError
+        If a column to be kept is not there, or one has the name of a result.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        table: Table,
+        options: ScoringOptions,
+        *,
+        source: str | None,
+        rows: TableWriter,
+        rejects: TableWriter | None,
+    ) -> None:
+        self._scorer, self._options = scorer, options
+        self._rows, self._rejects, self._source = rows, rejects, source
+        self._kept = _kept_columns(table, scorer, options.columns)
+        if source and SOURCE_FILE in self._kept:
+            raise UsageError(
+                f"The input has a column '{SOURCE_FILE}' already.", "Score one file a time."
+            )
+        taken = [*self._kept, *([SOURCE_FILE] if source else [])]
+        self._names = _result_names(taken, options.prefix)
+
+    def __call__(self, parse: Callable[[], Batch]) -> Piece:
+        """Score a batch.
+
+        Raises
+        ------
+        DataRefusedError
+            If a row is invalid, and that is to fail the job.
+        """
+        scored = self._scorer.score(parse())
+        _refuse_invalid(scored, self._options)
+        batch = scored.checked.batch
+        return Piece(
+            self._rows.encode(self._output_rows(scored)),
+            None if self._rejects is None else self._rejects.encode(_rejected_rows(scored)),
+            len(batch),
+            int(scored.invalid.sum()),
+            scored.verdict_counts,
+            batch.end,
+        )
+
+    def _output_rows(self, scored: ScoredBatch) -> dict[str, pa.Array]:
+        batch = scored.checked.batch
+        rows = {name: batch.columns[name] for name in self._kept}
+        if self._source:
+            rows[SOURCE_FILE] = pa.repeat(path_text(self._source), len(batch))
+        rows |= {self._names[name]: scored.results[name] for name in RESULT_COLUMNS}
+        if self._options.on_invalid == "drop" and scored.invalid.any():
+            keep = pa.array(~scored.invalid)
+            return {name: column.filter(keep) for name, column in rows.items()}
+        return rows
+
+
+def _kept_columns(table: Table, scorer: Scorer, choice: str) -> list[str]:
+    if choice == "all":
+        return table.columns
+    if choice == "ids":
+        return [name for name in table.columns if name not in scorer.judged_columns]
+    names = [name.strip() for name in choice.split(",")]
+    for name in names:
+        if name not in table.columns:
+            raise UsageError(
+                f"--columns: {table.path} has no column '{name}'."
+                + did_you_mean(name, table.columns)
+            )
+    return names
+
+
+def _result_names(kept: Sequence[str], prefix: str) -> dict[str, str]:
+    names = {name: prefix + name for name in RESULT_COLUMNS}
+    for name in names.values():
+        if name in kept:
+            raise UsageError(
+                f"The input has a column '{name}', which is also the name of a result.",
+                "Rename the results: --prefix wf_ (or leave the column out: --columns)",
+            )
+    return names
+
+
+def _refuse_invalid(scored: ScoredBatch, options: ScoringOptions) -> None:
+    if options.on_invalid == "fail" and scored.invalid.any():
+        raise DataRefusedError(
+            f"{scored.checked.findings(1)[0]}", "No file was written (--on-invalid fail)."
+        )
+
+
+def _rejected_rows(scored: ScoredBatch) -> dict[str, pa.Array]:
+    rows = np.flatnonzero(scored.invalid)
+    batch = scored.checked.batch
+    rules: dict[int, str] = {}
+    for finding in scored.checked.all_findings:
+        rules.setdefault(finding.line, finding.rule)
+    columns = {
+        "file": [path_text(scored.checked.file)] * len(rows),
+        "line": [int(line) for line in batch.lines[rows]],
+        "raw": batch.raw_rows(rows),
+        "rule": list(rules.values()),
+        "reason": list(reasons_by_line(scored.checked).values()),
+    }
+    kinds = {"line": pa.int64()}
+    return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in REJECT_COLUMNS}
