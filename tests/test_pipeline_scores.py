@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from waterflow_cli import pipeline_scores
+from waterflow_cli.discovery import installed_plugins, load_plugin
+from waterflow_cli.errors import PluginError
 from waterflow_cli.pipeline_scores import PipelineScores
+from waterflow_cli.pipelines import strip_for_scoring
+from waterflow_cli.schemas import load_schema
+from waterflow_cli.training import TrainingOptions, build_pipeline, single_threaded_fits
+from waterflow_cli.training_data import load_training_data
 
 CLASSIFIERS = [
     RandomForestClassifier(20, random_state=0),
@@ -64,3 +72,57 @@ def test_many_rows_are_scored_by_packed_trees(rows, monkeypatch: pytest.MonkeyPa
     scores = PipelineScores(pipeline)
     scores(X)
     assert scores._packed is not None
+
+
+# Parameters that make a plugin quick; the size of its model is not what is tested.
+QUICK = {
+    "extra-trees": {"n_estimators": 20},
+    "hgb": {"max_iter": 20},
+    "lightgbm": {"n_estimators": 20},
+    "logreg": {},
+    "mlp": {"max_iter": 20},
+    "rf": {"n_estimators": 20},
+    "svm": {},
+    "xgboost": {"n_estimators": 20},
+}
+CUTS = ((1, 12), (7, 10), (24, 8), (1000, 5), (5000, 2))
+
+
+def test_every_bundled_plugin_is_cut_here() -> None:
+    bundled = {
+        name
+        for name, (first, *_) in installed_plugins().items()
+        if first.point.module.startswith("waterflow_plugins.")
+    }
+    assert bundled == set(QUICK)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_probability_of_a_row_does_not_depend_on_the_rows_beside_it(
+    name: str, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        plugin = load_plugin(name)
+    except PluginError as exc:
+        if name in ("lightgbm", "xgboost") and exc.hint:
+            pytest.skip(f"{exc.message} {exc.hint}")
+        raise
+    data = load_training_data(str(samples), load_schema())
+    options = TrainingOptions(params=QUICK[name])
+    with single_threaded_fits():
+        pipeline = build_pipeline(plugin, list(data.X.columns), options).fit(data.X, data.y)
+    random = np.random.default_rng(1)
+    X = data.X.iloc[random.integers(0, len(data.X), 5500)].reset_index(drop=True)
+    X = (X * random.uniform(0.7, 1.3, X.shape)).mask(random.random(X.shape) < 0.05)
+    expected = PipelineScores(strip_for_scoring(pipeline))(X)
+    assert len(np.unique(expected)) > 100
+    for worth_packing in (pipeline_scores._WORTH_PACKING, 0):
+        monkeypatch.setattr(pipeline_scores, "_WORTH_PACKING", worth_packing)
+        scores = PipelineScores(strip_for_scoring(pipeline))
+        assert np.array_equal(scores(X), expected)
+        for size, n_cuts in CUTS:
+            firsts = [0, len(X) - size, *random.integers(0, len(X) - size, n_cuts - 2)]
+            for first in firsts:
+                rows = slice(first, first + size)
+                assert np.array_equal(scores(X.iloc[rows]), expected[rows]), (size, first)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -317,3 +319,228 @@ def test_damage_within_a_parquet_file_is_named_by_its_first_row(tmp_path: Path) 
 
 def test_batch_knows_its_length() -> None:
     assert len(Batch({"a": pa.array(["1"])}, np.array([2]))) == 1
+
+
+# --- going on from where a batch ended ------------------------------------------------------------
+
+
+def rows_of(batches: Iterable[Batch]) -> list[tuple[object, ...]]:
+    """Give each row's line, cells, raw text and fault."""
+    rows: list[tuple[object, ...]] = []
+    for batch in batches:
+        cells = zip(*(column.to_pylist() for column in batch.columns.values()), strict=True)
+        raws = batch.raw_rows(np.arange(len(batch)))
+        for row, values in enumerate(cells):
+            rows.append((int(batch.lines[row]), values, raws[row], batch.faults.get(row)))
+    return rows
+
+
+def check_going_on(path: Path, sizes: Sequence[dict[str, int]]) -> int:
+    """Go on from the end of each batch, in batches of any size; return how many there were."""
+    n_batches = 0
+    for size in sizes:
+        with open_table(str(path), **size) as table:
+            batches = list(table.batches())
+        n_batches = max(n_batches, len(batches))
+        for number, batch in enumerate(batches):
+            rest = rows_of(batches[number + 1 :])
+            for other in sizes:
+                with open_table(str(path), **other) as table:
+                    assert rows_of(task() for task in table.tasks(batch.end)) == rest
+    return n_batches
+
+
+RECORDS = [f'"two{end}lines",{number}' for number, end in enumerate(["\n", "\r\n", "\r", "\n\n"])]
+RECORDS += ["plain,4", "", "", "  ", '"a ""quote""",5', "é水,6", "ragged", "nul\0,7", "last,8"]
+TEXTS = {
+    "plain": "name,n\n" + "\n".join(RECORDS) + "\n",
+    "crlf": "name,n\r\n" + "\r\n".join(RECORDS) + "\r\n",
+    "cr": "name,n\r" + "\r".join(RECORDS) + "\r",
+    "bom": "\ufeffname,n\r\n" + "\n".join(RECORDS),
+    "no_last_line_end": "name,n\n" + "\n".join(RECORDS),
+    "leading_blank_lines": "\n \r\n\nname,n\n\n\n" + "\n".join(RECORDS) + "\n\n \n",
+    "header_of_two_lines": '\ufeff"na\nme",n\r\n' + "\r\n".join(RECORDS),
+    "stray_quotes": 'name,n\n5" p,1\nx"y"z,2\n"q" r,3\n' + "\n".join(RECORDS) + "\n",
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize("kind", TEXTS)
+def test_reading_goes_on_where_any_batch_ended(kind: str, packed: bool, tmp_path: Path) -> None:
+    data = TEXTS[kind].encode()
+    path = write(tmp_path, gzip.compress(data) if packed else data)
+    sizes = [{"block_bytes": size} for size in (1, 13, 40, 1 << 20)]
+    assert check_going_on(path, sizes) > 5
+
+
+def test_reading_goes_on_beyond_what_was_read_ahead(tmp_path: Path) -> None:
+    text = "name,n\r\n" + "".join(f'"row\r\n{number}",{number}\r\n' for number in range(9000))
+    path = write(tmp_path, gzip.compress(text.encode()))
+    assert path.stat().st_size > 20_000
+    assert check_going_on(path, [{"block_bytes": 50_000}, {"batch_rows": 1500}]) >= 4
+
+
+@given(
+    body=st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join),
+    head=st.sampled_from(["a,b\n", "\ufeffa,b\r\n", "\n \na,b\r", '"a\n1",b\n']),
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+@settings(max_examples=200, deadline=None)
+def test_reading_goes_on_in_any_text_that_can_be_read(
+    body: str, head: str, sizes: tuple[int, int], shared_path: Path
+) -> None:
+    shared_path.write_bytes((head + body).encode())
+    if isinstance(outcome(shared_path, 1 << 20)[0], Dialect):
+        check_going_on(shared_path, [{"block_bytes": size} for size in sizes])
+
+
+def test_reading_goes_on_within_and_between_row_groups(tmp_path: Path) -> None:
+    path = tmp_path / "river.parquet"
+    table = pa.table({"n": list(range(50)), "site": [f"s{number}" for number in range(50)]})
+    pq.write_table(table, path, row_group_size=20)
+    sizes = [{"batch_rows": size} for size in (1, 7, 20, 1000)]
+    assert check_going_on(path, sizes) == 50
+
+
+def test_nothing_is_left_after_the_last_batch(tmp_path: Path) -> None:
+    for path in (write(tmp_path, "a,b\n1,2"), write_parquet(tmp_path, {"a": [1], "b": [2]})):
+        with open_table(str(path)) as table:
+            (batch,) = table.batches()
+        with open_table(str(path)) as table:
+            assert list(table.tasks(batch.end)) == []
+
+
+# --- files that change ----------------------------------------------------------------------------
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"7,8\n")
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def write_over(path: Path) -> None:
+    """Keep the size, and change what is there, some time later."""
+    later = path.stat().st_mtime_ns + 10**9
+    with path.open("r+b") as file:
+        file.write(b"z")
+    os.utime(path, ns=(later, later))
+
+
+@pytest.mark.parametrize("change", [grow, cut_short, write_over])
+@pytest.mark.parametrize("when", ["before the rows", "among the rows", "after the rows"])
+def test_file_that_changes_while_it_is_read_is_refused(
+    change: Callable[[Path], None], when: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "a,b\n" + "1,2\n" * 1000)
+
+    def read_and_change() -> None:
+        with open_table(str(path), block_bytes=400) as table:
+            if when == "before the rows":
+                change(path)
+            for number, _ in enumerate(table.batches()):
+                if number == 1 and when == "among the rows":
+                    change(path)
+            if when == "after the rows":
+                change(path)
+
+    with pytest.raises(InputError, match=r"river\.csv: was changed while it was read\.$") as caught:
+        read_and_change()
+    assert caught.value.exit_code == 3
+    assert "nothing writes to it" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["river.csv.gz", "river.parquet"])
+def test_packed_file_that_grows_while_it_is_read_is_refused(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 1000), "river.csv.gz")
+    if name.endswith(".parquet"):
+        path = write_parquet(tmp_path, {"a": list(range(1000))})
+    with (
+        pytest.raises(InputError, match=rf"{name}: was changed while it was read\.$"),
+        open_table(str(path), batch_rows=100) as table,
+    ):
+        list(table.batches())
+        grow(path)
+
+
+def test_file_that_is_only_looked_at_by_others_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,b\n1,2\n")
+    with open_table(str(path)) as table:
+        path.read_bytes()
+        path.chmod(0o600)
+        assert len(list(table.batches())) == 1
+
+
+# --- rows in a batch ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_rows", [1, 10, 1000])
+@pytest.mark.parametrize("n_rows", [300, 20_000])
+def test_batch_of_text_holds_about_as_many_rows_as_asked_for(
+    batch_rows: int, n_rows: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "a,b\n" + "".join(f"{i:06},x\n" for i in range(n_rows)))
+    with open_table(str(path), batch_rows=batch_rows) as table:
+        sizes = [len(batch) for batch in table.batches()]
+    assert sum(sizes) == n_rows
+    assert max(sizes) <= 2 * batch_rows
+    assert len(sizes) <= 2 * n_rows / batch_rows + 1
+
+
+@pytest.mark.parametrize("batch_rows", [1, 10, 1000])
+def test_batch_of_text_beyond_the_sample_holds_about_as_many_rows_as_asked_for(
+    batch_rows: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "a,b\n" + "".join(f"{i:06},x\n" for i in range(10_000)))
+    with open_table(str(path), batch_rows=batch_rows) as table:
+        sizes = [len(batch) for batch in table.batches()][1:-1]
+    assert 0.5 * batch_rows <= min(sizes) <= max(sizes) <= 2 * batch_rows
+
+
+@pytest.mark.parametrize(
+    ("batch_rows", "sizes"), [(1, [1] * 50), (7, [7] * 7 + [1]), (20, [20, 20, 10]), (99, [50])]
+)
+def test_batch_of_parquet_holds_the_rows_asked_for(
+    batch_rows: int, sizes: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "river.parquet"
+    pq.write_table(pa.table({"n": list(range(50))}), path, row_group_size=15)
+    with open_table(str(path), batch_rows=batch_rows) as table:
+        assert [len(batch) for batch in table.batches()] == sizes
+
+
+# --- how much was read ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
+def test_share_read_goes_from_zero_to_one(kind: str, tmp_path: Path) -> None:
+    # Random digits, so that the packed file is not read in one go.
+    numbers = np.random.default_rng(0).random(60_000)
+    text = ("a,b\n" + "".join(f"{number},x\n" for number in numbers)).encode()
+    path = write(tmp_path, gzip.compress(text) if kind == "csv.gz" else text, f"river.{kind}")
+    if kind == "parquet":
+        pq.write_table(pa.table({"a": numbers}), path)
+    with open_table(str(path), batch_rows=4000) as table:
+        shares = [table.share_read()]
+        shares += [table.share_read() for _ in table.batches()]
+        shares.append(table.share_read())
+    assert None not in shares
+    assert shares[0] < 0.5
+    assert shares == sorted(shares)
+    assert len(set(shares)) >= 4
+    assert shares[-1] == 1
+
+
+def test_share_read_of_a_pipe_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "river.csv"
+    os.mkfifo(path)
+    writer = Thread(target=path.write_bytes, args=(b"a,b\n" + b"1,2\n" * 100,))
+    writer.start()
+    with open_table(str(path)) as table:
+        assert table.share_read() is None
+        assert [len(batch) for batch in table.batches()] == [100]
+        assert table.share_read() is None
+    writer.join()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from waterflow_cli import schemas
 from waterflow_cli.errors import PluginError, UsageError, WaterflowError
 from waterflow_cli.schemas import (
     DEFAULT_SCHEMA,
     Kind,
     TableSchema,
+    compile_to_json,
     load_schema,
     parse_schema,
     schema_entry_points,
@@ -411,3 +415,26 @@ def test_package_without_the_file_is_a_plugin_error(
     install(tmp_path, monkeypatch, "empty_lab")
     with pytest.raises(PluginError, match="from the package empty_lab: cannot be read"):
         load_schema("wells")
+
+
+def test_bundled_schemas_are_compiled_as_they_stand():
+    for name, point in schema_entry_points().items():
+        path = Path(str(files(point.value))) / f"{name}.compiled.json"
+        parsed = parse_schema(path.with_name(f"{name}.yaml").read_text("utf-8"), name)
+        if os.environ.get("WATERFLOW_WRITE_DOCS"):
+            path.write_text(compile_to_json(parsed), "utf-8")
+        assert path.read_text("utf-8") == compile_to_json(parsed), (
+            "compile it again: WATERFLOW_WRITE_DOCS=1 pytest tests/test_schemas.py"
+        )
+        assert load_schema(name) == parsed
+
+
+def test_compiled_schema_of_another_text_is_not_used(monkeypatch):
+    text = load_schema("water").text.replace("max_value: 14", "max_value: 13")
+    read = schemas._read_installed
+    monkeypatch.setattr(
+        schemas,
+        "_read_installed",
+        lambda point, suffix: text if suffix == ".yaml" else read(point, suffix),
+    )
+    assert load_schema("water") == parse_schema(text, "water")

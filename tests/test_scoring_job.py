@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
@@ -11,6 +12,7 @@ import sys
 import warnings
 from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -720,3 +722,228 @@ def test_core_refuses_what_the_command_refuses(model, dirty):
         score_files(model, ["in.csv"], "out.csv", ScoringOptions(rejects="./out.csv"))
     with pytest.raises(UsageError, match="is an input"):
         score_files(model, ["in.csv"], "in.csv", ScoringOptions(force=True))
+
+
+# --- each input into its own file of a folder -----------------------------------------------------
+
+
+def names_in(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+@pytest.fixture
+def packed_files(workdir):
+    """Three inputs with three headers and packings: two rows, three (one invalid), one."""
+    Path("in").mkdir()
+    write_csv("in/a.csv", HEADER, good_rows(2))
+    write_csv("in/b.csv", [*HEADER, "note"], [[*row, "n"] for row in good_rows(3, ph={1: "x"})])
+    write_csv("in/c.txt", HEADER[1:], [row[1:] for row in good_rows(1)])
+    Path("in/a.csv.gz").write_bytes(gzip.compress(Path("in/a.csv").read_bytes()))
+    Path("in/b.csv.bz2").write_bytes(bz2.compress(Path("in/b.csv").read_bytes()))
+    Path("in/a.csv").unlink()
+    Path("in/b.csv").unlink()
+    return ["in/a.csv.gz", "in/b.csv.bz2", "in/c.txt"]
+
+
+def test_folder_takes_one_file_for_each_input(score, packed_files):
+    outcome = score(*packed_files, "--json", output="new/out/")
+    assert outcome.code == 0, outcome.err
+    assert names_in("new/out") == ["a.csv.gz", "b.csv", "c.csv"]
+    report = json.loads(outcome.out)
+    assert report["outputs"] == ["new/out/a.csv.gz", "new/out/b.csv", "new/out/c.csv"]
+    assert (report["rows"], report["rows_scored"], report["rows_invalid"]) == (6, 5, 1)
+    assert list(report["files"]) == packed_files
+    assert [len(read_rows(path)) for path in report["outputs"]] == [2, 3, 1]
+    assert read_output("new/out/b.csv")[0] == [*HEADER, "note", *RESULT_COLUMNS]
+    assert "source_file" not in read_output("new/out/c.csv")[0]
+
+
+def test_file_in_a_folder_holds_what_the_input_alone_would_give(score, packed_files):
+    assert score(*packed_files, output="out/").code == 0
+    for path, name in zip(packed_files, names_in("out"), strict=True):
+        assert score(path, output=f"alone_{name}").code == 0
+        assert Path(f"alone_{name}").read_bytes() == Path("out", name).read_bytes()
+
+
+def test_folder_that_is_there_needs_no_slash(score, packed_files):
+    Path("out").mkdir()
+    assert score(packed_files[0], output="out").code == 0
+    assert names_in("out") == ["a.csv.gz"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "target"),
+    [
+        ("a.csv", "other/a.csv", "out/a.csv"),
+        ("a.csv", "a.csv.bz2", "out/a.csv"),
+        ("a.txt", "a.csv", "out/a.csv"),
+        ("a.csv", "a.csv", "out/a.csv"),
+        ("a.csv", "./a.csv", "out/a.csv"),
+    ],
+)
+def test_inputs_that_would_share_a_file_are_refused_by_both_names(
+    first, second, target, score, workdir
+):
+    outcome = score(first, second, output="out/")
+    assert (outcome.code, outcome.out) == (2, "")
+    error, hint = outcome.err.splitlines()
+    assert error == f"Error: {first} and {second} would both be written to {target}."
+    assert "two folders" in hint
+    assert names_in(workdir) == []
+
+
+def test_standard_input_has_no_name_in_a_folder(score, workdir):
+    outcome = score("-", output="out/")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "Standard input has no name for a file in a folder" in outcome.err
+    assert names_in(workdir) == []
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
+def test_input_inside_the_folder_is_never_overwritten(force, score, two_files):
+    Path("out").mkdir()
+    write_csv("out/c.csv", HEADER, good_rows(4))
+    before = Path("out/c.csv").read_bytes()
+    outcome = score("a.csv", "out/c.csv", *force, output="out/")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "out/c.csv: is an input; the output must be another file." in outcome.err
+    assert names_in("out") == ["c.csv"]
+    assert Path("out/c.csv").read_bytes() == before
+
+
+def test_file_of_another_input_in_the_folder_is_never_overwritten(score, two_files):
+    """The output of one input would be another input, under another name."""
+    Path("out").mkdir()
+    Path("a.csv").rename("out/b.csv")
+    before = Path("out/b.csv").read_bytes()
+    Path("out/link").symlink_to("b.csv")
+    outcome = score("b.csv", "out/link", "--force", output="out/")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "out/b.csv: is an input" in outcome.err
+    assert Path("out/b.csv").read_bytes() == before
+
+
+def test_file_in_the_folder_is_replaced_only_by_force(score, two_files):
+    Path("out").mkdir()
+    Path("out/a.csv").write_text("precious\n")
+    outcome = score("b.csv", "a.csv", output="out/")
+    assert outcome.code == 2
+    assert "out/a.csv: exists already." in outcome.err
+    assert names_in("out") == ["a.csv"]
+    assert Path("out/a.csv").read_text() == "precious\n"
+    assert score("b.csv", "a.csv", "--force", output="out/").code == 0
+    assert [len(read_rows(f"out/{name}")) for name in ("a.csv", "b.csv")] == [3, 2]
+
+
+def test_rejects_are_one_file_for_all_inputs_of_a_folder(score, two_files):
+    write_csv("c.csv", HEADER[::-1], [row[::-1] for row in good_rows(2, Turbidity={0: "-5"})])
+    assert score("a.csv", "b.csv", "c.csv", "--rejects", "rejects.csv", output="out/").code == 0
+    assert names_in("out") == ["a.csv", "b.csv", "c.csv"]
+    _, rejects = read_output("rejects.csv")
+    assert [(row["file"], row["line"]) for row in rejects] == [("a.csv", "3"), ("c.csv", "2")]
+
+
+def test_rejects_may_not_be_a_file_of_the_folder(score, two_files):
+    outcome = score("a.csv", "b.csv", "--rejects", "out/b.csv", output="out/")
+    assert outcome.code == 2
+    assert "out/b.csv: is both -o and --rejects" in outcome.err
+    assert names_in("out") == []
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("text", "arguments", "code"),
+    [
+        (",".join(HEADER) + "\n", (), 3),
+        (",".join(HEADER) + '\nS1,"7,' + ",".join(GOOD[1:]) + "\n", (), 3),
+        ("a,b\n1,2\n", (), 4),
+        (",".join(HEADER) + "\nS1,x," + ",".join(GOOD[1:]) + "\n", ("--on-invalid", "fail"), 1),
+        (",".join(HEADER) + "\nS1,x," + ",".join(GOOD[1:]) + "\n", ("--max-invalid", "20"), 1),
+    ],
+    ids=["no rows", "open quote", "other columns", "fail", "too many"],
+)
+def test_fault_in_a_later_file_leaves_no_file_in_the_folder(
+    text, arguments, code, jobs, score, workdir
+):
+    write_csv("a.csv", HEADER, good_rows(2))
+    write_csv("b.csv", HEADER, good_rows(1))
+    Path("c.csv").write_text(text)
+    outcome = score(
+        *("a.csv", "b.csv", "c.csv", "--rejects", "rejects.csv", "--jobs", jobs),
+        *arguments,
+        output="out/",
+    )
+    assert (outcome.code, outcome.out) == (code, ""), outcome.err
+    assert "c.csv" in outcome.err or "--max-invalid" in outcome.err
+    assert names_in("out") == []
+    assert names_in(workdir) == ["a.csv", "b.csv", "c.csv", "out"]
+
+
+# --- how many rows may be invalid -----------------------------------------------------------------
+
+
+@pytest.fixture
+def one_in_eight(workdir):
+    """Two files of 16 rows in all, two of them invalid: 12.5 per cent."""
+    write_csv("a.csv", HEADER, good_rows(10, ph={3: "x"}))
+    write_csv("b.csv", HEADER, good_rows(6, Sulfate={5: "-1"}))
+
+
+@pytest.mark.parametrize("on_invalid", ["mark", "drop"])
+@pytest.mark.parametrize("percent", ["12.5", "12.6", "100"])
+def test_share_of_invalid_rows_up_to_the_bound_passes(percent, on_invalid, score, one_in_eight):
+    outcome = score("a.csv", "b.csv", "--max-invalid", percent, "--on-invalid", on_invalid)
+    assert outcome.code == 0, outcome.err
+    assert len(read_output("out.csv")[1]) == (16 if on_invalid == "mark" else 14)
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out.parquet", "out/"])
+@pytest.mark.parametrize("percent", ["12.4", "12.499", "0"])
+def test_share_of_invalid_rows_above_the_bound_leaves_nothing(
+    percent, output, score, one_in_eight, workdir
+):
+    outcome = score(
+        *("a.csv", "b.csv", "--max-invalid", percent, "--rejects", "rejects.csv"),
+        output=output,
+    )
+    assert (outcome.code, outcome.out) == (1, "")
+    error, hint = outcome.err.splitlines()
+    assert error == (
+        f"Error: 2 of 16 rows are invalid: 12.5 %, more than the {percent} % of --max-invalid."
+    )
+    assert "waterflow validate" in hint
+    left = [path for path in workdir.rglob("*") if path.is_file()]
+    assert sorted(path.name for path in left) == ["a.csv", "b.csv"]
+
+
+def test_too_many_invalid_rows_leave_what_was_there(score, one_in_eight):
+    Path("out.csv").write_text("precious\n")
+    assert score("a.csv", "--max-invalid", "1", "--force").code == 1
+    assert Path("out.csv").read_text() == "precious\n"
+
+
+def test_clean_file_passes_where_no_row_may_be_invalid(score, samples):
+    assert score(samples, "--max-invalid", "0", "--columns", "ids").code == 0
+    assert {row["status"] for row in read_output("out.csv")[1]} == {"scored"}
+
+
+@given(n_rows=st.integers(1, 10**7), data=st.data())
+def test_share_that_is_written_as_the_bound_is_never_above_it(n_rows, data):
+    """Any share of at most six digits after the point, as a user would type it."""
+    n_invalid = data.draw(st.integers(0, n_rows))
+    summary = scoring_job.ScoringSummary("m", n_rows=n_rows, n_invalid=n_invalid)
+    exact = Fraction(100 * n_invalid, n_rows)
+    bound = Fraction(f"{float(exact):.6f}")
+    if exact <= bound:
+        scoring_job._refuse_too_many(summary, float(bound))
+    else:
+        with pytest.raises(DataRefusedError, match=f"^{n_invalid} of {n_rows} rows are invalid"):
+            scoring_job._refuse_too_many(summary, float(bound))
+
+
+@pytest.mark.parametrize("percent", ["-1", "101", "nan", "many"])
+def test_bound_that_is_no_percentage_is_refused(percent, score, samples):
+    outcome = score(samples, "--max-invalid", percent)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--max-invalid" in outcome.err
+    assert not Path("out.csv").exists()

@@ -1,10 +1,39 @@
-"""Names for the array types that the modules hand to each other."""
+"""Names for the array types that the modules hand to each other, and a look into Arrow's text."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+
+def cell_bounds(column: pa.Array) -> npt.NDArray[np.int32]:
+    """Give where in its buffer the text of each cell starts, and where that of the last one ends.
+
+    Parameters
+    ----------
+    column : pyarrow.Array of string, shape (n_rows,)
+
+    Returns
+    -------
+    ndarray of int32, shape (n_rows + 1,)
+        A view; cell k is the bytes from k to k + 1. Zeros if there is no row.
+    """
+    if not len(column):
+        return np.zeros(1, dtype=np.int32)
+    bounds = np.frombuffer(column.buffers()[1], dtype=np.int32)
+    return bounds[column.offset : column.offset + len(column) + 1]
+
+
+def empty_cells(column: pa.Array) -> BoolArray:
+    """Say which cells of a column of text hold none."""
+    bounds = cell_bounds(column)
+    return np.asarray(bounds[1:] == bounds[:-1])

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from waterflow_cli.arrays import empty_cells
 from waterflow_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -170,12 +171,12 @@ def _needs_csv_module(data: bytes) -> bool:
 
 def _may_have_blank_lines(columns: list[pa.Array]) -> bool:
     """Look for rows of empty cells alone: Arrow reads a blank line as one."""
-    empty = pc.equal(columns[0], "")
+    empty = empty_cells(columns[0])
     for column in columns[1:]:
-        if not pc.any(empty).as_py():
+        if not empty.any():
             return False
-        empty = pc.and_(empty, pc.equal(column, ""))
-    return bool(pc.any(empty).as_py())
+        empty &= empty_cells(column)
+    return bool(empty.any())
 
 
 def _parse_with_arrow(data: bytes, n_columns: int, sep: str) -> list[pa.Array]:
@@ -199,7 +200,7 @@ def _row_lines(columns: list[pa.Array], block: Block) -> IntArray:
     """Give each row its line; those after a quoted line end start further down."""
     n_rows = len(columns[0])
     lines = np.arange(block.line, block.line + n_rows, dtype=np.int64)
-    if count_lines(block.data) != n_rows:
+    if block.end.line - block.line != n_rows:
         inside = np.zeros(n_rows, dtype=np.int64)
         for column in columns:
             inside += pc.count_substring_regex(column, r"\r\n|\n|\r").to_numpy()

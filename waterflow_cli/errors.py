@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class WaterflowError(Exception):
@@ -87,3 +87,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     matches = get_close_matches(name, list(known), n=1)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def shorten(names: Sequence[str], limit: int = 12) -> str:
+    """List names for a message, the first ones where they are many."""
+    shown = ", ".join(names[:limit])
+    return f"{shown}, … {len(names)} in all" if len(names) > limit else shown

@@ -7,14 +7,13 @@ full-width digits, ``inf``, ``true``, a date, or a value too large for single pr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-if TYPE_CHECKING:
-    from waterflow_cli.arrays import BoolArray, FloatArray
+from waterflow_cli.arrays import BoolArray, FloatArray, cell_bounds, empty_cells
 
 NUMBER_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 MISSING_TOKENS = (
@@ -65,7 +64,8 @@ def parse_numbers(column: pa.Array) -> NumberColumn:
         (booleans, dates) holds no number: each of its cells is bad.
     """
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return _parse_clean_text(column) or _parse_any_text(column)
+        text = column.cast(pa.string())
+        return _parse_clean_text(text) or _parse_any_text(text)
     missing = _mask(pc.is_null(column, nan_is_null=True))
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -85,15 +85,28 @@ def missing_text(column: pa.Array) -> BoolArray:
 
 def _parse_clean_text(column: pa.Array) -> NumberColumn | None:
     """Cast at once; None when a cell needs the grammar (arrow also accepts nan and inf)."""
-    empty = pc.equal(column, "")
+    if column.null_count:
+        column = pc.fill_null(column, "")
+    missing = empty_cells(column)
     try:
-        cast = pc.cast(pc.if_else(empty, None, column), pa.float64())
+        cast = pc.cast(_nulls_where(column, missing), pa.float64())
     except pa.ArrowInvalid:
         return None
-    values, missing = _to_floats(cast), _mask(pc.fill_null(empty, True))
+    values = np.frombuffer(cast.buffers()[1], dtype=np.float64, count=len(column)).copy()
+    values[missing] = np.nan
     if not np.array_equal(_is_usable(values), ~missing):
         return None
     return NumberColumn(values, missing, np.zeros(len(values), dtype=bool))
+
+
+def _nulls_where(column: pa.Array, mask: BoolArray) -> pa.Array:
+    """Make some cells of text null without copying the text.
+
+    (pyarrow's functions that take a scalar would do, but the first one imports pandas.)
+    """
+    valid = np.packbits(~mask, bitorder="little")
+    bounds, text = pa.py_buffer(cell_bounds(column)), column.buffers()[2]
+    return pa.StringArray.from_buffers(len(column), bounds, text, pa.py_buffer(valid))
 
 
 def _parse_any_text(column: pa.Array) -> NumberColumn:

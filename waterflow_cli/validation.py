@@ -13,32 +13,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
-from waterflow_cli.errors import InputError, UsageError
+from waterflow_cli.errors import InputError, shorten
 from waterflow_cli.headers import fold_name, match_header
-from waterflow_cli.numbers import missing_text, parse_numbers
+from waterflow_cli.numbers import parse_numbers
 from waterflow_cli.table_schema import Kind, TableSchema
 
 if TYPE_CHECKING:
-    from pandera.api.checks import Check
+    import pyarrow as pa
 
     from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
     from waterflow_cli.reading import Batch, Table
-
-# Bounds of pandera's checks: statistic -> the rule that a value beyond it breaks, the word for
-# beyond, the option that lets the bound itself pass, and the word when it does not.
-_BOUNDS = {
-    "min_value": ("below_minimum", "below", "include_min", "not above"),
-    "max_value": ("above_maximum", "above", "include_max", "not below"),
-}
-_ONE_SIDED = {
-    "greater_than": "{} is not above {}",
-    "greater_than_or_equal_to": "{} is below {}",
-    "less_than": "{} is not below {}",
-    "less_than_or_equal_to": "{} is above {}",
-}
 
 
 @dataclass(frozen=True)
@@ -226,7 +211,7 @@ class RowChecker:
             raise InputError(
                 table.path,
                 f"column{plural} {', '.join(missing)} not found in the header"
-                f" ({table.dialect}; it has: {_shorten(table.columns)}).",
+                f" ({table.dialect}; it has: {shorten(table.columns)}).",
                 line=table.dialect.header_line,
                 hint=_header_hint(table.columns),
             )
@@ -258,13 +243,13 @@ class RowChecker:
             add("missing_value", missing & whole, lambda _text, _row: "the value is missing.")
         good = ~(bad | missing) & whole
         if not rules.surely_pass(values if good.all() else values[good]):
-            cells = pd.Series(values, name=name)[good]
-            for check in self._schema.pandera.columns[name].checks:
-                for broken, failed, describe in _run_check(check, cells, len(values)):
-                    add(broken, failed, describe)
+            from waterflow_cli import diagnosis
+
+            checks = self._schema.pandera.columns[name].checks
+            for failure in diagnosis.check_column(checks, name, values, good):
+                add(*failure)
         if rules.unique:
-            cells = pd.Series(values, name=name)[good]
-            add("duplicate", self._repeated((name,), cells.to_frame(), len(values)), _repeats)
+            add("duplicate", self._repeated({name: (values, good)}, len(values)), _repeats)
         return values, good
 
     def _check_frame(
@@ -274,18 +259,15 @@ class RowChecker:
         whole: BoolArray,
     ) -> None:
         """Run the checks that judge rows, and find rows that must be unique and are not."""
-        n_rows = len(whole)
-        frame = pd.DataFrame(
-            {name: pd.Series(values).where(good) for name, (values, good) in cells.items()}
-        )
-        for check in self._schema.pandera.checks if self._schema.checks_rows else ():
-            for rule, failed, describe in _run_check(check, frame, n_rows):
+        if self._schema.checks_rows:
+            from waterflow_cli import diagnosis
+
+            for rule, failed, describe in diagnosis.check_rows(self._schema.pandera.checks, cells):
                 rows = np.flatnonzero(failed & whole)
                 if len(rows):
                     checked.violations.append(Violation("", rule, rows, describe))
         if self._unique:
-            # As in a single column, what is missing equals nothing.
-            repeated = self._repeated(self._unique, frame[list(self._unique)].dropna(), n_rows)
+            repeated = self._repeated({name: cells[name] for name in self._unique}, len(whole))
             if repeated.any():
                 checked.violations.append(
                     Violation("", "duplicate", np.flatnonzero(repeated), _repeats)
@@ -311,11 +293,16 @@ class RowChecker:
                 )
             )
 
-    def _repeated(self, names: tuple[str, ...], frame: pd.DataFrame, n_rows: int) -> BoolArray:
-        """Find rows whose values stood before, in this batch or an earlier one."""
-        seen = self._seen.setdefault(names, set())
+    def _repeated(self, cells: Mapping[str, tuple[Any, BoolArray]], n_rows: int) -> BoolArray:
+        """Find rows whose values stood before, in this batch or an earlier one.
+
+        What is missing equals nothing.
+        """
+        seen = self._seen.setdefault(tuple(cells), set())
+        rows = np.flatnonzero(np.logical_and.reduce([good for _, good in cells.values()]))
+        columns = [np.asarray(values)[rows].tolist() for values, _ in cells.values()]
         mask = np.zeros(n_rows, dtype=bool)
-        for row, key in zip(frame.index, frame.itertuples(index=False, name=None), strict=True):
+        for row, key in zip(rows, zip(*columns, strict=True), strict=True):
             mask[row] = key in seen
             seen.add(key)
         return mask
@@ -365,99 +352,10 @@ def _parse_cells(column: pa.Array, kind: Kind) -> tuple[Any, BoolArray, BoolArra
             "not_whole",
             "a whole number",
         )
-    rule, noun = (
-        ("not_text", "text") if kind is Kind.TEXT else ("not_a_date", "a date (YYYY-MM-DD)")
-    )
-    try:
-        text = column.cast("string")
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes; lists and structs
-        missing = column.is_null().to_numpy(zero_copy_only=False)
-        return pd.Series(index=range(len(column)), dtype=object), missing, ~missing, rule, noun
-    missing = missing_text(text)
-    values = text.to_pandas()
-    if kind is Kind.TEXT:
-        return values, missing, np.zeros(len(values), dtype=bool), rule, noun
-    dates = _parse_dates(values.where(~missing, ""))
-    return dates, missing, dates.isna().to_numpy() & ~missing, rule, noun
+    from waterflow_cli import diagnosis
 
-
-def _parse_dates(text: pd.Series) -> pd.Series:
-    """Read ISO 8601 dates; those with a time zone count in UTC, so that all compare."""
-    trimmed = text.str.strip()
-    # pandas also takes "now" and "today" for dates, and "-1" for a year.
-    digits = trimmed.where(trimmed.str.match("[0-9]"), "")
-    return pd.to_datetime(digits, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
-
-
-def _run_check(
-    check: Check, values: pd.Series | pd.DataFrame, n_rows: int
-) -> list[tuple[str, BoolArray, Callable[[str, int], str]]]:
-    """Run a pandera check: the rules that it found broken, and the rows that break them."""
-    if values.empty:
-        return []
-    try:
-        output = check(values).check_output
-    except (AttributeError, TypeError, ValueError) as exc:
-        judged = "a row" if isinstance(values, pd.DataFrame) else f"column {values.name}"
-        raise UsageError(
-            f"The schema's check {check.name} cannot judge {judged} ({exc}).",
-            "Choose a check that fits the column's dtype.",
-        ) from exc
-    if isinstance(output, pd.DataFrame):
-        output = output.all(axis=1)
-    if not isinstance(output, pd.Series) or not output.index.isin(values.index).all():
-        raise UsageError(
-            f"The schema's check {check.name} judges a column as a whole, and not row by row.",
-            "Use checks that say of each value whether it is right.",
-        )
-    failed = np.zeros(n_rows, dtype=bool)
-    failed[output.index[~output.to_numpy(dtype=bool)]] = True
-    if isinstance(values, pd.DataFrame):
-        return [(_rule_of(check), failed, lambda _text, _row: f"the row {_fails(check)}")]
-    if check.name != "in_range":
-        return [(_rule_of(check), failed, _describe(check))]
-    return [_split_bound(check, statistic, values, failed) for statistic in _BOUNDS]
-
-
-def _split_bound(
-    check: Check, statistic: str, values: pd.Series, failed: BoolArray
-) -> tuple[str, BoolArray, Callable[[str, int], str]]:
-    rule, word, inclusive, word_at_bound = _BOUNDS[statistic]
-    bound = _statistics(check)[statistic]
-    shown = word if _statistics(check)[inclusive] else word_at_bound
-    beyond = values.index[values <= bound] if word == "below" else values.index[values >= bound]
-    mask = np.zeros(len(failed), dtype=bool)
-    mask[beyond] = failed[beyond]
-    return rule, mask, lambda text, _: f"{text} is {shown} {bound}."
-
-
-def _statistics(check: Check) -> dict[str, Any]:
-    return dict(check.statistics or {})
-
-
-def _rule_of(check: Check) -> str:
-    return "not_allowed" if check.name == "isin" else str(check.name)
-
-
-def _describe(check: Check) -> Callable[[str, int], str]:
-    if check.name == "isin":
-        allowed = _shorten([str(value) for value in _statistics(check)["allowed_values"]])
-        return lambda text, _: f"{text!r} is not one of {allowed}."
-    if check.name in _ONE_SIDED:
-        bound = next(iter(_statistics(check).values()))
-        sentence = _ONE_SIDED[check.name]
-        return lambda text, _: sentence.format(text, bound) + "."
-    return lambda text, _: f"{text!r} {_fails(check)}"
-
-
-def _fails(check: Check) -> str:
-    return f"fails {check.error or check.name}."
+    return diagnosis.parse_text_cells(column, kind)
 
 
 def _repeats(_text: str, _row: int) -> str:
     return "the value stood in an earlier row and must be unique."
-
-
-def _shorten(names: Sequence[str], limit: int = 12) -> str:
-    shown = ", ".join(names[:limit])
-    return f"{shown}, … {len(names)} in all" if len(names) > limit else shown

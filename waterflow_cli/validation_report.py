@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from waterflow_cli.errors import UsageError
 from waterflow_cli.outputs import OutputGroup, check_outputs, path_text
-from waterflow_cli.reading import open_table
+from waterflow_cli.parallel import map_in_order
+from waterflow_cli.progress import InputShares, Report, say_nothing
+from waterflow_cli.reading import Batch, open_table
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
 from waterflow_cli.writing import TableWriter, open_table_writer
@@ -95,6 +97,9 @@ def validate_files(
     good: str | None = None,
     bad: str | None = None,
     force: bool = False,
+    jobs: int = 1,
+    batch_rows: int | None = None,
+    report_progress: Report = say_nothing,
 ) -> ValidationReport:
     """Check each row of some files.
 
@@ -104,6 +109,10 @@ def validate_files(
         How many findings to keep; all are counted.
     good, bad : str, optional
         Outputs for the rows that pass, and for those that do not with a column ``reason``.
+    jobs, batch_rows : int
+        How many batches are checked at once, and about how many rows make one.
+    report_progress : callable
+        Is told how far the work came.
 
     Raises
     ------
@@ -116,14 +125,27 @@ def validate_files(
     if len(inputs) > 1 and (good is not None or bad is not None):
         raise UsageError("--good and --bad split one file; several were named.")
     check_outputs((("--good", good), ("--bad", bad)), force=force, inputs=inputs)
-    for path in inputs:
-        with open_table(path) as table, _split(good, bad, force, inputs) as split:
+    shares = InputShares(inputs)
+    # Values that must be unique are looked up in order.
+    jobs = 1 if schema.has_unique else jobs
+    for n_done, path in enumerate(inputs):
+        with (
+            open_table(path, batch_rows=batch_rows) as table,
+            _split(good, bad, force, inputs) as split,
+        ):
             checker = RowChecker(schema, table, renames=renames)
             report.dialects[path] = checker.reading
-            for batch in table.batches():
-                checked = checker.check(batch)
+
+            def check(
+                parse: Callable[[], Batch], checker: RowChecker = checker, split: _Split = split
+            ) -> tuple[CheckedBatch, list[Any]]:
+                checked = checker.check(parse())
+                return checked, split.encode(checked)
+
+            for checked, encoded in map_in_order(check, table.tasks(), jobs):
                 report.note(checked, max_findings)
-                split.write(checked)
+                split.append(encoded)
+                report_progress(report.n_rows, shares.after(n_done, table.share_read()))
     return report
 
 
@@ -133,18 +155,26 @@ class _Split:
     def __init__(self, good: TableWriter | None, bad: TableWriter | None) -> None:
         self._good, self._bad = good, bad
 
-    def write(self, checked: CheckedBatch) -> None:
-        """Write the rows of a batch."""
+    def encode(self, checked: CheckedBatch) -> list[Any]:
+        """Put the rows of a batch into the formats of the files; threads may do so at once."""
         columns, invalid = checked.batch.columns, checked.invalid
+        encoded = []
         if self._good is not None:
-            self._good.write(_filtered(columns, ~invalid))
+            encoded.append(self._good.encode(_filtered(columns, ~invalid)))
         if self._bad is not None:
             if REASON in columns:
                 raise UsageError(
                     f"The input has a column '{REASON}', which --bad adds.", "Rename it first."
                 )
             reasons = pa.array(list(reasons_by_line(checked).values()), pa.string())
-            self._bad.write({**_filtered(columns, invalid), REASON: reasons})
+            encoded.append(self._bad.encode({**_filtered(columns, invalid), REASON: reasons}))
+        return encoded
+
+    def append(self, encoded: list[Any]) -> None:
+        """Write what `encode` gave."""
+        writers = [writer for writer in (self._good, self._bad) if writer is not None]
+        for writer, rows in zip(writers, encoded, strict=True):
+            writer.append(rows)
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from waterflow_cli.arrays import cell_bounds
 from waterflow_cli.errors import UsageError
 from waterflow_cli.outputs import STDOUT
 
@@ -358,7 +358,6 @@ def text_bytes(column: pa.Array) -> pa.Buffer:
     """Give the text of all cells, one after the other, without copying it."""
     if not len(column):
         return pa.py_buffer(b"")
-    _, offsets, text = column.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int32)
-    start, stop = int(ends[column.offset]), int(ends[column.offset + len(column)])
+    bounds, text = cell_bounds(column), column.buffers()[2]
+    start, stop = int(bounds[0]), int(bounds[-1])
     return text.slice(start, stop - start) if stop > start else pa.py_buffer(b"")

@@ -103,8 +103,15 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         options["reference"], name=options["name"], tracking_uri=options["tracking_uri"]
     )
     console.detail(f"Loaded {model.label}, every file verified.")
-    with console.progress("rows") as report:
-        summary = score_files(model, inputs, options["output"], ScoringOptions(**chosen), report)
+    try:
+        with console.progress("rows") as report:
+            summary = score_files(
+                model, inputs, options["output"], ScoringOptions(**chosen), report
+            )
+    except KeyboardInterrupt:
+        if options["resume"]:
+            console.note("Finished rows are kept: the same command goes on from them.")
+        raise
     if as_json:
         console.json(_content(summary, options["output"]))
     _summarise(summary, console)

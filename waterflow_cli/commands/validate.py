@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from waterflow_cli.commands.options import (
+    batch_rows_option,
     common_options,
     console_of,
     force_option,
+    jobs_option,
     json_option,
     rename_option,
     schema_option,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from waterflow_cli.validation_report import ValidationReport
 
 _FORMATS = ("text", "json", "csv", "html")
+_PASSED_ON = ("renames", "good", "bad", "force", "jobs", "batch_rows")
 
 
 @click.command(short_help="Check the rows of a file against a schema.")
@@ -45,6 +48,8 @@ _FORMATS = ("text", "json", "csv", "html")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write the findings.")
 @click.option("--good", metavar="FILE", help="Write the rows that pass to this file.")
 @click.option("--bad", metavar="FILE", help="Write the other rows, with their reasons.")
+@batch_rows_option
+@jobs_option
 @force_option
 @json_option
 @common_options
@@ -68,15 +73,15 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     inputs = expand_inputs(options["files"])
     outputs = (("-o", options["output"]), ("--good", options["good"]), ("--bad", options["bad"]))
     check_outputs(outputs, force=options["force"], inputs=inputs)
-    report = validate_files(
-        inputs,
-        load_schema(options["schema_name"]),
-        renames=options["renames"],
-        max_findings=options["max_errors"],
-        good=options["good"],
-        bad=options["bad"],
-        force=options["force"],
-    )
+    schema = load_schema(options["schema_name"])
+    with console.progress("rows") as report_progress:
+        report = validate_files(
+            inputs,
+            schema,
+            max_findings=options["max_errors"],
+            report_progress=report_progress,
+            **{name: options[name] for name in _PASSED_ON},
+        )
     form = "json" if as_json else options["form"]
     _write(report, form, options["output"], options["force"], console)
     summarise(report, console)
