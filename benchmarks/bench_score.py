@@ -31,12 +31,15 @@ TREES = "n_estimators=100"
 def prepare(folder: Path, rows: int) -> None:
     """Make the files and the two models: version 1 is a forest, version 2 is boosted."""
     for name, count, seed in (("train.csv", 3000, 1), ("rows.csv", rows, 2), ("few.csv", 24, 3)):
-        run_once(
-            (*WATERFLOW, "simulate", "--rows", str(count), "--seed", str(seed), "-o", name),
-            folder=folder,
-        )
+        simulate(folder, name, count, seed)
     for extra in (("rf", "--param", TREES), ("hgb",)):
         run_once((*WATERFLOW, "train", "train.csv", "--plugin", *extra), folder=folder)
+
+
+def simulate(folder: Path, name: str, rows: int, seed: int) -> None:
+    """Make a file of simulated samples."""
+    options = ("--rows", str(rows), "--seed", str(seed), "-o", name, "--force")
+    run_once((*WATERFLOW, "simulate", *options), folder=folder)
 
 
 def score(version: int, source: str, *, jobs: int = 1) -> tuple[str, ...]:
@@ -113,8 +116,8 @@ def compare(folder: Path, runs: int) -> None:
         print()
         print_check("CPU / floor", one.cpu_s / floor, limits[1])
         print_check("CPU / mlflow models predict", one.cpu_s / mlflow.cpu_s, limits[0])
-        print_check("CPU / pandas + pyfunc script", one.cpu_s / script.cpu_s, 0.45)
-        print_check("wall of 2 jobs / wall of 1", two.wall_s / one.wall_s, 0.62)
+        print(f"- CPU / pandas + pyfunc script: {one.cpu_s / script.cpu_s:.2f}")
+        print(f"- wall of 2 jobs / wall of 1: {two.wall_s / one.wall_s:.2f}")
 
 
 def strip_ids(source: Path, target: Path, columns: list[str]) -> None:
@@ -130,6 +133,44 @@ def float_schema(columns: list[str]):
     import pyarrow as pa
 
     return pa.schema([(name, pa.float64()) for name in columns])
+
+
+def compare_large(folder: Path, rows: int, runs: int) -> None:
+    """A file that no longer fits a careless script."""
+    simulate(folder, "large.csv", rows, 4)
+    script = (*RIVALS, "pandas-pyfunc", STORE, "models:/waterflow/1", "large.csv", "pandas.csv")
+    costs = run_all(
+        {
+            "waterflow score, 1 job": score(1, "large.csv"),
+            "waterflow score, 2 jobs": score(1, "large.csv", jobs=2),
+            "pandas + pyfunc script": script,
+        },
+        folder=folder,
+        runs=runs,
+    )
+    print_costs(f"rf, {rows} rows", costs, reference="pandas + pyfunc script")
+    one, two, theirs = costs.values()
+    print()
+    print_check("CPU / pandas + pyfunc script", one.cpu_s / theirs.cpu_s, 0.45)
+    print_check("wall of 2 jobs / wall of 1", two.wall_s / one.wall_s, 0.62)
+
+
+def compare_memory(folder: Path, rows: int, large: int) -> None:
+    """Memory does not grow with the file."""
+    simulate(folder, "large.csv", large, 4)
+    costs = run_all(
+        {
+            f"{rows} rows": score(1, "rows.csv", jobs=2),
+            f"{large} rows": score(1, "large.csv", jobs=2),
+        },
+        folder=folder,
+        runs=1,
+    )
+    print_costs("Memory, rf, 2 jobs", costs, reference=f"{rows} rows")
+    small, big = costs.values()
+    print()
+    print_check("peak memory, large / small", big.peak_mb / small.peak_mb, 1.1)
+    print_check("peak memory, MB", big.peak_mb, 600)
 
 
 def compare_start_up(folder: Path, runs: int) -> None:
@@ -153,6 +194,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--large", type=int, default=5_000_000, help="rows of the large file")
+    parser.add_argument("--largest", type=int, default=10_000_000, help="rows for the memory")
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="waterflow-bench-") as name:
@@ -161,6 +204,8 @@ def main() -> None:
         print(f"{describe_machine()}\n\n{options.rows} rows, medians of {options.runs} runs.")
         compare_start_up(folder, options.runs)
         compare(folder, options.runs)
+        compare_large(folder, options.large, options.runs)
+        compare_memory(folder, options.rows, options.largest)
 
 
 if __name__ == "__main__":

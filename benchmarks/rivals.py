@@ -3,6 +3,7 @@
 python rivals.py pandas-pyfunc STORE MODEL IN.csv OUT.csv
 python rivals.py predict-proba STORE MODEL IN.csv
 python rivals.py read-text IN.csv
+python rivals.py read-typed IN.csv
 python rivals.py write-text IN.csv OUT.csv
 python rivals.py imports
 python rivals.py pandera-validate SCHEMA.yaml IN.csv
@@ -64,6 +65,13 @@ def read_text(source: str) -> None:
         pass
 
 
+def read_typed(source: str) -> None:
+    """Arrow reads the file as it does by default."""
+    import pyarrow.csv as pa_csv
+
+    pa_csv.read_csv(source)
+
+
 def write_text(source: str, target: str) -> None:
     """Arrow reads and writes the columns of a finished output, in a stream."""
     import pyarrow.csv as pa_csv
@@ -76,7 +84,9 @@ def write_text(source: str, target: str) -> None:
 
 
 def imports() -> None:
-    """What any script with such a model must import."""
+    """What any script that scores a file with such a model must import."""
+    import mlflow.pyfunc  # noqa: F401
+    import pyarrow.csv  # noqa: F401
     import sklearn.ensemble  # noqa: F401
 
 
@@ -100,6 +110,7 @@ if __name__ == "__main__":
         "pandas-pyfunc": pandas_pyfunc,
         "predict-proba": predict_proba,
         "read-text": read_text,
+        "read-typed": read_typed,
         "write-text": write_text,
         "imports": imports,
         "pandera-validate": pandera_validate,

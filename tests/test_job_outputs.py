@@ -29,6 +29,7 @@ from waterflow_cli.scoring_job import score_files
 from waterflow_cli.scoring_task import ScoringOptions
 
 N_ROWS, BATCH_ROWS = 120, 20
+INPUTS = ("in.", "one.", "two.")
 FORMATS = ("out.csv", "out.tsv", "out.jsonl", "out.csv.gz", "out.csv.zst", "out.parquet")
 RESUME = ScoringOptions(resume=True, batch_rows=BATCH_ROWS)
 ANEW = r"^To start anew, run once without --resume; the rows kept for out\.csv are then dropped\.$"
@@ -65,7 +66,7 @@ def files(workdir):
         return sorted(
             str(path.relative_to(workdir))
             for path in workdir.rglob("*")
-            if path.is_file() and not path.name.startswith(("in.", "one.", "two."))
+            if path.is_file() and not (path.parent == workdir and path.name.startswith(INPUTS))
         )
 
     return list_files
@@ -168,7 +169,7 @@ def test_interrupted_job_goes_on_to_the_same_bytes(output, n_batches, jobs, mode
     assert files() == sorted(expected)
     assert take(expected) == expected
     assert summary.counts == counts
-    assert n_batches * BATCH_ROWS / 2 < summary.n_resumed < N_ROWS
+    assert (n_batches - 1) * BATCH_ROWS < summary.n_resumed < N_ROWS
 
 
 @pytest.mark.parametrize("output", ["out.csv", "out.jsonl.gz", "out.parquet", "folder/"])
@@ -176,40 +177,38 @@ def test_job_interrupted_after_each_batch_goes_on_to_the_same_bytes(output, mode
     halve(table)
     inputs, options = ["one.csv", "two.csv"], replace(RESUME, rejects="rejects.csv")
     expected, counts = plain_run(model, inputs, output, options)
-    n_resumed, n_stops = 0, 0
-    while True:
+    n_stops = 0
+    summary = None
+    while summary is None:
         try:
             summary = score_files(model, inputs, output, options, stop_after(1))
         except KeyboardInterrupt:
             n_stops += 1
             assert n_stops < N_ROWS
             assert not set(expected) & set(files())
-            n_resumed = json.loads(journal_of(min(expected, key=len)).read_bytes().split(b"\n")[-2])
-            continue
-        break
     assert n_stops >= 6
-    assert summary.n_resumed == n_resumed["counts"]["rows"] == N_ROWS
+    assert summary.n_resumed == N_ROWS
     assert files() == sorted(expected)
     assert take(expected) == expected
     assert summary.counts == counts
 
 
-@pytest.mark.parametrize("source", ["in.csv.gz", "in.parquet", "in.cp1252.csv"])
+@pytest.mark.parametrize("source", ["in.csv.gz", "in.parquet", "in.crlf.csv"])
 def test_job_over_any_kind_of_input_goes_on(source, model, table, files):
     if source.endswith(".gz"):
         Path(source).write_bytes(gzip.compress(Path("in.csv").read_bytes()))
     elif source.endswith(".parquet"):
         pq.write_table(pa_csv.read_csv("in.csv"), source)
     else:
-        text = Path("in.csv").read_text().replace("sample", "près", 1).replace("\n", "\r\n")
-        Path(source).write_bytes(text.encode("cp1252"))
+        text = Path("in.csv").read_text().replace("\n", "\r\n\r\n")
+        Path(source).write_bytes(text.encode("utf-8-sig"))
     expected, counts = plain_run(model, [source], "out.csv", RESUME)
     interrupt(model, [source], "out.csv", RESUME, 3)
     summary = score_files(model, [source], "out.csv", RESUME)
     assert 0 < summary.n_resumed < N_ROWS
+    assert files() == ["out.csv"]
     assert take(expected) == expected
     assert summary.counts == counts
-    assert files() == []
 
 
 @pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
@@ -315,9 +314,13 @@ def interrupt_publishing(n_lines, *arguments):
 # An interruption in the line before a file is closed leaves that to the collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("n_times", [1, 2])
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("output", ["out.csv", "out.csv.gz", "out.parquet"])
+@pytest.mark.parametrize(
+    ("output", "force", "n_times"),
+    [
+        *(("out.csv", False, 1), ("out.csv", True, 1), ("out.csv", False, 2)),
+        *(("out.csv.gz", False, 1), ("out.csv.gz", True, 1), ("out.csv.gz", True, 2)),
+    ],
+)
 def test_interruption_anywhere_in_publishing_ends_with_the_same_bytes(
     output, force, n_times, model, table, workdir
 ):
@@ -326,6 +329,10 @@ def test_interruption_anywhere_in_publishing_ends_with_the_same_bytes(
     expected, counts = plain_run(model, ["in.csv"], output, options)
     arguments = (model, ["in.csv"], output, options)
     failures, where, n_lines = {}, "start", 0
+
+    def is_done():
+        return {path.name for path in workdir.iterdir()} == {"in.csv", *expected}
+
     while where:
         n_lines += 1
         for path in workdir.iterdir():
@@ -336,13 +343,15 @@ def test_interruption_anywhere_in_publishing_ends_with_the_same_bytes(
         failure = None
         try:
             for number in range(n_times):
+                # Where all was done but for the end of the process, there is nothing to go on from.
+                if number and is_done():
+                    break
                 found = interrupt_publishing(n_lines, *arguments)
                 where = where if number else found
                 if Path(output).exists():
                     allowed = (expected[output], b"precious\n") if force else (expected[output],)
                     assert Path(output).read_bytes() in allowed
-            # Where all was done but for the end of the process, nothing is left to go on from.
-            if {path.name for path in workdir.iterdir()} != {"in.csv", *expected}:
+            if not is_done():
                 assert score_files(*arguments).counts == counts
             left = {path.name: path.read_bytes() for path in workdir.iterdir()}
             left.pop("in.csv")
@@ -666,7 +675,7 @@ def test_input_is_described_by_its_size_and_time(workdir):
 
 
 def test_dropping_what_nobody_kept_does_nothing(workdir, files):
-    drop_kept_rows(["out.csv", "rejects.csv"])
+    drop_kept_rows("out.csv")
     assert files() == []
 
 
@@ -695,6 +704,7 @@ def test_checkpoint_that_was_saved_is_where_the_next_run_starts(workdir, files):
     with open_job() as opened:
         assert opened.start == Checkpoint(1, None, {"rows": 2})
         write_rows(opened, "z")
+        opened.publish()
     assert files() == ["out.csv"]
     assert Path("out.csv").read_text() == "a\nx\ny\nz\n"
 

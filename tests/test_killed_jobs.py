@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import signal
@@ -135,13 +136,12 @@ def files_in(folder="."):
 # --- killed again and again, with --resume --------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_job_goes_on_until_it_ends_with_the_same_bytes(seed, start, expected):
-    chance, n_kills = random.Random(seed), 0
+def test_killed_job_goes_on_until_it_ends_with_the_same_bytes(start, expected):
+    chance, n_kills = random.Random(1), 0
     while True:
         process = start("--resume")
         before = count_lines(".out.csv.journal.part")
-        n_more = chance.randint(8, 40)
+        n_more = chance.randint(10, 50)
         if not wait_until(
             lambda before=before, n_more=n_more: (
                 count_lines(".out.csv.journal.part") >= before + n_more
@@ -180,23 +180,26 @@ def test_job_killed_at_any_time_ends_with_the_same_bytes(start, expected):
     assert Path("out.csv").read_bytes() == expected
 
 
-@pytest.mark.parametrize("output", ["out.csv", "out.csv.gz"])
-@pytest.mark.parametrize("n_lines", [6, 12, 20, 26])
+@pytest.mark.parametrize(
+    ("output", "n_lines"), [("out.csv", 8), ("out.csv", 20), ("out.csv.gz", 12)]
+)
 def test_job_killed_while_its_outputs_appear_ends_with_the_same_bytes(
-    n_lines, output, start, workdir, source
+    output, n_lines, start, source, expected
 ):
     """With a small table: only the end of the job matters."""
-    small = source.read_bytes().splitlines(keepends=True)[:200]
+    n_rows = 200
+    small = source.read_bytes().splitlines(keepends=True)[: 1 + n_rows]
     Path("small.csv").write_bytes(b"".join(small))
     options = ("--resume", "--rejects", "rejects.csv")
-    assert end_of(start(source="small.csv", output="a-" + output))[0] == 0
     driver = (sys.executable, "-c", KILLED_IN_PUBLISHING, str(n_lines), "score")
     process = start(*options, source="small.csv", output=output, command=driver)
     assert end_of(process)[0] == -signal.SIGKILL
     code, said = end_of(start(*options, source="small.csv", output=output))
     assert code == 0, said
-    assert Path(output).read_bytes() == Path("a-" + output).read_bytes()
-    assert files_in() == sorted(["in.csv", "small.csv", output, "a-" + output, "rejects.csv"])
+    content = Path(output).read_bytes()
+    content = gzip.decompress(content) if output.endswith(".gz") else content
+    assert content.splitlines() == expected.splitlines()[: 1 + n_rows]
+    assert files_in() == sorted(["in.csv", "small.csv", output, "rejects.csv"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -206,13 +209,14 @@ def test_stopped_job_says_how_to_go_on_and_does(number, start, expected):
     process.send_signal(number)
     code, said = end_of(process)
     assert code == 130
+    assert "Finished rows are kept: the same command goes on from them." in said
+    assert "Error: Interrupted" in said
     assert files_in() == [".out.csv.journal.part", ".out.csv.kept.part", "in.csv"]
     code, again = end_of(start("--resume"))
     assert code == 0
     assert "rows of an earlier run" in again
     assert files_in() == ["in.csv", "out.csv"]
     assert Path("out.csv").read_bytes() == expected
-    assert said.startswith("\nError: Interrupted") or said.startswith("Error: Interrupted")
 
 
 def test_second_process_on_one_output_is_refused(start, expected):
@@ -230,8 +234,10 @@ def test_second_process_on_one_output_is_refused(start, expected):
 # --- plain runs -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize(
+    ("number", "existing"),
+    [(signal.SIGTERM, True), (signal.SIGHUP, True), (signal.SIGINT, True), (signal.SIGTERM, False)],
+)
 def test_stopped_run_leaves_what_was_there(number, existing, start, expected):
     options = ("--force",) if existing else ()
     if existing:
@@ -284,7 +290,7 @@ def small_disk(workdir):
     subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("output", ["disk/out.csv", "disk/out.csv.gz", "disk/out.parquet"])
+@pytest.mark.parametrize("output", ["disk/out.csv", "disk/out.parquet"])
 def test_full_disk_ends_the_run_and_leaves_nothing(output, start, small_disk):
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * (900 << 10))
@@ -318,7 +324,7 @@ def test_job_on_a_full_disk_goes_on_when_there_is_space(start, small_disk, expec
     assert (small_disk / "out.csv").read_bytes() == expected
 
 
-@pytest.mark.parametrize("output", ["out.csv", "out.csv.zst", "out.parquet"])
+@pytest.mark.parametrize("output", ["out.csv.zst"])
 def test_limit_on_the_size_of_files_ends_the_run_and_leaves_nothing(output, start):
     command = (sys.executable, "-c", LIMITED, "100000", "score")
     code, said = end_of(start(output=output, command=command))
@@ -327,7 +333,7 @@ def test_limit_on_the_size_of_files_ends_the_run_and_leaves_nothing(output, star
     assert files_in() == ["in.csv"]
 
 
-@pytest.mark.parametrize("output", ["out.csv", "out.csv.gz"])
+@pytest.mark.parametrize("output", ["out.csv.gz"])
 def test_limit_on_the_size_of_files_stops_a_job_that_then_goes_on(output, start, expected):
     command = (sys.executable, "-c", LIMITED, "1000000", "score")
     code, said = end_of(start("--resume", output=output, command=command))
@@ -369,17 +375,16 @@ def test_input_cut_short_while_it_is_read_is_refused(resume, start, source):
     assert files_in() == ["grows.csv", "in.csv", "out.csv"]
 
 
-@pytest.mark.parametrize("resume", [False, True])
-def test_input_that_grows_while_it_is_read_is_refused(resume, start, source):
+def test_input_that_grows_while_it_is_read_is_refused(start, source):
     Path("grows.csv").write_bytes(source.read_bytes())
-    process = start(*(("--resume",) if resume else ()), source="grows.csv")
-    wait_for_middle(process, ".out.csv.kept.part" if resume else ".out.csv.????????.part", 1)
+    process = start(source="grows.csv")
+    wait_for_middle(process, n_bytes=1)
     with Path("grows.csv").open("ab") as file:
         file.write(source.read_bytes().splitlines(keepends=True)[-1])
     code, said = end_of(process)
     assert code == 3
     assert "Error: grows.csv: was changed while it was read." in said
-    assert not Path("out.csv").exists()
+    assert files_in() == ["grows.csv", "in.csv"]
 
 
 def test_input_changed_after_a_kill_is_refused(start, source):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from waterflow_cli import progress
+from waterflow_cli import console as console_module
 from waterflow_cli.console import Console
 from waterflow_cli.progress import InputShares, ProgressLines, say_nothing
 
@@ -100,29 +101,6 @@ def test_nothing_is_said_to_nobody(capfd):
 # --- on the console -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """A terminal for stderr; call it for all that was shown there."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    stream = os.fdopen(theirs, "w", encoding="utf-8")
-    monkeypatch.setattr(sys, "stderr", stream)
-
-    def shown():
-        stream.flush()
-        content = b""
-        while select.select([ours], [], [], 0.2)[0]:
-            content += os.read(ours, 1 << 16)
-        return content.decode()
-
-    yield shown
-    stream.close()
-    os.close(ours)
-
-
 def report_some(console):
     with console.progress("rows") as report:
         report(0, 0.0)
@@ -130,56 +108,80 @@ def report_some(console):
         report(4800, 1.0)
 
 
+@pytest.fixture
+def terminal(monkeypatch):
+    """Call it with a console for what some reports on it show on a terminal."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(console_module, "_SECONDS_BEFORE_BAR", 0.0)
+    stream = os.fdopen(theirs, "w", encoding="utf-8")
+
+    def show(console, reporting=None):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stream)
+            (reporting or report_some)(console)
+        stream.flush()
+        content = b""
+        while select.select([ours], [], [], 0.1)[0]:
+            content += os.read(ours, 1 << 16)
+        return content.decode()
+
+    yield show
+    stream.close()
+    os.close(ours)
+
+
 @pytest.mark.parametrize("verbosity", [0, 1])
 def test_terminal_shows_rows_and_rows_a_second(verbosity, terminal):
-    report_some(Console(verbosity))
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal())
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal(Console(verbosity)))
     assert re.search(r"4,800 rows, [\d,]+ a second", text)
     assert "━" in text
 
 
-def test_bar_leaves_no_trace_on_the_terminal(terminal):
-    report_some(Console())
-    shown = terminal()
-    # The last that happens: up to the bar's line, erase it; the cursor is visible again.
-    tail = shown.rpartition("rows")[2]
-    assert re.search(r"\x1b\[1A\x1b\[2K$", tail)
-    assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l") >= 0
+def report_and_fail(console):
+    def fail():
+        with console.progress("rows") as report:
+            report(10, 0.5)
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
 
 
-def test_bar_is_gone_when_a_job_fails(terminal):
-    console = Console()
-    with pytest.raises(ValueError, match="stop"), console.progress("rows") as report:
-        report(10, 0.5)
-        raise ValueError("stop")
-    shown = terminal()
+@pytest.mark.parametrize("reporting", [report_some, report_and_fail])
+def test_bar_leaves_no_trace_on_the_terminal(reporting, terminal):
+    shown = terminal(Console(), reporting)
+    # The last that happens: back to the bar's line, and erase it; the cursor can be seen again.
     assert re.search(r"\x1b\[1A\x1b\[2K$", shown.rpartition("rows")[2])
     assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l") >= 0
 
 
 def test_share_that_is_unknown_shows_rows_all_the_same(terminal):
-    with Console().progress("rows") as report:
-        report(7, None)
-        report(77, None)
-    assert "77 rows" in terminal()
+    def report_rows(console):
+        with console.progress("rows") as report:
+            report(7, None)
+            report(77, None)
+
+    assert "77 rows" in terminal(Console(), report_rows)
 
 
 def test_bar_without_color_holds_no_color(terminal):
-    report_some(Console(color=False))
-    shown = terminal()
+    shown = terminal(Console(color=False))
     assert "4,800 rows" in shown
-    assert not re.search(r"\x1b\[[0-9;]*3[0-9;]*m", shown)
+    assert not re.search(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])(?:;\d+)*m", shown)
+    assert re.search(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])(?:;\d+)*m", terminal(Console()))
 
 
 def test_quiet_terminal_stays_empty(terminal):
-    report_some(Console(verbosity=-1))
-    assert terminal() == ""
+    assert terminal(Console(verbosity=-1)) == ""
 
 
 def test_dumb_terminal_stays_empty(terminal, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
-    report_some(Console())
-    assert terminal() == ""
+    assert terminal(Console()) == ""
 
 
 def report_slowly(console, clock):
@@ -217,9 +219,7 @@ def large(samples, workdir):
     return ["a.csv", "b.csv.gz"]
 
 
-def test_verbose_scoring_says_how_far_it_came_up_to_the_end(
-    cli, store_uri, large, monkeypatch
-):
+def test_verbose_scoring_says_how_far_it_came_up_to_the_end(cli, store_uri, large, monkeypatch):
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
     where = ("-o", "out.csv", "--tracking-uri", store_uri, "--batch-rows", "300", "--jobs", "2")
     outcome = cli("score", *large, *where, "-v")
@@ -232,3 +232,8 @@ def test_verbose_scoring_says_how_far_it_came_up_to_the_end(
     assert (rows[-1], shares[-1]) == (4800, 100)
     outcome = cli("score", *large, *where, "--force")
     assert "a second" not in outcome.err
+
+
+def test_short_job_shows_no_bar(terminal, monkeypatch):
+    monkeypatch.setattr(console_module, "_SECONDS_BEFORE_BAR", 60.0)
+    assert terminal(Console()) == ""

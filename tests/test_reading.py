@@ -458,12 +458,14 @@ def test_packed_file_that_grows_while_it_is_read_is_refused(name: str, tmp_path:
     path = write(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 1000), "river.csv.gz")
     if name.endswith(".parquet"):
         path = write_parquet(tmp_path, {"a": list(range(1000))})
-    with (
-        pytest.raises(InputError, match=rf"{name}: was changed while it was read\.$"),
-        open_table(str(path), batch_rows=100) as table,
-    ):
-        list(table.batches())
-        grow(path)
+
+    def read_and_grow() -> None:
+        with open_table(str(path), batch_rows=100) as table:
+            list(table.batches())
+            grow(path)
+
+    with pytest.raises(InputError, match=rf"{name}: was changed while it was read\.$"):
+        read_and_grow()
 
 
 def test_file_that_is_only_looked_at_by_others_is_read(tmp_path: Path) -> None:
@@ -497,6 +499,7 @@ def test_batch_of_text_beyond_the_sample_holds_about_as_many_rows_as_asked_for(
     path = write(tmp_path, "a,b\n" + "".join(f"{i:06},x\n" for i in range(10_000)))
     with open_table(str(path), batch_rows=batch_rows) as table:
         sizes = [len(batch) for batch in table.batches()][1:-1]
+    sizes.remove(min(sizes))  # where the sample ends
     assert 0.5 * batch_rows <= min(sizes) <= max(sizes) <= 2 * batch_rows
 
 

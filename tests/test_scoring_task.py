@@ -78,9 +78,7 @@ def test_no_byte_depends_on_batches_jobs_or_the_packing_of_the_input(
     for batch_rows, jobs in product(sizes, (1, 2)):
         for packing in sizes[batch_rows]:
             monkeypatch.chdir(packed[packing].parent)
-            options = ScoringOptions(
-                rejects=rejects, force=True, jobs=jobs, batch_rows=batch_rows
-            )
+            options = ScoringOptions(rejects=rejects, force=True, jobs=jobs, batch_rows=batch_rows)
             summary = score_files(model, ["in.csv"], output, options)
             assert summary.n_rows == 150
             assert summary.n_scored > 40
@@ -108,7 +106,7 @@ def test_parquet_input_gives_the_same_bytes_in_any_batches(jobs, model, tmp_path
 # --- law: rows in = rows scored + rows invalid ----------------------------------------------------
 
 
-IDS = st.text(st.sampled_from('ab é,"\n\r;\'\t\\'), max_size=4).map(lambda text: f"S{text}")
+IDS = st.text(st.sampled_from("ab é,\"\n\r;'\t\\"), max_size=4).map(lambda text: f"S{text}")
 NUL_IDS = st.sampled_from(["S\0", "\0S"])
 ROWS = st.tuples(
     st.one_of(IDS, IDS, IDS, NUL_IDS),
@@ -186,9 +184,7 @@ def test_rows_in_are_rows_scored_and_rows_invalid(
         assert (summary.n_scored, summary.n_invalid) == (len(valid), len(invalid))
         written = count_rows(output.read_bytes().decode())
         kept = expected if on_invalid == "mark" else valid
-        assert [row.cells[:10] for row in written] == [
-            (row.cells + [""] * 10)[:10] for row in kept
-        ]
+        assert [row.cells[:10] for row in written] == [(row.cells + [""] * 10)[:10] for row in kept]
         assert [row.cells[10] for row in written] == [
             "scored" if row.is_valid else "invalid" for row in kept
         ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,12 @@ from waterflow_cli.json_text import json_text
 from waterflow_cli.progress import ProgressLines, Report, say_nothing
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
     from rich.table import Table
 
 # Wide enough that no cell is folded where a script or a log reads the output.
 _PLAIN_WIDTH = 1 << 20
+_SECONDS_BEFORE_BAR = 1.0
 
 
 @dataclass
@@ -153,23 +156,33 @@ def printable(text: str) -> str:
 
 @contextmanager
 def _show_bar(unit: str, *, color: bool | None) -> Iterator[Report]:
-    """Show a bar on stderr until the context ends; it then leaves no trace."""
+    """Show a bar on stderr once a job takes its time; it leaves no trace when the context ends."""
+    start = time.monotonic()
+    with ExitStack() as stack:
+        shown: list[Progress] = []
+
+        def report(n_done: int, share: float | None) -> None:
+            elapsed = time.monotonic() - start
+            if elapsed < _SECONDS_BEFORE_BAR:
+                return
+            if not shown:
+                shown.append(stack.enter_context(_build_bar(color=color)))
+                shown[0].add_task("")
+            total = None if share is None else 1.0
+            text = f"{n_done:,} {unit}, {n_done / elapsed:,.0f} a second"
+            task = shown[0].task_ids[0]
+            shown[0].update(task, description=text, total=total, completed=share or 0.0)
+
+        yield report
+
+
+def _build_bar(*, color: bool | None) -> Progress:
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     rich = RichConsole(stderr=True, no_color=True if color is False else None)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=rich, transient=True) as progress:
-        bar = progress.add_task(unit, total=None)
-
-        def report(n_done: int, share: float | None) -> None:
-            elapsed = progress.tasks[0].elapsed
-            rate = f", {n_done / elapsed:,.0f} a second" if elapsed else ""
-            total = None if share is None else 1.0
-            text = f"{n_done:,} {unit}{rate}"
-            progress.update(bar, description=text, total=total, completed=share or 0.0)
-
-        yield report
+    return Progress(*columns, console=rich, transient=True)
 
 
 def _build_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -124,8 +124,7 @@ def split_blocks(
     """
     offset, line = position
     carry = b""
-    chunk = start or stream.read(block_bytes)
-    while chunk:
+    for chunk in _chunks(start, stream, block_bytes):
         data = carry + chunk if carry else chunk
         cut = _last_row_end(data, sep)
         if cut:
@@ -134,7 +133,6 @@ def split_blocks(
         elif len(data) > MAX_ROW_BYTES:
             _refuse_endless_row(data, path, sep, line)
         carry = data[cut:]
-        chunk = stream.read(block_bytes)
     if carry:
         # A file need not end with a line end; with one added, an open quote shows.
         if not carry.endswith(b"\n"):
@@ -143,6 +141,13 @@ def split_blocks(
             _refuse_endless_row(carry, path, sep, line)
         end = Position(offset + len(carry), line + count_lines(carry))
         yield Block(carry, line, end)
+
+
+def _chunks(start: bytes, stream: io.BufferedReader, n_bytes: int) -> Iterator[bytes]:
+    for first in range(0, len(start), n_bytes):
+        yield start[first : first + n_bytes]
+    while chunk := stream.read(n_bytes):
+        yield chunk
 
 
 def parse_block(block: Block, *, n_columns: int, sep: str, path: str) -> ParsedBlock:

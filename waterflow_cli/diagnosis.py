@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from waterflow_cli.errors import UsageError, shorten
+from waterflow_cli.check_failures import Failure, name_failures
+from waterflow_cli.errors import UsageError
 from waterflow_cli.numbers import missing_text
 from waterflow_cli.table_schema import Kind
 
@@ -21,41 +22,20 @@ if TYPE_CHECKING:
 
     from waterflow_cli.arrays import BoolArray
 
-# Bounds of pandera's checks: statistic -> the rule that a value beyond it breaks, the word for
-# beyond, the option that lets the bound itself pass, and the word when it does not.
-_BOUNDS = {
-    "min_value": ("below_minimum", "below", "include_min", "not above"),
-    "max_value": ("above_maximum", "above", "include_max", "not below"),
-}
-_ONE_SIDED = {
-    "greater_than": "{} is not above {}",
-    "greater_than_or_equal_to": "{} is below {}",
-    "less_than": "{} is not below {}",
-    "less_than_or_equal_to": "{} is above {}",
-}
 
-
-Failure = tuple[str, "BoolArray", "Callable[[str, int], str]"]
-
-
-def check_column(
-    checks: Sequence[Check], name: str, values: Any, good: BoolArray
-) -> Iterator[Failure]:
-    """Run pandera's checks of a column on its good cells.
-
-    Yields
-    ------
-    (rule, mask, describe)
-        What is broken, the rows that break it, and text of a cell to message.
+def check_column(check: Check, name: str, values: Any, rows: BoolArray) -> Iterator[Failure]:
+    """Run a pandera check of a column on the cells of some rows.
 
     Raises
     ------
     UsageError
-        If a check judges a column as a whole, or does not fit the column's kind.
+        If the check judges a column as a whole, or does not fit the column's kind.
     """
-    cells = pd.Series(values, name=name)[good]
-    for check in checks:
-        yield from _run_check(check, cells, len(values))
+    column = pd.Series(values, name=name)
+    failed = _run_check(check, column[rows], len(column))
+    yield from name_failures(
+        str(check.name), dict(check.statistics or {}), column, failed, otherwise=_fails(check)
+    )
 
 
 def check_rows(
@@ -66,7 +46,12 @@ def check_rows(
         {name: pd.Series(values).where(good) for name, (values, good) in cells.items()}
     )
     for check in checks:
-        yield from _run_check(check, frame, len(frame))
+        failed = _run_check(check, frame, len(frame))
+        yield Failure(str(check.name), failed, _says(f"the row {_fails(check)}"))
+
+
+def _says(words: str) -> Callable[[str, int], str]:
+    return lambda _text, _row: words
 
 
 def parse_text_cells(
@@ -97,10 +82,11 @@ def _parse_dates(text: pd.Series) -> pd.Series:
     return pd.to_datetime(digits, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
 
 
-def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> list[Failure]:
-    """Run a pandera check: the rules that it found broken, and the rows that break them."""
+def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> BoolArray:
+    """Run a pandera check, and say which rows fail it."""
+    failed = np.zeros(n_rows, dtype=bool)
     if values.empty:
-        return []
+        return failed
     try:
         output = check(values).check_output
     except (AttributeError, TypeError, ValueError) as exc:
@@ -116,42 +102,8 @@ def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> l
             f"The schema's check {check.name} judges a column as a whole, and not row by row.",
             "Use checks that say of each value whether it is right.",
         )
-    failed = np.zeros(n_rows, dtype=bool)
     failed[output.index[~output.to_numpy(dtype=bool)]] = True
-    if isinstance(values, pd.DataFrame):
-        return [(_rule_of(check), failed, lambda _text, _row: f"the row {_fails(check)}")]
-    if check.name != "in_range":
-        return [(_rule_of(check), failed, _describe(check))]
-    return [_split_bound(check, statistic, values, failed) for statistic in _BOUNDS]
-
-
-def _split_bound(check: Check, statistic: str, values: pd.Series, failed: BoolArray) -> Failure:
-    rule, word, inclusive, word_at_bound = _BOUNDS[statistic]
-    bound = _statistics(check)[statistic]
-    shown = word if _statistics(check)[inclusive] else word_at_bound
-    beyond = values.index[values <= bound] if word == "below" else values.index[values >= bound]
-    mask = np.zeros(len(failed), dtype=bool)
-    mask[beyond] = failed[beyond]
-    return rule, mask, lambda text, _: f"{text} is {shown} {bound}."
-
-
-def _statistics(check: Check) -> dict[str, Any]:
-    return dict(check.statistics or {})
-
-
-def _rule_of(check: Check) -> str:
-    return "not_allowed" if check.name == "isin" else str(check.name)
-
-
-def _describe(check: Check) -> Callable[[str, int], str]:
-    if check.name == "isin":
-        allowed = shorten([str(value) for value in _statistics(check)["allowed_values"]])
-        return lambda text, _: f"{text!r} is not one of {allowed}."
-    if check.name in _ONE_SIDED:
-        bound = next(iter(_statistics(check).values()))
-        sentence = _ONE_SIDED[check.name]
-        return lambda text, _: sentence.format(text, bound) + "."
-    return lambda text, _: f"{text!r} {_fails(check)}"
+    return failed
 
 
 def _fails(check: Check) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -61,9 +62,10 @@ def write_manifest(
 
 
 def _describe(path: str) -> dict[str, Any]:
-    if path == STDOUT:  # what went through a pipe is gone
-        return {"path": path, "bytes": None, "sha256": None}
     try:
+        if path == STDOUT or not stat.S_ISREG(Path(path).stat().st_mode):
+            # What went through a pipe is gone.
+            return {"path": path_text(path), "bytes": None, "sha256": None}
         with Path(path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return {"path": path_text(path), "bytes": file.tell(), "sha256": digest}

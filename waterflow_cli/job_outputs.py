@@ -29,7 +29,6 @@ from waterflow_cli.outputs import (
     OutputGroup,
     check_output,
     lock_file,
-    open_output,
     part_prefix,
     publish,
     write_errors,
@@ -40,6 +39,7 @@ from waterflow_cli.writing import (
     is_kept_as_written,
     kept_writer,
     open_table_writer,
+    output_format,
     write_kept,
 )
 
@@ -68,7 +68,7 @@ class Checkpoint:
 
 
 class JobOutputs(Protocol):
-    """The outputs of a job, which appear together when the context ends without an error."""
+    """The outputs of a job; without `publish` none of them appears."""
 
     @property
     def start(self) -> Checkpoint | None:
@@ -80,6 +80,9 @@ class JobOutputs(Protocol):
     def save(self, checkpoint: Checkpoint) -> None:
         """Note that everything up to here was written."""
 
+    def publish(self) -> None:
+        """Give all outputs their names."""
+
     def __enter__(self) -> Self:
         """Check that the outputs can be written."""
 
@@ -89,7 +92,7 @@ class JobOutputs(Protocol):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Publish all outputs, or none."""
+        """Remove the work files that are not needed any more."""
 
 
 class DirectOutputs:
@@ -109,6 +112,10 @@ class DirectOutputs:
     def save(self, checkpoint: Checkpoint) -> None:
         """Do nothing: there is no going on from here."""
 
+    def publish(self) -> None:
+        """Give all outputs their names."""
+        self._group.publish()
+
     def __enter__(self) -> Self:
         return self
 
@@ -118,7 +125,7 @@ class DirectOutputs:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._group.__exit__(kind, exc, trace)
+        self._group.discard()
 
 
 class ResumableOutputs:
@@ -145,13 +152,15 @@ class ResumableOutputs:
         self._job = json.loads(json.dumps({**job, "outputs": list(paths)}))
         self._extents: dict[str, _Extent] = {}
         self._journal_path = _work_path(paths[0], "journal")
+        self._keeps_rows = False
         self.start: Checkpoint | None = None
 
     @contextmanager
     def writer(self, path: str) -> Iterator[TableWriter]:
         """Open an output until all of it is written."""
-        extent = self._extents.setdefault(path, _Extent())
+        extent = self._extents.get(path, _Extent())
         with _KeptRows(path, extent) as kept:
+            self._extents[path] = extent
             yield kept_writer(path, kept, started=extent.length > 0)
             kept.sync()
 
@@ -159,10 +168,23 @@ class ResumableOutputs:
         """Add an entry to the journal."""
         kept = {path: asdict(extent) for path, extent in self._extents.items()}
         self._note({**asdict(checkpoint), "kept": kept})
+        self._keeps_rows = True
+
+    def publish(self) -> None:
+        """Put the kept rows into the outputs' formats, and give all outputs their names."""
+        self._note(_FINISHED)
+        for path in self._extents:
+            part = _work_path(path, "kept")
+            if not is_kept_as_written(path):
+                part = _convert_kept(path)
+            publish(part, Path(path), force=self._force)
+            _remove_parts(path)
 
     def __enter__(self) -> Self:
         if STDOUT in self._paths:
             raise UsageError("--resume: standard output cannot be gone on with; name a file.")
+        if not self._journal_path.exists():
+            self._check_outputs()
         with write_errors(self._paths[0]):
             self._journal = self._journal_path.open("a+b")
         try:
@@ -179,58 +201,65 @@ class ResumableOutputs:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                self._publish()
-            elif issubclass(kind, DataRefusedError):  # the answer is no: nothing to go on with
-                for path in self._extents:
-                    _work_path(path, "kept").unlink(missing_ok=True)
-            if kind is None or issubclass(kind, DataRefusedError):
-                self._journal_path.unlink(missing_ok=True)
-        finally:
-            self._journal.close()
+        # Where the answer is no, or came before the first row, there is nothing to go on with.
+        if kind is None or issubclass(kind, DataRefusedError) or not self._keeps_rows:
+            for path in self._extents:
+                _remove_parts(path)
+            self._journal_path.unlink(missing_ok=True)
+        self._journal.close()
+
+    def _check_outputs(self) -> None:
+        for path in self._paths:
+            output_format(path)
+            check_output(path, force=self._force, inputs=self._inputs)
 
     def _go_on(self) -> None:
-        """Read the journal, and cut the kept rows back to its last checkpoint."""
-        self._journal.seek(0)
-        entries = _read_entries(self._journal.read())
+        """Read the journal, and take up the last checkpoint of which the rows are there."""
+        entries = self._read_entries()
         if entries:
             _compare_jobs(entries.pop(0), self._job, self._paths[0])
-        finished = entries[-1:] == [_FINISHED]
-        checkpoints = entries[:-1] if finished else entries
+        checkpoints = [entry for entry in entries if entry != _FINISHED]
+        finished = len(checkpoints) < len(entries)
         if checkpoints and self._can_go_on(checkpoints[-1]["kept"], finished=finished):
             last = checkpoints[-1]
             position = Position(*last["position"]) if last["position"] else None
             self.start = Checkpoint(last["n_inputs"], position, last["counts"])
+            self._keeps_rows = True
             return
-        for path in self._paths:
-            check_output(path, force=self._force, inputs=self._inputs)
+        self._check_outputs()
+        for path in self._extents:
+            _remove_parts(path)
         self._extents.clear()
         self._journal.truncate(0)
         self._note(self._job)
+
+    def _read_entries(self) -> list[dict[str, Any]]:
+        """Read the journal; what a kill or a full disk cut off in mid-line is dropped."""
+        entries, length = [], 0
+        self._journal.seek(0)
+        for line in self._journal:
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                break
+            if not line.endswith(b"\n"):
+                entries.pop()
+                break
+            length += len(line)
+        self._journal.truncate(length)
+        return entries
 
     def _can_go_on(self, kept: Mapping[str, Mapping[str, int]], *, finished: bool) -> bool:
         """Tell whether all kept rows are there, and are what was written."""
         for path, fields in kept.items():
             if finished and _is_published(path):
-                _work_path(path, "kept").unlink(missing_ok=True)
+                _remove_parts(path)
                 continue
             check_output(path, force=self._force, inputs=self._inputs)
             self._extents[path] = _Extent(**fields)
             if not self._extents[path].matches(_work_path(path, "kept")):
                 return False
         return True
-
-    def _publish(self) -> None:
-        self._note(_FINISHED)
-        for path in self._extents:
-            kept = _work_path(path, "kept")
-            if is_kept_as_written(path):
-                publish(kept, Path(path), force=self._force)
-            else:
-                with open_output(path, force=self._force) as sink, kept.open("rb") as rows:
-                    write_kept(path, rows, sink)
-            kept.unlink(missing_ok=True)
 
     def _note(self, entry: Mapping[str, Any]) -> None:
         with write_errors(self._paths[0]):
@@ -266,12 +295,11 @@ class _KeptRows(OutputFile):
     """The finished rows of an output, beside it; what is beyond their extent is dropped."""
 
     def __init__(self, path: str, extent: _Extent) -> None:
+        super().__init__(_open_part(path, "kept"), path)
+        _lock(self.fileno(), path)
         with write_errors(path):
-            descriptor = os.open(_work_path(path, "kept"), os.O_WRONLY | os.O_CREAT, 0o600)
-            super().__init__(descriptor, path)
-            os.ftruncate(descriptor, extent.length)
-            os.lseek(descriptor, extent.length, os.SEEK_SET)
-        _lock(descriptor, path)
+            os.ftruncate(self.fileno(), extent.length)
+            os.lseek(self.fileno(), extent.length, os.SEEK_SET)
         self._extent = extent
 
     def write(self, data: Any) -> int:
@@ -281,19 +309,20 @@ class _KeptRows(OutputFile):
         return n_written
 
 
-def drop_kept_rows(paths: Sequence[str]) -> None:
-    """Remove what a job with the same outputs kept, so that it begins anew.
+def drop_kept_rows(path: str) -> None:
+    """Remove what an earlier job with this first output kept, so that the next begins anew.
 
     Raises
     ------
     UsageError
         If that job is still running.
     """
-    journal = _work_path(paths[0], "journal")
+    journal = _work_path(path, "journal")
     with suppress(FileNotFoundError), journal.open("rb") as file:
-        _lock(file.fileno(), paths[0])
-        for path in paths:
-            _work_path(path, "kept").unlink(missing_ok=True)
+        _lock(file.fileno(), path)
+        with suppress(ValueError, KeyError):  # nothing was kept before the first line was there
+            for output in json.loads(file.readline())["outputs"]:
+                _remove_parts(output)
         journal.unlink()
 
 
@@ -327,21 +356,36 @@ def _lock(descriptor: int, path: str) -> None:
             raise UsageError(f"{path}: another command is writing it.", "Wait for its end.")
 
 
+def _open_part(path: str, kind: str) -> int:
+    with write_errors(path):
+        return os.open(_work_path(path, kind), os.O_WRONLY | os.O_CREAT, 0o600)
+
+
+def _convert_kept(path: str) -> Path:
+    """Write the kept rows of an output in its own format, to a part of a known name."""
+    with (
+        OutputFile(_open_part(path, "ready"), path) as sink,
+        _work_path(path, "kept").open("rb") as kept,
+    ):
+        os.ftruncate(sink.fileno(), 0)
+        write_kept(path, kept, sink)
+        sink.sync()
+    return _work_path(path, "ready")
+
+
+def _remove_parts(path: str) -> None:
+    for kind in ("kept", "ready"):  # in this order: see `_is_published`
+        _work_path(path, kind).unlink(missing_ok=True)
+
+
 def _is_published(path: str) -> bool:
-    """Tell whether the rows of a finished job have their final name already."""
-    kept, target = _work_path(path, "kept"), Path(path)
-    return target.exists() and (not kept.exists() or kept.samefile(target))
-
-
-def _read_entries(content: bytes) -> list[dict[str, Any]]:
-    """Read the journal; what a kill cut off in mid-line is no entry."""
-    entries = []
-    for line in content.split(b"\n")[:-1]:
-        try:
-            entries.append(json.loads(line))
-        except ValueError:  # a disk that lost power
-            break
-    return entries
+    """Tell whether a finished output has its final name already, by a link or a rename."""
+    target, kept, ready = Path(path), _work_path(path, "kept"), _work_path(path, "ready")
+    if not target.exists():
+        return False
+    if ready.exists():
+        return ready.samefile(target)
+    return not kept.exists() or kept.samefile(target)
 
 
 def _compare_jobs(earlier: Mapping[str, Any], job: Mapping[str, Any], path: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -65,6 +66,7 @@ def parse_numbers(column: pa.Array) -> NumberColumn:
     """
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         text = column.cast(pa.string())
+        text = pc.fill_null(text, "") if column.null_count else text
         return _parse_clean_text(text) or _parse_any_text(text)
     missing = _mask(pc.is_null(column, nan_is_null=True))
     kind = column.type
@@ -85,18 +87,22 @@ def missing_text(column: pa.Array) -> BoolArray:
 
 def _parse_clean_text(column: pa.Array) -> NumberColumn | None:
     """Cast at once; None when a cell needs the grammar (arrow also accepts nan and inf)."""
-    if column.null_count:
-        column = pc.fill_null(column, "")
     missing = empty_cells(column)
     try:
-        cast = pc.cast(_nulls_where(column, missing), pa.float64())
+        values = _cast(column, ~missing)
     except pa.ArrowInvalid:
         return None
-    values = np.frombuffer(cast.buffers()[1], dtype=np.float64, count=len(column)).copy()
-    values[missing] = np.nan
     if not np.array_equal(_is_usable(values), ~missing):
         return None
     return NumberColumn(values, missing, np.zeros(len(values), dtype=bool))
+
+
+def _cast(column: pa.Array, rows: BoolArray) -> FloatArray:
+    """Cast the text of some rows; the others become NaN."""
+    cast = pc.cast(_nulls_where(column, ~rows), pa.float64())
+    values = np.frombuffer(cast.buffers()[1], dtype=np.float64, count=len(column)).copy()
+    values[~rows] = np.nan
+    return values
 
 
 def _nulls_where(column: pa.Array, mask: BoolArray) -> pa.Array:
@@ -110,13 +116,43 @@ def _nulls_where(column: pa.Array, mask: BoolArray) -> pa.Array:
 
 
 def _parse_any_text(column: pa.Array) -> NumberColumn:
-    missing = missing_text(column)
-    trimmed = pc.utf8_trim(column, characters=_BLANKS)
-    is_number = _mask(pc.fill_null(pc.match_substring_regex(trimmed, NUMBER_PATTERN), False))
-    values = _to_floats(pc.cast(pc.if_else(pa.array(is_number), trimmed, None), pa.float64()))
-    is_number &= _is_usable(values)
-    values[~is_number] = np.nan
-    return NumberColumn(values, missing, ~(is_number | missing))
+    """Cast what is plainly a number, and look at the rest cell by cell, by the grammar."""
+    plain = _plain_numbers(column)
+    values = _cast(column, plain)
+    missing = np.zeros(len(column), dtype=bool)
+    rows = np.flatnonzero(~plain)
+    rest = column.take(pa.array(rows))
+    missing[rows] = missing_text(rest)
+    trimmed = pc.utf8_trim(rest, characters=_BLANKS)
+    is_number = _mask(pc.match_substring_regex(trimmed, NUMBER_PATTERN))
+    values[rows] = _to_floats(pc.cast(pc.if_else(pa.array(is_number), trimmed, None), pa.float64()))
+    usable = _is_usable(values)
+    values[~usable] = np.nan
+    return NumberColumn(values, missing, ~(usable | missing))
+
+
+def _plain_numbers(column: pa.Array) -> BoolArray:
+    """Say which cells are an optional sign and digits, with at most one decimal point."""
+    bounds = cell_bounds(column)
+    text = np.frombuffer(column.buffers()[2] or b"", dtype=np.uint8)[bounds[0] : bounds[-1]]
+    starts, ends = bounds[:-1] - bounds[0], bounds[1:] - bounds[0]
+    from_point = text - np.uint8(ord("."))  # the point is 0, a slash 1, the digits are 2 to 11
+    n_points = _count_in_cells(from_point == 0, starts, ends)
+    n_others = _count_in_cells((from_point > 11) | (from_point == 1), starts, ends)
+    filled = starts < ends
+    first = text[starts[filled]]
+    n_signs = np.zeros(len(column), dtype=np.uint32)
+    n_signs[filled] = (first == ord("+")) | (first == ord("-"))
+    n_digits = ends - starts - n_points - n_others
+    return np.asarray((n_others == n_signs) & (n_points <= 1) & (n_digits > 0))
+
+
+def _count_in_cells(
+    mask: BoolArray, starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32]
+) -> npt.NDArray[np.uint32]:
+    totals = np.zeros(len(mask) + 1, dtype=np.uint32)
+    np.cumsum(mask, out=totals[1:])
+    return totals[ends] - totals[starts]
 
 
 def _is_usable(values: FloatArray) -> BoolArray:

@@ -26,10 +26,8 @@ _RANDOM_TOKEN = re.compile(r"\.[a-z0-9_]{8}")
 _PART_NAME_CHARACTERS = 50
 
 
-def check_outputs(
-    outputs: Iterable[tuple[str, str | None]], *, force: bool, inputs: Sequence[str] = ()
-) -> None:
-    """Refuse outputs before any work is done for them.
+def check_distinct(outputs: Iterable[tuple[str, str | None]]) -> None:
+    """Refuse two outputs that are one file.
 
     Parameters
     ----------
@@ -39,16 +37,31 @@ def check_outputs(
     Raises
     ------
     UsageError
-        See `check_output`; also if two of them are one file.
+        Naming both options.
     """
     named_by: dict[Path, str] = {}
     for option, path in outputs:
-        if path is None:
-            continue
-        check_output(path, force=force, inputs=inputs)
-        other = named_by.setdefault(Path(path).resolve(), option)
-        if other != option:
-            raise UsageError(f"{path}: is both {other} and {option}; name two files.")
+        if path is not None:
+            other = named_by.setdefault(Path(path).resolve(), option)
+            if other != option:
+                raise UsageError(f"{path}: is both {other} and {option}; name two files.")
+
+
+def check_outputs(
+    outputs: Iterable[tuple[str, str | None]], *, force: bool, inputs: Sequence[str] = ()
+) -> None:
+    """Refuse outputs before any work is done for them.
+
+    Raises
+    ------
+    UsageError
+        See `check_output` and `check_distinct`.
+    """
+    named = list(outputs)
+    for _, path in named:
+        if path is not None:
+            check_output(path, force=force, inputs=inputs)
+    check_distinct(named)
 
 
 def check_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> None:
@@ -203,14 +216,24 @@ class OutputGroup:
     def __enter__(self) -> OutputGroup:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def publish(self) -> None:
+        """Give all outputs their names."""
         try:
-            if kind is None:
-                for part, target in self._parts:
-                    publish(part, target, force=self._force)
+            for part, target in self._parts:
+                publish(part, target, force=self._force)
         finally:
-            for part, _target in self._parts:
-                part.unlink(missing_ok=True)
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove the part files."""
+        for part, _target in self._parts:
+            part.unlink(missing_ok=True)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.publish()
+        else:
+            self.discard()
 
 
 @contextmanager

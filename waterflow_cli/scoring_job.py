@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from waterflow_cli.job_outputs import (
     drop_kept_rows,
 )
 from waterflow_cli.model_store import StoredModel
-from waterflow_cli.outputs import check_outputs, write_errors
+from waterflow_cli.outputs import check_distinct, check_outputs, write_errors
 from waterflow_cli.parallel import map_in_order
 from waterflow_cli.progress import InputShares, Report, say_nothing
 from waterflow_cli.reading import Table, open_table
@@ -117,21 +117,21 @@ def score_files(
     """
     groups = group_inputs(inputs, output)
     job = _ScoringJob(model, inputs, options, report)
-    with _open_outputs(model, inputs, groups, options) as outputs:
+    with _made(output), _open_outputs(model, inputs, groups, options) as outputs:
         job.run(groups, outputs)
         _refuse_too_many(job.summary, options.max_invalid)
-    written = [*groups, *([options.rejects] if options.rejects is not None else [])]
-    job.summary.outputs = written
-    if options.manifest is not None:
-        write_manifest(
-            options.manifest,
-            model,
-            inputs=inputs,
-            outputs=written,
-            counts=job.summary.counts,
-            options=options.deciding,
-            force=options.force,
-        )
+        outputs.publish()
+        job.summary.outputs = [path for _, path in _results(groups, options) if path is not None]
+        if options.manifest is not None:
+            write_manifest(
+                options.manifest,
+                model,
+                inputs=inputs,
+                outputs=job.summary.outputs,
+                counts=job.summary.counts,
+                options=options.deciding,
+                force=options.force,
+            )
     return job.summary
 
 
@@ -141,7 +141,7 @@ def group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
     Raises
     ------
     UsageError
-        If two inputs would go to one file of the folder, or the folder cannot be made.
+        If two inputs would go to one file of the folder.
     """
     folder = Path(output)
     if not (output.endswith("/") or os.path.isdir(output)):  # noqa: PTH112 (Path.is_dir may raise)
@@ -157,9 +157,24 @@ def group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
                 "Score them into two folders.",
             )
         groups[target] = [path]
-    with write_errors(output):
-        folder.mkdir(parents=True, exist_ok=True)
     return groups
+
+
+@contextmanager
+def _made(output: str) -> Iterator[None]:
+    """Make the folder that an output names, if it does; drop it again if nothing gets there."""
+    folder = Path(output)
+    if not output.endswith("/") or folder.is_dir():
+        yield
+        return
+    with write_errors(output):
+        folder.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # kept rows are in it
+            folder.rmdir()
+        raise
 
 
 def _output_name(name: str) -> str:
@@ -175,21 +190,26 @@ def _output_name(name: str) -> str:
     return name if names_format(name) else f"{name.removesuffix('.txt')}.csv"
 
 
+def _results(targets: Iterable[str], options: ScoringOptions) -> list[tuple[str, str | None]]:
+    return [*(("-o", path) for path in targets), ("--rejects", options.rejects)]
+
+
 def _open_outputs(
     model: StoredModel, inputs: Sequence[str], targets: Iterable[str], options: ScoringOptions
 ) -> JobOutputs:
-    results = [*(("-o", path) for path in targets), ("--rejects", options.rejects)]
+    results = _results(targets, options)
+    manifest = ("--manifest", options.manifest)
+    check_distinct([*results, manifest])
     if not options.resume:
-        named = [*results, ("--manifest", options.manifest)]
-        check_outputs(named, force=options.force, inputs=inputs)
-        drop_kept_rows([path for _, path in results if path is not None])
+        check_outputs([*results, manifest], force=options.force, inputs=inputs)
+        drop_kept_rows(next(iter(targets)))
         return DirectOutputs(force=options.force, inputs=inputs)
     if model.schema.has_unique:
         raise UsageError(
             "--resume: the model's schema has values that must be unique, and what an earlier run "
             "saw of them is not known."
         )
-    check_outputs([("--manifest", options.manifest)], force=options.force, inputs=inputs)
+    check_outputs([manifest], force=options.force, inputs=inputs)
     job = {
         "waterflow": __version__,
         "model": model.digest,

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import shutil
+import stat
 import struct
 import sys
 import tempfile
@@ -171,16 +172,21 @@ def _open_raw(path: str) -> Iterator[io.BufferedReader]:
     except (OSError, ValueError) as exc:
         raise InputError(path, f"cannot be opened ({getattr(exc, 'strerror', exc)}).") from exc
     with raw:
-        before = os.fstat(raw.fileno())
+        before = _version(raw)
         yield raw
-        after = os.fstat(raw.fileno())
         # What was read may then be half of a row, or half of what the file should hold.
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        if _version(raw) != before:
             raise InputError(
                 path,
                 "was changed while it was read.",
                 hint="Run the command again when nothing writes to it.",
             )
+
+
+def _version(raw: io.BufferedReader) -> tuple[int, int] | None:
+    """Tell one state of an open file from another: size and time of change; None for a pipe."""
+    status = os.fstat(raw.fileno())
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _read_ahead(raw: io.BufferedReader, path: str) -> tuple[bytes, io.BufferedReader]:

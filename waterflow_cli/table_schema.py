@@ -1,9 +1,8 @@
 """A table's schema as the checks of rows need it, compiled from pandera's.
 
 pandera takes half a CPU second to import, and some milliseconds for each check of each batch.
-What its built-in bounds ask of a column of numbers is one comparison with the smallest and the
-largest, so a clean batch is passed by that, and pandera is only asked about the others: it alone
-says which rows fail.
+What its common checks ask of a column of numbers is a comparison or two, so these are made here;
+pandera itself runs the others.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from waterflow_cli.arrays import FloatArray
+from waterflow_cli.arrays import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -53,32 +52,27 @@ class ColumnCheck:
     name: str
     statistics: Mapping[str, Any]
 
-    def passes(self, values: FloatArray) -> bool:
-        """Whether no value fails, as far as the smallest and the largest tell; False if unsure."""
-        if not len(values):
-            return True
+    def passed(self, values: FloatArray) -> BoolArray | None:
+        """Say which numbers pass, shape (n_rows,); None if only pandera can tell."""
         given = self.statistics
         match self.name if given else "":
             case "in_range":
-                low, high = values.min(), values.max()
-                low_fits = low > given["min_value"] or (
-                    given["include_min"] and low == given["min_value"]
+                above = np.greater_equal if given["include_min"] else np.greater
+                below = np.less_equal if given["include_max"] else np.less
+                return np.asarray(
+                    above(values, given["min_value"]) & below(values, given["max_value"])
                 )
-                high_fits = high < given["max_value"] or (
-                    given["include_max"] and high == given["max_value"]
-                )
-                return bool(low_fits and high_fits)
             case "greater_than_or_equal_to":
-                return bool(values.min() >= given["min_value"])
+                return np.asarray(values >= given["min_value"])
             case "greater_than":
-                return bool(values.min() > given["min_value"])
+                return np.asarray(values > given["min_value"])
             case "less_than_or_equal_to":
-                return bool(values.max() <= given["max_value"])
+                return np.asarray(values <= given["max_value"])
             case "less_than":
-                return bool(values.max() < given["max_value"])
+                return np.asarray(values < given["max_value"])
             case "isin":
-                return bool(np.isin(values, given["allowed_values"]).all())
-        return False
+                return np.isin(values, given["allowed_values"])
+        return None
 
 
 @dataclass(frozen=True)
@@ -90,12 +84,6 @@ class ColumnRules:
     nullable: bool
     unique: bool
     checks: tuple[ColumnCheck, ...] = ()
-
-    def surely_pass(self, values: FloatArray) -> bool:
-        """Whether the values pass every check without asking pandera; False if unsure."""
-        if not self.checks:
-            return True
-        return self.kind.is_numeric and all(check.passes(values) for check in self.checks)
 
 
 @dataclass(frozen=True)

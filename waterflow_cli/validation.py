@@ -7,13 +7,14 @@ one bad cell never hides what else is wrong in its column.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from waterflow_cli.check_failures import Failure, name_failures
 from waterflow_cli.errors import InputError, shorten
 from waterflow_cli.headers import fold_name, match_header
 from waterflow_cli.numbers import parse_numbers
@@ -242,15 +243,27 @@ class RowChecker:
         if not rules.nullable:
             add("missing_value", missing & whole, lambda _text, _row: "the value is missing.")
         good = ~(bad | missing) & whole
-        if not rules.surely_pass(values if good.all() else values[good]):
-            from waterflow_cli import diagnosis
-
-            checks = self._schema.pandera.columns[name].checks
-            for failure in diagnosis.check_column(checks, name, values, good):
+        for number in range(len(rules.checks)):
+            for failure in self._run_check(name, number, values, good):
                 add(*failure)
         if rules.unique:
             add("duplicate", self._repeated({name: (values, good)}, len(values)), _repeats)
         return values, good
+
+    def _run_check(self, name: str, number: int, values: Any, good: BoolArray) -> Iterable[Failure]:
+        """Run one check of a column: the common ones here, others with pandera."""
+        rules = self._schema.columns[name]
+        check = rules.checks[number]
+        passed = check.passed(values) if rules.kind.is_numeric else None
+        if passed is None:
+            from waterflow_cli import diagnosis
+
+            asked = self._schema.pandera.columns[name].checks[number]
+            return diagnosis.check_column(asked, name, values, good)
+        failed = good & ~passed
+        if not failed.any():
+            return ()
+        return name_failures(check.name, check.statistics, values, failed, otherwise="")
 
     def _check_frame(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,12 @@ from waterflow_cli.errors import UsageError
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
     from waterflow_cli.scoring_job import ScoringSummary
+
+
+def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("nan is no percentage.", ctx, param)
+    return value
 
 
 @click.command(short_help="Judge the samples of a file with a registered model.")
@@ -61,6 +68,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-invalid",
     type=click.FloatRange(0, 100),
+    callback=_refuse_nan,
     default=100.0,
     show_default=True,
     metavar="PERCENT",
