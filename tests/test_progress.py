@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from waterflow_cli import progress
 from waterflow_cli import console as console_module
+from waterflow_cli import progress
 from waterflow_cli.console import Console
 from waterflow_cli.progress import InputShares, ProgressLines, say_nothing
 

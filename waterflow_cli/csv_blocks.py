@@ -86,8 +86,8 @@ class ParsedBlock:
 
 def count_lines(data: bytes) -> int:
     """Count line ends: LF, CRLF and lone CR, inside quotes too."""
-    if b"\r" not in data:
-        return data.count(b"\n")
+    if b"\r" not in data:  # NumPy counts many hits faster than bytes.count
+        return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")))
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
@@ -125,14 +125,12 @@ def split_blocks(
     offset, line = position
     carry = b""
     for chunk in _chunks(start, stream, block_bytes):
-        data = carry + chunk if carry else chunk
-        cut = _last_row_end(data, sep)
-        if cut:
-            first, offset, line = line, offset + cut, line + count_lines(data[:cut])
-            yield Block(data[:cut], first, Position(offset, line))
-        elif len(data) > MAX_ROW_BYTES:
-            _refuse_endless_row(data, path, sep, line)
-        carry = data[cut:]
+        whole, carry = _cut(carry, chunk, sep)
+        if whole:
+            first, offset, line = line, offset + len(whole), line + count_lines(whole)
+            yield Block(whole, first, Position(offset, line))
+        elif len(carry) > MAX_ROW_BYTES:
+            _refuse_endless_row(carry, path, sep, line)
     if carry:
         # A file need not end with a line end; with one added, an open quote shows.
         if not carry.endswith(b"\n"):
@@ -141,6 +139,20 @@ def split_blocks(
             _refuse_endless_row(carry, path, sep, line)
         end = Position(offset + len(carry), line + count_lines(carry))
         yield Block(carry, line, end)
+
+
+def _cut(carry: bytes, chunk: bytes, sep: str) -> tuple[bytes, bytes]:
+    """Cut what was carried over and the next chunk after their last complete row."""
+    if b'"' in carry or b'"' in chunk or b"\r" in chunk[-1:]:
+        data = carry + chunk
+        cut = _last_row_end(data, sep)
+        return data[:cut], data[cut:]
+    cut = _last_line_end(chunk)
+    if not cut:  # in the chunk; a CR at the end of what was carried may end a line too
+        data = carry + chunk
+        cut = _last_line_end(data)
+        return data[:cut], data[cut:]
+    return b"".join((carry, memoryview(chunk)[:cut])), chunk[cut:]
 
 
 def _chunks(start: bytes, stream: io.BufferedReader, n_bytes: int) -> Iterator[bytes]:

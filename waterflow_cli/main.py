@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import signal
@@ -25,6 +26,7 @@ from waterflow_cli.errors import WaterflowError, did_you_mean
 EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
 # Arguments that can be set like options. Not all: `schemas show NAME` is no `--name`.
 _SET_ARGUMENTS = ("data",)
+_GC_THRESHOLD = 100_000
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -84,6 +86,8 @@ for _command in COMMANDS:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit; the entry point of the ``waterflow`` script."""
+    # What imports make stays to the end; looking for garbage in it takes a tenth of the start-up.
+    gc.set_threshold(_GC_THRESHOLD)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _interrupt)

@@ -40,7 +40,7 @@ class PipelineScores:
     def __init__(self, pipeline: Any) -> None:
         self._pipeline, self._classifier = pipeline, pipeline[-1]
         self._n_trees = _count_trees(self._classifier)
-        self._lock, self._work, self._can_pack = Lock(), 0, True
+        self._lock, self._work, self._asked = Lock(), 0, False
         self._packed: PackedTrees | None = None
 
     def __call__(self, X: pd.DataFrame) -> FloatArray:
@@ -64,15 +64,19 @@ class PipelineScores:
         return np.concatenate(parts)[: len(X)]
 
     def _pack_when_worth(self, n_rows: int) -> PackedTrees | None:
+        """Count the work, and pack the trees once it is enough.
+
+        One thread packs, while the others go on with scikit-learn.
+        """
         with self._lock:
             self._work += n_rows * self._n_trees
-            if self._packed is None and self._can_pack and self._work > _WORTH_PACKING:
-                from waterflow_cli.fast_trees import pack_trees
+            is_first = self._work > _WORTH_PACKING and not self._asked
+            self._asked |= is_first
+        if is_first:
+            from waterflow_cli.fast_trees import pack_trees
 
-                self._packed = pack_trees(self._classifier)
-                if self._packed is None:
-                    self._can_pack = False
-            return self._packed
+            self._packed = pack_trees(self._classifier)
+        return self._packed
 
 
 def _count_trees(classifier: Any) -> int:
