@@ -547,3 +547,25 @@ def test_share_read_of_a_pipe_is_not_known(tmp_path: Path) -> None:
         assert [len(batch) for batch in table.batches()] == [100]
         assert table.share_read() is None
     writer.join()
+
+
+# --- rows as they stand in the file ---------------------------------------------------------------
+
+
+def plain_rows(tmp_path: Path, content: str, name: str = "river.csv") -> list[str] | None:
+    with open_table(str(write(tmp_path, content, name))) as table:
+        (batch,) = table.batches()
+        rows = batch.plain_rows()
+    return None if rows is None else rows.to_pylist()
+
+
+def test_plain_rows_are_the_lines_of_the_file(tmp_path: Path) -> None:
+    assert plain_rows(tmp_path, "a,b\n1,2\n é ,\n") == ["1,2\n", " é ,\n"]
+    assert plain_rows(tmp_path, "a,b\n1,2") == ["1,2\n"]
+
+
+@pytest.mark.parametrize(
+    "body", ['"1",2\n', "1,2\r\n", "1,2\n\n3,4\n", "1,2,3\n", "\n1,2\n", "1,2\n3\n"]
+)
+def test_rows_that_a_writer_would_write_otherwise_are_not_plain(body: str, tmp_path: Path) -> None:
+    assert plain_rows(tmp_path, f"a,b\n{body}") is None

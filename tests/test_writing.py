@@ -269,3 +269,20 @@ def test_slices_of_longer_arrays_are_written_alone(sizes):
             start += size
     rows = list(csv.reader(io.StringIO(sink.getvalue().decode())))
     assert rows == [["a", "b"], *([cell, cell] for cell in cells)]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.lists(st.text("ab é.0", max_size=4), min_size=2, max_size=2), min_size=1, max_size=6
+    ),
+    st.sampled_from([",", "\t"]),
+)
+def test_rows_that_are_text_already_are_written_as_their_cells_would_be(rows, separator):
+    text = pa.array([separator.join(row) + "\n" for row in ["beyond", *rows]])[1:]
+    cells = {name: pa.array([row[i] for row in rows]) for i, name in enumerate("xy")}
+    added = {"n,1": pa.array([f'{i},"' for i in range(len(rows))])}
+    writer = DelimitedWriter(io.BytesIO(), separator)
+    assert [bytes(part) for part in writer.encode_after(text, cells, added)] == [
+        bytes(part) for part in writer.encode(cells | added)
+    ]

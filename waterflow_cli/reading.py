@@ -72,6 +72,20 @@ class Batch:
     def __len__(self) -> int:
         return len(self.lines)
 
+    def plain_rows(self) -> pa.Array | None:
+        """Give the rows as they stand in the file, each with its LF, without copying them.
+
+        None where a row may not be what a writer makes of its cells: in Parquet, and where the
+        text holds quotes, CR, or lines that are no rows of the table.
+        """
+        if not self.raw or self.faults or b'"' in self.raw or b"\r" in self.raw:
+            return None
+        ends = np.flatnonzero(np.frombuffer(self.raw, dtype=np.uint8) == ord("\n")) + 1
+        if len(ends) != len(self) or ends[-1] != len(self.raw):
+            return None
+        bounds = np.concatenate(([0], ends)).astype(np.int32)
+        return pa.StringArray.from_buffers(len(self), pa.py_buffer(bounds), pa.py_buffer(self.raw))
+
     def raw_rows(self, rows: IntArray) -> list[str]:
         """Give the text of some rows as it stands in the file, without the line end."""
         if not self.raw:

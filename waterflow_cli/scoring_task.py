@@ -15,7 +15,7 @@ from waterflow_cli.outputs import path_text
 from waterflow_cli.reading import Batch, Table
 from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
 from waterflow_cli.validation import reasons_by_line
-from waterflow_cli.writing import TableWriter
+from waterflow_cli.writing import DelimitedWriter, TableWriter
 
 OnInvalid = Literal["mark", "fail", "drop"]
 SOURCE_FILE = "source_file"
@@ -118,6 +118,9 @@ class ScoringTask:
             )
         taken = [*self._kept, *([SOURCE_FILE] if source else [])]
         self._names = _result_names(taken, options.prefix)
+        self._keeps_text = (
+            self._kept == table.columns and getattr(rows, "separator", None) == table.dialect.sep
+        )
 
     def __call__(self, parse: Callable[[], Batch]) -> Piece:
         """Score a batch.
@@ -131,7 +134,7 @@ class ScoringTask:
         _refuse_invalid(scored, self._options)
         batch = scored.checked.batch
         return Piece(
-            self._rows.encode(self._output_rows(scored)),
+            self._encode(scored),
             None if self._rejects is None else self._rejects.encode(_rejected_rows(scored)),
             len(batch),
             int(scored.invalid.sum()),
@@ -139,16 +142,21 @@ class ScoringTask:
             batch.end,
         )
 
-    def _output_rows(self, scored: ScoredBatch) -> dict[str, pa.Array]:
+    def _encode(self, scored: ScoredBatch) -> Any:
         batch = scored.checked.batch
-        rows = {name: batch.columns[name] for name in self._kept}
+        kept = {name: batch.columns[name] for name in self._kept}
+        added = {self._names[name]: scored.results[name] for name in RESULT_COLUMNS}
         if self._source:
-            rows[SOURCE_FILE] = pa.repeat(path_text(self._source), len(batch))
-        rows |= {self._names[name]: scored.results[name] for name in RESULT_COLUMNS}
+            added = {SOURCE_FILE: pa.repeat(path_text(self._source), len(batch)), **added}
         if self._options.on_invalid == "drop" and scored.invalid.any():
             keep = pa.array(~scored.invalid)
-            return {name: column.filter(keep) for name, column in rows.items()}
-        return rows
+            rows = {name: column.filter(keep) for name, column in (kept | added).items()}
+            return self._rows.encode(rows)
+        # Most rows can go from file to file as they are; that is the same text, for less.
+        plain = batch.plain_rows() if self._keeps_text else None
+        if plain is not None and isinstance(self._rows, DelimitedWriter):
+            return self._rows.encode_after(plain, kept, added)
+        return self._rows.encode(kept | added)
 
 
 def _kept_columns(table: Table, scorer: Scorer, choice: str) -> list[str]:

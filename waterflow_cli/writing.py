@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -203,7 +203,7 @@ class DelimitedWriter(BytesWriter):
 
     def __init__(self, sink: Sink, separator: str, *, started: bool = False) -> None:
         super().__init__(sink, started=started)
-        self._separator = separator
+        self.separator = separator
         self._special = f'[{separator}"\r\n]'
 
     def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
@@ -212,18 +212,41 @@ class DelimitedWriter(BytesWriter):
         cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
         return EncodedRows(self._lines(header), self._lines(cells))
 
+    def encode_after(
+        self, plain: pa.Array, names: Iterable[str], columns: Mapping[str, pa.Array]
+    ) -> EncodedRows:
+        """Write rows of which the first cells are text already.
+
+        Parameters
+        ----------
+        plain : pyarrow.Array of string
+            Rows with this separator, each with its LF, of cells that need no quotes.
+        names : iterable of str
+            The columns of those cells.
+        columns : mapping of str to pyarrow.Array
+            What follows them.
+        """
+        header = [self._quote(pa.array([name])) for name in (*names, *columns)]
+        text = bytes(text_bytes(plain)).replace(b"\n", self.separator.encode())
+        starts = pa.py_buffer(cell_bounds(plain) - cell_bounds(plain)[0])
+        first = pa.StringArray.from_buffers(len(plain), starts, pa.py_buffer(text))
+        cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
+        rest = pc.binary_join_element_wise(*cells, self.separator)
+        lines = pc.binary_join_element_wise(first, rest, "\n", "")
+        return EncodedRows(self._lines(header), text_bytes(lines))
+
     def _lines(self, cells: list[pa.Array]) -> pa.Buffer:
         if len(cells) == 1:  # a line that is empty would be no row
             cells = [pc.if_else(pc.equal(cells[0], ""), '""', cells[0])]
         *first, last = cells
         ended = pc.binary_join_element_wise(last, "", "\n")
-        lines = pc.binary_join_element_wise(*first, ended, self._separator) if first else ended
+        lines = pc.binary_join_element_wise(*first, ended, self.separator) if first else ended
         return text_bytes(lines)
 
     def _quote(self, column: pa.Array) -> pa.Array:
         # To look for a byte in all cells at once costs next to nothing; most columns end here.
         text = bytes(text_bytes(column))
-        if not any(mark in text for mark in (self._separator.encode(), b'"', b"\n", b"\r")):
+        if not any(mark in text for mark in (self.separator.encode(), b'"', b"\n", b"\r")):
             return column
         special = pc.match_substring_regex(column, self._special)
         doubled = pc.replace_substring(column, '"', '""')
