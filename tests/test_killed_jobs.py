@@ -36,7 +36,7 @@ from waterflow_cli import job_outputs, main, outputs
 left, began = int(sys.argv[1]), False
 def trace(frame, event, arg):
     global left, began
-    began = began or frame.f_code.co_qualname == "ResumableOutputs._publish"
+    began = began or frame.f_code.co_qualname == "ResumableOutputs.publish"
     if not began or frame.f_code.co_filename not in (job_outputs.__file__, outputs.__file__):
         return None
     if event == "line":
@@ -117,7 +117,7 @@ def size_of(pattern):
         return 0
 
 
-def wait_for_middle(process, pattern=".out.csv.????????.part", n_bytes=200_000):
+def wait_for_middle(process, pattern=".out.csv.????????.part", n_bytes=20_000):
     """Wait until a part of the rows is written, and not all."""
     assert wait_until(lambda: size_of(pattern) > n_bytes, process), end_of(process)
 
@@ -205,7 +205,7 @@ def test_job_killed_while_its_outputs_appear_ends_with_the_same_bytes(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_job_says_how_to_go_on_and_does(number, start, expected):
     process = start("--resume")
-    wait_for_middle(process, ".out.csv.kept.part")
+    assert wait_until(lambda: count_lines(".out.csv.journal.part") > 3, process)
     process.send_signal(number)
     code, said = end_of(process)
     assert code == 130
