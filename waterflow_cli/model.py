@@ -76,6 +76,10 @@ class DecisionModel:
             return np.empty(0)
         return self.calibrator.apply(self._scores(X))
 
+    def expect(self, n_rows: int) -> None:
+        """Be told that about so many rows will come."""
+        self._scores.expect(n_rows)
+
     @cached_property
     def _scores(self) -> PipelineScores:
         return PipelineScores(self.estimator)

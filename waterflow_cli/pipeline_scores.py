@@ -23,8 +23,9 @@ _FIXED_ROWS = 4096
 class PipelineScores:
     """P(class 1) of the rows of a frame, by a fitted pipeline.
 
-    The first rows go to scikit-learn. Where more come, and the classifier is an ensemble of trees
-    that can be packed, the rest go to `waterflow_cli.fast_trees`. Threads may share one instance.
+    The first rows go to scikit-learn. Where more come or are expected, and the classifier is an
+    ensemble of trees that can be packed, the rest go to `waterflow_cli.fast_trees`. Threads may
+    share one instance.
 
     A row's probability does not depend on the rows beside it, to the last bit. Trees give that by
     themselves. Linear algebra libraries do not: they add up in another order for another number of
@@ -52,6 +53,11 @@ class PipelineScores:
 
         ready = self._pipeline[:-1].transform(X) if len(self._pipeline) > 1 else X
         return positive_probability(self._classifier, packed, np.asarray(ready, dtype=np.float64))
+
+    def expect(self, n_rows: int) -> None:
+        """Be told that about so many rows will come: many are worth packing at once."""
+        with self._lock:
+            self._work += n_rows * self._n_trees
 
     def _ask(self, X: pd.DataFrame) -> FloatArray:
         return np.asarray(self._pipeline.predict_proba(X), dtype=np.float64)[:, 1]

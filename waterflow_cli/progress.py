@@ -50,18 +50,23 @@ class InputShares:
     ----------
     inputs : sequence of str
         In the order in which they are read.
+
+    Attributes
+    ----------
+    n_bytes : int
+        Of all the files together.
     """
 
     def __init__(self, inputs: Sequence[str]) -> None:
         self._sizes = [_size(path) for path in inputs]
-        self._total = sum(self._sizes)
+        self.n_bytes = sum(self._sizes)
 
     def after(self, n_done: int, share: float | None) -> float | None:
         """Give the share once some inputs are read, and a share of the next."""
-        if share is None or not self._total:
+        if share is None or not self.n_bytes:
             return None
         current = self._sizes[n_done] if n_done < len(self._sizes) else 0
-        return (sum(self._sizes[:n_done]) + share * current) / self._total
+        return (sum(self._sizes[:n_done]) + share * current) / self.n_bytes
 
 
 def _size(path: str) -> int:

@@ -33,6 +33,7 @@ from waterflow_cli.scoring_task import Piece, ScoringOptions, ScoringTask
 from waterflow_cli.sources import STDIN
 from waterflow_cli.writing import TableWriter, names_format
 
+_USUAL_ROW_BYTES = 100
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
@@ -234,6 +235,7 @@ class _ScoringJob:
         self._model, self._options = model, options
         self._report, self._shares = report, InputShares(inputs)
         self._inputs, self._n_done = inputs, 0
+        model.decision.expect(self._shares.n_bytes // _USUAL_ROW_BYTES)
 
     def run(self, groups: Mapping[str, Sequence[str]], outputs: JobOutputs) -> None:
         """Score all inputs, but for what an earlier run had done."""

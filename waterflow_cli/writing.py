@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -227,9 +228,10 @@ class DelimitedWriter(BytesWriter):
             What follows them.
         """
         header = [self._quote(pa.array([name])) for name in (*names, *columns)]
-        text = bytes(text_bytes(plain)).replace(b"\n", self.separator.encode())
-        starts = pa.py_buffer(cell_bounds(plain) - cell_bounds(plain)[0])
-        first = pa.StringArray.from_buffers(len(plain), starts, pa.py_buffer(text))
+        bounds = cell_bounds(plain) - cell_bounds(plain)[0]
+        text = np.frombuffer(text_bytes(plain), dtype=np.uint8).copy()
+        text[bounds[1:] - 1] = ord(self.separator)  # in place of the LF
+        first = pa.StringArray.from_buffers(len(plain), pa.py_buffer(bounds), pa.py_buffer(text))
         cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
         rest = pc.binary_join_element_wise(*cells, self.separator)
         lines = pc.binary_join_element_wise(first, rest, "\n", "")
