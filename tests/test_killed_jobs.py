@@ -69,6 +69,8 @@ def start(workdir, source, store_uri):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Under nohup, which a test run may be, HUP would be ignored here too.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         running.append(process)
         return process
