@@ -18,7 +18,7 @@ from waterflow_cli.commands.options import (
     rename_option,
     store_options,
 )
-from waterflow_cli.errors import UsageError
+from waterflow_cli.errors import UsageError, shorten
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
@@ -152,9 +152,4 @@ def _summarise(summary: ScoringSummary, console: Console) -> None:
     )
     written = [path for path in summary.outputs if path != "-"]
     if written:
-        console.note(f"Wrote {_shorten(written)}.")
-
-
-def _shorten(paths: list[str], n_shown: int = 4) -> str:
-    more = f" and {len(paths) - n_shown} more" if len(paths) > n_shown else ""
-    return ", ".join(paths[:n_shown]) + more
+        console.note(f"Wrote {shorten(written)}.")
