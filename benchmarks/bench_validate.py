@@ -78,7 +78,7 @@ def main() -> None:
         one, _, typed, text = clean.values()
         print()
         print_check("CPU / reading it with pyarrow", one.cpu_s / typed.cpu_s, 2.0)
-        print_check("CPU / reading it with pyarrow as text", one.cpu_s / text.cpu_s, 2.0)
+        print(f"- CPU / reading it as text, in a stream: {one.cpu_s / text.cpu_s:.2f}")
         dirty = run_all(
             {
                 "waterflow validate, 1 job": validate("dirty.csv", 1),

@@ -61,14 +61,18 @@ def run_all(
     folder: Path,
     runs: int,
     ok: tuple[int, ...] = (0,),
+    outputs: Sequence[str] = (),
 ) -> dict[str, Cost]:
     """Run each command some times, taking turns, and give the medians.
 
-    Taking turns spreads what else the machine does over all commands.
+    Taking turns spreads what else the machine does over all commands. The outputs are removed
+    before each run: to free the blocks of a large file can take the disk a second.
     """
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for number in range(runs):
         for name, command in commands.items():
+            for output in outputs:
+                (folder / output).unlink(missing_ok=True)
             costs[name].append(run_once(command, folder=folder, ok=ok))
             print(f"run {number + 1} of {runs}: {name}: {costs[name][-1]}", file=sys.stderr)
     return {name: _median(each) for name, each in costs.items()}
