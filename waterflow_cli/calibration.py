@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from waterflow_cli.arrays import FloatArray, IntArray
 
+Calibration = Literal["sigmoid", "isotonic", "none"]
+CALIBRATIONS: tuple[Calibration, ...] = ("sigmoid", "isotonic", "none")
 # Scores of exactly 0 or 1 (a forest whose trees agree) have no finite log-odds.
 _CLIP = 1e-4
 
 
 @dataclass(frozen=True)
-class Calibrator:
+class Sigmoid:
     """A straight line on the log-odds of a score.
 
     Attributes
@@ -34,8 +39,33 @@ class Calibrator:
         return np.asarray(expit(self.slope * odds + self.intercept), dtype=np.float64)
 
 
-def fit_calibrator(y: IntArray, scores: FloatArray) -> Calibrator:
-    """Fit a sigmoid to scores of rows that the classifier was not fitted on.
+@dataclass(frozen=True)
+class Steps:
+    """Straight lines between points, flat outside of them; both coordinates never fall."""
+
+    scores: Sequence[float]
+    probabilities: Sequence[float]
+
+    def apply(self, scores: FloatArray) -> FloatArray:
+        """Map scores to probabilities, shape (n_samples,), both in [0, 1]."""
+        return np.interp(scores, self.scores, self.probabilities)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The scores as they are."""
+
+    def apply(self, scores: FloatArray) -> FloatArray:
+        """Return the scores."""
+        return scores
+
+
+Calibrator = Sigmoid | Steps | Identity
+_KINDS: dict[str, type[Calibrator]] = {"sigmoid": Sigmoid, "isotonic": Steps, "none": Identity}
+
+
+def fit_calibrator(y: IntArray, scores: FloatArray, method: Calibration = "sigmoid") -> Calibrator:
+    """Fit a calibration to scores of rows that the classifier was not fitted on.
 
     Parameters
     ----------
@@ -43,23 +73,35 @@ def fit_calibrator(y: IntArray, scores: FloatArray) -> Calibrator:
         1 = potable, 0 = not potable. Both occur.
     scores : ndarray of shape (n_samples,)
         Out-of-fold scores in [0, 1].
-
-    Returns
-    -------
-    Calibrator
-        With slope 0, so that each sample gets the share of class 1, where the scores rank the
-        rows no better than the opposite order would.
-
-    Notes
-    -----
-    Platt's sigmoid (Platt 1999, "Probabilistic outputs for support vector machines") on
-    log-odds, which is beta calibration with equal shape parameters (Kull, Silva Filho and Flach
-    2017, "Beta calibration"): unlike a sigmoid on the probability itself it contains the
-    identity, and leaves a calibrated classifier as it is.
+    method : str
+        ``sigmoid``: Platt's (Platt 1999, "Probabilistic outputs for support vector machines") on
+        log-odds, which is beta calibration with equal shape parameters (Kull, Silva Filho and
+        Flach 2017, "Beta calibration"): unlike a sigmoid on the probability itself it contains
+        the identity, and leaves a calibrated classifier as it is. Where the scores rank the rows
+        no better than the opposite order would, its slope is 0: each sample gets the share of
+        class 1. ``isotonic``: the best rising steps (Zadrozny and Elkan 2002, "Transforming
+        classifier scores into accurate multiclass probability estimates"). ``none``: the scores.
     """
+    if method == "none":
+        return Identity()
+    if method == "isotonic":
+        line = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, y)
+        return Steps(line.X_thresholds_.tolist(), line.y_thresholds_.tolist())
     odds = logit(np.clip(scores, _CLIP, 1 - _CLIP)).reshape(-1, 1)
     line = LogisticRegression(C=np.inf).fit(odds, y)
     slope, intercept = float(line.coef_[0, 0]), float(line.intercept_[0])
     if slope <= 0 or np.ptp(odds) == 0:
-        return Calibrator(0.0, float(logit(np.mean(y))))
-    return Calibrator(slope, intercept)
+        return Sigmoid(0.0, float(logit(np.mean(y))))
+    return Sigmoid(slope, intercept)
+
+
+def calibrator_to_json(calibrator: Calibrator) -> dict[str, Any]:
+    """Put a calibrator into a JSON object."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(calibrator, cls))
+    return {"kind": kind, **asdict(calibrator)}
+
+
+def calibrator_from_json(content: dict[str, Any]) -> Calibrator:
+    """Make a calibrator from what `calibrator_to_json` gave."""
+    arguments = {name: value for name, value in content.items() if name != "kind"}
+    return _KINDS[content["kind"]](**arguments)

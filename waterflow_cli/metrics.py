@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
 
 N_RESAMPLES = 1000
 LEVEL = 0.95
+# Groups of about equal size in which predicted and observed shares are compared.
+_N_BINS = 10
+_N_BIN_RESAMPLES = 200
 # Bounds the memory of the resamples' weights: about 64 MB of them at a time.
 _CELLS_AT_ONCE = 8_000_000
 
@@ -32,14 +35,18 @@ class Evaluation:
     ----------
     estimates : dict of str to Estimate
         By metric; see `METRICS`.
-    confusion : tuple of int
+    confusion : tuple of float
         True negatives, false positives, false negatives, true positives; positive is potable.
+        Means over the repeats, where the rows were tested repeatedly.
+    interval : str
+        How the intervals were made.
     """
 
     estimates: dict[str, Estimate]
-    confusion: tuple[int, int, int, int]
+    confusion: tuple[float, float, float, float]
     threshold: float
     n_rows: int
+    interval: str = "percentiles of 1000 bootstrap resamples"
 
 
 METRICS: Mapping[str, str] = {
@@ -51,6 +58,7 @@ METRICS: Mapping[str, str] = {
     "recall_not_potable": "Recall on not potable",
     "false_potable_per_1000": "False 'potable' per 1000 samples",
     "brier": "Brier score",
+    "calibration_error": "Calibration error",
 }
 
 
@@ -86,20 +94,56 @@ def evaluate_predictions(
         defined = resampled[name][np.isfinite(resampled[name])]
         low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
         estimates[name] = Estimate(float(value[0]), float(low), float(high))
-    called = probability >= threshold
-    confusion = tuple(
-        int(np.sum((y == truth) & (called == call))) for truth in (0, 1) for call in (False, True)
-    )
-    return Evaluation(estimates, confusion, threshold, len(y))  # type: ignore[arg-type]
+    estimates["calibration_error"] = estimate_calibration_error(y, probability, seed=seed)
+    return Evaluation(estimates, count_confusion(y, probability >= threshold), threshold, len(y))
+
+
+def measure_once(y: IntArray, probability: FloatArray, threshold: float) -> dict[str, float]:
+    """Compute each metric but the calibration error, which a few rows cannot show."""
+    values = _measure(y, probability, threshold, np.ones((1, len(y))))
+    return {name: float(value[0]) for name, value in values.items()}
 
 
 def measure_at_thresholds(
     y: IntArray, probability: FloatArray, thresholds: FloatArray
 ) -> dict[str, FloatArray]:
     """Compute each metric at each threshold, shape (n_thresholds,) each."""
-    once = np.ones((1, len(y)))
-    rows = [_measure(y, probability, threshold, once) for threshold in thresholds]
-    return {name: np.concatenate([row[name] for row in rows]) for name in METRICS}
+    rows = [measure_once(y, probability, threshold) for threshold in thresholds]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def count_confusion(y: IntArray, called: BoolArray) -> tuple[float, float, float, float]:
+    """Count true negatives, false positives, false negatives and true positives."""
+    negatives, alarms, misses, hits = (
+        float(np.sum((y == truth) & (called == call))) for truth in (0, 1) for call in (False, True)
+    )
+    return negatives, alarms, misses, hits
+
+
+def estimate_calibration_error(y: IntArray, probability: FloatArray, *, seed: int) -> Estimate:
+    """Estimate the expected calibration error in ten groups of about equal size.
+
+    It is the mean distance of predicted and observed share (Naeini, Cooper and Hauskrecht 2015,
+    "Obtaining well calibrated probabilities using Bayesian binning"). A perfectly calibrated
+    model does not show 0: chance alone gives about 0.8 sqrt(10 y (1 - y) / n_samples). The
+    interval is the basic bootstrap's, which takes that upward pull off again.
+    """
+    value = _calibration_error(y, probability)
+    random = np.random.default_rng(seed)
+    resampled = []
+    for _ in range(_N_BIN_RESAMPLES):
+        rows = random.integers(0, len(y), len(y))
+        resampled.append(_calibration_error(y[rows], probability[rows]))
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Estimate(value, max(0.0, float(2 * value - high)), max(value, float(2 * value - low)))
+
+
+def _calibration_error(y: IntArray, probability: FloatArray) -> float:
+    edges = np.quantile(probability, np.linspace(0, 1, _N_BINS + 1)[1:-1])
+    group = np.searchsorted(edges, probability, side="right")
+    gaps = np.bincount(group, weights=probability - y, minlength=_N_BINS)
+    return float(np.abs(gaps).sum() / len(y))
 
 
 def _measure_resamples(

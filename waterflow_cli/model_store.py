@@ -19,13 +19,13 @@ import pandas as pd
 import skops.io
 
 from waterflow_cli.arrays import FloatArray
-from waterflow_cli.calibration import Calibrator
+from waterflow_cli.calibration import calibrator_from_json, calibrator_to_json
 from waterflow_cli.discovery import LoadedPlugin, describe_failure, load_plugin
 from waterflow_cli.errors import ModelError, PluginError, UsageError, WaterflowError
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.table_schema import TableSchema
 
-FORMAT, MANIFEST_FORMAT = 1, 1
+FORMAT, MANIFEST_FORMAT = 2, 1
 MANIFEST = "waterflow-manifest.json"
 PAYLOAD = "waterflow"
 DIGEST_TAG = "waterflow.manifest_sha256"
@@ -119,7 +119,7 @@ def save_payload(
     content = {
         "format": FORMAT,
         "measurements": list(decision.measurements),
-        "calibration": asdict(decision.calibrator),
+        "calibration": calibrator_to_json(decision.calibrator),
         "threshold": decision.threshold,
         "policy": asdict(decision.policy),
         "schema": schema.compiled(),
@@ -153,7 +153,7 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
         decision = DecisionModel(
             skops.io.load(estimator_file, trusted=trusted),
             content["measurements"],
-            Calibrator(**content["calibration"]),
+            calibrator_from_json(content["calibration"]),
             content["threshold"],
             Policy(**content["policy"]),
         )

@@ -52,7 +52,7 @@ def save_plots(result: TrainingResult, folder: Path) -> list[Path]:
 
 
 def _draw_roc(axes: Any, result: TrainingResult) -> None:
-    false_positive, true_positive, _ = roc_curve(*result.held_out)
+    false_positive, true_positive, _ = roc_curve(*result.tested)
     estimate = result.evaluation.estimates["roc_auc"]
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="chance")
     axes.plot(
@@ -71,16 +71,16 @@ def _draw_roc(axes: Any, result: TrainingResult) -> None:
     )
     _label(
         axes,
-        "ROC curve, held-out rows",
+        "ROC curve, tested rows",
         "false positive rate (called potable, is not)",
         "true positive rate",
     )
 
 
 def _draw_precision_recall(axes: Any, result: TrainingResult) -> None:
-    precision, recall, _ = precision_recall_curve(*result.held_out)
+    precision, recall, _ = precision_recall_curve(*result.tested)
     estimate = result.evaluation.estimates["pr_auc"]
-    axes.axhline(result.held_out.y.mean(), color=_GREY, linestyle="--", label="base rate")
+    axes.axhline(result.tested[0].mean(), color=_GREY, linestyle="--", label="base rate")
     axes.step(
         recall,
         precision,
@@ -89,7 +89,7 @@ def _draw_precision_recall(axes: Any, result: TrainingResult) -> None:
         label=f"average precision {estimate.value:.3f}",
     )
     axes.set_ylim(0, 1.02)
-    _label(axes, "Precision and recall, held-out rows", "recall on potable", "precision on potable")
+    _label(axes, "Precision and recall, tested rows", "recall on potable", "precision on potable")
 
 
 def _draw_confusion(axes: Any, result: TrainingResult) -> None:
@@ -100,7 +100,7 @@ def _draw_confusion(axes: Any, result: TrainingResult) -> None:
         axes.text(
             column,
             row,
-            f"{count}",
+            f"{count:.0f}",
             ha="center",
             va="center",
             fontsize=16,
@@ -109,33 +109,34 @@ def _draw_confusion(axes: Any, result: TrainingResult) -> None:
     names = ["not potable", "potable"]
     axes.set_xticks([0, 1], names)
     axes.set_yticks([0, 1], names)
-    axes.set_title(f"At threshold {result.evaluation.threshold:.3f}, held-out rows")
+    axes.set_title(f"At threshold {result.evaluation.threshold:.3f}, tested rows")
     axes.set_xlabel("predicted")
     axes.set_ylabel("in the laboratory")
 
 
 def _draw_reliability(axes: Any, result: TrainingResult) -> None:
-    observed, predicted = calibration_curve(*result.held_out, n_bins=8, strategy="quantile")
+    observed, predicted = calibration_curve(*result.tested, n_bins=8, strategy="quantile")
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="perfect")
     axes.plot(predicted, observed, "o-", color=_BLUE, label="eight equal groups")
-    _label(axes, "Reliability, held-out rows", "predicted probability", "share potable")
+    _label(axes, "Reliability, tested rows", "predicted probability", "share potable")
 
 
 def _draw_importance(axes: Any, result: TrainingResult) -> None:
     frame = result.importance.iloc[::-1]
-    axes.barh(frame.index, frame["mean"], xerr=frame["std"], color=_BLUE)
+    reach = np.abs(frame[["low", "high"]].to_numpy() - frame[["value"]].to_numpy())
+    axes.barh(frame.index, frame["value"], xerr=reach.T, color=_BLUE)
     axes.axvline(0, color=_GREY)
     axes.set_title("Loss of ROC AUC when a measurement is shuffled")
-    axes.set_xlabel("loss of ROC AUC (mean and standard deviation)")
+    axes.set_xlabel("loss of ROC AUC (mean and 95 % interval)")
 
 
 def _draw_thresholds(axes: Any, result: TrainingResult) -> None:
     thresholds = np.linspace(0, 1, 101)
-    curves = measure_at_thresholds(*result.out_of_fold, thresholds)
+    curves = measure_at_thresholds(*result.tested, thresholds)
     for name in _THRESHOLD_METRICS:
         axes.plot(thresholds, curves[name], label=METRICS[name])
     axes.axvline(result.model.threshold, color=_ORANGE, linestyle="--", label="chosen")
-    _label(axes, "What the threshold does, out-of-fold training rows", "threshold", "")
+    _label(axes, "What the threshold does, tested rows", "threshold", "")
 
 
 def _draw_loss(axes: Any, result: TrainingResult) -> None:

@@ -26,7 +26,6 @@ from mlflow.types import ColSpec, Schema
 from waterflow_cli import __version__
 from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import ModelError, UsageError
-from waterflow_cli.metrics import Evaluation
 from waterflow_cli.model import SEND_TO_LAB, VERDICTS
 from waterflow_cli.model_location import sqlite_path
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
@@ -43,6 +42,7 @@ from waterflow_cli.store import ARTIFACT_FOLDER, connect, store_errors
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.training import TrainingOptions, TrainingResult, train_model
 from waterflow_cli.training_data import TrainingData
+from waterflow_cli.training_summary import flat_metrics, result_summary
 
 # What a machine needs to load the model; the plugin's own distribution is added to it.
 _REQUIRED = ("imbalanced-learn", "mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
@@ -81,15 +81,15 @@ class TrainingReport:
     """What a training leaves: its data, its result and the version it registered."""
 
     plugin: str
-    threshold_rule: str
+    options: TrainingOptions
     data: TrainingData
     result: TrainingResult
     registered: RegisteredVersion
 
     @property
     def decided_share(self) -> float:
-        """Share of the held-out samples that get a verdict other than ``send_to_lab``."""
-        verdicts = self.result.model.verdict(self.result.held_out.probability)
+        """Share of the tested samples that get a verdict other than ``send_to_lab``."""
+        verdicts = self.result.model.verdict(self.result.tested[1])
         return float(np.mean(verdicts != VERDICTS.index(SEND_TO_LAB)))
 
     def summary(self) -> dict[str, Any]:
@@ -152,7 +152,9 @@ class TrackedRun:
         chosen = {
             "balance": options.balance,
             "threshold_rule": options.threshold.text,
-            "test_size": options.test_size,
+            "calibration": options.calibration,
+            "evaluation": result.design.text,
+            "guarantees": ", ".join(map(str, options.guarantees)) or "none",
             "seed": options.seed,
         }
         plugin_params = {f"plugin.{name}": value for name, value in result.params.items()}
@@ -160,9 +162,9 @@ class TrackedRun:
             {name: str(value)[:_MAX_PARAM] for name, value in (chosen | plugin_params).items()}
         )
         mlflow.log_metrics({"threshold": result.model.threshold})
-        mlflow.log_metrics(_flat_metrics(result.evaluation, "test"))
+        mlflow.log_metrics(flat_metrics(result.evaluation, "test"))
         for name, baseline in result.baselines.items():
-            value = baseline.estimates["roc_auc"].value
+            value = baseline.evaluation.estimates["roc_auc"].value
             mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)
         for epoch, loss in enumerate(result.loss_curve, 1):
             mlflow.log_metric("loss", loss, step=epoch)
@@ -272,7 +274,7 @@ def run_training(
         report("Logging the run and the model to MLflow")
         run.log_result(result, options)
         registered = run.log_model(result, schema, plugin)
-    return TrainingReport(plugin.name, options.threshold.text, data, result, registered)
+    return TrainingReport(plugin.name, options, data, result, registered)
 
 
 @contextmanager
@@ -311,52 +313,6 @@ def promote(name: str, reference: str, tracking_uri: str) -> int:
         if challenger is not None and challenger.version == version:
             client.delete_registered_model_alias(name, CHALLENGER)
     return int(version)
-
-
-def result_summary(result: TrainingResult) -> dict[str, Any]:
-    """Put a result into a JSON object."""
-    return {
-        "rows_trained": result.n_train,
-        "rows_held_out": result.evaluation.n_rows,
-        "threshold": result.model.threshold,
-        "policy": asdict(result.model.policy),
-        "calibration": asdict(result.model.calibrator),
-        "held_out": _evaluation_summary(result.evaluation),
-        "baselines": {
-            name: _evaluation_summary(evaluation) for name, evaluation in result.baselines.items()
-        },
-        "permutation_importance": {
-            name: {"mean": row["mean"], "std": row["std"]}
-            for name, row in result.importance.iterrows()
-        },
-    }
-
-
-def _evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
-    negatives, alarms, misses, hits = evaluation.confusion
-    return {
-        "threshold": evaluation.threshold,
-        "estimates": {
-            # JSON has no NaN: what is undefined is null.
-            name: {part: None if x != x else x for part, x in asdict(estimate).items()}
-            for name, estimate in evaluation.estimates.items()
-        },
-        "confusion": {
-            "true_negative": negatives,
-            "false_positive": alarms,
-            "false_negative": misses,
-            "true_positive": hits,
-        },
-    }
-
-
-def _flat_metrics(evaluation: Evaluation, prefix: str) -> dict[str, float]:
-    flat = {}
-    for name, estimate in evaluation.estimates.items():
-        flat[f"{prefix}_{name}"] = estimate.value
-        flat[f"{prefix}_{name}_low"] = estimate.low
-        flat[f"{prefix}_{name}_high"] = estimate.high
-    return {name: value for name, value in flat.items() if value == value}  # MLflow takes no NaN
 
 
 def _experiment_id(client: MlflowClient, options: TrackingOptions) -> str:

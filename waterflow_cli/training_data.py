@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from waterflow_cli.arrays import IntArray
-from waterflow_cli.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.errors import DataRefusedError, InputError, UsageError, did_you_mean
+from waterflow_cli.headers import fold_name
 from waterflow_cli.reading import open_table
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker
 
-# Five folds of a four-fifths training part still give SMOTE its five neighbours, and the hold-out
-# four rows of each class.
+if TYPE_CHECKING:
+    from waterflow_cli.reading import Batch, Table
+
+# Fewer can be split, but tell nothing.
 MIN_ROWS_PER_CLASS = 20
 USUAL_FILE = "water_potability.csv"
 SAMPLE_ROWS = 3000
@@ -40,6 +44,10 @@ class TrainingData:
         Of the file's bytes; of the values where they came through a pipe.
     n_dropped : int
         Rows left out because they break the schema or have no label.
+    groups : ndarray of str, shape (n_samples,), optional
+        What must not be split between training and testing, such as sites.
+    when : ndarray of float64, shape (n_samples,), optional
+        When the samples were taken, in seconds or whatever the file counts in.
     """
 
     path: str
@@ -47,6 +55,18 @@ class TrainingData:
     y: IntArray
     sha256: str
     n_dropped: int
+    groups: Any = None
+    when: FloatArray | None = None
+
+    def take(self, rows: IntArray) -> TrainingData:
+        """Give some of the rows, by position."""
+        return replace(
+            self,
+            X=self.X.iloc[rows].reset_index(drop=True),
+            y=self.y[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            when=None if self.when is None else self.when[rows],
+        )
 
     @property
     def n_repeated(self) -> int:
@@ -66,8 +86,15 @@ def load_training_data(
     *,
     renames: Mapping[str, str] | None = None,
     drop_invalid: bool = False,
+    group: str | None = None,
+    time: str | None = None,
 ) -> TrainingData:
     """Read the measurements and the label of a file.
+
+    Parameters
+    ----------
+    group, time : str, optional
+        Columns that say which rows belong together, and when they were taken.
 
     Raises
     ------
@@ -92,17 +119,29 @@ def load_training_data(
                 hint="Training needs labelled rows. If it has another name: "
                 f"--rename 'NAME IN FILE={label}'",
             )
+        groups, times = _Column.of(table, group, "--group"), _Column.of(table, time, "--time")
         for batch in table.batches():
             checked = checker.check(batch)
             good = refused.note(checked)
             frames.append(pd.DataFrame(checked.numbers)[good])
+            for column in (groups, times):
+                if column is not None:
+                    column.note(batch, good)
     if not drop_invalid:
         refused.raise_if_any()
     frame = pd.concat(frames, ignore_index=True)
     # A measurement that the schema lets a file lack is missing throughout.
     X, y = frame.reindex(columns=list(schema.measurements)), frame[label].to_numpy()
     _refuse_unlearnable(path, label, y)
-    return TrainingData(path, X, y.astype(np.int64), _digest(path, frame), refused.n_rows)
+    return TrainingData(
+        path,
+        X,
+        y.astype(np.int64),
+        _digest(path, frame),
+        refused.n_rows,
+        None if groups is None else groups.as_groups(),
+        None if times is None else times.as_times(),
+    )
 
 
 @contextmanager
@@ -133,6 +172,61 @@ def find_training_data(
                 "samples. The model is good for trying waterflow, and for nothing else."
             )
             yield sample
+
+
+class _Column:
+    """A column of a file that says how its rows may be split."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self._path, self._name = path, name
+        self._texts: list[str | None] = []
+        self._lines: list[int] = []
+
+    @classmethod
+    def of(cls, table: Table, name: str | None, option: str) -> _Column | None:
+        """Find the column that an option names; None where it is not given."""
+        if name is None:
+            return None
+        for column in table.columns:
+            if column == name or fold_name(column) == fold_name(name):
+                return cls(table.path, column)
+        raise InputError(
+            table.path,
+            f"no column '{name}' ({option})." + did_you_mean(name, table.columns),
+            line=table.dialect.header_line,
+        )
+
+    def note(self, batch: Batch, good: BoolArray) -> None:
+        """Remember the cells of the good rows of a batch."""
+        texts = batch.columns[self._name].to_pylist()
+        rows = np.flatnonzero(good)
+        self._texts += [(texts[row] or "").strip() or None for row in rows]
+        self._lines += batch.lines[rows].tolist()
+
+    def as_groups(self) -> Any:
+        """Give the texts, shape (n_samples,)."""
+        self._refuse([text is None for text in self._texts], "the group is missing")
+        return np.array(self._texts)
+
+    def as_times(self) -> FloatArray:
+        """Give numbers, or the seconds of dates, shape (n_samples,)."""
+        self._refuse([text is None for text in self._texts], "the time is missing")
+        texts = pd.Series(self._texts, dtype=str)
+        numbers = pd.to_numeric(texts, errors="coerce")
+        if not numbers.isna().any():
+            return np.asarray(numbers, dtype=np.float64)
+        dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+        self._refuse(dates.isna(), "no date such as 2024-05-31, and no number")
+        return np.asarray(dates.astype("int64"), dtype=np.float64)
+
+    def _refuse(self, bad: Sequence[bool] | pd.Series, message: str) -> None:
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            raise DataRefusedError(
+                f"{self._path}, line {self._lines[rows[0]]}, column {self._name}: {message} "
+                f"({len(rows)} such rows).",
+                "A split by this column needs it in every row.",
+            )
 
 
 class Refusals:
@@ -200,7 +294,7 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray) -> None:
     if counts.min() < MIN_ROWS_PER_CLASS:
         raise DataRefusedError(
             f"{path}: class {classes[counts.argmin()]:g} has {counts.min()} rows; at least "
-            f"{MIN_ROWS_PER_CLASS} of each class are needed for the folds and the hold-out."
+            f"{MIN_ROWS_PER_CLASS} of each class are needed for the folds."
         )
 
 

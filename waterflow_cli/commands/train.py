@@ -16,10 +16,16 @@ from waterflow_cli.commands.options import (
     store_options,
 )
 from waterflow_cli.contract import BALANCES
+from waterflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from waterflow_cli.console import Console
     from waterflow_cli.tracking import TrainingReport
+
+
+_PASSED_ON = ("balance", "calibration", "test_size", "require_guarantee", "seed", "jobs")
 
 
 @click.command(short_help="Train a model on labelled samples, and register it.")
@@ -53,11 +59,38 @@ if TYPE_CHECKING:
     help="balanced-accuracy, f1, fbeta:B, cost:FP:FN, precision:P, fpr:F or a number.",
 )
 @click.option(
+    "--calibrate",
+    "calibration",
+    type=click.Choice(("sigmoid", "isotonic", "none")),
+    default="sigmoid",
+    show_default=True,
+    help="How scores become probabilities.",
+)
+@click.option(
+    "--cv",
+    default="5x2",
+    show_default=True,
+    metavar="FOLDSxREPEATS",
+    help="Measure by repeated cross-validation around everything.",
+)
+@click.option(
     "--test-size",
     type=click.FloatRange(0.05, 0.5),
-    default=0.2,
-    show_default=True,
-    help="Share of the rows held out for one final look.",
+    help="Measure on one held-out share of the rows instead.",
+)
+@click.option("--group", metavar="COLUMN", help="Keep rows of one group, such as a site, together.")
+@click.option("--time", metavar="COLUMN", help="Measure on what is newer than what was learned.")
+@click.option(
+    "--guarantee",
+    "guarantees",
+    multiple=True,
+    metavar="RISK=LEVEL@CONFIDENCE%",
+    help="precision=0.8@90%, npv=... or fpr=...: certify the cut-offs on rows kept apart.",
+)
+@click.option(
+    "--require-guarantee",
+    is_flag=True,
+    help="Exit with 1, and register nothing, where a guarantee cannot be given.",
 )
 @click.option(
     "--seed",
@@ -87,14 +120,19 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     Without DATA: water_potability.csv in the working folder, else a simulated sample.
     """
     from waterflow_cli.discovery import load_plugin, parse_params
+    from waterflow_cli.guarantee import parse_guarantee
     from waterflow_cli.schemas import load_schema
     from waterflow_cli.thresholds import parse_threshold
     from waterflow_cli.tracking import TrackingOptions, run_training
-    from waterflow_cli.training import TrainingOptions
+    from waterflow_cli.training import TrainingOptions, parse_cv
     from waterflow_cli.training_data import find_training_data, load_training_data
 
     console = console_of(ctx)
-    rule = parse_threshold(options["threshold"])
+    _refuse_contradictions(options)
+    chosen = {name: options[name] for name in _PASSED_ON}
+    chosen["threshold"] = parse_threshold(options["threshold"])
+    chosen["cv"] = parse_cv(options["cv"])
+    chosen["guarantees"] = tuple(parse_guarantee(text) for text in options["guarantees"])
     plugin = load_plugin(options["plugin_name"])
     with plugin.blamed("list its parameters"):
         params = parse_params(options["assignments"], plugin.model.default_params())
@@ -105,19 +143,20 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
             schema,
             renames=options["renames"],
             drop_invalid=options["on_invalid"] == "drop",
+            group=options["group"],
+            time=options["time"],
         )
     if data.n_repeated:
         console.warn(
             f"{data.n_repeated} of {len(data.y)} rows repeat the measurements of another row. "
-            "Copies on both sides of the split make the figures too good: remove them first."
+            "Copies on both sides of a split make the figures too good: remove them first."
         )
-    chosen = {name: options[name] for name in ("balance", "test_size", "seed", "jobs")}
     tracking = TrackingOptions(options["tracking_uri"], options["experiment"], options["name"])
     report = run_training(
         data,
         schema,
         plugin,
-        TrainingOptions(params=params, threshold=rule, **chosen),
+        TrainingOptions(params=params, **chosen),
         tracking,
         console.note,
     )
@@ -127,32 +166,80 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _show(report, console)
 
 
+def _refuse_contradictions(options: Mapping[str, Any]) -> None:
+    """Refuse options that ask for two ways of splitting, or for a guarantee of nothing."""
+    ways = [f"--{name}" for name in ("group", "time") if options[name] is not None]
+    ways += ["--test-size"] if options["test_size"] is not None else []
+    if len(ways) > 1:
+        raise UsageError(f"{' and '.join(ways)}: the rows can be split in one way only.")
+    if options["require_guarantee"] and not options["guarantees"]:
+        raise UsageError("--require-guarantee: no --guarantee is asked for.")
+
+
 def _show(report: TrainingReport, console: Console) -> None:
-    """Print the held-out figures beside the baselines, and what was registered."""
+    """Print the figures beside the baselines, what the threshold does, and what was registered."""
     from waterflow_cli.metrics import METRICS
 
     result, registered = report.result, report.registered
-    evaluations = {report.plugin: result.evaluation, **result.baselines}
+    evaluations = {
+        report.plugin: result.evaluation,
+        **{name: measured.evaluation for name, measured in result.baselines.items()},
+    }
     rows = [
         [title, *(_figure(name, each.estimates[name]) for each in evaluations.values())]
         for name, title in METRICS.items()
     ]
-    title = f"{result.evaluation.n_rows} held-out rows, estimate and 95 % interval"
+    title = f"{result.design.text}, {result.evaluation.n_rows} rows: mean and 95 % interval"
     console.table(title, ("", *(f">{name}" for name in evaluations)), rows)
-    negatives, alarms, misses, hits = result.evaluation.confusion
+    _show_points(report, console)
     console.result(
-        f"Threshold {result.model.threshold:.3f} ({report.threshold_rule}): of "
-        f"{misses + hits} potable samples {hits} are found, of {negatives + alarms} others "
-        f"{alarms} are called potable."
+        "These are figures of the procedure; the model itself learned from "
+        f"{result.n_trained} rows ({result.n_fits} fits in all)."
     )
+    console.result(f"Threshold {result.model.threshold:.3f} ({report.options.threshold.text}).")
+    for certificate in result.certificates:
+        console.result(f"Guarantee {certificate}.")
     console.result(f"Verdicts: {result.model.policy}.")
-    console.result(f"Share of held-out samples decided: {report.decided_share:.1%}.")
+    console.result(f"Share of tested samples decided: {report.decided_share:.1%}.")
     console.result(
         f"Registered {registered.name} version {registered.version} as @{registered.alias} "
         f"(run {registered.run_id})."
     )
     if registered.alias != "champion":
         console.note(f"To put it in use: waterflow models promote {registered.version}")
+
+
+def _show_points(report: TrainingReport, console: Console) -> None:
+    false_positive, false_negative = report.options.costs
+    rows = [
+        [
+            point.name,
+            _share(point.precision_potable),
+            _share(point.recall_potable),
+            _share(point.precision_not_potable),
+            _share(point.recall_not_potable),
+            f"{point.false_potable_per_1000:.0f}",
+            f"{point.cost_per_1000:.0f}",
+        ]
+        for point in report.result.points
+    ]
+    console.table(
+        "Called potable from, on the tested rows",
+        (
+            "",
+            ">precision potable",
+            ">recall potable",
+            ">precision not potable",
+            ">recall not potable",
+            ">false 'potable' per 1000",
+            f">cost {false_positive:g}:{false_negative:g} per 1000",
+        ),
+        rows,
+    )
+
+
+def _share(value: float) -> str:
+    return "-" if value != value else f"{value:.3f}"
 
 
 def _figure(name: str, estimate: Any) -> str:

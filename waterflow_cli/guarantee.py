@@ -1,0 +1,200 @@
+"""Certify cut-offs: guarantees that hold whatever the distribution of the rows is."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.errors import DataRefusedError, UsageError
+from waterflow_cli.model import Policy
+
+FORM = "precision=P@C%, npv=P@C% or fpr=F@C%"
+# No probability reaches these: that side of the policy never decides.
+NEVER_POTABLE, NEVER_NOT_POTABLE = 2.0, -1.0
+# Shares of the samples that a cut-off would decide. Few are tried: each one tried costs power.
+_SHARES = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+_RISKS = {"precision": "precision", "npv": "precision", "fpr": "fpr"}
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """A promise that the user asks for.
+
+    Attributes
+    ----------
+    kind : str
+        ``precision`` of *likely potable*, ``npv`` (the same of *likely not potable*), or ``fpr``,
+        the share of unsafe samples that are called likely potable.
+    level : float
+        At least (fpr: at most) this.
+    confidence : float
+        With this probability, over the drawing of the rows that certify.
+    """
+
+    kind: str
+    level: float
+    confidence: float
+
+    @property
+    def is_upper(self) -> bool:
+        """Whether it is about *likely potable*."""
+        return self.kind != "npv"
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.level:g}@{100 * self.confidence:g}%"
+
+
+class Certificate(NamedTuple):
+    """What became of a guarantee.
+
+    Attributes
+    ----------
+    cut : float or None
+        The certified cut-off of the probability; None where there is none.
+    n_rows : int
+        Rows that certified: neither fitted nor calibrated with.
+    n_decided : int
+        Those beyond the cut-off.
+    observed : float
+        The precision, npv or false positive rate among the rows that certified.
+    """
+
+    guarantee: Guarantee
+    cut: float | None
+    n_rows: int
+    n_decided: int
+    observed: float
+
+    def __str__(self) -> str:
+        if self.cut is None:
+            return f"{self.guarantee}: cannot be given; that side is always send_to_lab"
+        side = "from" if self.guarantee.is_upper else "up to"
+        return (
+            f"{self.guarantee}: certified {side} {self.cut:.3f} ({self.n_decided} of {self.n_rows} "
+            f"rows kept for this, observed {self.observed:.3f})"
+        )
+
+
+def parse_guarantee(text: str) -> Guarantee:
+    """Read the value of ``--guarantee``.
+
+    >>> parse_guarantee("precision=0.8@90%")
+    Guarantee(kind='precision', level=0.8, confidence=0.9)
+
+    Raises
+    ------
+    UsageError
+        If it is not of that form, or a number lies outside its range.
+    """
+    match = re.fullmatch(r"\s*(precision|npv|fpr)\s*=\s*([\d.]+)\s*@\s*([\d.]+)\s*%\s*", text)
+    try:
+        kind, level, percent = match.groups() if match else ("", "", "")
+        guarantee = Guarantee(kind, float(level), float(percent) / 100)
+    except ValueError:
+        raise UsageError(f"--guarantee {text}: it is written {FORM}.") from None
+    if not (0 < guarantee.level < 1 and 0.5 <= guarantee.confidence < 1):
+        raise UsageError(
+            f"--guarantee {text}: the level lies between 0 and 1, the confidence is 50 % or more."
+        )
+    return guarantee
+
+
+def certify(
+    guarantee: Guarantee,
+    learned: tuple[IntArray, FloatArray],
+    certifying: tuple[IntArray, FloatArray],
+    *,
+    threshold: float,
+) -> Certificate:
+    """Find the cut-off that decides the most samples and keeps a guarantee.
+
+    Learn Then Test (Angelopoulos, Bates, Candes, Jordan and Lei 2021, "Learn then Test:
+    calibrating predictive algorithms to achieve risk control"), by MAPIE: candidate cut-offs and
+    the order in which they are tested come from the out-of-fold predictions of the training rows,
+    the tests from the rows that certify. Testing in a fixed order stops at the first cut-off that
+    fails, so no correction for their number is needed.
+
+    Parameters
+    ----------
+    learned, certifying : tuple of ndarrays of shape (n_samples,)
+        Labels and probabilities: of training rows, out of fold; and of rows that the model has
+        not seen in any way.
+    threshold : float
+        Of the prediction, which a verdict never contradicts: cut-offs beyond it are not tried.
+    """
+    from mapie.risk_control import BinaryClassificationController
+
+    # The lower side is the upper side of the other class.
+    labels, probability = _facing(guarantee, *certifying)
+    learned_labels, learned_probability = _facing(guarantee, *learned)
+    cuts = np.unique(np.quantile(learned_probability, 1 - _SHARES))
+    limit = threshold if guarantee.is_upper else np.nextafter(1 - threshold, 2.0)
+    cuts = cuts[cuts >= limit]
+    cut = None
+    if len(cuts):
+        controller = BinaryClassificationController(
+            lambda p: np.column_stack([1 - p, p]),
+            risk=_RISKS[guarantee.kind],
+            target_level=guarantee.level,
+            confidence_level=guarantee.confidence,
+            list_predict_params=cuts,
+            fwer_method="split_fixed_sequence",
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nothing was found is no news to be warned of
+            controller.learn_fixed_sequence_order(learned_probability, learned_labels, binary=True)
+            controller.calibrate(probability, labels)
+        cut = controller.best_predict_param
+    if cut is None:
+        return Certificate(guarantee, None, len(labels), 0, np.nan)
+    decided = probability >= cut
+    if guarantee.kind == "fpr":
+        observed = float(decided[labels == 0].mean())
+    else:
+        observed = float(labels[decided].mean())
+    shown = cut if guarantee.is_upper else 1 - cut
+    return Certificate(guarantee, float(shown), len(labels), int(decided.sum()), observed)
+
+
+def refuse_uncertified(certificates: Sequence[Certificate]) -> None:
+    """Refuse a model one of whose guarantees cannot be given.
+
+    Raises
+    ------
+    DataRefusedError
+        Naming those.
+    """
+    failed = [str(each.guarantee) for each in certificates if each.cut is None]
+    if failed:
+        raise DataRefusedError(
+            f"Cannot be guaranteed on {certificates[0].n_rows} rows: {', '.join(failed)}.",
+            "No model was registered. Ask for less, or bring more labelled rows.",
+        )
+
+
+def certified_policy(certificates: Sequence[Certificate], default: Policy) -> Policy:
+    """Put certified cut-offs in the place of the default ones; a side that failed never decides."""
+    policy = default
+    for upper in (True, False):
+        cuts = [each.cut for each in certificates if each.guarantee.is_upper == upper]
+        if not cuts:
+            continue
+        known = [cut for cut in cuts if cut is not None]
+        failed = len(known) < len(cuts)
+        if upper:
+            policy = replace(policy, potable_from=NEVER_POTABLE if failed else max(known))
+        else:
+            policy = replace(policy, not_potable_to=NEVER_NOT_POTABLE if failed else min(known))
+    return policy
+
+
+def _facing(
+    guarantee: Guarantee, y: IntArray, probability: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    return (y, probability) if guarantee.is_upper else (1 - y, 1 - probability)
