@@ -29,9 +29,9 @@ class Policy:
     Attributes
     ----------
     potable_from : float
-        ``likely_potable`` from this probability on.
+        ``likely_potable`` from this probability on; above 1: never.
     not_potable_to : float
-        ``likely_not_potable`` up to this probability.
+        ``likely_not_potable`` up to this probability; below 0: never.
     """
 
     potable_from: float
@@ -43,11 +43,34 @@ class Policy:
         below = float(np.nextafter(threshold, -1.0))
         return cls(max(DEFAULT_CONFIDENCE, threshold), min(1 - DEFAULT_CONFIDENCE, below))
 
+    @property
+    def reasons(self) -> tuple[str, str, str]:
+        """What each verdict rests on, in the order of `VERDICTS`."""
+        low, high = f"{self.not_potable_to:.3g}", f"{self.potable_from:.3g}"
+        if self.decides_potable and self.decides_not_potable:
+            undecided = f"probability between {low} and {high}: not decided"
+        elif self.decides_potable:
+            undecided = f"probability below {high}: not decided"
+        elif self.decides_not_potable:
+            undecided = f"probability above {low}: not decided"
+        else:
+            undecided = "the model decides nothing"
+        return undecided, f"probability at most {low}", f"probability at least {high}"
+
+    @property
+    def decides_potable(self) -> bool:
+        """Whether some sample can be likely_potable."""
+        return self.potable_from <= 1
+
+    @property
+    def decides_not_potable(self) -> bool:
+        """Whether some sample can be likely_not_potable."""
+        return self.not_potable_to >= 0
+
     def __str__(self) -> str:
-        return (
-            f"likely_potable from {self.potable_from:.3f}, "
-            f"likely_not_potable up to {self.not_potable_to:.3f}, else send_to_lab"
-        )
+        upper = f"from {self.potable_from:.3f}" if self.decides_potable else "never"
+        lower = f"up to {self.not_potable_to:.3f}" if self.decides_not_potable else "never"
+        return f"likely_potable {upper}, likely_not_potable {lower}, else send_to_lab"
 
 
 @dataclass(frozen=True)

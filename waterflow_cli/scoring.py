@@ -108,14 +108,7 @@ class Scorer:
         return ScoredBatch(checked, results, dict(zip(VERDICTS, map(int, counts), strict=True)))
 
     def _reasons(self, checked: CheckedBatch, verdict: IntArray) -> pa.Array:
-        policy = self._model.decision.policy
-        low, high = f"{policy.not_potable_to:.3g}", f"{policy.potable_from:.3g}"
-        texts = (
-            f"probability between {low} and {high}: not decided",
-            f"probability at most {low}",
-            f"probability at least {high}",
-        )
-        parts = [_named(texts, verdict)]
+        parts = [_named(self._model.decision.policy.reasons, verdict)]
         absent = [
             (name, checked.missing[name])
             for name in self._model.decision.measurements
