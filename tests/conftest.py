@@ -86,6 +86,6 @@ def store_uri(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> str:
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.raises(SystemExit) as stopped:
-        main(["train", str(samples), "--plugin", "hgb", "--tracking-uri", uri, "--quiet"])
+        main(["train", str(samples), "--plugin", "hgb", "--cv", "3x1", "--tracking-uri", uri, "-q"])
     assert stopped.value.code == 0
     return uri

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,13 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from waterflow_cli.calibration import Calibrator, fit_calibrator
+from waterflow_cli.calibration import (
+    CALIBRATIONS,
+    Sigmoid,
+    calibrator_from_json,
+    calibrator_to_json,
+    fit_calibrator,
+)
 
 SCORES = st.floats(0, 1)
 
@@ -97,9 +105,40 @@ def test_scores_that_tell_the_classes_apart_do_so_after_calibration(scores):
 
 
 def test_scores_of_exactly_0_and_1_have_finite_probabilities_inside():
-    probability = Calibrator(1.0, 0.0).apply(np.array([0.0, 1.0]))
+    probability = Sigmoid(1.0, 0.0).apply(np.array([0.0, 1.0]))
     assert probability == pytest.approx([1e-4, 1 - 1e-4])
 
 
 def test_no_row_gives_no_probability():
-    assert Calibrator(1.0, 0.0).apply(np.empty(0)).shape == (0,)
+    assert Sigmoid(1.0, 0.0).apply(np.empty(0)).shape == (0,)
+
+
+def test_isotonic_calibration_finds_what_no_sigmoid_can():
+    y, truth = calibrated_scores(20_000)
+    scores = np.where(truth < 0.5, truth / 4, truth)  # a jump in the middle
+    risen = fit_calibrator(y, scores, "isotonic").apply(scores)
+    line = fit_calibrator(y, scores).apply(scores)
+    assert np.abs(risen - truth).mean() < 0.02 < np.abs(line - truth).mean()
+
+
+@given(rows=scored_rows(), others=st.lists(SCORES, min_size=2, max_size=20))
+@settings(deadline=None, max_examples=50)
+def test_isotonic_calibration_never_reverses_the_order_of_samples(rows, others):
+    probability = fit_calibrator(*rows, "isotonic").apply(np.sort(np.array(others)))
+    assert (np.diff(probability) >= 0).all()
+    assert ((probability >= 0) & (probability <= 1)).all()
+
+
+def test_without_calibration_scores_stay_as_they_are():
+    y, scores = calibrated_scores(100)
+    assert fit_calibrator(y, scores, "none").apply(scores).tolist() == scores.tolist()
+
+
+@pytest.mark.parametrize("method", CALIBRATIONS)
+def test_a_calibrator_survives_json(method):
+    calibrator = fit_calibrator(*calibrated_scores(200), method)
+    text = json.dumps(calibrator_to_json(calibrator), allow_nan=False)
+    again = calibrator_from_json(json.loads(text))
+    assert again == calibrator
+    grid = np.linspace(0, 1, 50)
+    assert again.apply(grid).tolist() == calibrator.apply(grid).tolist()

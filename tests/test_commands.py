@@ -19,7 +19,7 @@ from waterflow_cli.commands.options import console_of, parse_renames
 from waterflow_cli.errors import UsageError
 from waterflow_cli.main import cli as waterflow
 
-BUNDLED = {"extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
+BUNDLED = {"blend", "extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
 
 
 def read_csv(path):
@@ -193,7 +193,7 @@ def own_store(tmp_path_factory):
 def train(cli, samples, own_store):
     def run(*arguments, data=samples):
         return cli(
-            *("train", data, "--plugin", "logreg", "--balance", "none"),
+            *("train", data, "--plugin", "logreg", "--balance", "none", "--cv", "3x1"),
             *("--tracking-uri", own_store, "--name", "own", *arguments),
         )
 
@@ -215,7 +215,8 @@ def test_first_training_gives_a_champion_and_says_so(train):
     outcome = train("--name", "first")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0].strip() == "80 held-out rows, estimate and 95 % interval"
+    title = "3-fold cross-validation, once, 400 rows: mean and 95 % interval"
+    assert lines[0].strip() == title
     assert lines[2].split("  ")[-1].strip() == "logistic regression"
     assert any(line.strip().startswith("ROC AUC ") for line in lines)
     assert any(line.startswith("Threshold 0.") for line in lines)
@@ -248,15 +249,15 @@ def test_report_of_a_training_as_json(train, samples):
     assert len(data["sha256"]) == 64
     assert data["rows_not_potable"] + data["rows_potable"] == 400
     assert data["rows_dropped"] == 0
-    assert (report["rows_trained"], report["rows_held_out"]) == (320, 80)
+    assert (report["rows_trained"], report["evaluation"]["rows"]) == (400, 400)
     assert set(report["registered"]) == {"name", "version", "alias", "run_id"}
     assert 0 <= report["decided_share"] <= 1
-    for evaluation in (report["held_out"], *report["baselines"].values()):
-        assert sum(evaluation["confusion"].values()) == 80
+    for evaluation in (report["evaluation"], *report["baselines"].values()):
+        assert sum(evaluation["confusion"].values()) == 400
         for estimate in evaluation["estimates"].values():
             if estimate["value"] is not None:
                 assert estimate["low"] <= estimate["value"] <= estimate["high"]
-    assert report["threshold"] == report["held_out"]["threshold"]
+    assert report["threshold"] == report["evaluation"]["threshold"]
     assert set(report["baselines"]) == {"always the base rate", "logistic regression"}
     # What cannot be computed is null: the constant calls nothing potable.
     constant = report["baselines"]["always the base rate"]["estimates"]

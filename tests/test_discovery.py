@@ -17,8 +17,9 @@ from waterflow_cli.discovery import (
 )
 from waterflow_cli.errors import ModelError, PluginError, UsageError
 from waterflow_cli.schemas import load_schema
-from waterflow_cli.training import TrainingOptions, train_model
+from waterflow_cli.training import train_model
 from waterflow_cli.training_data import load_training_data
+from waterflow_cli.training_options import TrainingOptions
 
 BUNDLED = {"extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
 

@@ -16,7 +16,13 @@ from sklearn.metrics import (
 )
 
 from waterflow_cli import metrics
-from waterflow_cli.metrics import METRICS, evaluate_predictions, measure_at_thresholds
+from waterflow_cli.metrics import (
+    METRICS,
+    estimate_calibration_error,
+    evaluate_predictions,
+    measure_at_thresholds,
+    measure_once,
+)
 
 PROBABILITY = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1))
 
@@ -60,7 +66,7 @@ def test_each_metric_equals_scikit_learns_with_ties_too(rows, threshold):
     y, probability = rows
     expected = reference(y, probability, threshold)
     found = measure_at_thresholds(y, probability, np.array([threshold]))
-    assert found.keys() == expected.keys() == METRICS.keys()
+    assert found.keys() == expected.keys() == METRICS.keys() - {"calibration_error"}
     for name, value in expected.items():
         assert found[name][0] == pytest.approx(value, abs=1e-12, nan_ok=True), name
 
@@ -87,7 +93,7 @@ def test_order_of_the_rows_does_not_change_an_estimate(rows, seed):
     order = np.random.default_rng(seed).permutation(len(y))
     there = measure_at_thresholds(y, probability, np.array([0.5]))
     back = measure_at_thresholds(y[order], probability[order], np.array([0.5]))
-    for name in METRICS:
+    for name in there:
         assert there[name][0] == pytest.approx(back[name][0], abs=1e-12, nan_ok=True)
 
 
@@ -199,3 +205,30 @@ def test_metrics_at_thresholds_follow_the_thresholds_order():
     for index, threshold in enumerate(thresholds):
         for name, value in reference(y, probability, threshold).items():
             assert found[name][index] == pytest.approx(value), name
+
+
+def test_calibration_error_is_the_mean_gap_of_ten_groups():
+    # Ten groups of ten rows: predicted 0.05, 0.15, ... and observed 0.1 more than that each.
+    probability = np.repeat(np.arange(10) / 10 + 0.05, 10)
+    y = np.concatenate([np.arange(10) < round(10 * (p + 0.05)) for p in probability[::10]])
+    found = estimate_calibration_error(y.astype(np.int64), probability, seed=0)
+    assert found.value == pytest.approx(0.05)
+    assert 0 <= found.low <= found.value <= found.high
+
+
+def test_calibration_error_tells_a_calibrated_model_from_one_that_is_not():
+    random = np.random.default_rng(0)
+    truth = random.uniform(0.1, 0.9, 4000)
+    y = (random.random(4000) < truth).astype(np.int64)
+    good = estimate_calibration_error(y, truth, seed=0)
+    bad = estimate_calibration_error(y, np.clip(truth + 0.1, 0, 1), seed=0)
+    assert good.low < 0.005
+    assert bad.low <= 0.1 <= bad.high
+    assert good.high < bad.low
+
+
+def test_a_single_measurement_equals_that_at_one_threshold():
+    y, probability = simulated(5, 400)
+    at_threshold = measure_at_thresholds(y, probability, np.array([0.4]))
+    found = measure_once(y, probability, 0.4)
+    assert found == {name: value[0] for name, value in at_threshold.items()}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from waterflow_cli.calibration import Calibrator
+from waterflow_cli.calibration import Sigmoid
 from waterflow_cli.model import (
     LIKELY_NOT_POTABLE,
     LIKELY_POTABLE,
@@ -37,7 +37,7 @@ def make_model(threshold=0.5, policy=None, calibrator=None):
     return DecisionModel(
         Pipeline([("classifier", Echo().fit(None, None))]),
         ["ph"],
-        calibrator or Calibrator(1.0, 0.0),
+        calibrator or Sigmoid(1.0, 0.0),
         threshold,
         policy or Policy.default(threshold),
     )
@@ -112,9 +112,32 @@ def test_policy_tells_its_bounds():
     assert text == "likely_potable from 0.800, likely_not_potable up to 0.200, else send_to_lab"
 
 
+@pytest.mark.parametrize(
+    ("policy", "undecided", "text"),
+    [
+        (Policy(0.8, 0.2), "probability between 0.2 and 0.8: not decided", "up to 0.200"),
+        (Policy(0.8, -1.0), "probability below 0.8: not decided", "likely_not_potable never"),
+        (Policy(2.0, 0.2), "probability above 0.2: not decided", "likely_potable never"),
+        (Policy(2.0, -1.0), "the model decides nothing", "likely_not_potable never"),
+    ],
+)
+def test_policy_says_what_each_verdict_rests_on(policy, undecided, text):
+    lab, bad, good = policy.reasons
+    assert lab == undecided
+    assert text in str(policy)
+    model = make_model(policy=policy)
+    given = verdicts(model, [0.0, 1.0])
+    assert (LIKELY_NOT_POTABLE in given) == policy.decides_not_potable
+    assert (LIKELY_POTABLE in given) == policy.decides_potable
+    if policy.decides_potable:
+        assert good == "probability at least 0.8"
+    if policy.decides_not_potable:
+        assert bad == "probability at most 0.2"
+
+
 def test_probability_is_the_calibrated_one():
     frame = pd.DataFrame({"ph": [0.2, 0.5, 0.9]})
-    calibrator = Calibrator(0.5, -0.3)
+    calibrator = Sigmoid(0.5, -0.3)
     found = make_model(calibrator=calibrator).probability(frame)
     assert found.tolist() == calibrator.apply(frame["ph"].to_numpy()).tolist()
     assert found[1] == pytest.approx(1 / (1 + np.exp(0.3)))
@@ -122,7 +145,7 @@ def test_probability_is_the_calibrated_one():
 
 def test_no_rows_have_no_probability_and_the_estimator_is_not_asked():
     model = DecisionModel(
-        make_pipeline("passthrough"), ["ph"], Calibrator(1.0, 0.0), 0.5, Policy.default(0.5)
+        make_pipeline("passthrough"), ["ph"], Sigmoid(1.0, 0.0), 0.5, Policy.default(0.5)
     )
     found = model.probability(pd.DataFrame({"ph": []}, dtype=float))
     assert found.shape == (0,)

@@ -21,14 +21,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from waterflow_cli.calibration import Calibrator
+from waterflow_cli.calibration import Sigmoid, fit_calibrator
 from waterflow_cli.discovery import load_plugin
 from waterflow_cli.errors import ModelError, PluginError
+from waterflow_cli.learners import build_pipeline, single_threaded_fits
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.model_location import load_model
 from waterflow_cli.model_store import (
     DECISION_FILE,
     ESTIMATOR_FILE,
+    FORMAT,
     MANIFEST,
     PAYLOAD,
     SCHEMA_FILE,
@@ -38,11 +40,12 @@ from waterflow_cli.model_store import (
     verify_folder,
     write_manifest,
 )
+from waterflow_cli.pipelines import strip_for_scoring
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.store import connect
 from waterflow_cli.tracking import TrackingOptions, run_training
-from waterflow_cli.training import TrainingOptions, build_pipeline, fit_decision_model
 from waterflow_cli.training_data import load_training_data
+from waterflow_cli.training_options import TrainingOptions, parse_cv
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
@@ -50,6 +53,7 @@ pytestmark = [
 ]
 
 QUICK = {
+    "blend": {"n_estimators": 10, "n_networks": 2, "hidden_layer_sizes": (8,)},
     "extra-trees": {"n_estimators": 20},
     "hgb": {"max_iter": 20},
     "lightgbm": {"n_estimators": 20},
@@ -78,8 +82,12 @@ def load_or_skip(name):
 def fit_quickly(name, data, **options):
     plugin = load_or_skip(name)
     options = TrainingOptions(params=QUICK[name], **options)
-    pipeline = build_pipeline(plugin, list(COLUMNS), options)
-    return plugin, fit_decision_model(pipeline, data.X, data.y, options).model
+    with single_threaded_fits():
+        fitted = build_pipeline(plugin, list(COLUMNS), options).fit(data.X, data.y)
+    calibrator = fit_calibrator(data.y, fitted.predict_proba(data.X)[:, 1], options.calibration)
+    return plugin, DecisionModel(
+        strip_for_scoring(fitted), list(COLUMNS), calibrator, 0.4, Policy.default(0.4)
+    )
 
 
 @pytest.fixture(scope="module", params=sorted(QUICK))
@@ -145,7 +153,7 @@ def test_no_file_holds_a_pickle(saved):
 def test_the_decision_is_told_in_json(saved, data):
     folder, decision = saved
     content = json.loads((folder / DECISION_FILE).read_text("utf-8"))
-    assert content["format"] == 1
+    assert content["format"] == FORMAT
     assert content["measurements"] == list(COLUMNS)
     assert content["threshold"] == decision.threshold
     assert content["plugin"] in QUICK
@@ -191,7 +199,7 @@ print(waterflow_cli.scoring.score_frame(model, X)["probability"][0])
 def store(data, tmp_path_factory):
     """A store with a registered model, and the folder of its files."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
-    options = TrainingOptions(params=QUICK["hgb"])
+    options = TrainingOptions(params=QUICK["hgb"], cv=parse_cv("3x1"))
     tracking = TrackingOptions(uri)
     report = run_training(
         data, load_schema(), load_plugin("hgb"), options, tracking, lambda _text: None
@@ -450,7 +458,7 @@ class Stranger(ClassifierMixin, BaseEstimator):
 
 
 def decision_of(estimator):
-    return DecisionModel(estimator, list(COLUMNS), Calibrator(1.0, 0.0), 0.5, Policy.default(0.5))
+    return DecisionModel(estimator, list(COLUMNS), Sigmoid(1.0, 0.0), 0.5, Policy.default(0.5))
 
 
 def build_folder(root, estimator, **changes):
@@ -521,8 +529,9 @@ def test_a_model_of_trusted_types_alone_needs_no_plugin(tmp_path):
 
 
 def test_a_model_of_a_later_format_is_refused_by_its_number(tmp_path):
-    folder = build_folder(tmp_path / "model", Pipeline([("step", Stranger())]), format=2)
-    with pytest.raises(ModelError, match=r"has format 2; this version knows 1\.") as refused:
+    folder = build_folder(tmp_path / "model", Pipeline([("step", Stranger())]), format=FORMAT + 1)
+    problem = rf"has format {FORMAT + 1}; this version knows {FORMAT}\."
+    with pytest.raises(ModelError, match=problem) as refused:
         load_folder(folder)
     assert refused.value.hint.startswith("Install the version of waterflow that wrote it")
 

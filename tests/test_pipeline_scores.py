@@ -19,11 +19,12 @@ from sklearn.pipeline import Pipeline
 from waterflow_cli import pipeline_scores
 from waterflow_cli.discovery import installed_plugins, load_plugin
 from waterflow_cli.errors import PluginError
+from waterflow_cli.learners import build_pipeline, single_threaded_fits
 from waterflow_cli.pipeline_scores import PipelineScores
 from waterflow_cli.pipelines import strip_for_scoring
 from waterflow_cli.schemas import load_schema
-from waterflow_cli.training import TrainingOptions, build_pipeline, single_threaded_fits
 from waterflow_cli.training_data import load_training_data
+from waterflow_cli.training_options import TrainingOptions
 
 CLASSIFIERS = [
     RandomForestClassifier(20, random_state=0),

@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from waterflow_cli.discovery import load_plugin
+from waterflow_cli.judging import TestedFold as Judged  # pytest takes a name with Test for a test
 from waterflow_cli.metrics import evaluate_predictions
 from waterflow_cli.plots import save_plots
 from waterflow_cli.schemas import load_schema
-from waterflow_cli.training import Predictions, TrainingOptions, train_model
+from waterflow_cli.training import Measured, train_model
 from waterflow_cli.training_data import load_training_data
+from waterflow_cli.training_options import TrainingOptions, parse_cv
 
 NAMES = [
     "roc",
@@ -27,12 +29,20 @@ NAMES = [
 @pytest.fixture(scope="module")
 def result(samples):
     data = load_training_data(str(samples), load_schema())
-    return train_model(data, load_plugin("hgb"), TrainingOptions(params={"max_iter": 20}))
+    options = TrainingOptions(params={"max_iter": 20}, cv=parse_cv("3x1"))
+    return train_model(data, load_plugin("hgb"), options)
 
 
 def drawn(result, folder):
     folder.mkdir()
     return {path.stem: matplotlib.image.imread(path) for path in save_plots(result, folder)}
+
+
+def seen_as(result, y, probability, threshold=0.5):
+    """Give a result whose tested rows got other probabilities."""
+    fold = Judged(np.arange(len(y)), y, probability, probability, threshold, len(y))
+    evaluation = evaluate_predictions(y, probability, threshold, seed=0)
+    return replace(result, measured=Measured([[fold]], evaluation))
 
 
 def test_every_picture_is_drawn_into_the_folder(result, tmp_path):
@@ -56,13 +66,10 @@ def test_pictures_show_the_result(result, tmp_path):
     """Another result gives another picture, and the same one the same."""
     first = drawn(result, tmp_path / "first")
     again = drawn(result, tmp_path / "again")
-    y, probability = result.held_out
-    turned = Predictions(y, 1 - probability)
+    y, probability = result.tested
     other = replace(
-        result,
-        held_out=turned,
-        out_of_fold=Predictions(result.out_of_fold.y, 1 - result.out_of_fold.probability),
-        evaluation=evaluate_predictions(*turned, 0.7, seed=0),
+        seen_as(result, y, 1 - probability, threshold=0.7),
+        model=replace(result.model, threshold=0.7),
         importance=result.importance.iloc[::-1] * 2,
     )
     changed = drawn(other, tmp_path / "changed")
@@ -71,30 +78,23 @@ def test_pictures_show_the_result(result, tmp_path):
         assert not np.array_equal(first[name], changed[name]), name
 
 
-def constant(result, probability):
-    y = result.held_out.y
-    held_out = Predictions(y, np.full(len(y), probability))
-    return replace(
-        result,
-        held_out=held_out,
-        out_of_fold=held_out,
-        evaluation=evaluate_predictions(*held_out, 0.5, seed=0),
-    )
-
-
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 1.0])
 def test_a_constant_model_can_be_drawn(result, tmp_path, probability):
     # With 0 and 0.3 nothing is called potable, so precision is undefined.
-    assert list(drawn(constant(result, probability), tmp_path / "plots")) == NAMES
+    y, _ = result.tested
+    constant = seen_as(result, y, np.full(len(y), probability))
+    assert list(drawn(constant, tmp_path / "plots")) == NAMES
 
 
 def test_few_rows_can_be_drawn(result, tmp_path):
-    held_out = Predictions(np.array([0, 1]), np.array([0.4, 0.6]))
     few = replace(
-        result,
-        held_out=held_out,
-        out_of_fold=held_out,
-        evaluation=evaluate_predictions(*held_out, 0.5, seed=0),
-        importance=pd.DataFrame({"mean": [0.0], "std": [0.0]}, index=["ph"]),
+        seen_as(result, np.array([0, 1]), np.array([0.4, 0.6])),
+        importance=pd.DataFrame({"value": [0.0], "low": [0.0], "high": [0.0]}, index=["ph"]),
     )
     assert list(drawn(few, tmp_path / "plots")) == NAMES
+
+
+def test_importance_without_an_interval_can_be_drawn(result, tmp_path):
+    # A single hold-out gives one value, and no interval.
+    alone = result.importance.assign(low=np.nan, high=np.nan)
+    assert list(drawn(replace(result, importance=alone), tmp_path / "plots")) == NAMES

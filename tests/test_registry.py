@@ -24,8 +24,8 @@ from waterflow_cli.registry import list_versions, version_behind
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.store import connect
 from waterflow_cli.tracking import TrackingOptions, run_training
-from waterflow_cli.training import TrainingOptions
 from waterflow_cli.training_data import load_training_data
+from waterflow_cli.training_options import TrainingOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 

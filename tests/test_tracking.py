@@ -23,9 +23,11 @@ from mlflow.types import DataType
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 import waterflow_cli
+from waterflow_cli.calibration import calibrator_to_json
 from waterflow_cli.contract import GROUP
 from waterflow_cli.discovery import InstalledPlugin, LoadedPlugin, load_plugin
-from waterflow_cli.errors import ModelError, PluginError, UsageError
+from waterflow_cli.errors import DataRefusedError, ModelError, PluginError, UsageError
+from waterflow_cli.guarantee import parse_guarantee
 from waterflow_cli.metrics import METRICS
 from waterflow_cli.model_location import load_model
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST
@@ -33,9 +35,10 @@ from waterflow_cli.registry import list_versions, version_behind
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.store import connect
+from waterflow_cli.thresholds import parse_threshold
 from waterflow_cli.tracking import TrackingOptions, promote, run_training, tracked_run
-from waterflow_cli.training import TrainingOptions
 from waterflow_cli.training_data import load_training_data
+from waterflow_cli.training_options import CrossValidation, TrainingOptions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
@@ -54,7 +57,8 @@ PLOTS = {
 
 def run(data, plugin, uri, report=lambda _text: None, name="waterflow", **options):
     tracking = TrackingOptions(uri, name=name)
-    return run_training(data, load_schema(), plugin, TrainingOptions(**options), tracking, report)
+    options = TrainingOptions(**{"cv": CrossValidation(3, 1), **options})
+    return run_training(data, load_schema(), plugin, options, tracking, report)
 
 
 def runs_of(uri, experiment="waterflow"):
@@ -132,7 +136,9 @@ def test_parameters_are_logged_the_plugins_own_too(hgb_run):
     assert params["seed"] == "3"
     assert params["balance"] == "smote"
     assert params["threshold_rule"] == "balanced-accuracy"
-    assert params["test_size"] == "0.2"
+    assert params["calibration"] == "sigmoid"
+    assert params["evaluation"] == "3-fold cross-validation, once"
+    assert params["guarantees"] == "none"
     assert params["plugin.max_iter"] == "50"
     assert params["plugin.learning_rate"] == "0.05"
     defaults = load_plugin("hgb").model.default_params()
@@ -158,11 +164,11 @@ def test_class_counts_and_baselines_are_logged(hgb_run, data):
     assert 0.3 < metrics["baseline_logistic_regression_roc_auc"] < 0.7
 
 
-def test_undefined_metrics_are_left_out(logged):
-    uri, reports, _ = logged
-    # Nothing is called potable by a model that gives every sample the base rate.
-    assert np.isnan(reports["logreg"].result.evaluation.estimates["precision_potable"].value)
-    metrics = connect(uri).get_run(reports["logreg"].registered.run_id).data.metrics
+def test_undefined_metrics_are_left_out(data, uri):
+    # From 1 on nothing is called potable.
+    report = run(data, load_plugin("logreg"), uri, threshold=parse_threshold("1"))
+    assert np.isnan(report.result.evaluation.estimates["precision_potable"].value)
+    metrics = connect(uri).get_run(report.registered.run_id).data.metrics
     assert "test_precision_potable" not in metrics
     assert "test_roc_auc" in metrics
 
@@ -192,12 +198,23 @@ def test_evaluation_is_stored_as_strict_json(hgb_run, logged):
     text = artifacts_of(hgb_run)["evaluation.json"].read_text("utf-8")
     content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert content["version"] == 1
-    assert (content["rows_trained"], content["rows_held_out"]) == (320, 80)
-    assert content["held_out"]["estimates"]["roc_auc"] == asdict(
+    assert (content["rows_trained"], content["evaluation"]["rows"]) == (400, 400)
+    assert content["evaluation"]["estimates"]["roc_auc"] == asdict(
         result.evaluation.estimates["roc_auc"]
     )
-    assert sum(content["held_out"]["confusion"].values()) == 80
-    assert content["calibration"] == asdict(result.model.calibrator)
+    assert sum(content["evaluation"]["confusion"].values()) == 400
+    assert content["design"] == {
+        "text": "3-fold cross-validation, once",
+        "sha256": result.design.digest,
+    }
+    assert content["fits"] == 10
+    assert [fold["rows"] for fold in content["folds"]] == [134, 133, 133]
+    folds = [fold["roc_auc"] for fold in content["folds"]]
+    assert np.mean(folds) == pytest.approx(result.evaluation.estimates["roc_auc"].value)
+    assert content["operating_points"][-1]["name"] == "reject everything"
+    assert content["operating_points"][-1]["precision_potable"] is None
+    assert content["guarantees"] == []
+    assert content["calibration"] == calibrator_to_json(result.model.calibrator)
     assert content["policy"] == asdict(result.model.policy)
     assert content["permutation_importance"].keys() == set(result.importance.index)
     # The constant calls nothing potable, so its precision is undefined: null.
@@ -311,7 +328,7 @@ def test_the_summary_tells_the_data_the_version_and_the_result(logged, samples):
         "alias": "champion",
         "run_id": report.registered.run_id,
     }
-    probability = report.result.held_out.probability
+    probability = report.result.tested[1]
     policy = report.result.model.policy
     decided = (probability >= policy.potable_from) | (probability <= policy.not_potable_to)
     assert summary["decided_share"] == pytest.approx(decided.mean())
@@ -319,11 +336,38 @@ def test_the_summary_tells_the_data_the_version_and_the_result(logged, samples):
 
 @pytest.mark.parametrize("plugin", ["hgb", "logreg"])
 def test_train_prints_strict_json(cli, samples, plugin, uri):
-    outcome = cli("train", samples, "--plugin", plugin, "--json", "--tracking-uri", uri)
+    options = ("--json", "--cv", "3x1", "--tracking-uri", uri)
+    outcome = cli("train", samples, "--plugin", plugin, *options)
     assert outcome.code == 0
     content = json.loads(outcome.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert content["version"] == 1
     assert content["registered"]["alias"] == "champion"
+
+
+def test_what_became_of_a_guarantee_is_stored_and_told(data, uri):
+    guarantees = tuple(map(parse_guarantee, ("precision=0.99@99%", "fpr=0.5@50%")))
+    report = run(data, load_plugin("logreg"), uri, guarantees=guarantees)
+    (found,) = runs_of(uri)
+    assert found.data.params["guarantees"] == "precision=0.99@99%, fpr=0.5@50%"
+    text = artifacts_of(found)["evaluation.json"].read_text("utf-8")
+    failed, _ = json.loads(text, parse_constant=pytest.fail)["guarantees"]
+    assert failed == {
+        "guarantee": "precision=0.99@99%",
+        "cut": None,
+        "n_rows": 120,
+        "n_decided": 0,
+        "observed": None,
+    }
+    assert report.summary()["rows_trained"] == 280
+    json.dumps(report.summary(), allow_nan=False)
+
+
+def test_a_model_that_must_be_guaranteed_and_cannot_is_not_registered(data, uri):
+    guarantees = (parse_guarantee("precision=0.99@99%"),)
+    with pytest.raises(DataRefusedError, match="Cannot be guaranteed"):
+        run(data, load_plugin("logreg"), uri, guarantees=guarantees, require_guarantee=True)
+    assert versions_of(uri) == []
+    assert [each.info.status for each in runs_of(uri)] == ["FAILED"]
 
 
 def test_leftovers_of_other_distributions_do_not_stop_a_training(data, uri, tmp_path, monkeypatch):
@@ -531,7 +575,7 @@ def test_a_signal_in_the_middle_of_the_fit_leaves_a_killed_run_and_no_version(
     )
     try:
         said = []
-        while not (said and said[-1].startswith("Fitting rf on 16000 rows")):
+        while not (said and said[-1].startswith("Measuring rf by 5-fold")):
             said.append(process.stderr.readline())
             assert said[-1], "".join(said)
         time.sleep(2)  # into the first folds

@@ -319,3 +319,92 @@ def test_rows_that_repeat_the_measurements_of_another_are_counted(tmp_path):
     schema = load_schema()
     assert load_training_data(str(tmp_path / "once.csv"), schema).n_repeated == 0
     assert load_training_data(str(tmp_path / "more.csv"), schema).n_repeated == 7
+
+
+# --- columns that say how rows may be split ------------------------------------------------------
+
+
+def write_columns(name, values):
+    """Write a good file with one more column."""
+    lines = Path(write_rows(ENOUGH)).read_text("utf-8").splitlines()
+    rows = [f"{line},{value}" for line, value in zip(lines, [name, *values], strict=True)]
+    Path("river.csv").write_text("\n".join(rows) + "\n", "utf-8")
+
+
+SITES = [f"site {row // 4}" for row in range(40)]
+DAYS = [f"2024-05-{1 + row % 20:02}" for row in range(40)]
+
+
+def test_without_such_columns_rows_are_free():
+    data = load_training_data(write_rows(ENOUGH), RIVER)
+    assert (data.groups, data.when) == (None, None)
+
+
+@pytest.mark.parametrize("asked", ["Site", "site"])
+def test_groups_are_read_in_the_files_order_and_are_no_measurement(asked):
+    write_columns("Site", SITES)
+    data = load_training_data("river.csv", RIVER, group=asked)
+    assert data.groups.tolist() == SITES
+    assert list(data.X.columns) == ["ph", "Turbidity"]
+
+
+def test_times_may_be_dates_or_numbers():
+    write_columns("taken", DAYS)
+    when = load_training_data("river.csv", RIVER, time="taken").when
+    assert np.argsort(when, kind="stable").tolist() == np.argsort(DAYS, kind="stable").tolist()
+    assert len(np.unique(when)) == 20
+    write_columns("taken", range(40, 0, -1))
+    assert load_training_data("river.csv", RIVER, time="taken").when.tolist() == [*range(40, 0, -1)]
+
+
+def test_dates_with_zones_are_put_in_order():
+    days = [f"2024-05-{1 + row % 20:02}T00:00:00Z" for row in range(40)]
+    days[0] = "2024-05-01T00:00:00+02:00"  # two hours before midnight in Greenwich
+    write_columns("taken", days)
+    assert load_training_data("river.csv", RIVER, time="taken").when.argmin() == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("group", "", r"the group is missing \(1 such rows\)"),
+        ("group", "  ", "the group is missing"),
+        ("time", "", "the time is missing"),
+        ("time", "soon", "no date such as 2024-05-31, and no number"),
+    ],
+)
+def test_a_cell_that_cannot_be_split_by_is_refused_with_its_line(option, value, problem):
+    write_columns("by", [*DAYS[:3], value, *DAYS[4:]])
+    with pytest.raises(DataRefusedError, match=rf"river\.csv, line 5, column by: {problem}"):
+        load_training_data("river.csv", RIVER, **{option: "by"})
+
+
+@pytest.mark.parametrize("option", ["group", "time"])
+def test_a_column_that_is_not_there_is_refused_with_the_nearest(option):
+    write_columns("station", SITES)
+    problem = rf"river\.csv, line 1: no column 'statoin' \(--{option}\).*Did you mean 'station'"
+    with pytest.raises(InputError, match=problem):
+        load_training_data("river.csv", RIVER, **{option: "statoin"})
+
+
+def test_groups_stay_with_their_rows_where_bad_rows_are_dropped():
+    write_columns("Site", SITES)
+    lines = Path("river.csv").read_text("utf-8").splitlines()
+    lines.insert(2, "15,3.5,1,bad")
+    lines.insert(6, "7.1,3.5,,unlabelled")
+    Path("river.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    data = load_training_data("river.csv", RIVER, group="Site", drop_invalid=True)
+    assert data.groups.tolist() == SITES
+
+
+def test_some_rows_are_taken_with_all_that_belongs_to_them():
+    write_columns("by", DAYS)
+    data = load_training_data("river.csv", RIVER, group="by", time="by")
+    rows = np.array([7, 2, 30])
+    part = data.take(rows)
+    assert part.X.index.tolist() == [0, 1, 2]
+    assert part.X.to_numpy().tolist() == data.X.to_numpy()[rows].tolist()
+    assert part.y.tolist() == data.y[rows].tolist()
+    assert part.groups.tolist() == [DAYS[row] for row in rows]
+    assert part.when.tolist() == data.when[rows].tolist()
+    assert len(data.y) == 40

@@ -10,7 +10,7 @@ everything, where plain nesting needs K * K.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -266,7 +266,7 @@ def score_tested(design: Design, learner: Learner, *, jobs: int = 1) -> FloatArr
     return scores
 
 
-def all_scores(folds: list[list[FoldScores]]) -> tuple[IntArray, FloatArray]:
+def all_scores(folds: Sequence[Sequence[FoldScores]]) -> tuple[IntArray, FloatArray]:
     """Give every row that some pipeline scored unseen, and its score, repeat after repeat.
 
     Where a row was tested, that score is taken: its pipeline saw the most rows.
@@ -311,27 +311,32 @@ def _fold_scores(
     )
 
 
-def corrected_interval(values: FloatArray, test_share: float) -> Estimate:
+def corrected_interval(values: FloatArray, test_share: float, *, n_repeats: int = 1) -> Estimate:
     """Give the mean over folds with an interval that respects their overlap.
 
     Parameters
     ----------
     values : ndarray of shape (n_folds,)
-        A metric by tested block; NaN where it is undefined.
+        A metric by tested block, of all repeats; NaN where it is undefined.
     test_share : float
         Rows tested over rows trained on, in a fold.
+    n_repeats : int
+        How often the same rows were tested.
 
     Notes
     -----
     The corrected resampled t interval (Nadeau and Bengio 2003, "Inference for the generalization
     error"): folds share training rows, so the variance of their mean is not that of independent
     values over their number, but larger by what one test set's share of the training rows tells.
+    The degrees of freedom are those of one repeat, for another one brings no new row: with those
+    of all folds the intervals came out a little short (benchmarks/bench_honesty.py).
     """
     values = values[np.isfinite(values)]
-    if len(values) < 2:
+    freedom = len(values) / n_repeats - 1
+    if freedom <= 0:
         mean = float(values.mean()) if len(values) else np.nan
         return Estimate(mean, np.nan, np.nan)
     spread = np.sqrt((1 / len(values) + test_share) * values.var(ddof=1))
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * spread)
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * spread)
     mean = float(values.mean())
     return Estimate(mean, mean - reach, mean + reach)

@@ -47,7 +47,7 @@ class Guarantee:
         return self.kind != "npv"
 
     def __str__(self) -> str:
-        return f"{self.kind}={self.level:g}@{100 * self.confidence:g}%"
+        return f"{self.kind}={self.level:.12g}@{100 * self.confidence:.12g}%"
 
 
 class Certificate(NamedTuple):
@@ -158,7 +158,7 @@ def certify(
         observed = float(decided[labels == 0].mean())
     else:
         observed = float(labels[decided].mean())
-    shown = cut if guarantee.is_upper else 1 - cut
+    shown = cut if guarantee.is_upper else _last_below(cut)
     return Certificate(guarantee, float(shown), len(labels), int(decided.sum()), observed)
 
 
@@ -192,6 +192,14 @@ def certified_policy(certificates: Sequence[Certificate], default: Policy) -> Po
         else:
             policy = replace(policy, not_potable_to=NEVER_NOT_POTABLE if failed else min(known))
     return policy
+
+
+def _last_below(cut: float) -> float:
+    """Give the highest probability p for which 1 - p still reaches the cut, rounding and all."""
+    found = 1 - cut
+    while 1 - np.nextafter(found, 2.0) >= cut:
+        found = float(np.nextafter(found, 2.0))
+    return found
 
 
 def _facing(

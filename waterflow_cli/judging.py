@@ -98,7 +98,12 @@ def evaluate_folds(
     values = [measure_once(fold.y, fold.probability, fold.threshold) for fold in folds]
     share = float(np.mean([len(fold.rows) / fold.n_trained for fold in folds]))
     estimates = {
-        name: _within(name, corrected_interval(np.array([each[name] for each in values]), share))
+        name: _within(
+            name,
+            corrected_interval(
+                np.array([each[name] for each in values]), share, n_repeats=len(repeats)
+            ),
+        )
         for name in values[0]
     }
     errors = [

@@ -85,6 +85,8 @@ class DecisionModel:
         Its columns, in order.
     threshold : float
         A sample is predicted potable from this probability on.
+    typical : sequence of float
+        The median of each measurement in the training rows, 0 for one that none of them has.
     """
 
     estimator: Any
@@ -92,6 +94,7 @@ class DecisionModel:
     calibrator: Calibrator
     threshold: float
     policy: Policy
+    typical: Sequence[float] = ()
 
     def probability(self, X: pd.DataFrame) -> FloatArray:
         """Calibrated P(potable) of each row, shape (n_samples,)."""

@@ -59,6 +59,8 @@ class StoredModel:
         What its training rows kept to.
     plugin : str
         The plugin that trained it.
+    data_sha256 : str
+        Of the file that it was trained on; empty where that is not known.
     """
 
     label: str
@@ -66,6 +68,7 @@ class StoredModel:
     decision: DecisionModel
     schema: TableSchema
     plugin: str
+    data_sha256: str = ""
 
     def probability(self, X: pd.DataFrame) -> FloatArray:
         """Calibrated P(potable) of each row, shape (n_samples,).
@@ -122,6 +125,7 @@ def save_payload(
         "calibration": calibrator_to_json(decision.calibrator),
         "threshold": decision.threshold,
         "policy": asdict(decision.policy),
+        "typical": list(decision.typical),
         "schema": schema.compiled(),
         "plugin": plugin.name,
         "plugin_distribution": plugin.installed.distribution,
@@ -156,6 +160,7 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
             calibrator_from_json(content["calibration"]),
             content["threshold"],
             Policy(**content["policy"]),
+            content["typical"],
         )
         return StoredModel(
             label,
@@ -163,6 +168,7 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
             decision,
             TableSchema.from_compiled((folder / SCHEMA_FILE).read_text("utf-8"), content["schema"]),
             content["plugin"],
+            content.get("data_sha256", ""),
         )
     except WaterflowError:
         raise

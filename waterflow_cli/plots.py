@@ -1,9 +1,12 @@
-"""Pictures of a training result, as PNG files."""
+"""Pictures of what a model does to labelled rows, and of its training, as PNG files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,8 +14,13 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from waterflow_cli.metrics import METRICS, measure_at_thresholds
-from waterflow_cli.training import TrainingResult
+from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.metrics import METRICS, Evaluation, measure_at_thresholds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from waterflow_cli.training import TrainingResult
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#777777"
 _THRESHOLD_METRICS = (
@@ -23,8 +31,51 @@ _THRESHOLD_METRICS = (
 )
 
 
+@dataclass(frozen=True)
+class JudgedRows:
+    """What most pictures show: rows, what the laboratory says and what a model said.
+
+    Attributes
+    ----------
+    y, probability : ndarray of shape (n_samples,)
+        Labels, and P(potable).
+    name : str
+        What the titles call the rows.
+    """
+
+    y: IntArray
+    probability: FloatArray
+    evaluation: Evaluation
+    name: str
+
+
 def save_plots(result: TrainingResult, folder: Path) -> list[Path]:
-    """Draw every picture that a result allows into a folder.
+    """Draw every picture that a training result allows into a folder.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    rows = JudgedRows(*result.tested, result.evaluation, "tested rows")
+    return draw_plots(rows, folder, importance=result.importance, losses=result.loss_curve)
+
+
+def draw_plots(
+    rows: JudgedRows,
+    folder: Path,
+    *,
+    importance: pd.DataFrame | None = None,
+    losses: Sequence[float] = (),
+) -> list[Path]:
+    """Draw what is known of some rows, and of a training where there was one, into a folder.
+
+    Parameters
+    ----------
+    importance : DataFrame of shape (n_measurements, 3), optional
+        See `waterflow_cli.training.TrainingResult`.
+    losses : sequence of float
+        By epoch.
 
     Returns
     -------
@@ -32,28 +83,29 @@ def save_plots(result: TrainingResult, folder: Path) -> list[Path]:
         The files written.
     """
     drawings = {
-        "roc": _draw_roc,
-        "precision_recall": _draw_precision_recall,
-        "confusion_matrix": _draw_confusion,
-        "reliability": _draw_reliability,
-        "permutation_importance": _draw_importance,
-        "metrics_by_threshold": _draw_thresholds,
+        "roc": partial(_draw_roc, rows),
+        "precision_recall": partial(_draw_precision_recall, rows),
+        "confusion_matrix": partial(_draw_confusion, rows),
+        "reliability": partial(_draw_reliability, rows),
     }
-    if result.loss_curve:
-        drawings["loss_curve"] = _draw_loss
+    if importance is not None:
+        drawings["permutation_importance"] = partial(_draw_importance, importance)
+    drawings["metrics_by_threshold"] = partial(_draw_thresholds, rows)
+    if losses:
+        drawings["loss_curve"] = partial(_draw_loss, losses)
     paths = []
     for name, draw in drawings.items():
         figure = Figure(figsize=(6, 4.5), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
-        draw(figure.add_subplot(), result)
+        draw(figure.add_subplot())
         paths.append(folder / f"{name}.png")
         figure.savefig(paths[-1])
     return paths
 
 
-def _draw_roc(axes: Any, result: TrainingResult) -> None:
-    false_positive, true_positive, _ = roc_curve(*result.tested)
-    estimate = result.evaluation.estimates["roc_auc"]
+def _draw_roc(rows: JudgedRows, axes: Any) -> None:
+    false_positive, true_positive, _ = roc_curve(rows.y, rows.probability)
+    estimate = rows.evaluation.estimates["roc_auc"]
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="chance")
     axes.plot(
         false_positive,
@@ -61,26 +113,26 @@ def _draw_roc(axes: Any, result: TrainingResult) -> None:
         color=_BLUE,
         label=f"AUC {estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})",
     )
-    negatives, alarms, misses, hits = result.evaluation.confusion
+    negatives, alarms, misses, hits = rows.evaluation.confusion
     axes.plot(
         alarms / (alarms + negatives),
         hits / (hits + misses),
         "o",
         color=_ORANGE,
-        label=f"threshold {result.evaluation.threshold:.3f}",
+        label=f"threshold {rows.evaluation.threshold:.3f}",
     )
     _label(
         axes,
-        "ROC curve, tested rows",
+        f"ROC curve, {rows.name}",
         "false positive rate (called potable, is not)",
         "true positive rate",
     )
 
 
-def _draw_precision_recall(axes: Any, result: TrainingResult) -> None:
-    precision, recall, _ = precision_recall_curve(*result.tested)
-    estimate = result.evaluation.estimates["pr_auc"]
-    axes.axhline(result.tested[0].mean(), color=_GREY, linestyle="--", label="base rate")
+def _draw_precision_recall(rows: JudgedRows, axes: Any) -> None:
+    precision, recall, _ = precision_recall_curve(rows.y, rows.probability)
+    estimate = rows.evaluation.estimates["pr_auc"]
+    axes.axhline(rows.y.mean(), color=_GREY, linestyle="--", label="base rate")
     axes.step(
         recall,
         precision,
@@ -89,11 +141,11 @@ def _draw_precision_recall(axes: Any, result: TrainingResult) -> None:
         label=f"average precision {estimate.value:.3f}",
     )
     axes.set_ylim(0, 1.02)
-    _label(axes, "Precision and recall, tested rows", "recall on potable", "precision on potable")
+    _label(axes, f"Precision and recall, {rows.name}", "recall on potable", "precision on potable")
 
 
-def _draw_confusion(axes: Any, result: TrainingResult) -> None:
-    counts = np.reshape(result.evaluation.confusion, (2, 2))
+def _draw_confusion(rows: JudgedRows, axes: Any) -> None:
+    counts = np.reshape(rows.evaluation.confusion, (2, 2))
     axes.imshow(counts, cmap="Blues", vmin=0)
     for (row, column), count in np.ndenumerate(counts):
         dark = count > counts.max() / 2
@@ -109,20 +161,20 @@ def _draw_confusion(axes: Any, result: TrainingResult) -> None:
     names = ["not potable", "potable"]
     axes.set_xticks([0, 1], names)
     axes.set_yticks([0, 1], names)
-    axes.set_title(f"At threshold {result.evaluation.threshold:.3f}, tested rows")
+    axes.set_title(f"At threshold {rows.evaluation.threshold:.3f}, {rows.name}")
     axes.set_xlabel("predicted")
     axes.set_ylabel("in the laboratory")
 
 
-def _draw_reliability(axes: Any, result: TrainingResult) -> None:
-    observed, predicted = calibration_curve(*result.tested, n_bins=8, strategy="quantile")
+def _draw_reliability(rows: JudgedRows, axes: Any) -> None:
+    observed, predicted = calibration_curve(rows.y, rows.probability, n_bins=8, strategy="quantile")
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="perfect")
     axes.plot(predicted, observed, "o-", color=_BLUE, label="eight equal groups")
-    _label(axes, "Reliability, tested rows", "predicted probability", "share potable")
+    _label(axes, f"Reliability, {rows.name}", "predicted probability", "share potable")
 
 
-def _draw_importance(axes: Any, result: TrainingResult) -> None:
-    frame = result.importance.iloc[::-1]
+def _draw_importance(importance: pd.DataFrame, axes: Any) -> None:
+    frame = importance.iloc[::-1]
     reach = np.abs(frame[["low", "high"]].to_numpy() - frame[["value"]].to_numpy())
     axes.barh(frame.index, frame["value"], xerr=reach.T, color=_BLUE)
     axes.axvline(0, color=_GREY)
@@ -130,18 +182,18 @@ def _draw_importance(axes: Any, result: TrainingResult) -> None:
     axes.set_xlabel("loss of ROC AUC (mean and 95 % interval)")
 
 
-def _draw_thresholds(axes: Any, result: TrainingResult) -> None:
+def _draw_thresholds(rows: JudgedRows, axes: Any) -> None:
     thresholds = np.linspace(0, 1, 101)
-    curves = measure_at_thresholds(*result.tested, thresholds)
+    curves = measure_at_thresholds(rows.y, rows.probability, thresholds)
     for name in _THRESHOLD_METRICS:
         axes.plot(thresholds, curves[name], label=METRICS[name])
-    axes.axvline(result.model.threshold, color=_ORANGE, linestyle="--", label="chosen")
-    _label(axes, "What the threshold does, tested rows", "threshold", "")
+    axes.axvline(rows.evaluation.threshold, color=_ORANGE, linestyle="--", label="chosen")
+    _label(axes, f"What the threshold does, {rows.name}", "threshold", "")
 
 
-def _draw_loss(axes: Any, result: TrainingResult) -> None:
-    epochs = range(1, len(result.loss_curve) + 1)
-    axes.plot(epochs, result.loss_curve, color=_BLUE, label="training loss")
+def _draw_loss(losses: Sequence[float], axes: Any) -> None:
+    epochs = range(1, len(losses) + 1)
+    axes.plot(epochs, losses, color=_BLUE, label="training loss")
     _label(axes, "Loss by epoch", "epoch", "loss")
 
 

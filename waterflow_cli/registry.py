@@ -138,6 +138,33 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
         ) from exc
 
 
+def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
+    """Find the run that a run's id or a model's version stands for.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    if match := re.fullmatch(r"(?:runs:/)?([0-9a-f]{32})(?:/model)?", reference):
+        run_id = match[1]
+    elif parse_reference(reference, name) is None:
+        raise ModelError(
+            f"No run '{reference}'.",
+            "Name a run id, @champion, a version number, models:/NAME/VERSION or runs:/ID/model.",
+        )
+    else:
+        run_id = find_version(client, reference, name, uri).run_id or ""
+    try:
+        return client.get_run(run_id)
+    except MlflowException as exc:
+        if exc.error_code not in _NOT_FOUND:
+            raise
+        raise ModelError(
+            f"No run '{run_id or reference}' in {redact(uri)}.", "See: waterflow models list"
+        ) from exc
+
+
 def _locate_run(client: MlflowClient, reference: str) -> Located:
     run_id, _, model_name = reference.removeprefix("runs:/").partition("/")
     run = client.get_run(run_id)

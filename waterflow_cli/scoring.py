@@ -10,10 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.arrays import BoolArray, IntArray
+from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.csv_blocks import Position
 from waterflow_cli.dialect import Dialect
 from waterflow_cli.errors import ModelError
+from waterflow_cli.explanation import Explainer
 from waterflow_cli.headers import match_header
 from waterflow_cli.model import VERDICTS
 from waterflow_cli.model_store import StoredModel
@@ -51,6 +52,11 @@ class ScoredBatch:
 class Scorer:
     """Scores the batches of one table.
 
+    Parameters
+    ----------
+    explainer : Explainer, optional
+        What adds to each reason which measurements moved the probability.
+
     Raises
     ------
     InputError
@@ -60,9 +66,14 @@ class Scorer:
     """
 
     def __init__(
-        self, model: StoredModel, table: Table, *, renames: Mapping[str, str] | None = None
+        self,
+        model: StoredModel,
+        table: Table,
+        *,
+        renames: Mapping[str, str] | None = None,
+        explainer: Explainer | None = None,
     ) -> None:
-        self._model = model
+        self._model, self._explainer = model, explainer
         self._match_table(table, renames or {})
         self._checker = RowChecker(model.schema, table, renames=renames, without_label=True)
 
@@ -102,12 +113,22 @@ class Scorer:
             "probability": _spread(probability, valid, invalid),
             "prediction": _spread(decision.predict(probability), valid, invalid),
             "verdict": _named(VERDICTS, verdict),
-            "reason": self._reasons(checked, verdict),
+            "reason": self._reasons(checked, verdict, self._movers(X, probability, valid, invalid)),
             "model_version": pa.repeat(self._model.label, len(batch)),
         }
         return ScoredBatch(checked, results, dict(zip(VERDICTS, map(int, counts), strict=True)))
 
-    def _reasons(self, checked: CheckedBatch, verdict: IntArray) -> pa.Array:
+    def _movers(
+        self, X: pd.DataFrame, probability: FloatArray, valid: IntArray, invalid: BoolArray
+    ) -> list[pa.Array]:
+        if self._explainer is None:
+            return []
+        places = _spread(np.arange(len(valid)), valid, invalid)
+        return [self._explainer.texts(X, probability).take(places)]
+
+    def _reasons(
+        self, checked: CheckedBatch, verdict: IntArray, movers: Sequence[pa.Array]
+    ) -> pa.Array:
         parts = [_named(self._model.decision.policy.reasons, verdict)]
         absent = [
             (name, checked.missing[name])
@@ -118,6 +139,7 @@ class Scorer:
             some = np.logical_or.reduce([missing for _, missing in absent])
             parts.append(pc.if_else(some, "; imputed:", ""))
             parts += [pc.if_else(missing, f" {name}", "") for name, missing in absent]
+        parts += movers
         reasons = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
         if not checked.invalid.any():
             return reasons

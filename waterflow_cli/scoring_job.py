@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli import __version__
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.explanation import Explainer
 from waterflow_cli.job_manifest import write_manifest
 from waterflow_cli.job_outputs import (
     Checkpoint,
@@ -112,7 +113,8 @@ def score_files(
     InputError
         If an input cannot be read, or is no table of the model's columns.
     UsageError
-        If the output cannot be written as asked, or a result's name is taken by an input column.
+        If the output cannot be written as asked, a result's name is taken by an input column, or
+        more measurements are to be listed than the model has.
     DataRefusedError
         If a row is invalid and `on_invalid` is ``fail``, or too many are.
     """
@@ -235,7 +237,9 @@ class _ScoringJob:
         self._model, self._options = model, options
         self._report, self._shares = report, InputShares(inputs)
         self._inputs, self._n_done = inputs, 0
-        model.decision.expect(self._shares.n_bytes // _USUAL_ROW_BYTES)
+        self._explainer = Explainer(model, options.explain) if options.explain else None
+        n_scorings = 1 + (len(model.decision.measurements) if options.explain else 0)
+        model.decision.expect(n_scorings * self._shares.n_bytes // _USUAL_ROW_BYTES)
 
     def run(self, groups: Mapping[str, Sequence[str]], outputs: JobOutputs) -> None:
         """Score all inputs, but for what an earlier run had done."""
@@ -287,7 +291,9 @@ class _ScoringJob:
         rows: TableWriter,
         rejects: TableWriter | None,
     ) -> None:
-        scorer = Scorer(self._model, table, renames=self._options.renames)
+        scorer = Scorer(
+            self._model, table, renames=self._options.renames, explainer=self._explainer
+        )
         self.summary.dialects[table.path] = scorer.reading
         task = ScoringTask(scorer, table, self._options, source=source, rows=rows, rejects=rejects)
         position = None

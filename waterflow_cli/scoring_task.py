@@ -37,6 +37,8 @@ class ScoringOptions:
         Percentage of invalid rows above which nothing is written.
     rejects, manifest : str, optional
         Where the invalid rows, and a record of the job, are written too.
+    explain : int
+        How many measurements each reason lists that moved the probability most; 0 for none.
     resume : bool
         Keep finished rows when the job is stopped, and go on from them.
     jobs : int
@@ -52,6 +54,7 @@ class ScoringOptions:
     max_invalid: float = 100.0
     rejects: str | None = None
     manifest: str | None = None
+    explain: int = 0
     force: bool = False
     resume: bool = False
     jobs: int = 1

@@ -21,9 +21,10 @@ from waterflow_cli.discovery import (
     load_plugin,
 )
 from waterflow_cli.errors import ModelError, PluginError
+from waterflow_cli.learners import build_pipeline, single_threaded_fits
 from waterflow_cli.model_store import trusted_types_of
 from waterflow_cli.pipelines import strip_for_scoring
-from waterflow_cli.training import TrainingOptions, build_pipeline, single_threaded_fits
+from waterflow_cli.training_options import TrainingOptions
 
 _N_ROWS = 240
 _COLUMNS = ["ph", "Hardness", "Solids"]

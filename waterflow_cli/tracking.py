@@ -40,8 +40,10 @@ from waterflow_cli.registry import (
 )
 from waterflow_cli.store import ARTIFACT_FOLDER, connect, store_errors
 from waterflow_cli.table_schema import TableSchema
-from waterflow_cli.training import TrainingOptions, TrainingResult, train_model
+from waterflow_cli.training import TrainingResult, train_model
 from waterflow_cli.training_data import TrainingData
+from waterflow_cli.training_options import TrainingOptions
+from waterflow_cli.training_record import RECORD_FILE, TrainingRecord
 from waterflow_cli.training_summary import flat_metrics, result_summary
 
 # What a machine needs to load the model; the plugin's own distribution is added to it.
@@ -117,8 +119,16 @@ class TrackedRun:
     def __init__(self, client: MlflowClient, options: TrackingOptions, run_id: str) -> None:
         self._client, self._options, self.run_id = client, options, run_id
 
-    def log_start(self, data: TrainingData, schema: TableSchema, plugin: LoadedPlugin) -> None:
+    def log_start(
+        self,
+        data: TrainingData,
+        schema: TableSchema,
+        plugin: LoadedPlugin,
+        options: TrainingOptions,
+    ) -> None:
         """Log what the run starts from, so that a failed run says it too."""
+        record = TrainingRecord.of(data, schema, plugin, options)
+        mlflow.log_text(record.to_json(), RECORD_FILE)
         negatives, positives = data.class_counts
         mlflow.set_tags(
             {
@@ -177,10 +187,14 @@ class TrackedRun:
             mlflow.log_artifacts(scratch)
 
     def log_model(
-        self, result: TrainingResult, schema: TableSchema, plugin: LoadedPlugin
+        self,
+        data: TrainingData,
+        result: TrainingResult,
+        schema: TableSchema,
+        plugin: LoadedPlugin,
     ) -> RegisteredVersion:
         """Save the model without pickle, record its manifest's sha256, and register a version."""
-        model_id = self._log_pyfunc(result, schema, plugin)
+        model_id = self._log_pyfunc(data, result, schema, plugin)
         name = self._options.name
         if not self._client.search_registered_models(f"name='{name}'"):
             self._client.create_registered_model(name)
@@ -195,10 +209,17 @@ class TrackedRun:
         self._client.set_registered_model_alias(name, alias, version.version)
         return RegisteredVersion(name, int(version.version), alias, self.run_id)
 
-    def _log_pyfunc(self, result: TrainingResult, schema: TableSchema, plugin: LoadedPlugin) -> str:
+    def _log_pyfunc(
+        self,
+        data: TrainingData,
+        result: TrainingResult,
+        schema: TableSchema,
+        plugin: LoadedPlugin,
+    ) -> str:
         details = {
             "waterflow": __version__,
             "run_id": self.run_id,
+            "data_sha256": data.sha256,
         }
         with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
             payload = Path(scratch) / PAYLOAD
@@ -269,11 +290,11 @@ def run_training(
     if database is not None and not database.exists():
         report(f"Creating the tracking store {tracking.uri}")
     with tracked_run(tracking) as run:
-        run.log_start(data, schema, plugin)
+        run.log_start(data, schema, plugin, options)
         result = train_model(data, plugin, options, report=report)
         report("Logging the run and the model to MLflow")
         run.log_result(result, options)
-        registered = run.log_model(result, schema, plugin)
+        registered = run.log_model(data, result, schema, plugin)
     return TrainingReport(plugin.name, options, data, result, registered)
 
 

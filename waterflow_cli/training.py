@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from imblearn.pipeline import Pipeline as BalancedPipeline
-from joblib import parallel_config
-from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from threadpoolctl import threadpool_limits
 
 from waterflow_cli.arrays import FloatArray, IntArray
-from waterflow_cli.calibration import Calibration, fit_calibrator
-from waterflow_cli.contract import Balance
+from waterflow_cli.calibration import fit_calibrator
 from waterflow_cli.discovery import LoadedPlugin
-from waterflow_cli.errors import PluginError, UsageError
+from waterflow_cli.errors import UsageError
 from waterflow_cli.evaluation import (
     Design,
     FoldScores,
@@ -36,99 +30,34 @@ from waterflow_cli.evaluation import (
 )
 from waterflow_cli.guarantee import (
     Certificate,
-    Guarantee,
     certified_policy,
     certify,
     refuse_uncertified,
 )
 from waterflow_cli.judging import (
-    DEFAULT_COSTS,
     OperatingPoint,
     TestedFold,
     evaluate_folds,
     judge_fold,
     operating_points,
 )
+from waterflow_cli.learners import (
+    PipelineLearner,
+    check_scores,
+    make_learner,
+    single_threaded_fits,
+)
 from waterflow_cli.metrics import Evaluation
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.pipelines import balanced_pipeline, strip_for_scoring
-from waterflow_cli.thresholds import ThresholdRule, parse_threshold, tune_threshold
+from waterflow_cli.thresholds import tune_threshold
 from waterflow_cli.training_data import TrainingData
+from waterflow_cli.training_options import DEFAULT_RULE, TrainingOptions
+from waterflow_cli.tuning import Trial, TunedLearner
 
-DEFAULT_RULE = parse_threshold("balanced-accuracy")
 # A guarantee is certified on this share of the rows.
 CERTIFYING_SHARE = 0.3
 N_IMPORTANCE_REPEATS = 3
-
-
-class CrossValidation(NamedTuple):
-    """How many folds, and how often."""
-
-    n_folds: int = 5
-    n_repeats: int = 2
-
-    def __str__(self) -> str:
-        return f"{self.n_folds}x{self.n_repeats}"
-
-
-DEFAULT_CV = CrossValidation()
-
-
-def parse_cv(text: str) -> CrossValidation:
-    """Read the value of ``--cv``.
-
-    >>> parse_cv("5x2")
-    CrossValidation(n_folds=5, n_repeats=2)
-
-    Raises
-    ------
-    UsageError
-        If it is not of that form. With two folds none is left to calibrate and tune on.
-    """
-    folds, _, repeats = text.strip().lower().partition("x")
-    if not (folds.isdecimal() and repeats.isdecimal()):
-        raise UsageError(f"--cv {text}: it is written FOLDSxREPEATS, such as 5x2.")
-    cv = CrossValidation(int(folds), int(repeats))
-    if not (3 <= cv.n_folds <= 20 and 1 <= cv.n_repeats <= 100):
-        raise UsageError(f"--cv {text}: 3 to 20 folds, 1 to 100 repeats.")
-    return cv
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What the user chose.
-
-    Attributes
-    ----------
-    cv : CrossValidation
-        How the procedure is measured.
-    test_size : float, optional
-        Share of the rows held out instead, once.
-    guarantees : tuple of Guarantee
-        What the verdicts are to keep.
-    require_guarantee : bool
-        Refuse a model for which one of them cannot be given.
-    jobs : int
-        How many pipelines are fitted at once; it changes no result.
-    """
-
-    params: Mapping[str, Any] = field(default_factory=dict)
-    balance: Balance = "smote"
-    threshold: ThresholdRule = DEFAULT_RULE
-    calibration: Calibration = "sigmoid"
-    cv: CrossValidation = DEFAULT_CV
-    test_size: float | None = None
-    guarantees: tuple[Guarantee, ...] = ()
-    require_guarantee: bool = False
-    seed: int = 0
-    jobs: int = 1
-
-    @property
-    def costs(self) -> tuple[float, float]:
-        """Of a false "potable" and of a missed potable sample."""
-        if self.threshold.name == "cost":
-            return self.threshold.arguments[0], self.threshold.arguments[1]
-        return DEFAULT_COSTS
 
 
 @dataclass(frozen=True)
@@ -166,6 +95,8 @@ class TrainingResult:
     importance : DataFrame of shape (n_measurements, 3)
         The loss in ROC AUC when a measurement's tested values are shuffled, and its interval
         (``value``, ``low``, ``high``), by measurement, the largest first.
+    trials : list of Trial
+        What the search for the final model's parameters tried.
     n_trained : int
         Rows that the final model was fitted on.
     """
@@ -180,6 +111,7 @@ class TrainingResult:
     certificates: list[Certificate]
     importance: pd.DataFrame
     loss_curve: list[float]
+    trials: list[Trial]
     n_trained: int
 
     @property
@@ -233,16 +165,20 @@ def train_model(
     with plugin.blamed("list its parameters"):
         params = {**plugin.model.default_params(), **options.params}
     used, certifying = split_for_certifying(data, options)
-    part = data.take(used)
+    part, unseen = data.take(used), data.take(certifying)
     design = make_design(part, options)
-    learner = make_learner(plugin, part, options)
+    learner = choose_learner(plugin, part, options)
     unbalanced = (
-        make_learner(plugin, part, replace(options, balance="none"))
+        choose_learner(plugin, part, replace(options, balance="none"))
         if options.balance != "none"
         else None
     )
     n_fits = design.n_fits + 1 + (len(design.tested) if unbalanced else 0)
-    report(f"Measuring {plugin.name} by {design.text}; {n_fits} fits of up to {len(used)} rows")
+    searched = f", each after a search of {options.n_trials} trials" if options.n_trials else ""
+    report(
+        f"Measuring {plugin.name} by {design.text}; {n_fits} fits of up to {len(used)} rows"
+        f"{searched}"
+    )
     with single_threaded_fits():
         with plugin.blamed("train"):
             scores = score_folds(design, learner, jobs=options.jobs)
@@ -251,38 +187,18 @@ def train_model(
                 if unbalanced is None
                 else _scored(part.y, score_tested(design, unbalanced, jobs=options.jobs))
             )
-            fitted = learner.fit(np.arange(len(part.y)))
-        rows, known = all_scores(scores)
-        calibrator = fit_calibrator(part.y[rows], known, options.calibration)
-        learned = part.y[rows], calibrator.apply(known)
-        threshold = tune_threshold(options.threshold, *learned)
-        model = DecisionModel(
-            strip_for_scoring(fitted),
-            list(data.X.columns),
-            calibrator,
-            threshold,
-            Policy.default(threshold),
-        )
-        certificates: list[Certificate] = []
-        if options.guarantees:
-            report(f"Certifying on {len(certifying)} rows that took no part")
-            unseen = data.take(certifying)
-            with plugin.blamed("predict"):
-                certified = unseen.y, model.probability(unseen.X)
-            certificates = [
-                certify(each, learned, certified, threshold=threshold)
-                for each in options.guarantees
-            ]
-            if options.require_guarantee:
-                refuse_uncertified(certificates)
-            model = replace(model, policy=certified_policy(certificates, model.policy))
+            every = np.arange(len(part.y))
+            search = learner.search(every) if isinstance(learner, TunedLearner) else None
+            fitted = learner.fit(every)
+        with plugin.blamed("predict"):
+            model, certificates = decide(fitted, scores, part, unseen, options)
         report("Measuring baselines, and which measurements matter")
-        measured = measure(scores, part.y, threshold, options)
+        measured = measure(scores, part.y, model.threshold, options)
         with plugin.blamed("predict"):
             importance = measure_importance(scores[0], part, options)
         return TrainingResult(
             model=model,
-            params=params,
+            params=params if search is None else {**params, **search.params},
             design=design,
             n_fits=n_fits,
             measured=measured,
@@ -291,8 +207,61 @@ def train_model(
             certificates=certificates,
             importance=importance,
             loss_curve=_loss_curve(model),
+            trials=[] if search is None else search.trials,
             n_trained=len(used),
         )
+
+
+def choose_learner(
+    plugin: LoadedPlugin, data: TrainingData, options: TrainingOptions
+) -> PipelineLearner | TunedLearner:
+    """Make what fits a plugin's pipeline, after a search of its parameters where one is asked."""
+    if options.n_trials:
+        return TunedLearner(plugin, data, options)
+    return make_learner(plugin, data, options)
+
+
+def decide(
+    fitted: Any,
+    scores: Sequence[Sequence[FoldScores]],
+    data: TrainingData,
+    unseen: TrainingData,
+    options: TrainingOptions,
+) -> tuple[DecisionModel, list[Certificate]]:
+    """Make a fitted pipeline a decision model: calibrate, choose the threshold, certify.
+
+    Parameters
+    ----------
+    fitted : imblearn.pipeline.Pipeline
+        Fitted on all of the data.
+    scores : sequence of sequence of FoldScores
+        What calibration and threshold rest on: each row scored by pipelines that did not see it.
+    unseen : TrainingData
+        Rows that certify the guarantees.
+    """
+    rows, known = all_scores(scores)
+    calibrator = fit_calibrator(data.y[rows], known, options.calibration)
+    learned = data.y[rows], calibrator.apply(known)
+    threshold = tune_threshold(options.threshold, *learned)
+    model = DecisionModel(
+        strip_for_scoring(fitted),
+        list(data.X.columns),
+        calibrator,
+        threshold,
+        Policy.default(threshold),
+        data.X.median().fillna(0.0).tolist(),
+    )
+    if not options.guarantees:
+        return model, []
+    probability = model.probability(unseen.X)
+    check_scores(probability, "pipeline")
+    certificates = [
+        certify(each, learned, (unseen.y, probability), threshold=threshold)
+        for each in options.guarantees
+    ]
+    if options.require_guarantee:
+        refuse_uncertified(certificates)
+    return replace(model, policy=certified_policy(certificates, model.policy)), certificates
 
 
 def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[IntArray, IntArray]:
@@ -336,35 +305,6 @@ def make_design(data: TrainingData, options: TrainingOptions) -> Design:
     return design.check(data.y)
 
 
-@dataclass(frozen=True)
-class PipelineLearner:
-    """Fits copies of a pipeline; see `waterflow_cli.evaluation.Learner`.
-
-    The sampler is a step of the pipeline, so it runs inside each fit and never sees a row that is
-    scored.
-
-    Attributes
-    ----------
-    blame : str
-        Whose pipeline it is, for messages.
-    """
-
-    pipeline: BalancedPipeline
-    X: pd.DataFrame
-    y: IntArray
-    blame: str = "pipeline"
-
-    def fit(self, rows: IntArray) -> BalancedPipeline:
-        """Fit a copy."""
-        return clone(self.pipeline).fit(self.X.iloc[rows], self.y[rows])
-
-    def score(self, fitted: BalancedPipeline, rows: IntArray) -> FloatArray:
-        """Give P(class 1) of rows."""
-        scores = np.asarray(fitted.predict_proba(self.X.iloc[rows]), dtype=np.float64)[:, 1]
-        _check_scores(scores, self.blame)
-        return scores
-
-
 def measure(
     scores: Sequence[Sequence[FoldScores]],
     y: IntArray,
@@ -377,39 +317,6 @@ def measure(
         for repeat in scores
     ]
     return Measured(folds, evaluate_folds(folds, threshold, seed=options.seed))
-
-
-def make_learner(
-    plugin: LoadedPlugin, data: TrainingData, options: TrainingOptions
-) -> PipelineLearner:
-    """Make what fits a plugin's pipeline."""
-    pipeline = build_pipeline(plugin, list(data.X.columns), options)
-    return PipelineLearner(pipeline, data.X, data.y, str(plugin.installed))
-
-
-def build_pipeline(
-    plugin: LoadedPlugin, columns: list[str], options: TrainingOptions
-) -> BalancedPipeline:
-    """Ask a plugin for its unfitted pipeline.
-
-    Raises
-    ------
-    PluginError
-        If it fails, or gives something else.
-    """
-    with plugin.blamed("build a pipeline"):
-        pipeline = plugin.model.build_pipeline(
-            columns=columns,
-            balance=options.balance,
-            random_state=options.seed,
-            params=options.params,
-        )
-    if not isinstance(pipeline, BalancedPipeline):
-        raise PluginError(
-            f"The {plugin.installed} built a {type(pipeline).__name__}; "
-            "an imblearn.pipeline.Pipeline is expected."
-        )
-    return pipeline
 
 
 def measure_baselines(
@@ -456,28 +363,6 @@ def measure_importance(
     ]
     frame = pd.DataFrame([asdict(estimate) for estimate in estimates], index=data.X.columns)
     return frame.sort_values("value", ascending=False)
-
-
-@contextmanager
-def single_threaded_fits() -> Iterator[None]:
-    """Run jobs as threads, each with one thread of its own.
-
-    A linear algebra library that splits a sum over threads changes its last bit with their
-    number; with one each, the result does not depend on the machine or on ``--jobs``.
-    """
-    with parallel_config(backend="threading"), threadpool_limits(limits=1):
-        yield
-
-
-def _check_scores(scores: FloatArray, blame: str) -> None:
-    if not np.isfinite(scores).all():
-        bad = int((~np.isfinite(scores)).sum())
-        raise PluginError(f"The {blame} gave no probability for {bad} of {len(scores)} rows (NaN).")
-    if scores.min() < 0 or scores.max() > 1:
-        raise PluginError(
-            f"The {blame} gave probabilities from {scores.min():g} to {scores.max():g}; "
-            "they must lie between 0 and 1."
-        )
 
 
 def _loss_curve(model: DecisionModel) -> list[float]:

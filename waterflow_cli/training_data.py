@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,16 @@ SAMPLE_ROWS = 3000
 
 
 @dataclass(frozen=True)
+class DataOptions:
+    """How a file was read; with its bytes and the schema, all that decides the rows."""
+
+    renames: Mapping[str, str] = field(default_factory=dict)
+    drop_invalid: bool = False
+    group: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Labelled rows.
 
@@ -48,6 +58,8 @@ class TrainingData:
         What must not be split between training and testing, such as sites.
     when : ndarray of float64, shape (n_samples,), optional
         When the samples were taken, in seconds or whatever the file counts in.
+    options : DataOptions
+        How the file was read.
     """
 
     path: str
@@ -57,6 +69,7 @@ class TrainingData:
     n_dropped: int
     groups: Any = None
     when: FloatArray | None = None
+    options: DataOptions = DataOptions()
 
     def take(self, rows: IntArray) -> TrainingData:
         """Give some of the rows, by position."""
@@ -141,6 +154,7 @@ def load_training_data(
         refused.n_rows,
         None if groups is None else groups.as_groups(),
         None if times is None else times.as_times(),
+        DataOptions(renames or {}, drop_invalid, group, time),
     )
 
 
@@ -164,14 +178,21 @@ def find_training_data(
         report(f"Training on {USUAL_FILE} in the working folder.")
         yield USUAL_FILE
     else:
-        with TemporaryDirectory(prefix="waterflow-") as folder:
-            sample = str(Path(folder) / "simulated_sample.csv")
-            write_simulation(sample, SAMPLE_ROWS)
+        with simulated_sample() as sample:
             warn(
                 f"No DATA named and no {USUAL_FILE} here: training on {SAMPLE_ROWS} simulated "
                 "samples. The model is good for trying waterflow, and for nothing else."
             )
             yield sample
+
+
+@contextmanager
+def simulated_sample() -> Iterator[str]:
+    """Make the simulated sample, each time the same, for as long as it is needed."""
+    with TemporaryDirectory(prefix="waterflow-") as folder:
+        sample = str(Path(folder) / "simulated_sample.csv")
+        write_simulation(sample, SAMPLE_ROWS)
+        yield sample
 
 
 class _Column:
@@ -301,5 +322,10 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray) -> None:
 def _digest(path: str, frame: pd.DataFrame) -> str:
     if not Path(path).is_file():  # what came through a pipe cannot be read again
         return hashlib.sha256(frame.to_numpy(dtype=np.float64).tobytes()).hexdigest()
+    return file_sha256(path)
+
+
+def file_sha256(path: str) -> str:
+    """Hash a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,12 +1,27 @@
 """The commands, one file each: options, one call into the core, the console."""
 
+from waterflow_cli.commands.compare import compare
 from waterflow_cli.commands.demo import demo
+from waterflow_cli.commands.evaluate import evaluate
 from waterflow_cli.commands.models import models
 from waterflow_cli.commands.plugins import plugins
+from waterflow_cli.commands.reproduce import reproduce
 from waterflow_cli.commands.schemas import schemas
 from waterflow_cli.commands.score import score
 from waterflow_cli.commands.simulate import simulate
 from waterflow_cli.commands.train import train
 from waterflow_cli.commands.validate import validate
 
-COMMANDS = (demo, validate, train, score, simulate, plugins, schemas, models)
+COMMANDS = (
+    demo,
+    validate,
+    train,
+    evaluate,
+    compare,
+    reproduce,
+    score,
+    simulate,
+    plugins,
+    schemas,
+    models,
+)

@@ -81,6 +81,16 @@ def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> flo
     help="Write a record here: sha256 of inputs, model and outputs, counts, versions, options.",
 )
 @click.option(
+    "--explain",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="K",
+    show_default=True,
+    help="Add to reason the K measurements that moved the probability most, each with the change "
+    "against the same row with that one at its training median. One scoring more for each "
+    "measurement.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Keep finished rows beside OUT when stopped; the same command then goes on from them.",

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from waterflow_cli.commands.labelled import (
+    cv_option,
+    group_option,
+    load_labelled,
+    on_invalid_option,
+    refuse_two_splits,
+    time_option,
+)
 from waterflow_cli.commands.options import (
     common_options,
     console_of,
@@ -17,6 +25,7 @@ from waterflow_cli.commands.options import (
 )
 from waterflow_cli.contract import BALANCES
 from waterflow_cli.errors import UsageError
+from waterflow_cli.figures import format_metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,20 +75,14 @@ _PASSED_ON = ("balance", "calibration", "test_size", "require_guarantee", "seed"
     show_default=True,
     help="How scores become probabilities.",
 )
-@click.option(
-    "--cv",
-    default="5x2",
-    show_default=True,
-    metavar="FOLDSxREPEATS",
-    help="Measure by repeated cross-validation around everything.",
-)
+@cv_option
 @click.option(
     "--test-size",
     type=click.FloatRange(0.05, 0.5),
     help="Measure on one held-out share of the rows instead.",
 )
-@click.option("--group", metavar="COLUMN", help="Keep rows of one group, such as a site, together.")
-@click.option("--time", metavar="COLUMN", help="Measure on what is newer than what was learned.")
+@group_option
+@time_option
 @click.option(
     "--guarantee",
     "guarantees",
@@ -99,13 +102,7 @@ _PASSED_ON = ("balance", "calibration", "test_size", "require_guarantee", "seed"
     show_default=True,
     help="Equal seeds give equal models.",
 )
-@click.option(
-    "--on-invalid",
-    type=click.Choice(("fail", "drop")),
-    default="fail",
-    show_default=True,
-    help="What to do with rows that cannot be learned from.",
-)
+@on_invalid_option
 @click.option("--experiment", default="waterflow", show_default=True, help="The MLflow experiment.")
 @schema_option
 @rename_option
@@ -124,8 +121,7 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.schemas import load_schema
     from waterflow_cli.thresholds import parse_threshold
     from waterflow_cli.tracking import TrackingOptions, run_training
-    from waterflow_cli.training import TrainingOptions, parse_cv
-    from waterflow_cli.training_data import find_training_data, load_training_data
+    from waterflow_cli.training_options import TrainingOptions, parse_cv
 
     console = console_of(ctx)
     _refuse_contradictions(options)
@@ -137,20 +133,7 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     with plugin.blamed("list its parameters"):
         params = parse_params(options["assignments"], plugin.model.default_params())
     schema = load_schema(options["schema_name"])
-    with find_training_data(options["data"], console.note, console.warn) as path:
-        data = load_training_data(
-            path,
-            schema,
-            renames=options["renames"],
-            drop_invalid=options["on_invalid"] == "drop",
-            group=options["group"],
-            time=options["time"],
-        )
-    if data.n_repeated:
-        console.warn(
-            f"{data.n_repeated} of {len(data.y)} rows repeat the measurements of another row. "
-            "Copies on both sides of a split make the figures too good: remove them first."
-        )
+    data = load_labelled(options, schema, console)
     tracking = TrackingOptions(options["tracking_uri"], options["experiment"], options["name"])
     report = run_training(
         data,
@@ -168,10 +151,7 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
 def _refuse_contradictions(options: Mapping[str, Any]) -> None:
     """Refuse options that ask for two ways of splitting, or for a guarantee of nothing."""
-    ways = [f"--{name}" for name in ("group", "time") if options[name] is not None]
-    ways += ["--test-size"] if options["test_size"] is not None else []
-    if len(ways) > 1:
-        raise UsageError(f"{' and '.join(ways)}: the rows can be split in one way only.")
+    refuse_two_splits(options, ("group", "time", "test_size"))
     if options["require_guarantee"] and not options["guarantees"]:
         raise UsageError("--require-guarantee: no --guarantee is asked for.")
 
@@ -186,7 +166,7 @@ def _show(report: TrainingReport, console: Console) -> None:
         **{name: measured.evaluation for name, measured in result.baselines.items()},
     }
     rows = [
-        [title, *(_figure(name, each.estimates[name]) for each in evaluations.values())]
+        [title, *(format_metric(name, each.estimates[name]) for each in evaluations.values())]
         for name, title in METRICS.items()
     ]
     title = f"{result.design.text}, {result.evaluation.n_rows} rows: mean and 95 % interval"
@@ -240,10 +220,3 @@ def _show_points(report: TrainingReport, console: Console) -> None:
 
 def _share(value: float) -> str:
     return "-" if value != value else f"{value:.3f}"
-
-
-def _figure(name: str, estimate: Any) -> str:
-    if estimate.value != estimate.value:
-        return "undefined"
-    form = ".0f" if name.endswith("per_1000") else ".3f"
-    return f"{estimate.value:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"

@@ -1,0 +1,196 @@
+"""Whether the numbers that `waterflow train` reports are true, on data whose truth is known.
+
+    python benchmarks/bench_honesty.py coverage     # do its intervals hold?
+    python benchmarks/bench_honesty.py guarantees   # how often is one violated?
+    python benchmarks/bench_honesty.py splits --data FILE --plugin blend --balance none
+
+Each simulated data set is trained on as `waterflow train` does; the model is then asked for a large
+fresh sample, which says how good it really is. Splits of a real file are studied in the same way:
+three tenths of its rows play the fresh sample. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from measure import print_check
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+
+from waterflow_cli.discovery import load_plugin
+from waterflow_cli.guarantee import parse_guarantee
+from waterflow_cli.schemas import load_schema
+from waterflow_cli.simulation import LABEL, simulate_batches
+from waterflow_cli.training import TrainingResult, train_model
+from waterflow_cli.training_data import TrainingData, load_training_data
+from waterflow_cli.training_options import TrainingOptions, parse_cv
+
+FRESH_ROWS, FRESH_SEED = 50_000, 1_000_000
+SIGNALS = (0.6, 0.75, 0.9)
+# A promise, the signal of the data, and whether the labels are shuffled: then no row can be told
+# from another, and every promise above the base rate of 0.39 is false.
+PROMISES = (
+    ("precision=0.6@90%", 0.75, False),
+    ("precision=0.8@90%", 0.9, False),
+    ("npv=0.75@90%", 0.75, False),
+    ("fpr=0.1@90%", 0.75, False),
+    ("precision=0.45@90%", 0.75, True),
+)
+
+
+def simulate(n_rows: int, seed: int, signal: float) -> TrainingData:
+    """Draw labelled samples as a file of them would be read."""
+    batches = simulate_batches(n_rows, seed=seed, signal=signal)
+    frame = pd.concat([batch.to_pandas() for batch in batches], ignore_index=True)
+    X = frame[list(load_schema("water").measurements)].astype(float)
+    return TrainingData("simulated", X, frame[LABEL].to_numpy(np.int64), "", 0)
+
+
+def train(data: TrainingData, plugin: str, options: TrainingOptions) -> TrainingResult:
+    """Train as the command does."""
+    return train_model(data, load_plugin(plugin), options)
+
+
+def study_coverage(n_sets: int, n_rows: int, jobs: int) -> Iterator[dict[str, object]]:
+    """Compare reported ROC AUC with that of the model on a fresh sample."""
+    options = TrainingOptions(params={"n_estimators": 50})
+    for signal in SIGNALS:
+        fresh = simulate(FRESH_ROWS, FRESH_SEED, signal)
+
+        def study(seed: int, signal: float = signal, fresh: TrainingData = fresh):
+            result = train(simulate(n_rows, seed, signal), "rf", replace(options, seed=seed))
+            found = result.evaluation.estimates["roc_auc"]
+            truth = roc_auc_score(fresh.y, result.model.probability(fresh.X))
+            return found.value, found.low, found.high, truth
+
+        found = np.array(Parallel(n_jobs=jobs)(delayed(study)(seed) for seed in range(n_sets)))
+        value, low, high, truth = found.T
+        yield {
+            "best AUC": signal,
+            "data sets": n_sets,
+            "true AUC of the models": truth.mean(),
+            "reported": value.mean(),
+            "bias": (value - truth).mean(),
+            "width of the interval": (high - low).mean(),
+            "covered": ((low <= truth) & (truth <= high)).mean(),
+        }
+
+
+def study_promise(
+    text: str, signal: float, shuffled: bool, n_sets: int, n_rows: int, jobs: int
+) -> dict[str, object]:
+    """Count how often a guarantee is issued, and how often it is then false."""
+    guarantee = parse_guarantee(text)
+    options = TrainingOptions(
+        params={"max_iter": 30}, balance="none", cv=parse_cv("3x1"), guarantees=(guarantee,)
+    )
+    fresh = simulate(FRESH_ROWS, FRESH_SEED, signal)
+
+    def study(seed: int) -> tuple[bool, bool]:
+        data = simulate(n_rows, seed, signal)
+        truth = fresh
+        if shuffled:
+            random = np.random.default_rng(seed)
+            data = replace(data, y=random.permutation(data.y))
+            truth = replace(fresh, y=random.permutation(fresh.y))
+        model = train(data, "hgb", replace(options, seed=seed)).model
+        probability = model.probability(truth.X)
+        if guarantee.is_upper:
+            decided, right = probability >= model.policy.potable_from, truth.y == 1
+        else:
+            decided, right = probability <= model.policy.not_potable_to, truth.y == 0
+        if not decided.any():
+            return False, False
+        if guarantee.kind == "fpr":
+            return True, bool(decided[~right].mean() > guarantee.level)
+        return True, bool(right[decided].mean() < guarantee.level)
+
+    issued, violated = np.transpose(
+        Parallel(n_jobs=jobs)(delayed(study)(seed) for seed in range(n_sets))
+    )
+    return {
+        "guarantee": text,
+        "best AUC": 0.5 if shuffled else signal,
+        "data sets": n_sets,
+        "issued": issued.mean(),
+        "issued and false": violated.mean(),
+    }
+
+
+def study_splits(path: str, plugin: str, balance: str, n_splits: int) -> list[dict[str, object]]:
+    """Ask for ever stronger guarantees on parts of a file, and see what holds on the rest."""
+    data = load_training_data(path, load_schema("water"))
+    levels = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+    guarantees = tuple(parse_guarantee(f"precision={level}@90%") for level in levels)
+    options = TrainingOptions(balance=balance, cv=parse_cv("3x1"), guarantees=guarantees)
+    found: dict[float, list[tuple[float, float]]] = {level: [] for level in levels}
+    for seed in range(n_splits):
+        known, fresh = train_test_split(np.arange(len(data.y)), test_size=0.3, random_state=seed)
+        result = train(data.take(known), plugin, replace(options, seed=seed))
+        probability, y = result.model.probability(data.X.iloc[fresh]), data.y[fresh]
+        for certificate in result.certificates:
+            if certificate.cut is not None:
+                decided = probability >= certificate.cut
+                precision = float(y[decided].mean()) if decided.any() else np.nan
+                found[certificate.guarantee.level].append((float(decided.mean()), precision))
+    return [
+        {
+            "guarantee": f"precision={level}@90%",
+            "splits": n_splits,
+            "issued": len(each) / n_splits,
+            "samples called likely potable": float(np.mean([share for share, _ in each] or np.nan)),
+            "realised precision": float(np.nanmean([right for _, right in each] or np.nan)),
+            "issued and false": sum(right < level for _, right in each) / n_splits,
+        }
+        for level, each in found.items()
+    ]
+
+
+def print_table(rows: list[dict[str, object]]) -> None:
+    """Print rows as Markdown."""
+    print(f"| {' | '.join(rows[0])} |\n|{' ---: |' * len(rows[0])}")
+    for row in rows:
+        cells = [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row.values()]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    """Study and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=("coverage", "guarantees", "splits"))
+    parser.add_argument("--sets", type=int, help="data sets of each kind, or splits; 40, 200, 20")
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--data")
+    parser.add_argument("--plugin", default="blend")
+    parser.add_argument("--balance", default="none")
+    options = parser.parse_args()
+    if options.study == "splits":
+        splits = study_splits(options.data, options.plugin, options.balance, options.sets or 20)
+        print_table(splits)
+        return
+    if options.study == "coverage":
+        rows = list(study_coverage(options.sets or 40, options.rows, options.jobs))
+        print_table(rows)
+        print()
+        for row in rows:
+            name = f"best AUC {row['best AUC']}"
+            print_check(f"covered, {name}", row["covered"], 0.9, at_least=True)
+            print_check(f"bias, {name}", abs(row["bias"]), 0.01)
+        return
+    n_sets = options.sets or 200
+    rows = [study_promise(*each, n_sets, options.rows, options.jobs) for each in PROMISES]
+    print_table(rows)
+    print()
+    allowed = 0.1 + 2 * float(np.sqrt(0.1 * 0.9 / n_sets))
+    for row in rows:
+        print_check(f"false, {row['guarantee']}", row["issued and false"], allowed)
+
+
+if __name__ == "__main__":
+    main()

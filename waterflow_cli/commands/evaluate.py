@@ -1,0 +1,142 @@
+"""``waterflow evaluate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from waterflow_cli.commands.options import (
+    common_options,
+    console_of,
+    force_option,
+    json_option,
+    rename_option,
+    store_options,
+)
+from waterflow_cli.figures import format_estimate, format_metric
+
+if TYPE_CHECKING:
+    from waterflow_cli.console import Console
+    from waterflow_cli.model_evaluation import ModelEvaluation
+
+
+@click.command(short_help="Measure a registered model on labelled samples.")
+@click.argument("file")
+@click.option(
+    "--model",
+    "reference",
+    default="@champion",
+    show_default=True,
+    metavar="MODEL",
+    help="@alias, a version number, models:/…, runs:/… or a model folder.",
+)
+@click.option(
+    "--schema",
+    "schema_name",
+    metavar="NAME|FILE.yaml",
+    help="What the rows must keep to, and the label; without it the model's own.",
+)
+@rename_option
+@click.option(
+    "--on-invalid",
+    type=click.Choice(("fail", "drop")),
+    default="fail",
+    show_default=True,
+    help="What to do with rows that break the schema or have no label.",
+)
+@click.option("--plots", metavar="FOLDER", help="Draw pictures here, as PNG files.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the resampling behind the intervals.",
+)
+@store_options
+@force_option
+@json_option
+@common_options
+@click.pass_context
+def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Measure a registered model on the labelled samples in FILE.
+
+    Metrics at the model's threshold with 95 % intervals, and how often its verdicts were right.
+    """
+    from waterflow_cli.model_evaluation import evaluate_model, save_pictures
+    from waterflow_cli.model_location import load_model
+    from waterflow_cli.schemas import load_schema
+    from waterflow_cli.training_data import load_training_data
+
+    console = console_of(ctx)
+    model = load_model(
+        options["reference"], name=options["name"], tracking_uri=options["tracking_uri"]
+    )
+    data = load_training_data(
+        options["file"],
+        load_schema(options["schema_name"]) if options["schema_name"] else model.schema,
+        renames=options["renames"],
+        drop_invalid=options["on_invalid"] == "drop",
+    )
+    evaluated = evaluate_model(model, data, seed=options["seed"])
+    written = []
+    if options["plots"] is not None:
+        written = save_pictures(evaluated, options["plots"], force=options["force"])
+    if as_json:
+        console.json({**evaluated.summary(), "outputs": written})
+    else:
+        _show(evaluated, console)
+    _note(evaluated, written, console)
+
+
+def _show(evaluated: ModelEvaluation, console: Console) -> None:
+    """Print the metrics, the confusion counts and what became of the verdicts."""
+    from waterflow_cli.metrics import METRICS
+
+    evaluation = evaluated.evaluation
+    console.table(
+        f"{evaluated.model} on {evaluated.data.path}, {evaluation.n_rows} rows",
+        ("", ">value and 95 % interval"),
+        [(METRICS[name], format_metric(name, each)) for name, each in evaluation.estimates.items()],
+    )
+    negatives, alarms, misses, hits = (f"{count:.0f}" for count in evaluation.confusion)
+    console.table(
+        f"Called potable from the threshold {evaluation.threshold:.3f} on",
+        ("in the laboratory", ">called not potable", ">called potable"),
+        [("not potable", negatives, alarms), ("potable", misses, hits)],
+    )
+    console.result(
+        f"Verdicts: {evaluated.n_decided} of {evaluation.n_rows} rows decided "
+        f"({evaluated.n_decided / evaluation.n_rows:.1%}), the others sent to the laboratory."
+    )
+    for line in _verdict_lines(evaluated):
+        console.result(line)
+
+
+def _verdict_lines(evaluated: ModelEvaluation) -> list[str]:
+    from waterflow_cli.model_evaluation import CLAIMS
+
+    lines = []
+    for verdict, record in evaluated.verdicts.items():
+        right = (
+            f"{record.n_right} of {record.n_given} right, {CLAIMS[verdict][1]} "
+            f"{format_estimate(record.share)}"
+        )
+        lines.append(f"{verdict}: {right if record.n_given else 'never given'}.")
+    return lines
+
+
+def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> None:
+    if evaluated.is_training_data:
+        console.warn(
+            f"{evaluated.model} was trained on {evaluated.data.path} itself: these figures are too "
+            "good. Believe those that the training measured, or bring samples that are new to it."
+        )
+    if evaluated.data.n_dropped:
+        console.note(f"{evaluated.data.n_dropped} rows dropped: invalid, or without label.")
+    console.note(
+        f"95 % intervals: {evaluated.evaluation.interval}; of precision and npv those of Clopper "
+        "and Pearson."
+    )
+    if written:
+        console.note(f"Wrote {', '.join(written)}.")

@@ -1,0 +1,68 @@
+"""What the commands share that learn from labelled samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from waterflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from waterflow_cli.console import Console
+    from waterflow_cli.table_schema import TableSchema
+    from waterflow_cli.training_data import TrainingData
+
+cv_option = click.option(
+    "--cv",
+    default="5x2",
+    show_default=True,
+    metavar="FOLDSxREPEATS",
+    help="Measure by repeated cross-validation around everything.",
+)
+group_option = click.option(
+    "--group", metavar="COLUMN", help="Keep rows of one group, such as a site, together."
+)
+time_option = click.option(
+    "--time", metavar="COLUMN", help="Measure on what is newer than what was learned."
+)
+on_invalid_option = click.option(
+    "--on-invalid",
+    type=click.Choice(("fail", "drop")),
+    default="fail",
+    show_default=True,
+    help="What to do with rows that cannot be learned from.",
+)
+
+
+def refuse_two_splits(options: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Refuse options that ask for two ways of splitting."""
+    ways = [f"--{name.replace('_', '-')}" for name in names if options[name] is not None]
+    if len(ways) > 1:
+        raise UsageError(f"{' and '.join(ways)}: the rows can be split in one way only.")
+
+
+def load_labelled(
+    options: Mapping[str, Any], schema: TableSchema, console: Console
+) -> TrainingData:
+    """Load the samples that the options name, and warn of copies among them."""
+    from waterflow_cli.training_data import find_training_data, load_training_data
+
+    with find_training_data(options["data"], console.note, console.warn) as path:
+        data = load_training_data(
+            path,
+            schema,
+            renames=options["renames"],
+            drop_invalid=options["on_invalid"] == "drop",
+            group=options["group"],
+            time=options["time"],
+        )
+    if data.n_repeated:
+        console.warn(
+            f"{data.n_repeated} of {len(data.y)} rows repeat the measurements of another row. "
+            "Copies on both sides of a split make the figures too good: remove them first."
+        )
+    return data

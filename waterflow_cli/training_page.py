@@ -1,0 +1,132 @@
+"""One self-contained page about a trained model, for those who use water and not statistics."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+
+from waterflow_cli import __version__
+from waterflow_cli.figures import format_metric, format_share
+from waterflow_cli.health_limits import HEALTH_LIMITS, above_health_limit
+from waterflow_cli.judging import OperatingPoint
+from waterflow_cli.metrics import METRICS
+from waterflow_cli.outputs import path_text
+from waterflow_cli.training import TrainingResult
+from waterflow_cli.training_data import TrainingData
+from waterflow_cli.training_options import TrainingOptions
+
+_TEMPLATE = "report.html"
+
+
+def render_page(
+    plugin: str,
+    data: TrainingData,
+    options: TrainingOptions,
+    result: TrainingResult,
+    decided_share: float,
+    pictures: Iterable[Path],
+) -> str:
+    """Write the page as HTML that loads nothing; whatever comes from the data is escaped.
+
+    Parameters
+    ----------
+    decided_share : float
+        Of the tested samples.
+    pictures : iterable of Path
+        PNG files, by name: see `waterflow_cli.plots.save_plots`.
+    """
+    environment = Environment(
+        loader=PackageLoader("waterflow_cli", "templates"), autoescape=True, trim_blocks=True
+    )
+    evaluations = {
+        plugin: result.evaluation,
+        **{name: measured.evaluation for name, measured in result.baselines.items()},
+    }
+    return environment.get_template(_TEMPLATE).render(
+        plugin=plugin,
+        data={"path": path_text(data.path), "sha256": data.sha256},
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        version=__version__,
+        share=lambda value: f"{value:.1%}",
+        decided=f"{decided_share:.1%}",
+        n_rows=len(data.y),
+        counts=_count_rows(data),
+        columns=[_describe(data.X[name]) for name in data.X],
+        contradicted=float(above_health_limit(data.X)[data.y == 1].mean()),
+        limits=_compare_limits(data),
+        design=result.design.text,
+        n_trained=result.n_trained,
+        interval=result.evaluation.interval,
+        evaluations=list(evaluations),
+        metrics=[
+            (title, [format_metric(name, each.estimates[name]) for each in evaluations.values()])
+            for name, title in METRICS.items()
+        ],
+        threshold=result.model.threshold,
+        rule=options.threshold.text,
+        costs=options.costs,
+        points=[point_cells(point) for point in result.points],
+        policy=str(result.model.policy),
+        certificates=[str(each) for each in result.certificates],
+        importance=[
+            (str(name), *(f"{value:+.3f}" for value in row))
+            for name, row in zip(result.importance.index, result.importance.to_numpy(), strict=True)
+        ],
+        pictures={
+            path.stem: base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures
+        },
+    )
+
+
+def point_cells(point: OperatingPoint) -> Sequence[str]:
+    """Write what a threshold does as the cells of a table."""
+    shares = (
+        point.precision_potable,
+        point.recall_potable,
+        point.precision_not_potable,
+        point.recall_not_potable,
+    )
+    return (
+        point.name,
+        *map(format_share, shares),
+        f"{point.false_potable_per_1000:.0f}",
+        f"{point.cost_per_1000:.0f}",
+    )
+
+
+def _count_rows(data: TrainingData) -> list[tuple[str, int]]:
+    negatives, positives = data.class_counts
+    counts = [("labelled potable", positives), ("labelled not potable", negatives)]
+    if data.n_repeated:
+        counts.append(("repeat another sample's measurements", data.n_repeated))
+    return counts
+
+
+def _describe(values: pd.Series) -> Mapping[str, Any]:
+    known = values.dropna()
+    low, median, high = known.quantile([0, 0.5, 1]) if len(known) else [np.nan] * 3
+    figures = {"median": median, "low": low, "high": high}
+    return {
+        "name": str(values.name),
+        "missing": float(values.isna().mean()),
+        **{name: f"{value:.4g}" for name, value in figures.items()},
+    }
+
+
+def _compare_limits(data: TrainingData) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    for name, limit in HEALTH_LIMITS.items():
+        if name in data.X:
+            above = np.asarray(data.X[name] > limit.value)
+            potable, not_potable = (float(above[data.y == label].mean()) for label in (1, 0))
+            rows.append(
+                {"name": name, "limit": limit, "potable": potable, "not_potable": not_potable}
+            )
+    return rows
