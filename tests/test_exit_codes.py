@@ -101,7 +101,7 @@ FAULTS = {
         line=1,
     ),
     "no_label": Fault(
-        without_column("Potability"), 0, 3, 0, ("column Potability", "Training needs"), 1
+        without_column("Potability"), 0, 3, 0, ("column Potability", "Labelled rows"), 1
     ),
     "one_class": Fault(
         relabelled(lambda number: 0), 0, 1, 0, ("column Potability: only the class 0", "both")

@@ -122,6 +122,7 @@ def test_manifest_holds_the_options_that_decide_the_output(score, two_files):
         "on_invalid": "drop",
         "max_invalid": 50.0,
         "rejects": "rejects.jsonl",
+        "explain": 0,
     }
 
 

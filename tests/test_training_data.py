@@ -141,10 +141,10 @@ def test_rows_without_a_label_are_refused_at_the_first():
         load_training_data("river.csv", RIVER)
     assert refused.value.message == (
         "river.csv, line 4, column Potability: the label is missing. "
-        "Training stopped: 2 rows, this one first, cannot be learned from."
+        "Stopped: 2 rows, this one first, cannot be learned from or measured with."
     )
     assert refused.value.hint == (
-        "See all: waterflow validate river.csv. To train without them: --on-invalid drop"
+        "See all: waterflow validate river.csv. To do without them: --on-invalid drop"
     )
 
 

@@ -75,17 +75,9 @@ class ModelEvaluation:
 
     def summary(self) -> dict[str, Any]:
         """Put it into a JSON object."""
-        negatives, positives = self.data.class_counts
         return {
             "model": self.model,
-            "data": {
-                "path": self.data.path,
-                "sha256": self.data.sha256,
-                "rows_not_potable": negatives,
-                "rows_potable": positives,
-                "rows_dropped": self.data.n_dropped,
-                "is_training_data": self.is_training_data,
-            },
+            "data": {**self.data.summary(), "is_training_data": self.is_training_data},
             "evaluation": evaluation_summary(self.evaluation),
             "rows_decided": self.n_decided,
             "verdicts": {

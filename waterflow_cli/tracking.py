@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -26,7 +25,6 @@ from mlflow.types import ColSpec, Schema
 from waterflow_cli import __version__
 from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import ModelError, UsageError
-from waterflow_cli.model import SEND_TO_LAB, VERDICTS
 from waterflow_cli.model_location import sqlite_path
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
 from waterflow_cli.plots import save_plots
@@ -43,6 +41,7 @@ from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.training import TrainingResult, train_model
 from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_options import TrainingOptions
+from waterflow_cli.training_page import render_page
 from waterflow_cli.training_record import RECORD_FILE, TrainingRecord
 from waterflow_cli.training_summary import flat_metrics, result_summary
 
@@ -80,35 +79,22 @@ class RegisteredVersion:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training leaves: its data, its result and the version it registered."""
+    """What a training leaves: its data, its result, the version it registered, and a page."""
 
     plugin: str
     options: TrainingOptions
     data: TrainingData
     result: TrainingResult
     registered: RegisteredVersion
-
-    @property
-    def decided_share(self) -> float:
-        """Share of the tested samples that get a verdict other than ``send_to_lab``."""
-        verdicts = self.result.model.verdict(self.result.tested[1])
-        return float(np.mean(verdicts != VERDICTS.index(SEND_TO_LAB)))
+    page: str
 
     def summary(self) -> dict[str, Any]:
         """Put the report into a JSON object."""
-        negatives, positives = self.data.class_counts
         return {
             "plugin": self.plugin,
-            "data": {
-                "path": self.data.path,
-                "sha256": self.data.sha256,
-                "rows_not_potable": negatives,
-                "rows_potable": positives,
-                "rows_dropped": self.data.n_dropped,
-                "rows_repeated": self.data.n_repeated,
-            },
+            "data": self.data.summary(),
             "registered": asdict(self.registered),
-            "decided_share": self.decided_share,
+            "decided_share": self.result.decided_share,
             **result_summary(self.result),
         }
 
@@ -157,14 +143,21 @@ class TrackedRun:
             )
             mlflow.log_input(dataset, context="training")
 
-    def log_result(self, result: TrainingResult, options: TrainingOptions) -> None:
-        """Log parameters, metrics, pictures and the environment."""
+    def log_result(
+        self,
+        data: TrainingData,
+        plugin: LoadedPlugin,
+        result: TrainingResult,
+        options: TrainingOptions,
+    ) -> str:
+        """Log parameters, metrics, pictures, the environment and the page; return the last."""
         chosen = {
             "balance": options.balance,
             "threshold_rule": options.threshold.text,
             "calibration": options.calibration,
             "evaluation": result.design.text,
             "guarantees": ", ".join(map(str, options.guarantees)) or "none",
+            "trials": options.n_trials,
             "seed": options.seed,
         }
         plugin_params = {f"plugin.{name}": value for name, value in result.params.items()}
@@ -181,10 +174,19 @@ class TrackedRun:
         with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
             folder = Path(scratch)
             (folder / "plots").mkdir()
-            save_plots(result, folder / "plots")
+            pictures = save_plots(result, folder / "plots")
+            page = render_page(plugin.name, data, options, result, pictures)
+            (folder / "report.html").write_text(page, "utf-8")
             _write_json(folder / "evaluation.json", {"version": 1, **result_summary(result)})
             _write_json(folder / "environment.json", _environment())
             mlflow.log_artifacts(scratch)
+        for number, trial in enumerate(result.trials):
+            with mlflow.start_run(run_name=f"trial {number}", nested=True):
+                mlflow.log_params({name: str(value) for name, value in trial.params.items()})
+                mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
+                if trial.roc_auc == trial.roc_auc:
+                    mlflow.log_metric("inner_roc_auc", trial.roc_auc)
+        return page
 
     def log_model(
         self,
@@ -293,9 +295,9 @@ def run_training(
         run.log_start(data, schema, plugin, options)
         result = train_model(data, plugin, options, report=report)
         report("Logging the run and the model to MLflow")
-        run.log_result(result, options)
+        page = run.log_result(data, plugin, result, options)
         registered = run.log_model(data, result, schema, plugin)
-    return TrainingReport(plugin.name, options, data, result, registered)
+    return TrainingReport(plugin.name, options, data, result, registered, page)
 
 
 @contextmanager

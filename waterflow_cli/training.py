@@ -48,7 +48,7 @@ from waterflow_cli.learners import (
     single_threaded_fits,
 )
 from waterflow_cli.metrics import Evaluation
-from waterflow_cli.model import DecisionModel, Policy
+from waterflow_cli.model import SEND_TO_LAB, VERDICTS, DecisionModel, Policy
 from waterflow_cli.pipelines import balanced_pipeline, strip_for_scoring
 from waterflow_cli.thresholds import tune_threshold
 from waterflow_cli.training_data import TrainingData
@@ -118,6 +118,12 @@ class TrainingResult:
     def evaluation(self) -> Evaluation:
         """How the procedure fared."""
         return self.measured.evaluation
+
+    @property
+    def decided_share(self) -> float:
+        """Share of the tested samples that get a verdict other than ``send_to_lab``."""
+        verdicts = self.model.verdict(self.tested[1])
+        return float(np.mean(verdicts != VERDICTS.index(SEND_TO_LAB)))
 
     @property
     def tested(self) -> tuple[IntArray, FloatArray]:

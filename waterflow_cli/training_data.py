@@ -81,6 +81,18 @@ class TrainingData:
             when=None if self.when is None else self.when[rows],
         )
 
+    def summary(self) -> dict[str, Any]:
+        """Put what is worth knowing of the rows into a JSON object."""
+        negatives, positives = self.class_counts
+        return {
+            "path": self.path,
+            "sha256": self.sha256,
+            "rows_not_potable": negatives,
+            "rows_potable": positives,
+            "rows_dropped": self.n_dropped,
+            "rows_repeated": self.n_repeated,
+        }
+
     @property
     def n_repeated(self) -> int:
         """Rows whose measurements all stand in an earlier row too."""
@@ -101,6 +113,7 @@ def load_training_data(
     drop_invalid: bool = False,
     group: str | None = None,
     time: str | None = None,
+    min_per_class: int = MIN_ROWS_PER_CLASS,
 ) -> TrainingData:
     """Read the measurements and the label of a file.
 
@@ -108,6 +121,8 @@ def load_training_data(
     ----------
     group, time : str, optional
         Columns that say which rows belong together, and when they were taken.
+    min_per_class : int
+        How many rows of each class there must be.
 
     Raises
     ------
@@ -129,7 +144,7 @@ def load_training_data(
                 path,
                 f"column {label} (the label) not found in the header.",
                 line=table.dialect.header_line,
-                hint="Training needs labelled rows. If it has another name: "
+                hint="Labelled rows are needed. If it has another name: "
                 f"--rename 'NAME IN FILE={label}'",
             )
         groups, times = _Column.of(table, group, "--group"), _Column.of(table, time, "--time")
@@ -145,7 +160,7 @@ def load_training_data(
     frame = pd.concat(frames, ignore_index=True)
     # A measurement that the schema lets a file lack is missing throughout.
     X, y = frame.reindex(columns=list(schema.measurements)), frame[label].to_numpy()
-    _refuse_unlearnable(path, label, y)
+    _refuse_unlearnable(path, label, y, min_per_class)
     return TrainingData(
         path,
         X,
@@ -279,9 +294,9 @@ class Refusals:
         if self._first is not None:
             rows = "this row" if self.n_rows == 1 else f"{self.n_rows} rows, this one first,"
             raise DataRefusedError(
-                f"{self._first} Training stopped: {rows} cannot be learned from.",
+                f"{self._first} Stopped: {rows} cannot be learned from or measured with.",
                 f"See all: waterflow validate {self._first.file}. "
-                "To train without them: --on-invalid drop",
+                "To do without them: --on-invalid drop",
             )
 
 
@@ -300,7 +315,7 @@ def _label_of(schema: TableSchema) -> str:
     return schema.label
 
 
-def _refuse_unlearnable(path: str, label: str, y: np.ndarray) -> None:
+def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int) -> None:
     classes, counts = np.unique(y, return_counts=True)
     shown = ", ".join(f"{value:g}" for value in classes[:5])
     if not set(classes) <= {0.0, 1.0}:
@@ -309,13 +324,11 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray) -> None:
         )
     if len(classes) < 2:
         held = f"only the class {shown}" if len(classes) else "no row"
-        raise DataRefusedError(
-            f"{path}, column {label}: {held}; both 0 and 1 are needed to learn the difference."
-        )
-    if counts.min() < MIN_ROWS_PER_CLASS:
+        raise DataRefusedError(f"{path}, column {label}: {held}; both 0 and 1 are needed.")
+    if counts.min() < min_per_class:
         raise DataRefusedError(
             f"{path}: class {classes[counts.argmin()]:g} has {counts.min()} rows; at least "
-            f"{MIN_ROWS_PER_CLASS} of each class are needed for the folds."
+            f"{min_per_class} of each class are needed for the folds."
         )
 
 

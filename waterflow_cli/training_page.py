@@ -30,15 +30,12 @@ def render_page(
     data: TrainingData,
     options: TrainingOptions,
     result: TrainingResult,
-    decided_share: float,
     pictures: Iterable[Path],
 ) -> str:
     """Write the page as HTML that loads nothing; whatever comes from the data is escaped.
 
     Parameters
     ----------
-    decided_share : float
-        Of the tested samples.
     pictures : iterable of Path
         PNG files, by name: see `waterflow_cli.plots.save_plots`.
     """
@@ -55,7 +52,7 @@ def render_page(
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=__version__,
         share=lambda value: f"{value:.1%}",
-        decided=f"{decided_share:.1%}",
+        decided=f"{result.decided_share:.1%}",
         n_rows=len(data.y),
         counts=_count_rows(data),
         columns=[_describe(data.X[name]) for name in data.X],
@@ -116,7 +113,7 @@ def _describe(values: pd.Series) -> Mapping[str, Any]:
     return {
         "name": str(values.name),
         "missing": float(values.isna().mean()),
-        **{name: f"{value:.4g}" for name, value in figures.items()},
+        **{name: _plain(value) for name, value in figures.items()},
     }
 
 
@@ -130,3 +127,12 @@ def _compare_limits(data: TrainingData) -> list[Mapping[str, Any]]:
                 {"name": name, "limit": limit, "potable": potable, "not_potable": not_potable}
             )
     return rows
+
+
+def _plain(value: float) -> str:
+    """Write a number to four digits without an exponent.
+
+    >>> _plain(20927.83), _plain(0.352)
+    ('20930', '0.352')
+    """
+    return np.format_float_positional(value, precision=4, fractional=False, trim="-")

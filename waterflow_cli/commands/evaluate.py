@@ -77,6 +77,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         load_schema(options["schema_name"]) if options["schema_name"] else model.schema,
         renames=options["renames"],
         drop_invalid=options["on_invalid"] == "drop",
+        min_per_class=1,
     )
     evaluated = evaluate_model(model, data, seed=options["seed"])
     written = []

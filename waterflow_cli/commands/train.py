@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from waterflow_cli.commands.labelled import (
 from waterflow_cli.commands.options import (
     common_options,
     console_of,
+    force_option,
     jobs_option,
     json_option,
     rename_option,
@@ -24,7 +26,7 @@ from waterflow_cli.commands.options import (
     store_options,
 )
 from waterflow_cli.contract import BALANCES
-from waterflow_cli.errors import UsageError
+from waterflow_cli.errors import ModelError, UsageError
 from waterflow_cli.figures import format_metric
 
 if TYPE_CHECKING:
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
     from waterflow_cli.tracking import TrainingReport
 
 
-_PASSED_ON = ("balance", "calibration", "test_size", "require_guarantee", "seed", "jobs")
+_PASSED_ON = (
+    *("balance", "calibration", "test_size", "require_guarantee"),
+    *("time_limit", "journal", "seed", "jobs"),
+)
 
 
 @click.command(short_help="Train a model on labelled samples, and register it.")
@@ -96,6 +101,26 @@ _PASSED_ON = ("balance", "calibration", "test_size", "require_guarantee", "seed"
     help="Exit with 1, and register nothing, where a guarantee cannot be given.",
 )
 @click.option(
+    "--tune",
+    "n_trials",
+    type=click.IntRange(min=1),
+    metavar="TRIALS",
+    help="Search the plugin's parameters, anew in each fit.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Begin no further trial of a search after this; the result depends on the machine then.",
+)
+@click.option(
+    "--journal",
+    metavar="FILE",
+    help="Keep trials here; the same command goes on from them when it was stopped.",
+)
+@click.option("--report", "page", metavar="FILE.html", help="Write a page about the model here.")
+@force_option
+@click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
@@ -118,17 +143,21 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """
     from waterflow_cli.discovery import load_plugin, parse_params
     from waterflow_cli.guarantee import parse_guarantee
+    from waterflow_cli.outputs import check_outputs, open_output
     from waterflow_cli.schemas import load_schema
     from waterflow_cli.thresholds import parse_threshold
     from waterflow_cli.tracking import TrackingOptions, run_training
     from waterflow_cli.training_options import TrainingOptions, parse_cv
 
     console = console_of(ctx)
-    _refuse_contradictions(options)
+    _refuse_contradictions({**options, "as_json": as_json})
     chosen = {name: options[name] for name in _PASSED_ON}
     chosen["threshold"] = parse_threshold(options["threshold"])
     chosen["cv"] = parse_cv(options["cv"])
+    chosen["n_trials"] = options["n_trials"] or 0
     chosen["guarantees"] = tuple(parse_guarantee(text) for text in options["guarantees"])
+    page = options["page"]
+    check_outputs([("--report", page)], force=options["force"], inputs=[options["data"] or ""])
     plugin = load_plugin(options["plugin_name"])
     with plugin.blamed("list its parameters"):
         params = parse_params(options["assignments"], plugin.model.default_params())
@@ -143,6 +172,9 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         tracking,
         console.note,
     )
+    if page is not None:
+        with open_output(page, force=options["force"]) as sink:
+            sink.write(report.page.encode("utf-8", "backslashreplace"))
     if as_json:
         console.json(report.summary())
     else:
@@ -154,6 +186,13 @@ def _refuse_contradictions(options: Mapping[str, Any]) -> None:
     refuse_two_splits(options, ("group", "time", "test_size"))
     if options["require_guarantee"] and not options["guarantees"]:
         raise UsageError("--require-guarantee: no --guarantee is asked for.")
+    for name in ("time_limit", "journal"):
+        if options[name] is not None and options["n_trials"] is None:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --tune alone.")
+    if options["n_trials"] and find_spec("optuna") is None:
+        raise ModelError("--tune needs Optuna.", "Install it: pip install 'waterflow[tune]'")
+    if options["as_json"] and options["page"] == "-":
+        raise UsageError("--json and the page both go to stdout.", "Write the page to a file.")
 
 
 def _show(report: TrainingReport, console: Console) -> None:
@@ -180,7 +219,7 @@ def _show(report: TrainingReport, console: Console) -> None:
     for certificate in result.certificates:
         console.result(f"Guarantee {certificate}.")
     console.result(f"Verdicts: {result.model.policy}.")
-    console.result(f"Share of tested samples decided: {report.decided_share:.1%}.")
+    console.result(f"Share of tested samples decided: {report.result.decided_share:.1%}.")
     console.result(
         f"Registered {registered.name} version {registered.version} as @{registered.alias} "
         f"(run {registered.run_id})."
@@ -190,19 +229,9 @@ def _show(report: TrainingReport, console: Console) -> None:
 
 
 def _show_points(report: TrainingReport, console: Console) -> None:
+    from waterflow_cli.training_page import point_cells
+
     false_positive, false_negative = report.options.costs
-    rows = [
-        [
-            point.name,
-            _share(point.precision_potable),
-            _share(point.recall_potable),
-            _share(point.precision_not_potable),
-            _share(point.recall_not_potable),
-            f"{point.false_potable_per_1000:.0f}",
-            f"{point.cost_per_1000:.0f}",
-        ]
-        for point in report.result.points
-    ]
     console.table(
         "Called potable from, on the tested rows",
         (
@@ -214,9 +243,5 @@ def _show_points(report: TrainingReport, console: Console) -> None:
             ">false 'potable' per 1000",
             f">cost {false_positive:g}:{false_negative:g} per 1000",
         ),
-        rows,
+        [point_cells(point) for point in report.result.points],
     )
-
-
-def _share(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"
