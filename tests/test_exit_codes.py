@@ -271,7 +271,7 @@ def test_bad_value_of_a_parameter_is_refused_and_the_run_is_marked_failed(
     assert (outcome.code, outcome.out) == (2, "")
     creating, fitting, error = outcome.err.splitlines()
     assert creating == f"Creating the tracking store {uri}"
-    assert fitting.startswith("Fitting logreg on 320 rows")
+    assert fitting.startswith("Measuring logreg by ")
     assert error.startswith("Error: --param: The 'max_iter' parameter must be")
     client = mlflow.MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("waterflow").experiment_id])

@@ -109,8 +109,8 @@ def test_a_renamed_label_is_found():
 @pytest.mark.parametrize(
     ("labels", "problem"),
     [
-        ([1] * 40, "only the class 1; both 0 and 1 are needed to learn the difference."),
-        ([0] * 40, "only the class 0; both 0 and 1 are needed to learn the difference."),
+        ([1] * 40, "only the class 1; both 0 and 1 are needed."),
+        ([0] * 40, "only the class 0; both 0 and 1 are needed."),
         ([0, 1, 2] * 20, "3 classes (0, 1, 2); it must hold 0 and 1 alone."),
         ([1, 2] * 20, "2 classes (1, 2); it must hold 0 and 1 alone."),
         ([0, 0.5, 1] * 20, "3 classes (0, 0.5, 1); it must hold 0 and 1 alone."),
