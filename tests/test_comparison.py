@@ -133,7 +133,9 @@ def test_verdict_follows_from_the_interval(difference, verdict):
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=12))
 def test_the_verdict_turns_round_with_the_difference(values):
     def candidate(name, values):
-        folds = [{"roc_auc": value, "rows": 10, "rows_trained": 40} for value in values]
+        folds = [
+            {"roc_auc": value, "rows": 10, "rows_trained": 40, "repeat": 0} for value in values
+        ]
         return Candidate(name, {}, {}, folds)
 
     one, other = candidate("one", values), candidate("other", [0.0] * len(values))
@@ -350,7 +352,7 @@ def test_one_hold_out_shows_no_interval_and_the_board_says_so(compare_runs, runs
 @pytest.mark.parametrize(
     ("reference", "code", "message"),
     [
-        ("0" * 32, 4, f"No run {'0' * 32} in "),
+        ("0" * 32, 4, f"No run '{'0' * 32}' in "),
         ("99", 4, "has no version 99"),
         ("rf", 4, "No run 'rf'"),
     ],

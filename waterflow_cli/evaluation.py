@@ -130,8 +130,9 @@ def cross_validation(
     """
     if groups is not None and len(np.unique(groups)) < n_folds:
         raise DataRefusedError(
-            f"{len(np.unique(groups))} groups cannot be put into {n_folds} folds.",
-            f"Fewer folds: --cv {max(3, len(np.unique(groups)))}x{n_repeats}",
+            f"--group: {len(np.unique(groups))} different groups cannot be put into {n_folds} "
+            "folds.",
+            "At least as many groups as folds are needed, and at least 3: see --cv.",
         )
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     seeds = np.random.SeedSequence(seed).generate_state(n_repeats)
@@ -193,9 +194,9 @@ def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
     block = np.searchsorted(edges, ranks, side="right")
     if len(np.unique(block)) < n_spans:
         raise DataRefusedError(
-            f"{len(np.unique(when))} distinct times cannot make {n_spans} spans of about as many "
-            "rows each.",
-            "Use fewer folds (--cv), or --group.",
+            f"--time: {len(np.unique(when))} different times cannot make {n_spans} spans of about "
+            f"as many rows each: {n_folds} are tested, and two older ones learned from at first.",
+            "With 3 folds (--cv 3x1) five times are enough; or leave --time out.",
         )
     return Design(
         f"{n_folds} spans of time, each tested with what is older",

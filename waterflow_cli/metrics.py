@@ -9,6 +9,7 @@ import numpy as np
 
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
 
+CHANCE = 0.5  # the ROC AUC of no skill
 N_RESAMPLES = 1000
 LEVEL = 0.95
 # Groups of about equal size in which predicted and observed shares are compared.

@@ -103,7 +103,7 @@ def _check_existing(path: str, mode: int, *, force: bool, inputs: Sequence[str])
         if _is_same_file(source, path):
             raise UsageError(
                 f"{path}: is an input; the output must be another file.",
-                "Nothing was written. Choose another name with -o.",
+                "Nothing was written. Choose another name.",
             )
     if not force:
         raise UsageError(f"{path}: exists already.", "To replace it: --force")

@@ -192,5 +192,7 @@ def _check_arguments(text: str, name: str, arguments: tuple[float, ...]) -> None
     form = next((form for form in FORMS if form.partition(":")[0] == name), "NUMBER")
     if len(arguments) != arity:
         raise UsageError(f"--threshold {text}: it is written {form}.")
+    if name == "cost" and not any(arguments):
+        raise UsageError(f"--threshold {text}: one of the costs must be above 0.")
     if not all(low <= number <= high for number in arguments):
         raise UsageError(f"--threshold {text}: {form} takes numbers from {low:g} to {high:g}.")

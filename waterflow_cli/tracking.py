@@ -27,6 +27,7 @@ from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import ModelError, UsageError
 from waterflow_cli.model_location import sqlite_path
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
+from waterflow_cli.outputs import path_text
 from waterflow_cli.plots import save_plots
 from waterflow_cli.registry import (
     CHALLENGER,
@@ -79,14 +80,13 @@ class RegisteredVersion:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training leaves: its data, its result, the version it registered, and a page."""
+    """What a training leaves: its data, its result and the version it registered."""
 
     plugin: str
     options: TrainingOptions
     data: TrainingData
     result: TrainingResult
     registered: RegisteredVersion
-    page: str
 
     def summary(self) -> dict[str, Any]:
         """Put the report into a JSON object."""
@@ -102,8 +102,9 @@ class TrainingReport:
 class TrackedRun:
     """An open MLflow run."""
 
-    def __init__(self, client: MlflowClient, options: TrackingOptions, run_id: str) -> None:
-        self._client, self._options, self.run_id = client, options, run_id
+    def __init__(self, client: MlflowClient, options: TrackingOptions, run: Any) -> None:
+        self._client, self._options = client, options
+        self.run_id, self._experiment_id = run.info.run_id, run.info.experiment_id
 
     def log_start(
         self,
@@ -139,7 +140,10 @@ class TrackedRun:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = mlflow.data.from_pandas(
-                frame, source=data.path, targets=schema.label, name=Path(data.path).name
+                frame,
+                source=path_text(data.path),
+                targets=schema.label,
+                name=path_text(Path(data.path).name),
             )
             mlflow.log_input(dataset, context="training")
 
@@ -181,7 +185,9 @@ class TrackedRun:
             _write_json(folder / "environment.json", _environment())
             mlflow.log_artifacts(scratch)
         for number, trial in enumerate(result.trials):
-            with mlflow.start_run(run_name=f"trial {number}", nested=True):
+            with mlflow.start_run(
+                experiment_id=self._experiment_id, run_name=f"trial {number}", nested=True
+            ):
                 mlflow.log_params({name: str(value) for name, value in trial.params.items()})
                 mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
                 if trial.roc_auc == trial.roc_auc:
@@ -261,7 +267,7 @@ def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
     status = "FAILED"
     try:
         with store_errors(options.uri):
-            yield TrackedRun(client, options, run.info.run_id)
+            yield TrackedRun(client, options, run)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -278,8 +284,14 @@ def run_training(
     options: TrainingOptions,
     tracking: TrackingOptions,
     report: Callable[[str], None],
+    keep_page: Callable[[str], None] = lambda _text: None,
 ) -> TrainingReport:
     """Train a model in a tracked run, and register it.
+
+    Parameters
+    ----------
+    keep_page : callable
+        Is given the page about the model; where it fails, nothing is registered.
 
     Raises
     ------
@@ -295,9 +307,9 @@ def run_training(
         run.log_start(data, schema, plugin, options)
         result = train_model(data, plugin, options, report=report)
         report("Logging the run and the model to MLflow")
-        page = run.log_result(data, plugin, result, options)
+        keep_page(run.log_result(data, plugin, result, options))
         registered = run.log_model(data, result, schema, plugin)
-    return TrainingReport(plugin.name, options, data, result, registered, page)
+    return TrainingReport(plugin.name, options, data, result, registered)
 
 
 @contextmanager

@@ -54,6 +54,7 @@ from waterflow_cli.thresholds import tune_threshold
 from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_options import DEFAULT_RULE, TrainingOptions
 from waterflow_cli.tuning import Trial, TunedLearner
+from waterflow_cli.verdict_records import VerdictRecord, record_verdicts
 
 # A guarantee is certified on this share of the rows.
 CERTIFYING_SHARE = 0.3
@@ -126,6 +127,16 @@ class TrainingResult:
         return float(np.mean(verdicts != VERDICTS.index(SEND_TO_LAB)))
 
     @property
+    def verdicts(self) -> dict[str, VerdictRecord]:
+        """How often the final policy's verdicts were right, in the first repeat."""
+        folds = self.measured.folds[0]
+        return record_verdicts(
+            self.model,
+            np.concatenate([fold.y for fold in folds]),
+            np.concatenate([fold.probability for fold in folds]),
+        )
+
+    @property
     def tested(self) -> tuple[IntArray, FloatArray]:
         """Labels and probabilities of all tested rows, repeat after repeat."""
         folds = [fold for repeat in self.measured.folds for fold in repeat]
@@ -194,8 +205,14 @@ def train_model(
                 else _scored(part.y, score_tested(design, unbalanced, jobs=options.jobs))
             )
             every = np.arange(len(part.y))
-            search = learner.search(every) if isinstance(learner, TunedLearner) else None
-            fitted = learner.fit(every)
+            search = None
+            if isinstance(learner, TunedLearner):
+                search = learner.search(every)
+                fitted = learner.fit_with(search.params, every)
+            else:
+                fitted = learner.fit(every)
+        if options.guarantees:
+            report(f"Certifying on {len(certifying)} rows that took no part")
         with plugin.blamed("predict"):
             model, certificates = decide(fitted, scores, part, unseen, options)
         report("Measuring baselines, and which measurements matter")

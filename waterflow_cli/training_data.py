@@ -59,7 +59,9 @@ class TrainingData:
     when : ndarray of float64, shape (n_samples,), optional
         When the samples were taken, in seconds or whatever the file counts in.
     options : DataOptions
-        How the file was read.
+        What the user said of reading it.
+    reading : str
+        How it was read.
     """
 
     path: str
@@ -70,6 +72,7 @@ class TrainingData:
     groups: Any = None
     when: FloatArray | None = None
     options: DataOptions = DataOptions()
+    reading: str = ""
 
     def take(self, rows: IntArray) -> TrainingData:
         """Give some of the rows, by position."""
@@ -92,6 +95,11 @@ class TrainingData:
             "rows_dropped": self.n_dropped,
             "rows_repeated": self.n_repeated,
         }
+
+    @property
+    def untold(self) -> list[str]:
+        """Measurements that tell nothing: one value, or none, in all rows."""
+        return [str(name) for name in self.X if self.X[name].nunique() < 2]
 
     @property
     def n_repeated(self) -> int:
@@ -170,6 +178,7 @@ def load_training_data(
         None if groups is None else groups.as_groups(),
         None if times is None else times.as_times(),
         DataOptions(renames or {}, drop_invalid, group, time),
+        checker.reading,
     )
 
 
@@ -294,7 +303,7 @@ class Refusals:
         if self._first is not None:
             rows = "this row" if self.n_rows == 1 else f"{self.n_rows} rows, this one first,"
             raise DataRefusedError(
-                f"{self._first} Stopped: {rows} cannot be learned from or measured with.",
+                f"{str(self._first).rstrip('.')}. Stopped: {rows} cannot be learned from or measured with.",
                 f"See all: waterflow validate {self._first.file}. "
                 "To do without them: --on-invalid drop",
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from waterflow_cli.calibration import Calibration
@@ -47,6 +49,26 @@ def parse_cv(text: str) -> CrossValidation:
     if not (3 <= cv.n_folds <= 20 and 1 <= cv.n_repeats <= 100):
         raise UsageError(f"--cv {text}: 3 to 20 folds, 1 to 100 repeats.")
     return cv
+
+
+def check_journal(path: str) -> None:
+    """Refuse a file that is no journal of trials, before anything is added to it.
+
+    Raises
+    ------
+    UsageError
+        If it is something else, or cannot be used.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            line = file.readline()
+        known = not line or "op_code" in json.loads(line)
+    except FileNotFoundError:
+        known = Path(path).absolute().parent.is_dir()
+    except (OSError, ValueError, TypeError):
+        known = False
+    if not known:
+        raise UsageError(f"--journal {path}: is no journal of trials.", "Name a new file.")
 
 
 @dataclass(frozen=True)

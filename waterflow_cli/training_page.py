@@ -21,6 +21,7 @@ from waterflow_cli.outputs import path_text
 from waterflow_cli.training import TrainingResult
 from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_options import TrainingOptions
+from waterflow_cli.verdict_records import describe_verdicts
 
 _TEMPLATE = "report.html"
 
@@ -71,6 +72,7 @@ def render_page(
         costs=options.costs,
         points=[point_cells(point) for point in result.points],
         policy=str(result.model.policy),
+        verdicts=describe_verdicts(result.verdicts),
         certificates=[str(each) for each in result.certificates],
         importance=[
             (str(name), *(f"{value:+.3f}" for value in row))
@@ -130,9 +132,11 @@ def _compare_limits(data: TrainingData) -> list[Mapping[str, Any]]:
 
 
 def _plain(value: float) -> str:
-    """Write a number to four digits without an exponent.
+    """Write a number to four digits without an exponent; a dash where there is none.
 
     >>> _plain(20927.83), _plain(0.352)
     ('20930', '0.352')
     """
+    if value != value:
+        return "-"
     return np.format_float_positional(value, precision=4, fractional=False, trim="-")

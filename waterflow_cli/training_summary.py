@@ -9,6 +9,7 @@ from typing import Any
 from waterflow_cli.calibration import calibrator_to_json
 from waterflow_cli.metrics import Evaluation, measure_once
 from waterflow_cli.training import Measured, TrainingResult
+from waterflow_cli.verdict_records import verdicts_summary
 
 
 def result_summary(result: TrainingResult) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def result_summary(result: TrainingResult) -> dict[str, Any]:
         "fits": result.n_fits,
         "threshold": result.model.threshold,
         "policy": asdict(result.model.policy),
+        "verdicts": verdicts_summary(result.verdicts),
         "calibration": calibrator_to_json(result.model.calibrator),
         "evaluation": evaluation_summary(result.evaluation),
         "folds": fold_summary(result.measured),

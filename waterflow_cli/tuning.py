@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.discovery import LoadedPlugin
@@ -78,7 +78,11 @@ class TunedLearner:
 
     def fit(self, rows: IntArray) -> Any:
         """Search on rows, and fit with what was found."""
-        return self._learner(self.search(rows).params).fit(rows)
+        return self.fit_with(self.search(rows).params, rows)
+
+    def fit_with(self, params: Mapping[str, Any], rows: IntArray) -> Any:
+        """Fit with parameters that were found."""
+        return self._learner(params).fit(rows)
 
     def score(self, fitted: Any, rows: IntArray) -> FloatArray:
         """Give P(class 1) of rows."""
@@ -115,8 +119,7 @@ class TunedLearner:
                 self._named(trial.params),
                 trial.values[0] if trial.state == optuna.trial.TrialState.COMPLETE else np.nan,
             )
-            for trial in study.trials
-            if trial.state.is_finished()
+            for trial in study.get_trials(states=_finished())
         ]
         return Search(self._named(study.best_params), trials)
 
@@ -124,15 +127,30 @@ class TunedLearner:
         import optuna
 
         learner, y = self._learner(params), self.data.y
-        folds = StratifiedKFold(_N_FOLDS, shuffle=True, random_state=self.options.seed)
         values: list[float] = []
-        for step, (train, test) in enumerate(folds.split(rows, y[rows])):
-            scores = learner.score(learner.fit(rows[train]), rows[test])
-            values.append(float(roc_auc_score(y[rows[test]], scores)))
+        for step, (train, test) in enumerate(self._inner_folds(rows)):
+            scores = learner.score(learner.fit(train), test)
+            values.append(float(roc_auc_score(y[test], scores)))
             trial.report(float(np.mean(values)), step)
             if step < _N_FOLDS - 1 and trial.should_prune():
                 raise optuna.TrialPruned
         return float(np.mean(values))
+
+    def _inner_folds(self, rows: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+        """Split rows as the evaluation does: groups kept together, the older before the newer."""
+        data, seed = self.data, self.options.seed
+        if data.when is not None:
+            rows = rows[np.argsort(data.when[rows], kind="stable")]
+            splits = TimeSeriesSplit(_N_FOLDS).split(rows)
+        elif data.groups is not None:
+            folds = StratifiedGroupKFold(_N_FOLDS, shuffle=True, random_state=seed)
+            splits = folds.split(rows, data.y[rows], data.groups[rows])
+        else:
+            splits = StratifiedKFold(_N_FOLDS, shuffle=True, random_state=seed).split(
+                rows, data.y[rows]
+            )
+        for train, test in splits:
+            yield rows[train], rows[test]
 
     def _study(self, rows: IntArray) -> optuna.Study:
         import optuna
@@ -142,7 +160,9 @@ class TunedLearner:
         # What is stopped may go on with more trials, more time and other jobs.
         asked = replace(self.options, jobs=1, n_trials=0, time_limit=None, journal=None)
         journal = self.options.journal
-        content = f"{self.data.sha256} {self.plugin.name} {asked}".encode() + rows.tobytes()
+        X, y = self.data.X, self.data.y
+        content = f"{self.plugin.name} {self.space} {asked} {list(X.columns)}".encode()
+        content += X.to_numpy(np.float64).tobytes() + y.tobytes() + rows.tobytes()
         return optuna.create_study(
             storage=None if journal is None else JournalStorage(JournalFileBackend(journal)),
             study_name=hashlib.sha256(content).hexdigest(),
@@ -159,5 +179,12 @@ class TunedLearner:
         return {name: self.space[name][position] for name, position in positions.items()}
 
 
+def _finished() -> tuple[optuna.trial.TrialState, ...]:
+    """Name the states of trials that count; one that was interrupted is made anew."""
+    from optuna.trial import TrialState
+
+    return TrialState.COMPLETE, TrialState.PRUNED
+
+
 def _count_finished(study: optuna.Study) -> int:
-    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    return len(study.get_trials(deepcopy=False, states=_finished()))

@@ -14,7 +14,7 @@ from waterflow_cli.commands.options import (
     rename_option,
     store_options,
 )
-from waterflow_cli.figures import format_estimate, format_metric
+from waterflow_cli.figures import format_metric
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
@@ -93,6 +93,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 def _show(evaluated: ModelEvaluation, console: Console) -> None:
     """Print the metrics, the confusion counts and what became of the verdicts."""
     from waterflow_cli.metrics import METRICS
+    from waterflow_cli.verdict_records import describe_verdicts
 
     evaluation = evaluated.evaluation
     console.table(
@@ -110,21 +111,8 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
         f"Verdicts: {evaluated.n_decided} of {evaluation.n_rows} rows decided "
         f"({evaluated.n_decided / evaluation.n_rows:.1%}), the others sent to the laboratory."
     )
-    for line in _verdict_lines(evaluated):
+    for line in describe_verdicts(evaluated.verdicts):
         console.result(line)
-
-
-def _verdict_lines(evaluated: ModelEvaluation) -> list[str]:
-    from waterflow_cli.model_evaluation import CLAIMS
-
-    lines = []
-    for verdict, record in evaluated.verdicts.items():
-        right = (
-            f"{record.n_right} of {record.n_given} right, {CLAIMS[verdict][1]} "
-            f"{format_estimate(record.share)}"
-        )
-        lines.append(f"{verdict}: {right if record.n_given else 'never given'}.")
-    return lines
 
 
 def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> None:

@@ -60,6 +60,9 @@ def load_labelled(
             group=options["group"],
             time=options["time"],
         )
+    console.note(f"Read {data.path} as {data.reading}.")
+    if data.untold:
+        console.warn(f"The same in all rows, or missing: {', '.join(data.untold)}.")
     if data.n_repeated:
         console.warn(
             f"{data.n_repeated} of {len(data.y)} rows repeat the measurements of another row. "

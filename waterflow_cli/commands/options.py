@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -153,3 +154,10 @@ def parse_renames(values: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"--rename {value}: FROM=TO is expected.")
         renames[source] = target
     return renames
+
+
+def refuse_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse NaN, which lies in every range for click."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number.", ctx, param)
+    return value

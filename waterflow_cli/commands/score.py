@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from waterflow_cli.commands.options import (
     force_option,
     jobs_option,
     json_option,
+    refuse_nan,
     rename_option,
     store_options,
 )
@@ -23,12 +23,6 @@ from waterflow_cli.errors import UsageError, shorten
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
     from waterflow_cli.scoring_job import ScoringSummary
-
-
-def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if math.isnan(value):
-        raise click.BadParameter("nan is no percentage.", ctx, param)
-    return value
 
 
 @click.command(short_help="Judge the samples of a file with a registered model.")
@@ -68,7 +62,7 @@ def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> flo
 @click.option(
     "--max-invalid",
     type=click.FloatRange(0, 100),
-    callback=_refuse_nan,
+    callback=refuse_nan,
     default=100.0,
     show_default=True,
     metavar="PERCENT",

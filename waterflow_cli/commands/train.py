@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from waterflow_cli.commands.labelled import (
     cv_option,
@@ -21,6 +22,7 @@ from waterflow_cli.commands.options import (
     force_option,
     jobs_option,
     json_option,
+    refuse_nan,
     rename_option,
     schema_option,
     store_options,
@@ -84,6 +86,7 @@ _PASSED_ON = (
 @click.option(
     "--test-size",
     type=click.FloatRange(0.05, 0.5),
+    callback=refuse_nan,
     help="Measure on one held-out share of the rows instead.",
 )
 @group_option
@@ -110,6 +113,7 @@ _PASSED_ON = (
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True),
+    callback=refuse_nan,
     metavar="SECONDS",
     help="Begin no further trial of a search after this; the result depends on the machine then.",
 )
@@ -147,10 +151,11 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.schemas import load_schema
     from waterflow_cli.thresholds import parse_threshold
     from waterflow_cli.tracking import TrackingOptions, run_training
-    from waterflow_cli.training_options import TrainingOptions, parse_cv
+    from waterflow_cli.training_options import TrainingOptions, check_journal, parse_cv
 
     console = console_of(ctx)
-    _refuse_contradictions({**options, "as_json": as_json})
+    cv_is_asked = ctx.get_parameter_source("cv") == ParameterSource.COMMANDLINE
+    _refuse_contradictions({**options, "as_json": as_json, "cv_is_asked": cv_is_asked})
     chosen = {name: options[name] for name in _PASSED_ON}
     chosen["threshold"] = parse_threshold(options["threshold"])
     chosen["cv"] = parse_cv(options["cv"])
@@ -158,12 +163,20 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     chosen["guarantees"] = tuple(parse_guarantee(text) for text in options["guarantees"])
     page = options["page"]
     check_outputs([("--report", page)], force=options["force"], inputs=[options["data"] or ""])
+    if options["journal"] is not None:
+        check_journal(options["journal"])
     plugin = load_plugin(options["plugin_name"])
     with plugin.blamed("list its parameters"):
         params = parse_params(options["assignments"], plugin.model.default_params())
     schema = load_schema(options["schema_name"])
     data = load_labelled(options, schema, console)
     tracking = TrackingOptions(options["tracking_uri"], options["experiment"], options["name"])
+
+    def write_page(text: str) -> None:
+        if page is not None:
+            with open_output(page, force=options["force"]) as sink:
+                sink.write(text.encode("utf-8", "backslashreplace"))
+
     report = run_training(
         data,
         schema,
@@ -171,19 +184,22 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         TrainingOptions(params=params, **chosen),
         tracking,
         console.note,
+        write_page,
     )
-    if page is not None:
-        with open_output(page, force=options["force"]) as sink:
-            sink.write(report.page.encode("utf-8", "backslashreplace"))
     if as_json:
         console.json(report.summary())
-    else:
+    elif page != "-":
         _show(report, console)
 
 
 def _refuse_contradictions(options: Mapping[str, Any]) -> None:
     """Refuse options that ask for two ways of splitting, or for a guarantee of nothing."""
     refuse_two_splits(options, ("group", "time", "test_size"))
+    asked = {guarantee.partition("=")[0].strip() for guarantee in options["guarantees"]}
+    if len(asked) < len(options["guarantees"]):
+        raise UsageError("--guarantee: one of each kind can be asked for.")
+    if options["test_size"] is not None and options["cv_is_asked"]:
+        raise UsageError("--cv and --test-size: the rows can be split in one way only.")
     if options["require_guarantee"] and not options["guarantees"]:
         raise UsageError("--require-guarantee: no --guarantee is asked for.")
     for name in ("time_limit", "journal"):
@@ -197,7 +213,8 @@ def _refuse_contradictions(options: Mapping[str, Any]) -> None:
 
 def _show(report: TrainingReport, console: Console) -> None:
     """Print the figures beside the baselines, what the threshold does, and what was registered."""
-    from waterflow_cli.metrics import METRICS
+    from waterflow_cli.metrics import CHANCE, METRICS
+    from waterflow_cli.verdict_records import describe_verdicts
 
     result, registered = report.result, report.registered
     evaluations = {
@@ -208,7 +225,7 @@ def _show(report: TrainingReport, console: Console) -> None:
         [title, *(format_metric(name, each.estimates[name]) for each in evaluations.values())]
         for name, title in METRICS.items()
     ]
-    title = f"{result.design.text}, {result.evaluation.n_rows} rows: mean and 95 % interval"
+    title = f"{result.design.text}, {result.evaluation.n_rows} rows: estimate and 95 % interval"
     console.table(title, ("", *(f">{name}" for name in evaluations)), rows)
     _show_points(report, console)
     console.result(
@@ -220,10 +237,15 @@ def _show(report: TrainingReport, console: Console) -> None:
         console.result(f"Guarantee {certificate}.")
     console.result(f"Verdicts: {result.model.policy}.")
     console.result(f"Share of tested samples decided: {report.result.decided_share:.1%}.")
+    for line in describe_verdicts(result.verdicts):
+        console.result(line)
     console.result(
         f"Registered {registered.name} version {registered.version} as @{registered.alias} "
         f"(run {registered.run_id})."
     )
+    console.note("The baselines are fitted without balancing.")
+    if result.evaluation.estimates["roc_auc"].low <= CHANCE:
+        console.warn("Not shown to be better than chance: its ROC AUC may be 0.5 or less.")
     if registered.alias != "champion":
         console.note(f"To put it in use: waterflow models promote {registered.version}")
 
@@ -233,7 +255,7 @@ def _show_points(report: TrainingReport, console: Console) -> None:
 
     false_positive, false_negative = report.options.costs
     console.table(
-        "Called potable from, on the tested rows",
+        "Called potable from, on all tested rows together",
         (
             "",
             ">precision potable",

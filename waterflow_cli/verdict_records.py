@@ -1,0 +1,89 @@
+"""Count how often verdicts were right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.figures import format_estimate
+from waterflow_cli.metrics import LEVEL, Estimate
+from waterflow_cli.model import LIKELY_NOT_POTABLE, LIKELY_POTABLE, VERDICTS, DecisionModel
+
+# The class that each verdict claims, and what the share of the right ones among them is called.
+CLAIMS = {LIKELY_POTABLE: (1, "precision"), LIKELY_NOT_POTABLE: (0, "npv")}
+
+
+@dataclass(frozen=True)
+class VerdictRecord:
+    """How often a verdict was right.
+
+    Attributes
+    ----------
+    n_given : int
+        Rows with this verdict.
+    n_right : int
+        Those of which the laboratory says the same.
+    share : Estimate
+        The one over the other; NaN where the verdict was never given.
+    """
+
+    n_given: int
+    n_right: int
+    share: Estimate
+
+
+def record_verdicts(
+    decision: DecisionModel, y: IntArray, probability: FloatArray
+) -> dict[str, VerdictRecord]:
+    """Count how often each verdict on some rows was right; ``send_to_lab`` claims nothing."""
+    given = decision.verdict(probability)
+    return {
+        verdict: record_verdict(y[given == VERDICTS.index(verdict)] == claimed)
+        for verdict, (claimed, _) in CLAIMS.items()
+    }
+
+
+def record_verdict(right: Sequence[bool] | np.ndarray) -> VerdictRecord:
+    """Count how often a verdict was right, with an exact 95 % interval.
+
+    The interval is that of Clopper and Pearson (1934, "The use of confidence or fiducial limits
+    illustrated in the case of the binomial").
+    """
+    n_given, n_right = len(right), int(np.sum(right))
+    if not n_given:
+        return VerdictRecord(0, 0, Estimate(np.nan, np.nan, np.nan))
+    low, high = binomtest(n_right, n_given).proportion_ci(LEVEL, method="exact")
+    return VerdictRecord(n_given, n_right, Estimate(n_right / n_given, float(low), float(high)))
+
+
+def describe_verdicts(records: Mapping[str, VerdictRecord]) -> list[str]:
+    """Say in a line for each verdict how often it was right."""
+    lines = []
+    for verdict, record in records.items():
+        right = (
+            f"{record.n_right} of {record.n_given} right, {CLAIMS[verdict][1]} "
+            f"{format_estimate(record.share)}"
+        )
+        lines.append(f"{verdict}: {right if record.n_given else 'never given'}.")
+    return lines
+
+
+def verdicts_summary(records: Mapping[str, VerdictRecord]) -> dict[str, Any]:
+    """Put records into a JSON object."""
+    return {
+        verdict: {
+            "rows": record.n_given,
+            "right": record.n_right,
+            CLAIMS[verdict][1]: {
+                # JSON has no NaN.
+                part: None if value != value else value
+                for part, value in asdict(record.share).items()
+            },
+        }
+        for verdict, record in records.items()
+    }
