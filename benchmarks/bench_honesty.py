@@ -143,8 +143,8 @@ def study_splits(path: str, plugin: str, balance: str, n_splits: int) -> list[di
             "guarantee": f"precision={level}@90%",
             "splits": n_splits,
             "issued": len(each) / n_splits,
-            "samples called likely potable": float(np.mean([share for share, _ in each] or np.nan)),
-            "realised precision": float(np.nanmean([right for _, right in each] or np.nan)),
+            "samples called likely potable": float(np.mean([s for s, _ in each])) if each else "-",
+            "realised precision": float(np.nanmean([p for _, p in each])) if each else "-",
             "issued and false": sum(right < level for _, right in each) / n_splits,
         }
         for level, each in found.items()

@@ -215,7 +215,7 @@ def test_first_training_gives_a_champion_and_says_so(train):
     outcome = train("--name", "first")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    title = "3-fold cross-validation, once, 400 rows: mean and 95 % interval"
+    title = "3-fold cross-validation, once, 400 rows: estimate and 95 % interval"
     assert lines[0].strip() == title
     assert lines[2].split("  ")[-1].strip() == "logistic regression"
     assert any(line.strip().startswith("ROC AUC ") for line in lines)

@@ -277,7 +277,7 @@ def trained(table, tmp_path_factory):
         (table, "rf", *SMALL),
         (table, "logreg", *SMALL[:4]),
         (other, "rf", *SMALL),
-        (table, "logreg", *SMALL[:4], "--test-size", "0.3"),
+        (table, "logreg", "--test-size", "0.3"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(["train", str(path), "--plugin", plugin, *options, "--tracking-uri", uri, "-q"])

@@ -283,7 +283,7 @@ def test_a_distribution_without_metadata_costs_the_others_nothing(install, usabl
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("float('nan')", r"gave no probability for 320 of 320 rows \(NaN\)"),
+        ("float('nan')", r"gave no probability for 80 of 80 rows \(NaN\)"),
         ("1.5", "gave probabilities from 1.5 to 1.5; they must lie between 0 and 1"),
         ("-0.1", "gave probabilities from -0.1 to -0.1; they must lie between 0 and 1"),
     ],
@@ -330,7 +330,7 @@ def test_a_parameter_value_that_scikit_learn_refuses_is_a_usage_error(cli, sampl
 def test_a_classifier_without_predict_is_put_on_the_plugin(install, samples):
     install("half", PROBABILITIES.replace("VALUE", "0.5").replace("def predict(", "def guess("))
     data = load_training_data(str(samples), load_schema())
-    with pytest.raises(PluginError, match=r"The plugin 'half' .* implementing 'fit' and 'predict'"):
+    with pytest.raises(PluginError, match=r"The plugin 'half' .* has no predict\."):
         train_model(data, load_plugin("half"), TrainingOptions())
 
 

@@ -223,13 +223,18 @@ def test_all_scores_hold_each_row_once_a_repeat_by_the_fit_that_saw_most(design)
 
 def test_fewer_groups_than_folds_are_refused():
     groups = np.resize(["a", "b", "c", "d"], N_ROWS)
-    with pytest.raises(DataRefusedError, match="4 groups cannot be put into 5 folds") as refused:
+    with pytest.raises(
+        DataRefusedError, match="4 different groups cannot be put into 5 folds"
+    ) as refused:
         cross_validation(Y, n_folds=5, n_repeats=2, seed=0, groups=groups)
-    assert refused.value.hint == "Fewer folds: --cv 4x2"
+    assert (
+        refused.value.hint
+        == "At least as many groups as folds are needed, and at least 3: see --cv."
+    )
 
 
 def test_too_few_distinct_times_are_refused():
-    with pytest.raises(DataRefusedError, match="4 distinct times cannot make 5 spans"):
+    with pytest.raises(DataRefusedError, match="4 different times cannot make 5 spans"):
         forward_chaining(np.resize([1.0, 2.0, 3.0, 4.0], N_ROWS), n_folds=3)
 
 

@@ -269,7 +269,7 @@ def test_bad_value_of_a_parameter_is_refused_and_the_run_is_marked_failed(
     arguments = ("train", samples, "--plugin", "logreg", "--tracking-uri", uri)
     outcome = cli(*arguments, "--param", "max_iter=-5")
     assert (outcome.code, outcome.out) == (2, "")
-    creating, fitting, error = outcome.err.splitlines()
+    _, creating, fitting, error = outcome.err.splitlines()
     assert creating == f"Creating the tracking store {uri}"
     assert fitting.startswith("Measuring logreg by ")
     assert error.startswith("Error: --param: The 'max_iter' parameter must be")

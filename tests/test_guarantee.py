@@ -66,7 +66,7 @@ def test_a_number_with_two_points_is_refused():
     "text", ["precision=0@90%", "npv=1@90%", "fpr=7@90%", "fpr=0.1@100%", "fpr=0.1@49%"]
 )
 def test_numbers_out_of_range_are_refused(text):
-    with pytest.raises(UsageError, match="the level lies between 0 and 1, the confidence is 50 %"):
+    with pytest.raises(UsageError, match="the confidence is from 50 % to below 100 %"):
         parse_guarantee(text)
 
 

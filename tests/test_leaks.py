@@ -12,24 +12,25 @@ import pytest
 
 import waterflow_cli
 from waterflow_cli.training_data import TrainingData
+from waterflow_cli.training_options import CrossValidation, TrainingOptions
 
 FOLDER = Path(waterflow_cli.__file__).parent
 N_SETS = 12
 # Each leak: the module that it is put into, what stands there, and what stands there instead.
 SMOTE_BEFORE_SPLIT = (
     "training",
-    "    learner = make_learner(plugin, part, options)\n",
+    "    learner = choose_learner(plugin, part, options)\n",
     "    from imblearn.over_sampling import SMOTE\n"
     "    X, y = SMOTE(random_state=0).fit_resample(part.X.fillna(part.X.median()), part.y)\n"
     "    part = replace(part, X=X, y=y)\n"
     "    design = make_design(part, options)\n"
-    "    learner = make_learner(plugin, part, options)\n",
+    "    learner = choose_learner(plugin, part, options)\n",
 )
 IMPUTED_BY_LABEL = (
     "training",
-    "    learner = make_learner(plugin, part, options)\n",
+    "    learner = choose_learner(plugin, part, options)\n",
     "    part = replace(part, X=part.X.fillna(part.X.groupby(part.y).transform('median')))\n"
-    "    learner = make_learner(plugin, part, options)\n",
+    "    learner = choose_learner(plugin, part, options)\n",
 )
 TUNED_ON_TEST = (
     "judging",
@@ -68,8 +69,8 @@ def reported(training, metric: str) -> np.ndarray:
     from waterflow_cli.discovery import load_plugin
 
     plugin = load_plugin("rf")
-    options = training.TrainingOptions(
-        params={"n_estimators": 10}, cv=training.CrossValidation(3, 1), balance="smote"
+    options = TrainingOptions(
+        params={"n_estimators": 10}, cv=CrossValidation(3, 1), balance="smote"
     )
     return np.array(
         [

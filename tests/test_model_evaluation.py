@@ -15,11 +15,12 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 from waterflow_cli.errors import ModelError
 from waterflow_cli.main import main
-from waterflow_cli.model_evaluation import evaluate_model, record_verdict
+from waterflow_cli.model_evaluation import evaluate_model
 from waterflow_cli.model_location import load_model
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.training_data import load_training_data
+from waterflow_cli.verdict_records import record_verdict
 
 PICTURES = [
     "confusion_matrix.png",

@@ -77,6 +77,7 @@ def test_many_rows_are_scored_by_packed_trees(rows, monkeypatch: pytest.MonkeyPa
 
 # Parameters that make a plugin quick; the size of its model is not what is tested.
 QUICK = {
+    "blend": {"n_estimators": 20, "n_networks": 2},
     "extra-trees": {"n_estimators": 37},
     "hgb": {"max_iter": 20},
     "lightgbm": {"n_estimators": 20},

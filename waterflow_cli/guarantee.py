@@ -100,7 +100,8 @@ def parse_guarantee(text: str) -> Guarantee:
         raise UsageError(f"--guarantee {text}: it is written {FORM}.") from None
     if not (0 < guarantee.level < 1 and 0.5 <= guarantee.confidence < 1):
         raise UsageError(
-            f"--guarantee {text}: the level lies between 0 and 1, the confidence from 50 % to below 100 %."
+            f"--guarantee {text}: the level lies between 0 and 1, the confidence is from 50 % to "
+            "below 100 %."
         )
     return guarantee
 

@@ -79,6 +79,12 @@ def build_pipeline(
             f"The {plugin.installed} built a {type(pipeline).__name__}; "
             "an imblearn.pipeline.Pipeline is expected."
         )
+    for method in ("predict", "predict_proba"):
+        if not hasattr(pipeline[-1], method):
+            raise PluginError(
+                f"The {plugin.installed} built a pipeline whose last step, a "
+                f"{type(pipeline[-1]).__name__}, has no {method}."
+            )
     return pipeline
 
 

@@ -86,7 +86,8 @@ class PipelineScores:
 
 
 def _count_trees(classifier: Any) -> int:
-    for attribute in ("estimators_", "_predictors"):
-        if hasattr(classifier, attribute):
-            return len(getattr(classifier, attribute))
+    """Count the trees of an ensemble of trees; 0 for anything else, a blend of models included."""
+    members = np.ravel(getattr(classifier, "estimators_", []))
+    if all(hasattr(member, "tree_") for member in members):
+        return len(members) or len(getattr(classifier, "_predictors", []))
     return 0

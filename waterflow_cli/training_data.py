@@ -303,7 +303,8 @@ class Refusals:
         if self._first is not None:
             rows = "this row" if self.n_rows == 1 else f"{self.n_rows} rows, this one first,"
             raise DataRefusedError(
-                f"{str(self._first).rstrip('.')}. Stopped: {rows} cannot be learned from or measured with.",
+                f"{str(self._first).rstrip('.')}. Stopped: {rows} cannot be learned from or "
+                "measured with.",
                 f"See all: waterflow validate {self._first.file}. "
                 "To do without them: --on-invalid drop",
             )
