@@ -87,7 +87,8 @@ class PipelineScores:
 
 def _count_trees(classifier: Any) -> int:
     """Count the trees of an ensemble of trees; 0 for anything else, a blend of models included."""
-    members = np.ravel(getattr(classifier, "estimators_", []))
-    if all(hasattr(member, "tree_") for member in members):
+    members = getattr(classifier, "estimators_", [])
+    flat = members.ravel() if isinstance(members, np.ndarray) else members
+    if all(hasattr(member, "tree_") for member in flat):
         return len(members) or len(getattr(classifier, "_predictors", []))
     return 0
