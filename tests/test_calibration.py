@@ -10,12 +10,12 @@ from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 from waterflow_cli.calibration import (
-    CALIBRATIONS,
     Sigmoid,
     calibrator_from_json,
     calibrator_to_json,
     fit_calibrator,
 )
+from waterflow_cli.contract import CALIBRATIONS
 
 SCORES = st.floats(0, 1)
 

@@ -301,3 +301,9 @@ def test_folds_where_a_metric_is_undefined_are_left_out():
     assert np.isnan([one.low, one.high]).all()
     none = corrected_interval(np.array([np.nan, np.nan]), 0.1)
     assert np.isnan([none.value, none.low, none.high]).all()
+
+
+def test_fewer_rows_of_a_class_than_folds_are_refused():
+    y = np.repeat([0, 1], [30, 8])
+    with pytest.raises(DataRefusedError, match="8 rows of one class cannot be put into 10 folds"):
+        cross_validation(y, n_folds=10, n_repeats=1, seed=0)

@@ -32,7 +32,7 @@ def by_name(*arguments):
 
 def test_operating_points_are_those_computed_by_hand():
     unbalanced = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.4, 0.5])
-    points = by_name([[FIRST, SECOND]], unbalanced, (10.0, 1.0))
+    points = by_name([FIRST, SECOND], unbalanced, (10.0, 1.0))
     tuned = points["tuned threshold"]  # TN FP TP TP, TN TP TP FP: all potable ones are found
     assert tuned.precision_potable == pytest.approx(4 / 6)
     assert tuned.recall_potable == 1
@@ -52,7 +52,7 @@ def test_operating_points_are_those_computed_by_hand():
 
 
 def test_rejecting_everything_has_no_precision_and_costs_each_potable_sample():
-    reject = by_name([[FIRST, SECOND]], None, (10.0, 3.0))["reject everything"]
+    reject = by_name([FIRST, SECOND], None, (10.0, 3.0))["reject everything"]
     assert np.isnan(reject.precision_potable)
     assert (reject.recall_potable, reject.precision_not_potable) == (0, 0.5)
     assert (reject.recall_not_potable, reject.false_potable_per_1000) == (1, 0)
@@ -60,7 +60,7 @@ def test_rejecting_everything_has_no_precision_and_costs_each_potable_sample():
 
 
 def test_without_balancing_there_is_nothing_to_compare_it_with():
-    assert list(by_name([[FIRST, SECOND]], None, (10.0, 1.0))) == [
+    assert list(by_name([FIRST, SECOND], None, (10.0, 1.0))) == [
         "tuned threshold",
         "0.5 of the probability",
         "reject everything",

@@ -38,6 +38,7 @@ pytestmark = [
 ]
 
 QUICK = {
+    "blend": {"n_estimators": 10, "n_networks": 2},
     "rf": {"n_estimators": 10},
     "extra-trees": {"n_estimators": 10},
     "hgb": {"max_iter": 10},

@@ -320,7 +320,7 @@ def test_each_calibration_gives_other_probabilities(train, cli, table, uri):
 
 def test_the_summary_is_strict_json_with_folds_points_and_guarantees(train):
     outcome = train(
-        *("--json", "--guarantee", OUT_OF_REACH, "--guarantee", "fpr=0.9@50%"),
+        *("--json", "--guarantee", OUT_OF_REACH, "--guarantee", "npv=0.2@50%"),
         *("--threshold", "0.99", "--cv", "3x2"),
         base=PLAIN,
     )

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from waterflow_cli.contract import GROUP
 from waterflow_cli.discovery import InstalledPlugin, LoadedPlugin, load_plugin
-from waterflow_cli.errors import PluginError, UsageError
+from waterflow_cli.errors import DataRefusedError, PluginError, UsageError
 from waterflow_cli.evaluation import score_folds
 from waterflow_cli.judging import evaluate_folds, judge_fold
 from waterflow_cli.learners import single_threaded_fits
@@ -494,3 +494,17 @@ def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(cli, table, tmp_
     assert "other.csv" in outcome.err
     assert other.read_bytes() == table.read_bytes()
     assert versions_in(tmp_path) == 0
+
+
+def test_rows_that_cannot_be_split_for_a_search_are_refused(data):
+    when = np.arange(len(data.y), dtype=np.float64)
+    sorted_by_class = replace(data, y=np.sort(data.y), when=when)
+    with pytest.raises(DataRefusedError, match=r"^--tune: \d+ rows of a fold cannot be split"):
+        search(sorted_by_class, n_trials=1)
+
+
+def test_other_groups_take_no_trial_from_the_journal(data, tmp_path):
+    journal = str(tmp_path / "trials.journal")
+    search(data, journal=journal, n_trials=2)
+    grouped = replace(data, groups=np.resize(list("abcdef"), len(data.y)))
+    assert repr(search(grouped, journal=journal, n_trials=2)) == repr(search(grouped, n_trials=2))

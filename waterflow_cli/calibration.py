@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
@@ -12,9 +12,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.contract import Calibration
 
-Calibration = Literal["sigmoid", "isotonic", "none"]
-CALIBRATIONS: tuple[Calibration, ...] = ("sigmoid", "isotonic", "none")
 # Scores of exactly 0 or 1 (a forest whose trees agree) have no finite log-odds.
 _CLIP = 1e-4
 

@@ -9,6 +9,8 @@ CONTRACT = 1
 GROUP = "waterflow.models"
 
 Balance = Literal["smote", "smoteenn", "under", "weight", "none"]
+Calibration = Literal["sigmoid", "isotonic", "none"]
+CALIBRATIONS: tuple[Calibration, ...] = ("sigmoid", "isotonic", "none")
 BALANCES: tuple[Balance, ...] = ("smote", "smoteenn", "under", "weight", "none")
 
 

@@ -126,13 +126,19 @@ def cross_validation(
     Raises
     ------
     DataRefusedError
-        If there are fewer groups than folds.
+        If there are fewer groups, or rows of a class, than folds.
     """
     if groups is not None and len(np.unique(groups)) < n_folds:
         raise DataRefusedError(
             f"--group: {len(np.unique(groups))} different groups cannot be put into {n_folds} "
             "folds.",
             "At least as many groups as folds are needed, and at least 3: see --cv.",
+        )
+    fewest = int(np.bincount(y, minlength=2).min())
+    if fewest < n_folds:
+        raise DataRefusedError(
+            f"{fewest} rows of one class cannot be put into {n_folds} folds.",
+            "Use more rows, or fewer folds: --cv 3x1",
         )
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     seeds = np.random.SeedSequence(seed).generate_state(n_repeats)

@@ -19,7 +19,6 @@ FORM = "precision=P@C%, npv=P@C% or fpr=F@C%"
 NEVER_POTABLE, NEVER_NOT_POTABLE = 2.0, -1.0
 # Shares of the samples that a cut-off would decide. Few are tried: each one tried costs power.
 _SHARES = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
-_RISKS = {"precision": "precision", "npv": "precision", "fpr": "fpr"}
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def certify(
     *,
     threshold: float,
 ) -> Certificate:
-    """Find the cut-off that decides the most samples and keeps a guarantee.
+    """Find, of a few cut-offs, the one that decides the most samples and keeps a guarantee.
 
     Learn Then Test (Angelopoulos, Bates, Candes, Jordan and Lei 2021, "Learn then Test:
     calibrating predictive algorithms to achieve risk control"), by MAPIE: candidate cut-offs and
@@ -141,7 +140,7 @@ def certify(
     if len(cuts):
         controller = BinaryClassificationController(
             lambda p: np.column_stack([1 - p, p]),
-            risk=_RISKS[guarantee.kind],
+            risk="fpr" if guarantee.kind == "fpr" else "precision",
             target_level=guarantee.level,
             confidence_level=guarantee.confidence,
             list_predict_params=cuts,
@@ -180,24 +179,29 @@ def refuse_uncertified(certificates: Sequence[Certificate]) -> None:
 
 
 def certified_policy(certificates: Sequence[Certificate], default: Policy) -> Policy:
-    """Put certified cut-offs in the place of the default ones; a side that failed never decides."""
+    """Put certified cut-offs in the place of the default ones.
+
+    A side whose guarantee cannot be given never decides; nor does one with several guarantees: the
+    stricter of two certified cut-offs is certified for its own promise alone.
+    """
     policy = default
     for upper in (True, False):
         cuts = [each.cut for each in certificates if each.guarantee.is_upper == upper]
         if not cuts:
             continue
-        known = [cut for cut in cuts if cut is not None]
-        failed = len(known) < len(cuts)
+        cut = cuts[0] if len(cuts) == 1 else None
         if upper:
-            policy = replace(policy, potable_from=NEVER_POTABLE if failed else max(known))
+            policy = replace(policy, potable_from=NEVER_POTABLE if cut is None else cut)
         else:
-            policy = replace(policy, not_potable_to=NEVER_NOT_POTABLE if failed else min(known))
+            policy = replace(policy, not_potable_to=NEVER_NOT_POTABLE if cut is None else cut)
     return policy
 
 
 def _last_below(cut: float) -> float:
     """Give the highest probability p for which 1 - p still reaches the cut, rounding and all."""
     found = 1 - cut
+    while 1 - found < cut:
+        found = float(np.nextafter(found, -1.0))
     while 1 - np.nextafter(found, 2.0) >= cut:
         found = float(np.nextafter(found, 2.0))
     return found

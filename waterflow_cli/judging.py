@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
-from waterflow_cli.calibration import Calibration, fit_calibrator
+from waterflow_cli.calibration import fit_calibrator
+from waterflow_cli.contract import Calibration
 from waterflow_cli.errors import DataRefusedError
 from waterflow_cli.evaluation import FoldScores, corrected_interval
 from waterflow_cli.metrics import (
@@ -151,20 +152,21 @@ class OperatingPoint:
 
 
 def operating_points(
-    repeats: Sequence[Sequence[TestedFold]],
+    folds: Sequence[TestedFold],
     unbalanced: tuple[IntArray, FloatArray] | None,
     costs: tuple[float, float],
 ) -> list[OperatingPoint]:
-    """Compare the tuned threshold with what else could be done, on the tested rows.
+    """Compare the tuned threshold with what else could be done, on the tested rows of a repeat.
 
     Parameters
     ----------
+    folds : sequence of TestedFold
+        Of the first repeat.
     unbalanced : tuple of ndarrays, optional
         Labels and scores of the same model fitted without balancing.
     costs : tuple of float
         Of a false "potable", and of a potable sample that is not found.
     """
-    folds = [fold for repeat in repeats for fold in repeat]
     y = np.concatenate([fold.y for fold in folds])
     points = [
         ("tuned threshold", y, np.concatenate([fold.called for fold in folds])),

@@ -48,7 +48,7 @@ from waterflow_cli.learners import (
     single_threaded_fits,
 )
 from waterflow_cli.metrics import Evaluation
-from waterflow_cli.model import SEND_TO_LAB, VERDICTS, DecisionModel, Policy
+from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.pipelines import balanced_pipeline, strip_for_scoring
 from waterflow_cli.thresholds import tune_threshold
 from waterflow_cli.training_data import TrainingData
@@ -123,8 +123,7 @@ class TrainingResult:
     @property
     def decided_share(self) -> float:
         """Share of the tested samples that get a verdict other than ``send_to_lab``."""
-        verdicts = self.model.verdict(self.tested[1])
-        return float(np.mean(verdicts != VERDICTS.index(SEND_TO_LAB)))
+        return sum(each.n_given for each in self.verdicts.values()) / self.evaluation.n_rows
 
     @property
     def verdicts(self) -> dict[str, VerdictRecord]:
@@ -226,7 +225,7 @@ def train_model(
             n_fits=n_fits,
             measured=measured,
             baselines=measure_baselines(design, part, options),
-            points=operating_points(measured.folds, plain, options.costs),
+            points=operating_points(measured.folds[0], plain, options.costs),
             certificates=certificates,
             importance=importance,
             loss_curve=_loss_curve(model),

@@ -57,7 +57,7 @@ class TrainingData:
     groups : ndarray of str, shape (n_samples,), optional
         What must not be split between training and testing, such as sites.
     when : ndarray of float64, shape (n_samples,), optional
-        When the samples were taken, in seconds or whatever the file counts in.
+        When the samples were taken, in whatever unit; only their order counts.
     options : DataOptions
         What the user said of reading it.
     reading : str
@@ -254,7 +254,7 @@ class _Column:
         return np.array(self._texts)
 
     def as_times(self) -> FloatArray:
-        """Give numbers, or the seconds of dates, shape (n_samples,)."""
+        """Give numbers, or dates as numbers that rise with them, shape (n_samples,)."""
         self._refuse([text is None for text in self._texts], "the time is missing")
         texts = pd.Series(self._texts, dtype=str)
         numbers = pd.to_numeric(texts, errors="coerce")

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from waterflow_cli.calibration import Calibration
-from waterflow_cli.contract import Balance
+from waterflow_cli.contract import Balance, Calibration
 from waterflow_cli.errors import UsageError
 from waterflow_cli.guarantee import Guarantee
 from waterflow_cli.judging import DEFAULT_COSTS

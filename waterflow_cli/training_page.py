@@ -75,7 +75,7 @@ def render_page(
         verdicts=describe_verdicts(result.verdicts),
         certificates=[str(each) for each in result.certificates],
         importance=[
-            (str(name), *(f"{value:+.3f}" for value in row))
+            (str(name), *("-" if value != value else f"{value:+.3f}" for value in row))
             for name, row in zip(result.importance.index, result.importance.to_numpy(), strict=True)
         ],
         pictures={

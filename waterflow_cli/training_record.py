@@ -28,7 +28,7 @@ RECORD_FILE, RECORD_FORMAT = "training.json", 1
 PIPE = "-"
 # What computes a model's bits, or draws the random numbers that they depend on.
 _LIBRARIES = (
-    *("imbalanced-learn", "joblib", "mapie", "numba", "numpy", "pandas", "pyarrow"),
+    *("imbalanced-learn", "joblib", "mapie", "numba", "numpy", "optuna", "pandas", "pyarrow"),
     *("scikit-learn", "scipy"),
 )
 

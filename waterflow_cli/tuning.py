@@ -14,7 +14,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeS
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.discovery import LoadedPlugin
-from waterflow_cli.errors import UsageError
+from waterflow_cli.errors import DataRefusedError, UsageError
+from waterflow_cli.evaluation import MIN_PER_CLASS
 from waterflow_cli.learners import PipelineLearner, make_learner
 from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_options import TrainingOptions
@@ -96,7 +97,8 @@ class TunedLearner:
         """
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._check_inner_folds(rows)
         study = self._study(rows)
         start, limit = time.monotonic(), self.options.time_limit or np.inf
 
@@ -152,6 +154,28 @@ class TunedLearner:
         for train, test in splits:
             yield rows[train], rows[test]
 
+    def _check_inner_folds(self, rows: IntArray) -> None:
+        """Refuse rows that cannot be split for a search.
+
+        Raises
+        ------
+        DataRefusedError
+            If a part would hold too few rows of a class, or too few groups.
+        """
+        data = self.data
+        known = rows if data.groups is None else np.unique(data.groups[rows])
+        enough = len(known) >= _N_FOLDS and np.bincount(data.y[rows], minlength=2).min() >= _N_FOLDS
+        if not enough or not all(
+            np.bincount(data.y[test], minlength=2).min() > 0
+            and np.bincount(data.y[train], minlength=2).min() >= MIN_PER_CLASS
+            for train, test in self._inner_folds(rows)
+        ):
+            raise DataRefusedError(
+                f"--tune: {len(rows)} rows of a fold cannot be split into {_N_FOLDS} more that "
+                "hold enough of both classes.",
+                "Use more rows, fewer folds (--cv), or no --tune.",
+            )
+
     def _study(self, rows: IntArray) -> optuna.Study:
         import optuna
         from optuna.storages import JournalStorage
@@ -162,7 +186,10 @@ class TunedLearner:
         journal = self.options.journal
         X, y = self.data.X, self.data.y
         content = f"{self.plugin.name} {self.space} {asked} {list(X.columns)}".encode()
+        content += repr(dict(self.plugin.model.default_params())).encode()
         content += X.to_numpy(np.float64).tobytes() + y.tobytes() + rows.tobytes()
+        for column in (self.data.groups, self.data.when):
+            content += b"" if column is None else repr(column.tolist()).encode()
         return optuna.create_study(
             storage=None if journal is None else JournalStorage(JournalFileBackend(journal)),
             study_name=hashlib.sha256(content).hexdigest(),

@@ -27,7 +27,7 @@ from waterflow_cli.commands.options import (
     schema_option,
     store_options,
 )
-from waterflow_cli.contract import BALANCES
+from waterflow_cli.contract import BALANCES, CALIBRATIONS
 from waterflow_cli.errors import ModelError, UsageError
 from waterflow_cli.figures import format_metric
 
@@ -77,7 +77,7 @@ _PASSED_ON = (
 @click.option(
     "--calibrate",
     "calibration",
-    type=click.Choice(("sigmoid", "isotonic", "none")),
+    type=click.Choice(CALIBRATIONS),
     default="sigmoid",
     show_default=True,
     help="How scores become probabilities.",
@@ -196,8 +196,16 @@ def _refuse_contradictions(options: Mapping[str, Any]) -> None:
     """Refuse options that ask for two ways of splitting, or for a guarantee of nothing."""
     refuse_two_splits(options, ("group", "time", "test_size"))
     asked = {guarantee.partition("=")[0].strip() for guarantee in options["guarantees"]}
-    if len(asked) < len(options["guarantees"]):
-        raise UsageError("--guarantee: one of each kind can be asked for.")
+    if len(asked) < len(options["guarantees"]) or {"precision", "fpr"} <= asked:
+        raise UsageError(
+            "--guarantee: one promise can be made of each verdict: precision or fpr of "
+            "likely_potable, npv of likely_not_potable."
+        )
+    if asked and (options["group"] is not None or options["time"] is not None):
+        raise UsageError(
+            "--guarantee goes with neither --group nor --time: it needs rows of which each could "
+            "as well have come in the place of any other."
+        )
     if options["test_size"] is not None and options["cv_is_asked"]:
         raise UsageError("--cv and --test-size: the rows can be split in one way only.")
     if options["require_guarantee"] and not options["guarantees"]:
@@ -230,7 +238,7 @@ def _show(report: TrainingReport, console: Console) -> None:
     _show_points(report, console)
     console.result(
         "These are figures of the procedure; the model itself learned from "
-        f"{result.n_trained} rows ({result.n_fits} fits in all)."
+        f"{result.n_trained} rows ({result.n_fits} fits, besides the baselines)."
     )
     console.result(f"Threshold {result.model.threshold:.3f} ({report.options.threshold.text}).")
     for certificate in result.certificates:
@@ -255,7 +263,7 @@ def _show_points(report: TrainingReport, console: Console) -> None:
 
     false_positive, false_negative = report.options.costs
     console.table(
-        "Called potable from, on all tested rows together",
+        "Called potable from, on all rows of the first repeat",
         (
             "",
             ">precision potable",
