@@ -238,7 +238,7 @@ BREACHES = {
     ),
     "builds a pipeline without a classifier": (
         with_members(build_pipeline=pipeline_of(SimpleImputer())),
-        "its pipeline has no predict",
+        "built a pipeline that has no predict",
     ),
     "cannot fit": (
         with_classifier(NeverFits()),

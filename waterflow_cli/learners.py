@@ -80,11 +80,8 @@ def build_pipeline(
             "an imblearn.pipeline.Pipeline is expected."
         )
     for method in ("predict", "predict_proba"):
-        if not hasattr(pipeline[-1], method):
-            raise PluginError(
-                f"The {plugin.installed} built a pipeline whose last step, a "
-                f"{type(pipeline[-1]).__name__}, has no {method}."
-            )
+        if not hasattr(pipeline, method):
+            raise PluginError(f"The {plugin.installed} built a pipeline that has no {method}.")
     return pipeline
 
 
