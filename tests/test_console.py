@@ -256,9 +256,10 @@ def test_table_without_rows_is_its_header(capsys):
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_table_for_a_closed_stream_is_dropped(stream, monkeypatch):
+def test_table_for_a_closed_stream_is_dropped(stream, monkeypatch, capsys):
     monkeypatch.setattr(sys, stream, None)
     Console().table("", ("a",), [["1"]], err=stream == "stderr")
+    assert capsys.readouterr() == ("", "")
 
 
 class Broken:

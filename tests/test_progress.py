@@ -202,9 +202,10 @@ def test_log_holds_lines_for_the_verbose(clock, capfd):
     assert capfd.readouterr() == ("", "2000 rows, 250 a second, 50%, 8 s left.\n")
 
 
-def test_closed_stderr_is_told_nothing(monkeypatch):
+def test_closed_stderr_is_told_nothing(monkeypatch, capfd):
     monkeypatch.setattr(sys, "stderr", None)
     report_some(Console(verbosity=1))
+    assert capfd.readouterr() == ("", "")
 
 
 # --- in a job -------------------------------------------------------------------------------------

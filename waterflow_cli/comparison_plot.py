@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from waterflow_cli.comparison import BEST, Leaderboard
 from waterflow_cli.metrics import Estimate
+from waterflow_cli.plots import BLUE, GREY, ORANGE
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#777777"
 _INCHES_PER_CANDIDATE = 0.42
 
 
@@ -27,7 +27,7 @@ def draw_leaderboard(board: Leaderboard) -> bytes:
     values.set_yticks(range(len(names)), names)
     values.set_ylim(len(names) - 0.4, -0.6)
     values.set_xlabel("ROC AUC")
-    differences.axvline(0, color=_BLUE, linewidth=1)
+    differences.axvline(0, color=BLUE, linewidth=1)
     differences.set_xlabel(f"ROC AUC less that of {names[0]}")
     for axes in (values, differences):
         axes.grid(axis="x", alpha=0.3)
@@ -41,7 +41,7 @@ def _draw_candidates(board: Leaderboard, values: Any, differences: Any) -> None:
     beside = differences.get_yaxis_transform()  # x in shares of the width, y in candidates
     for place, each in enumerate(board.candidates):
         verdict = board.verdict(each)
-        color = {BEST: _BLUE, "worse": _ORANGE}.get(verdict, _GREY)
+        color = {BEST: BLUE, "worse": ORANGE}.get(verdict, GREY)
         _draw_estimate(values, place, each.estimates["roc_auc"], color)
         if verdict != BEST:
             _draw_estimate(differences, place, board.behind(each), color)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from waterflow_cli.training import TrainingResult
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#777777"
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 _THRESHOLD_METRICS = (
     "balanced_accuracy",
     "precision_potable",
@@ -106,11 +106,11 @@ def draw_plots(
 def _draw_roc(rows: JudgedRows, axes: Any) -> None:
     false_positive, true_positive, _ = roc_curve(rows.y, rows.probability)
     estimate = rows.evaluation.estimates["roc_auc"]
-    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="chance")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="chance")
     axes.plot(
         false_positive,
         true_positive,
-        color=_BLUE,
+        color=BLUE,
         label=f"AUC {estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})",
     )
     negatives, alarms, misses, hits = rows.evaluation.confusion
@@ -118,7 +118,7 @@ def _draw_roc(rows: JudgedRows, axes: Any) -> None:
         alarms / (alarms + negatives),
         hits / (hits + misses),
         "o",
-        color=_ORANGE,
+        color=ORANGE,
         label=f"threshold {rows.evaluation.threshold:.3f}",
     )
     _label(
@@ -132,12 +132,12 @@ def _draw_roc(rows: JudgedRows, axes: Any) -> None:
 def _draw_precision_recall(rows: JudgedRows, axes: Any) -> None:
     precision, recall, _ = precision_recall_curve(rows.y, rows.probability)
     estimate = rows.evaluation.estimates["pr_auc"]
-    axes.axhline(rows.y.mean(), color=_GREY, linestyle="--", label="base rate")
+    axes.axhline(rows.y.mean(), color=GREY, linestyle="--", label="base rate")
     axes.step(
         recall,
         precision,
         where="post",
-        color=_BLUE,
+        color=BLUE,
         label=f"average precision {estimate.value:.3f}",
     )
     axes.set_ylim(0, 1.02)
@@ -168,16 +168,16 @@ def _draw_confusion(rows: JudgedRows, axes: Any) -> None:
 
 def _draw_reliability(rows: JudgedRows, axes: Any) -> None:
     observed, predicted = calibration_curve(rows.y, rows.probability, n_bins=8, strategy="quantile")
-    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="perfect")
-    axes.plot(predicted, observed, "o-", color=_BLUE, label="eight equal groups")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect")
+    axes.plot(predicted, observed, "o-", color=BLUE, label="eight equal groups")
     _label(axes, f"Reliability, {rows.name}", "predicted probability", "share potable")
 
 
 def _draw_importance(importance: pd.DataFrame, axes: Any) -> None:
     frame = importance.iloc[::-1]
     reach = np.abs(frame[["low", "high"]].to_numpy() - frame[["value"]].to_numpy())
-    axes.barh(frame.index, frame["value"], xerr=reach.T, color=_BLUE)
-    axes.axvline(0, color=_GREY)
+    axes.barh(frame.index, frame["value"], xerr=reach.T, color=BLUE)
+    axes.axvline(0, color=GREY)
     axes.set_title("Loss of ROC AUC when a measurement is shuffled")
     axes.set_xlabel("loss of ROC AUC (mean and 95 % interval)")
 
@@ -187,13 +187,13 @@ def _draw_thresholds(rows: JudgedRows, axes: Any) -> None:
     curves = measure_at_thresholds(rows.y, rows.probability, thresholds)
     for name in _THRESHOLD_METRICS:
         axes.plot(thresholds, curves[name], label=METRICS[name])
-    axes.axvline(rows.evaluation.threshold, color=_ORANGE, linestyle="--", label="chosen")
+    axes.axvline(rows.evaluation.threshold, color=ORANGE, linestyle="--", label="chosen")
     _label(axes, f"What the threshold does, {rows.name}", "threshold", "")
 
 
 def _draw_loss(losses: Sequence[float], axes: Any) -> None:
     epochs = range(1, len(losses) + 1)
-    axes.plot(epochs, losses, color=_BLUE, label="training loss")
+    axes.plot(epochs, losses, color=BLUE, label="training loss")
     _label(axes, "Loss by epoch", "epoch", "loss")
 
 

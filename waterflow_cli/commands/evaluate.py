@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from waterflow_cli.commands.labelled import on_invalid_option
 from waterflow_cli.commands.options import (
     common_options,
     console_of,
@@ -38,13 +39,7 @@ if TYPE_CHECKING:
     help="What the rows must keep to, and the label; without it the model's own.",
 )
 @rename_option
-@click.option(
-    "--on-invalid",
-    type=click.Choice(("fail", "drop")),
-    default="fail",
-    show_default=True,
-    help="What to do with rows that break the schema or have no label.",
-)
+@on_invalid_option
 @click.option("--plots", metavar="FOLDER", help="Draw pictures here, as PNG files.")
 @click.option(
     "--seed",

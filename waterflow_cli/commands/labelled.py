@@ -34,7 +34,7 @@ on_invalid_option = click.option(
     type=click.Choice(("fail", "drop")),
     default="fail",
     show_default=True,
-    help="What to do with rows that cannot be learned from.",
+    help="What to do with rows that are invalid or have no label.",
 )
 
 
