@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from waterflow_cli.commands import COMMANDS
-from waterflow_cli.commands.options import console_of, parse_renames
-from waterflow_cli.errors import UsageError
+from waterflow_cli.commands.options import console_of
 from waterflow_cli.main import cli as waterflow
 
 BUNDLED = {"blend", "extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
@@ -413,15 +412,24 @@ def test_demo_stops_at_a_step_that_fails(cli, workdir, monkeypatch):
 # --- shared options -------------------------------------------------------------------------------
 
 
-def test_renames_are_read_from_the_last_equals_sign():
-    assert parse_renames(("pH value=ph", "a=b=c")) == {"pH value": "ph", "a=b": "c"}
-    assert parse_renames(()) == {}
-
-
-@pytest.mark.parametrize("value", ["ph", "=ph", "ph=", "="])
-def test_rename_without_both_names_is_refused(value):
-    with pytest.raises(UsageError, match=rf"^--rename {value}: FROM=TO is expected\.$"):
-        parse_renames((value,))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rename", "ph"), "--rename ph: FROM=TO is expected."),
+        (("--rename", "=ph"), "--rename =ph: FROM=TO is expected."),
+        (("--rename", "ph="), "--rename ph=: FROM=TO is expected."),
+        (("--loq", "ph=x"), "--loq ph=x: COLUMN=VALUE, a number above 0 is expected."),
+        (("--loq", "ph=0"), "--loq ph=0: COLUMN=VALUE, a number above 0 is expected."),
+        (("--loq", "ph=nan"), "--loq ph=nan: COLUMN=VALUE, a number above 0 is expected."),
+        (("--unit", "ph"), "--unit ph: COLUMN=UNIT is expected."),
+        (("--sep", "x"), "--sep 'x': one of ,, ;, |, tab is expected."),
+        (("--decimal", ";"), "--decimal ';': one of ., ,, point, comma is expected."),
+    ],
+)
+def test_misshapen_reading_option_is_refused(cli, options, message):
+    outcome = cli("validate", "in.csv", *options)
+    assert outcome.code == 2
+    assert message in outcome.err
 
 
 def test_cores_are_counted_where_the_system_tells_only_of_all(cli, monkeypatch):

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from waterflow_cli import __version__
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.job_manifest import write_manifest
 from waterflow_cli.model_location import load_model
+from waterflow_cli.reading_options import AS_FOUND
 from waterflow_cli.scoring_job import score_files
 from waterflow_cli.scoring_task import ScoringOptions
 
@@ -116,7 +118,7 @@ def test_manifest_holds_the_options_that_decide_the_output(score, two_files):
     )
     assert outcome.code == 0, outcome.err
     assert read_manifest()["options"] == {
-        "renames": {"acid": "ph"},
+        "reading": {**asdict(AS_FOUND), "renames": {"acid": "ph"}},
         "prefix": "wf_",
         "columns": "id",
         "on_invalid": "drop",

@@ -24,6 +24,7 @@ from waterflow_cli.job_outputs import (
     drop_kept_rows,
 )
 from waterflow_cli.model_location import load_model
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.schemas import parse_schema
 from waterflow_cli.scoring_job import score_files
 from waterflow_cli.scoring_task import ScoringOptions
@@ -496,7 +497,7 @@ def test_another_model_is_refused(model, table, files):
         {"on_invalid": "drop"},
         {"max_invalid": 50.0},
         {"rejects": "rejects.csv"},
-        {"renames": {"a": "b"}},
+        {"reading": ReadingOptions({"a": "b"})},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -17,6 +17,7 @@ from waterflow_cli.main import main
 from waterflow_cli.model import VERDICTS
 from waterflow_cli.model_location import load_model
 from waterflow_cli.reading import open_table
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.scoring import RESULT_COLUMNS, Scorer, frame_table, score_frame
 
 NAN = float("nan")
@@ -153,7 +154,7 @@ def test_judged_columns_are_the_measurements_and_the_label_as_written(model, wor
 def test_renamed_column_is_read_as_what_it_stands_for(model, frame):
     _, expected = score(model, frame)
     renamed = frame.rename(columns={"ph": "acidity"})
-    scorer = Scorer(model, frame_table(renamed), renames={"acidity": "ph"})
+    scorer = Scorer(model, frame_table(renamed), ReadingOptions({"acidity": "ph"}))
     (batch,) = frame_table(renamed).batches()
     assert pa.table(scorer.score(batch).results).to_pylist() == expected
     assert "acidity" in scorer.judged_columns

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.schemas import load_schema, parse_schema
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.training_data import (
@@ -102,7 +103,9 @@ def test_sha256_of_standard_input_is_that_of_its_values(monkeypatch):
 
 def test_a_renamed_label_is_found():
     write_rows(ENOUGH, header="ph,Turbidity,safe to drink")
-    data = load_training_data("river.csv", RIVER, renames={"safe to drink": "Potability"})
+    data = load_training_data(
+        "river.csv", RIVER, reading=ReadingOptions({"safe to drink": "Potability"})
+    )
     assert data.class_counts == (20, 20)
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.reading import open_table
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.schemas import TableSchema, load_schema, parse_schema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
 
@@ -54,7 +55,9 @@ class Checks:
         else:
             path = table
         with open_table(str(path), block_bytes=block_bytes) as opened:
-            checker = RowChecker(schema, opened, renames=renames, without_label=without_label)
+            checker = RowChecker(
+                schema, opened, ReadingOptions(renames or {}), without_label=without_label
+            )
             return [checker.check(batch) for batch in opened.batches()]
 
     def findings(

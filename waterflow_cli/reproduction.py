@@ -214,7 +214,7 @@ def load_recorded(path: str, record: TrainingRecord) -> TrainingData:
             refuse_other(file_sha256(path))  # before anything is said of its rows
     except OSError as exc:
         raise InputError(path, f"cannot be read ({exc.strerror}).", hint=hint) from exc
-    data = load_training_data(path, record.schema, **asdict(record.reading))
+    data = load_training_data(path, record.schema, **vars(record.reading))
     refuse_other(data.sha256)
     return data
 

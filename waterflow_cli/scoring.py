@@ -19,6 +19,7 @@ from waterflow_cli.headers import match_header
 from waterflow_cli.model import VERDICTS
 from waterflow_cli.model_store import StoredModel
 from waterflow_cli.reading import Batch, Table
+from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation import CheckedBatch, RowChecker, reasons_by_line
 
 RESULT_COLUMNS = ("status", "probability", "prediction", "verdict", "reason", "model_version")
@@ -69,13 +70,13 @@ class Scorer:
         self,
         model: StoredModel,
         table: Table,
+        reading: ReadingOptions = AS_FOUND,
         *,
-        renames: Mapping[str, str] | None = None,
         explainer: Explainer | None = None,
     ) -> None:
         self._model, self._explainer = model, explainer
-        self._match_table(table, renames or {})
-        self._checker = RowChecker(model.schema, table, renames=renames, without_label=True)
+        self._match_table(table, reading.renames)
+        self._checker = RowChecker(model.schema, table, reading, without_label=True)
 
     @property
     def reading(self) -> str:

@@ -28,7 +28,8 @@ from waterflow_cli.model_store import StoredModel
 from waterflow_cli.outputs import check_distinct, check_outputs, write_errors
 from waterflow_cli.parallel import map_in_order
 from waterflow_cli.progress import InputShares, Report, say_nothing
-from waterflow_cli.reading import Table, open_table
+from waterflow_cli.reading import Table
+from waterflow_cli.samples import open_samples
 from waterflow_cli.scoring import Scorer
 from waterflow_cli.scoring_task import Piece, ScoringOptions, ScoringTask
 from waterflow_cli.sources import STDIN
@@ -270,7 +271,12 @@ class _ScoringJob:
     ) -> None:
         header: list[str] | None = None
         for path in paths:
-            with open_table(path, batch_rows=self._options.batch_rows) as table:
+            with open_samples(
+                path,
+                self._model.schema,
+                self._options.reading,
+                batch_rows=self._options.batch_rows,
+            ) as table:
                 if header is not None and table.columns != header:
                     raise InputError(
                         path,
@@ -291,9 +297,7 @@ class _ScoringJob:
         rows: TableWriter,
         rejects: TableWriter | None,
     ) -> None:
-        scorer = Scorer(
-            self._model, table, renames=self._options.renames, explainer=self._explainer
-        )
+        scorer = Scorer(self._model, table, self._options.reading, explainer=self._explainer)
         self.summary.dialects[table.path] = scorer.reading
         task = ScoringTask(scorer, table, self._options, source=source, rows=rows, rejects=rejects)
         position = None

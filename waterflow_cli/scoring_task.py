@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from waterflow_cli.csv_blocks import Position
 from waterflow_cli.errors import DataRefusedError, UsageError, did_you_mean
 from waterflow_cli.outputs import path_text
 from waterflow_cli.reading import Batch, Table
+from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
 from waterflow_cli.validation import reasons_by_line
 from waterflow_cli.writing import DelimitedWriter, TableWriter
@@ -47,7 +48,7 @@ class ScoringOptions:
         About how many rows make a batch; it changes no result.
     """
 
-    renames: Mapping[str, str] = field(default_factory=dict)
+    reading: ReadingOptions = AS_FOUND
     prefix: str = ""
     columns: str = "all"
     on_invalid: OnInvalid = "mark"

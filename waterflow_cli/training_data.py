@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ import pandas as pd
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError, did_you_mean
 from waterflow_cli.headers import fold_name
-from waterflow_cli.reading import open_table
+from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.samples import open_samples
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker
@@ -34,7 +35,7 @@ SAMPLE_ROWS = 3000
 class DataOptions:
     """How a file was read; with its bytes and the schema, all that decides the rows."""
 
-    renames: Mapping[str, str] = field(default_factory=dict)
+    reading: ReadingOptions = AS_FOUND
     drop_invalid: bool = False
     group: str | None = None
     time: str | None = None
@@ -117,7 +118,7 @@ def load_training_data(
     path: str,
     schema: TableSchema,
     *,
-    renames: Mapping[str, str] | None = None,
+    reading: ReadingOptions = AS_FOUND,
     drop_invalid: bool = False,
     group: str | None = None,
     time: str | None = None,
@@ -145,8 +146,8 @@ def load_training_data(
     label = _label_of(schema)
     frames: list[pd.DataFrame] = []
     refused = Refusals(label)
-    with open_table(path) as table:
-        checker = RowChecker(schema, table, renames=renames)
+    with open_samples(path, schema, reading) as table:
+        checker = RowChecker(schema, table, reading)
         if label not in checker.columns:
             raise InputError(
                 path,
@@ -177,7 +178,7 @@ def load_training_data(
         refused.n_rows,
         None if groups is None else groups.as_groups(),
         None if times is None else times.as_times(),
-        DataOptions(renames or {}, drop_invalid, group, time),
+        DataOptions(reading, drop_invalid, group, time),
         checker.reading,
     )
 

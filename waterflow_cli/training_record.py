@@ -18,13 +18,14 @@ from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import ModelError, WaterflowError
 from waterflow_cli.guarantee import Guarantee
 from waterflow_cli.json_text import json_text
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.schemas import parse_schema
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.thresholds import parse_threshold
 from waterflow_cli.training_data import DataOptions, TrainingData, file_sha256, simulated_sample
 from waterflow_cli.training_options import TrainingOptions, parse_cv
 
-RECORD_FILE, RECORD_FORMAT = "training.json", 1
+RECORD_FILE, RECORD_FORMAT = "training.json", 2
 PIPE = "-"
 # What computes a model's bits, or draws the random numbers that they depend on.
 _LIBRARIES = (
@@ -123,7 +124,7 @@ class TrainingRecord:
             return cls(
                 data.pop("path"),
                 data.pop("sha256"),
-                DataOptions(**data),
+                DataOptions(**{**data, "reading": ReadingOptions(**data["reading"])}),
                 parse_schema(content["schema"]["text"], content["schema"]["name"]),
                 content["plugin"],
                 content["plugin_distribution"],

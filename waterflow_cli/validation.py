@@ -17,7 +17,9 @@ import numpy as np
 from waterflow_cli.check_failures import Failure, name_failures
 from waterflow_cli.errors import InputError, shorten
 from waterflow_cli.headers import fold_name, match_header
+from waterflow_cli.nondetects import Censored
 from waterflow_cli.numbers import parse_numbers
+from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.table_schema import Kind, TableSchema
 
 if TYPE_CHECKING:
@@ -79,12 +81,16 @@ class CheckedBatch:
         Numeric schema columns; NaN where a cell is missing or no number.
     missing : dict of str to ndarray of bool, shape (n_rows,)
         By schema column.
+    censored : dict of str to Censored
+        By schema column, for those that have such cells; their `numbers` are what
+        ``--nondetect`` makes of the bounds.
     """
 
     file: str
     batch: Batch
     numbers: dict[str, FloatArray]
     missing: dict[str, BoolArray]
+    censored: dict[str, Censored] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
 
     @cached_property
@@ -143,8 +149,8 @@ class RowChecker:
         What to check.
     table : Table
         Its header is matched at once.
-    renames : mapping of str to str, optional
-        The user's FROM=TO for header names.
+    reading : ReadingOptions
+        What the user said of how to read it.
     without_label : bool
         Leave the label column out: it is neither required nor checked.
 
@@ -158,14 +164,14 @@ class RowChecker:
         self,
         schema: TableSchema,
         table: Table,
+        reading: ReadingOptions = AS_FOUND,
         *,
-        renames: Mapping[str, str] | None = None,
         without_label: bool = False,
     ) -> None:
         self._schema = schema
         self._file = table.path
         self.columns = match_header(
-            table.columns, schema.wanted(), renames=renames or {}, path=table.path
+            table.columns, schema.wanted(), renames=reading.renames, path=table.path
         )
         self.reading = f"{table.dialect}{_translations(self.columns)}"
         self._check_columns(table, without_label=without_label)

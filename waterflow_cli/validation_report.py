@@ -16,7 +16,9 @@ from waterflow_cli.errors import UsageError
 from waterflow_cli.outputs import OutputGroup, check_outputs, path_text
 from waterflow_cli.parallel import map_in_order
 from waterflow_cli.progress import InputShares, Report, say_nothing
-from waterflow_cli.reading import Batch, open_table
+from waterflow_cli.reading import Batch
+from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.samples import open_samples
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
 from waterflow_cli.writing import TableWriter, open_table_writer
@@ -92,7 +94,7 @@ def validate_files(
     inputs: Sequence[str],
     schema: TableSchema,
     *,
-    renames: Mapping[str, str] | None = None,
+    reading: ReadingOptions = AS_FOUND,
     max_findings: int = 20,
     good: str | None = None,
     bad: str | None = None,
@@ -130,10 +132,10 @@ def validate_files(
     jobs = 1 if schema.has_unique else jobs
     for n_done, path in enumerate(inputs):
         with (
-            open_table(path, batch_rows=batch_rows) as table,
+            open_samples(path, schema, reading, batch_rows=batch_rows) as table,
             _split(good, bad, force, inputs) as split,
         ):
-            checker = RowChecker(schema, table, renames=renames)
+            checker = RowChecker(schema, table, reading)
             report.dialects[path] = checker.reading
 
             def check(

@@ -21,7 +21,7 @@ from waterflow_cli.commands.options import (
     force_option,
     jobs_option,
     json_option,
-    rename_option,
+    reading_options,
     schema_option,
     store_options,
 )
@@ -99,7 +99,7 @@ _NOT_WITH_RUNS = {
 @click.option("-o", "--picture", metavar="FILE.png", help="Draw the comparison.")
 @force_option
 @schema_option
-@rename_option
+@reading_options
 @store_options
 @jobs_option
 @json_option

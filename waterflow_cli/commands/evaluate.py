@@ -12,7 +12,7 @@ from waterflow_cli.commands.options import (
     console_of,
     force_option,
     json_option,
-    rename_option,
+    reading_options,
     store_options,
 )
 from waterflow_cli.figures import format_metric
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     metavar="NAME|FILE.yaml",
     help="What the rows must keep to, and the label; without it the model's own.",
 )
-@rename_option
+@reading_options
 @on_invalid_option
 @click.option("--plots", metavar="FOLDER", help="Draw pictures here, as PNG files.")
 @click.option(
@@ -70,7 +70,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     data = load_training_data(
         options["file"],
         load_schema(options["schema_name"]) if options["schema_name"] else model.schema,
-        renames=options["renames"],
+        reading=options["reading"],
         drop_invalid=options["on_invalid"] == "drop",
         min_per_class=1,
     )

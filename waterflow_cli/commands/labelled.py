@@ -55,7 +55,7 @@ def load_labelled(
         data = load_training_data(
             path,
             schema,
-            renames=options["renames"],
+            reading=options["reading"],
             drop_invalid=options["on_invalid"] == "drop",
             group=options["group"],
             time=options["time"],

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
 from waterflow_cli.console import Console
-from waterflow_cli.errors import UsageError
+from waterflow_cli.errors import UsageError, shorten
+from waterflow_cli.reading_options import ReadingOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_STORE = "sqlite:///mlflow.db"
@@ -61,16 +64,18 @@ def json_option(command: F) -> F:
     )
 
 
-def rename_option(command: F) -> F:
-    """Add ``--rename FROM=TO``."""
-    return click.option(
-        "renames",
-        "--rename",
-        multiple=True,
-        metavar="FROM=TO",
-        callback=lambda _ctx, _param, values: parse_renames(values),
-        help="Read the file's column FROM as TO. Can be given several times.",
-    )(command)
+def reading_options(command: F) -> F:
+    """Add the options that say how files are read; the command gets them as ``reading``."""
+
+    @wraps(command)
+    def collecting(*args: Any, **options: Any) -> Any:
+        chosen = {field.name: options.pop(field.name) for field in fields(ReadingOptions)}
+        return command(*args, reading=ReadingOptions(**chosen), **options)
+
+    decorated: Any = collecting
+    for option in reversed(_READING_OPTIONS):
+        decorated = option(decorated)
+    return cast("F", decorated)
 
 
 def schema_option(command: F) -> F:
@@ -136,24 +141,47 @@ def force_option(command: F) -> F:
     return click.option("--force", is_flag=True, help="Replace an existing output.")(command)
 
 
-def parse_renames(values: tuple[str, ...]) -> dict[str, str]:
-    """Read ``FROM=TO`` options.
+def _pairs(form: str, convert: Callable[[str], Any] = str) -> Callable[..., dict[str, Any]]:
+    """Make the callback of an option that takes ``NAME=VALUE`` several times."""
 
-    >>> parse_renames(("pH value=ph",))
-    {'pH value': 'ph'}
+    def callback(
+        _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+    ) -> dict[str, Any]:
+        return dict(_split_pair(param.opts[0], value, form, convert) for value in values)
 
-    Raises
-    ------
-    UsageError
-        If one is not of that form.
-    """
-    renames = {}
-    for value in values:
-        source, equals, target = value.rpartition("=")
-        if not equals or not source or not target:
-            raise UsageError(f"--rename {value}: FROM=TO is expected.")
-        renames[source] = target
-    return renames
+    return callback
+
+
+def _split_pair(
+    option: str, text: str, form: str, convert: Callable[[str], Any]
+) -> tuple[str, Any]:
+    name, equals, value = text.rpartition("=")
+    try:
+        if equals and name and value:
+            return name, convert(value)
+    except ValueError:
+        pass
+    raise UsageError(f"{option} {text}: {form} is expected.")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError(text)
+    return value
+
+
+def _mark(names: Mapping[str, str]) -> Callable[..., str | None]:
+    """Make the callback of an option that takes one character, or a name for one."""
+
+    def callback(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if value in names or value in names.values():
+            return names.get(value, value)
+        raise UsageError(f"{param.opts[0]} {value!r}: one of {shorten(list(names))} is expected.")
+
+    return callback
 
 
 def refuse_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -161,3 +189,68 @@ def refuse_nan(ctx: click.Context, param: click.Parameter, value: float | None) 
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is no number.", ctx, param)
     return value
+
+
+_SEPARATORS = {",": ",", ";": ";", "|": "|", "tab": "\t"}
+_DECIMALS = {".": ".", ",": ",", "point": ".", "comma": ","}
+_THOUSANDS = {",": ",", ".": ".", "comma": ",", "point": "."}
+_READING_OPTIONS = (
+    click.option(
+        "renames",
+        "--rename",
+        multiple=True,
+        metavar="FROM=TO",
+        callback=_pairs("FROM=TO"),
+        help="Read the file's column FROM as TO. Can be given several times.",
+    ),
+    click.option("--encoding", metavar="NAME", help="The text's encoding, where it is not found."),
+    click.option(
+        "--sep", metavar="CHAR", callback=_mark(_SEPARATORS), help="The separator: , ; | or tab."
+    ),
+    click.option(
+        "--decimal",
+        metavar="CHAR",
+        callback=_mark(_DECIMALS),
+        help="The decimal mark: point or comma.",
+    ),
+    click.option(
+        "--thousands",
+        metavar="CHAR",
+        callback=_mark(_THOUSANDS),
+        help="The thousands separator where it is a comma or a point; spaces and apostrophes are "
+        "known.",
+    ),
+    click.option(
+        "--header-line",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="The line that names the columns; those above it are not read.",
+    ),
+    click.option(
+        "--nondetect",
+        type=click.Choice(("half", "loq", "zero", "missing", "error")),
+        default="half",
+        show_default=True,
+        help="What a cell such as <0.5 counts as: half its bound, the bound, 0, missing, an error.",
+    ),
+    click.option(
+        "--loq",
+        multiple=True,
+        metavar="COLUMN=VALUE",
+        callback=_pairs("COLUMN=VALUE, a number above 0", _positive),
+        help="The limit of quantification for cells that name none (<LQ), in the schema's unit.",
+    ),
+    click.option(
+        "units",
+        "--unit",
+        multiple=True,
+        metavar="COLUMN=UNIT",
+        callback=_pairs("COLUMN=UNIT"),
+        help="The unit in which the file gives a column.",
+    ),
+    click.option(
+        "--profile",
+        metavar="NAME|FILE.toml",
+        help="How a source names its columns, or lays out its results: kaggle, hubeau, wqp.",
+    ),
+)

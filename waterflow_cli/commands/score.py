@@ -14,8 +14,8 @@ from waterflow_cli.commands.options import (
     force_option,
     jobs_option,
     json_option,
+    reading_options,
     refuse_nan,
-    rename_option,
     store_options,
 )
 from waterflow_cli.errors import UsageError, shorten
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     help="@alias, a version number, models:/…, runs:/… or a model folder.",
 )
 @store_options
-@rename_option
+@reading_options
 @click.option("--prefix", default="", help="Put before the names of the result columns.")
 @click.option(
     "--columns",

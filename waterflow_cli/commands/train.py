@@ -22,8 +22,8 @@ from waterflow_cli.commands.options import (
     force_option,
     jobs_option,
     json_option,
+    reading_options,
     refuse_nan,
-    rename_option,
     schema_option,
     store_options,
 )
@@ -134,7 +134,7 @@ _PASSED_ON = (
 @on_invalid_option
 @click.option("--experiment", default="waterflow", show_default=True, help="The MLflow experiment.")
 @schema_option
-@rename_option
+@reading_options
 @store_options
 @jobs_option
 @json_option

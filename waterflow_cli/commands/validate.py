@@ -13,7 +13,7 @@ from waterflow_cli.commands.options import (
     force_option,
     jobs_option,
     json_option,
-    rename_option,
+    reading_options,
     schema_option,
 )
 from waterflow_cli.errors import UsageError
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from waterflow_cli.validation_report import ValidationReport
 
 _FORMATS = ("text", "json", "csv", "html")
-_PASSED_ON = ("renames", "good", "bad", "force", "jobs", "batch_rows")
+_PASSED_ON = ("reading", "good", "bad", "force", "jobs", "batch_rows")
 
 
 @click.command(short_help="Check the rows of a file against a schema.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @schema_option
-@rename_option
+@reading_options
 @click.option(
     "--max-errors",
     type=click.IntRange(min=0),

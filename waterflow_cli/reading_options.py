@@ -1,0 +1,47 @@
+"""What a user says of how files are to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Nondetect = Literal["half", "loq", "zero", "missing", "error"]
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How to read files where that is not left to be found out.
+
+    Attributes
+    ----------
+    renames : mapping of str to str
+        Header names, as written, to the names that they stand for.
+    encoding, sep, decimal, thousands : str, optional
+        What a text file is written with.
+    header_line : int, optional
+        Physical line of the header.
+    nondetect : str
+        What a cell such as ``<0.5`` counts as: half of its bound, the bound, zero, a missing
+        value or an error.
+    loq : mapping of str to float
+        By schema column, in its unit: the limit of quantification where cells name none (``<LQ``).
+    units : mapping of str to str
+        By schema column: the unit in which a file gives it.
+    profile : str, optional
+        A bundled profile's name, or a file's.
+    """
+
+    renames: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    sep: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    header_line: int | None = None
+    nondetect: Nondetect = "half"
+    loq: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    profile: str | None = None
+
+
+AS_FOUND = ReadingOptions()
