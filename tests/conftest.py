@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from waterflow_cli.main import main
+from waterflow_cli.messages import use_language
 from waterflow_cli.simulation import write_simulation
 
 ROOT = Path(__file__).resolve().parents[1]
+# Messages are tested in English on any machine. Here and not in a fixture: those of the session,
+# and the commands that tests start as processes, must not speak otherwise.
+os.environ["LC_ALL"] = "C.UTF-8"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def real_table() -> Path:
 
 
 @pytest.fixture
-def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working folder, and no settings from outside."""
     for name in list(os.environ):
         if name.startswith(("WATERFLOW_", "MLFLOW_TRACKING")) and name != "WATERFLOW_REAL_DATA":
@@ -53,7 +57,8 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    return folder
+    yield folder
+    use_language("en")
 
 
 @pytest.fixture

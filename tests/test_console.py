@@ -303,7 +303,20 @@ def test_stream_that_fails_is_an_error_only_for_results(monkeypatch):
 @given(st.text())
 def test_printable_text_is_one_line_and_keeps_what_can_be_shown(text):
     shown = printable(text)
-    assert shown.isprintable()
+    assert shown.replace("\xa0", "").isprintable()
     assert len(shown.splitlines()) <= 1
     if text.isprintable():
         assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a.csv\xa0: non", "a.csv\xa0: non"),
+        ("«\xa0ph\xa0»", "«\xa0ph\xa0»"),
+        ("p\xa0H", r"p\xa0H"),
+        ("ph\xa0", r"ph\xa0"),
+    ],
+)
+def test_no_break_space_is_shown_unless_french_sets_it(text, shown):
+    assert printable(text) == shown

@@ -9,18 +9,24 @@ import numpy as np
 
 from waterflow_cli.arrays import BoolArray
 from waterflow_cli.errors import shorten
+from waterflow_cli.messages import marked, tr
 
-# Bounds of pandera's checks: statistic -> the rule that a value beyond it breaks, the word for
-# beyond, the option that lets the bound itself pass, and the word when it does not.
+_ABOVE, _BELOW = marked("{text} is above {bound}."), marked("{text} is below {bound}.")
+_NOT_ABOVE, _NOT_BELOW = (
+    marked("{text} is not above {bound}."),
+    marked("{text} is not below {bound}."),
+)
+# Bounds of pandera's checks: statistic -> the rule that a value beyond it breaks, the words for
+# beyond, the option that lets the bound itself pass, and the words when it does not.
 _BOUNDS = {
-    "min_value": ("below_minimum", "below", "include_min", "not above"),
-    "max_value": ("above_maximum", "above", "include_max", "not below"),
+    "min_value": ("below_minimum", _BELOW, "include_min", _NOT_ABOVE),
+    "max_value": ("above_maximum", _ABOVE, "include_max", _NOT_BELOW),
 }
 _ONE_SIDED = {
-    "greater_than": "{} is not above {}",
-    "greater_than_or_equal_to": "{} is below {}",
-    "less_than": "{} is not below {}",
-    "less_than_or_equal_to": "{} is above {}",
+    "greater_than": _NOT_ABOVE,
+    "greater_than_or_equal_to": _BELOW,
+    "less_than": _NOT_BELOW,
+    "less_than_or_equal_to": _ABOVE,
 }
 
 
@@ -59,19 +65,23 @@ def name_failures(
     if name == "isin":
         allowed = shorten([str(value) for value in statistics["allowed_values"]])
         return [
-            Failure("not_allowed", failed, lambda text, _: f"{text!r} is not one of {allowed}.")
+            Failure(
+                "not_allowed",
+                failed,
+                lambda text, _: tr("{text!r} is not one of {allowed}.", text=text, allowed=allowed),
+            )
         ]
     if name in _ONE_SIDED:
         bound, sentence = next(iter(statistics.values())), _ONE_SIDED[name]
-        return [Failure(name, failed, lambda text, _: sentence.format(text, bound) + ".")]
+        return [Failure(name, failed, lambda text, _: tr(sentence, text=text, bound=bound))]
     return [Failure(name, failed, lambda text, _: f"{text!r} {otherwise}")]
 
 
 def _beyond(
     statistics: Mapping[str, Any], statistic: str, values: Any, failed: BoolArray
 ) -> Failure:
-    rule, word, inclusive, word_at_bound = _BOUNDS[statistic]
+    rule, sentence, inclusive, sentence_at_bound = _BOUNDS[statistic]
     bound = statistics[statistic]
-    shown = word if statistics[inclusive] else word_at_bound
-    beyond = np.asarray(values <= bound if word == "below" else values >= bound)
-    return Failure(rule, failed & beyond, lambda text, _: f"{text} is {shown} {bound}.")
+    shown = sentence if statistics[inclusive] else sentence_at_bound
+    beyond = np.asarray(values <= bound if sentence is _BELOW else values >= bound)
+    return Failure(rule, failed & beyond, lambda text, _: tr(shown, text=text, bound=bound))

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from waterflow_cli.comparison import Candidate, Leaderboard, number_repeats, rank_candidates
 from waterflow_cli.errors import ModelError, UsageError
+from waterflow_cli.messages import tr
 from waterflow_cli.metrics import Estimate
 from waterflow_cli.registry import download, find_run
 from waterflow_cli.store import connect, store_errors
@@ -59,8 +60,8 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
     """
     if len(references) < 2:
         raise UsageError(
-            f"--run {', '.join(references)}: one run cannot be compared.",
-            "Name several, with commas; see: waterflow models list",
+            tr("--run {references}: one run cannot be compared.", references=", ".join(references)),
+            tr("Name several, with commas; see: waterflow models list"),
         )
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
@@ -85,8 +86,11 @@ def _read_run(run: Any, client: MlflowClient, uri: str) -> TrainedRun:
     content = _download_evaluation(run_id, uri) if trained else {}
     if "folds" not in content:
         raise ModelError(
-            f"The run {run_id} keeps no figures by fold, so it cannot be compared.",
-            "Compare runs that this version of waterflow train finished, or train it again.",
+            tr(
+                "The run {run_id} keeps no figures by fold, so it cannot be compared.",
+                run_id=run_id,
+            ),
+            tr("Compare runs that this version of waterflow train finished, or train it again."),
         )
     origin = {
         "run_id": run_id,
@@ -108,19 +112,29 @@ def _refuse_different(runs: Sequence[TrainedRun]) -> None:
     first = runs[0]
     for run in runs[1:]:
         if run.data_sha256 != first.data_sha256:
-            problem = "were trained on different data"
+            problem = tr("were trained on different data")
         elif run.content["design"]["sha256"] != first.content["design"]["sha256"]:
-            problem = (
-                f"were measured on different folds ({first.content['design']['text']}, seed "
-                f"{first.origin['seed']}; {run.content['design']['text']}, seed "
-                f"{run.origin['seed']})"
+            problem = tr(
+                "were measured on different folds ({design}, seed {seed}; "
+                "{other_design}, seed {other_seed})",
+                design=first.content["design"]["text"],
+                seed=first.origin["seed"],
+                other_design=run.content["design"]["text"],
+                other_seed=run.origin["seed"],
             )
         else:
             continue
         raise ModelError(
-            f"The runs {first.run_id[:_SHORT_ID]} and {run.run_id[:_SHORT_ID]} {problem}.",
-            "Train both with the same data, --seed, --cv, --group and --time, or compare plugins: "
-            "waterflow compare DATA --plugin A,B",
+            tr(
+                "The runs {first} and {second} {problem}.",
+                first=first.run_id[:_SHORT_ID],
+                second=run.run_id[:_SHORT_ID],
+                problem=problem,
+            ),
+            tr(
+                "Train both with the same data, --seed, --cv, --group and --time, or "
+                "compare plugins: waterflow compare DATA --plugin A,B"
+            ),
         )
 
 

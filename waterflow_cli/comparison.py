@@ -16,6 +16,7 @@ from waterflow_cli.errors import UsageError, did_you_mean
 from waterflow_cli.evaluation import Design, corrected_interval, score_folds
 from waterflow_cli.judging import INTERVAL
 from waterflow_cli.learners import make_learner, single_threaded_fits
+from waterflow_cli.messages import marked, tr
 from waterflow_cli.metrics import Estimate
 from waterflow_cli.training import measure
 from waterflow_cli.training_data import TrainingData
@@ -24,7 +25,7 @@ from waterflow_cli.training_summary import fold_summary
 
 # What candidates are compared by; the first ranks them.
 COMPARED = ("roc_auc", "balanced_accuracy")
-BEST = "best"
+BEST = marked("best")
 
 
 class Procedure(NamedTuple):
@@ -146,12 +147,12 @@ def judge_difference(difference: Estimate) -> str:
     """
     low, high = difference.low, difference.high
     if np.isnan(low):
-        return "unknown: one fold shows no interval"
+        return marked("unknown: one fold shows no interval")
     if low == high == 0:
-        return "no difference"
+        return marked("no difference")
     if low <= 0 <= high:
-        return "no evidence of a difference"
-    return "better" if low > 0 else "worse"
+        return marked("no evidence of a difference")
+    return marked("better") if low > 0 else marked("worse")
 
 
 def rank_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -182,7 +183,7 @@ def plan_procedures(
     """
     defaults = []
     for plugin in plugins:
-        with plugin.blamed("list its parameters"):
+        with plugin.blamed(tr("list its parameters")):
             defaults.append(dict(plugin.model.default_params()))
     given = parse_params(assignments, {name: None for known in defaults for name in known})
     procedures = [
@@ -201,8 +202,8 @@ def plan_procedures(
     ]
     if len(procedures) < 2:
         raise UsageError(
-            f"--plugin {plugins[0].name}: one candidate cannot be compared.",
-            "Name several, with commas: --plugin rf,hgb, --balance smote,none or --seed 0,1",
+            tr("--plugin {plugin}: one candidate cannot be compared.", plugin=plugins[0].name),
+            tr("Name several, with commas: --plugin rf,hgb, --balance smote,none or --seed 0,1"),
         )
     return procedures
 
@@ -229,10 +230,24 @@ def compare_procedures(
         If a parameter's value is refused.
     """
     n_fits = design.n_fits * len(procedures)
-    report(f"Measuring {len(procedures)} candidates by {design.text}; {n_fits} fits")
+    report(
+        tr(
+            "Measuring {n_procedures} candidates by {design}; {n_fits} fits",
+            n_procedures=len(procedures),
+            design=design.text,
+            n_fits=n_fits,
+        )
+    )
     candidates = []
     for number, (name, procedure) in enumerate(_name_procedures(procedures), 1):
-        report(f"{number} of {len(procedures)}: {name}")
+        report(
+            tr(
+                "{number} of {n_procedures}: {name}",
+                number=number,
+                n_procedures=len(procedures),
+                name=name,
+            )
+        )
         candidates.append(_measure_candidate(name, procedure, data, design))
     return Leaderboard(rank_candidates(candidates), design.text, design.digest, data.sha256, n_fits)
 
@@ -250,7 +265,13 @@ def split_list(option: str, text: str) -> list[str]:
     """
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise UsageError(f"{option} {text}: names with commas between them are expected.")
+        raise UsageError(
+            tr(
+                "{option} {text}: names with commas between them are expected.",
+                option=option,
+                text=text,
+            )
+        )
     return names
 
 
@@ -267,8 +288,9 @@ def parse_balances(text: str) -> list[Balance]:
     for name in names:
         if name not in known:
             raise UsageError(
-                f"--balance {text}: there is no '{name}'." + did_you_mean(name, known),
-                f"Known: {', '.join(known)}",
+                tr("--balance {text}: there is no '{name}'.", text=text, name=name)
+                + did_you_mean(name, known),
+                tr("Known: {known}", known=", ".join(known)),
             )
     return [known[name] for name in names]
 
@@ -286,7 +308,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds = split_list("--seed", text)
     if not all(seed.isdecimal() for seed in seeds):
-        raise UsageError(f"--seed {text}: whole numbers from 0 on are expected.")
+        raise UsageError(tr("--seed {text}: whole numbers from 0 on are expected.", text=text))
     return [int(seed) for seed in seeds]
 
 
@@ -318,7 +340,7 @@ def _measure_candidate(
     name: str, procedure: Procedure, data: TrainingData, design: Design
 ) -> Candidate:
     plugin, options = procedure
-    with single_threaded_fits(), plugin.blamed("train"):
+    with single_threaded_fits(), plugin.blamed(tr("train")):
         scores = score_folds(design, make_learner(plugin, data, options), jobs=options.jobs)
     # No final model is trained, so there is no threshold but those of the folds.
     measured = measure(scores, data.y, np.nan, options)

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from waterflow_cli.comparison import BEST, Leaderboard
+from waterflow_cli.messages import tr
 from waterflow_cli.metrics import Estimate
 from waterflow_cli.plots import BLUE, GREY, ORANGE
 
@@ -21,14 +22,21 @@ def draw_leaderboard(board: Leaderboard) -> bytes:
     size = (10, 1.7 + _INCHES_PER_CANDIDATE * len(names))
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{board.design}, {board.n_rows} rows: mean and 95 % interval", fontsize=11)
+    figure.suptitle(
+        tr(
+            "{design}, {n_rows} rows: mean and 95 % interval",
+            design=board.design,
+            n_rows=board.n_rows,
+        ),
+        fontsize=11,
+    )
     values, differences = figure.subplots(1, 2, sharey=True)
     _draw_candidates(board, values, differences)
     values.set_yticks(range(len(names)), names)
     values.set_ylim(len(names) - 0.4, -0.6)
     values.set_xlabel("ROC AUC")
     differences.axvline(0, color=BLUE, linewidth=1)
-    differences.set_xlabel(f"ROC AUC less that of {names[0]}")
+    differences.set_xlabel(tr("ROC AUC less that of {name}", name=names[0]))
     for axes in (values, differences):
         axes.grid(axis="x", alpha=0.3)
         axes.tick_params(axis="y", length=0)
@@ -45,7 +53,7 @@ def _draw_candidates(board: Leaderboard, values: Any, differences: Any) -> None:
         _draw_estimate(values, place, each.estimates["roc_auc"], color)
         if verdict != BEST:
             _draw_estimate(differences, place, board.behind(each), color)
-        differences.text(1.02, place, verdict, color=color, va="center", transform=beside)
+        differences.text(1.02, place, tr(verdict), color=color, va="center", transform=beside)
 
 
 def _draw_estimate(axes: Any, place: int, estimate: Estimate, color: str) -> None:

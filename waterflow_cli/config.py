@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from waterflow_cli.errors import UsageError, did_you_mean
+from waterflow_cli.messages import tr
 
 LOCAL_FILE = "waterflow.toml"
 PREFIX = "WATERFLOW_"
@@ -76,7 +77,9 @@ def _read_file(path: Path, options: Options) -> Iterator[tuple[tuple[str, ...], 
     except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as exc:
-        raise UsageError(f"{path}: cannot be read as TOML ({exc}).") from exc
+        raise UsageError(
+            tr("{path}: cannot be read as TOML ({cause}).", path=path, cause=exc)
+        ) from exc
     yield from _match(path, content, options)
 
 
@@ -91,7 +94,9 @@ def _match(
         if key in tables:
             continue
         if option not in known:
-            raise UsageError(f"{path}: no option '{key}'." + did_you_mean(option, known))
+            raise UsageError(
+                tr("{path}: no option '{key}'.", path=path, key=key) + did_you_mean(option, known)
+            )
         for command, settings in options.items():
             if option in settings:
                 yield command, settings[option].name, _text(path, key, value, settings[option])
@@ -100,7 +105,10 @@ def _match(
     for table, inner in tables.items():
         if table not in commands:
             named = " ".join((*parents, table))
-            raise UsageError(f"{path}: no command '{named}'." + did_you_mean(table, commands))
+            raise UsageError(
+                tr("{path}: no command '{named}'.", path=path, named=named)
+                + did_you_mean(table, commands)
+            )
         own = {command: names for command, names in options.items() if command[depth] == table}
         yield from _match(path, inner, own, (*parents, table))
 
@@ -110,7 +118,9 @@ def _text(path: Path, key: str, value: Any, setting: Setting) -> str | list[str]
     if setting.many:
         return [str(each) for each in (value if isinstance(value, list) else [value])]
     if isinstance(value, list):
-        raise UsageError(f"{path}: the option '{key}' takes one value, and no list.")
+        raise UsageError(
+            tr("{path}: the option '{key}' takes one value, and no list.", path=path, key=key)
+        )
     return str(value)
 
 
@@ -118,7 +128,9 @@ def _split(variable: str, text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as exc:
-        raise UsageError(f"{variable}: cannot be split into values ({exc}).") from exc
+        raise UsageError(
+            tr("{variable}: cannot be split into values ({cause}).", variable=variable, cause=exc)
+        ) from exc
 
 
 def _place(defaults: dict[str, Any], command: tuple[str, ...], name: str, value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ import click
 
 from waterflow_cli.errors import UsageError
 from waterflow_cli.json_text import json_text
+from waterflow_cli.messages import tr
 from waterflow_cli.progress import ProgressLines, Report, say_nothing
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 # Wide enough that no cell is folded where a script or a log reads the output.
 _PLAIN_WIDTH = 1 << 20
 _SECONDS_BEFORE_BAR = 1.0
+# The no-break spaces that French sets; anywhere else one is shown, for nobody would see it.
+_FRENCH_SPACE = re.compile("(?<=«)\u00a0|\u00a0(?=[:;?!%»])")
 
 
 @dataclass
@@ -62,11 +66,11 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr, quiet or not."""
-        self._say(click.style("Warning: ", fg="yellow"), text)
+        self._say(click.style(tr("Warning: "), fg="yellow"), text)
 
     def error(self, message: str, hint: str | None = None) -> None:
         """Print an error on stderr, in one line, or two with the hint."""
-        self._say(click.style("Error: ", fg="red"), message)
+        self._say(click.style(tr("Error: "), fg="red"), message)
         if hint:
             self._say("", hint)
 
@@ -140,7 +144,9 @@ def _write_errors(*, err: bool = False) -> Iterator[None]:
             return
         if isinstance(exc, BrokenPipeError):
             raise
-        raise UsageError(f"Standard output cannot be written ({exc.strerror}).") from exc
+        raise UsageError(
+            tr("Standard output cannot be written ({strerror}).", strerror=exc.strerror)
+        ) from exc
 
 
 def printable(text: str) -> str:
@@ -151,7 +157,13 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    set_with_space = {match.start() for match in _FRENCH_SPACE.finditer(text)}
+    return "".join(
+        char
+        if char.isprintable() or place in set_with_space
+        else char.encode("unicode_escape").decode()
+        for place, char in enumerate(text)
+    )
 
 
 @contextmanager
@@ -169,7 +181,12 @@ def _show_bar(unit: str, *, color: bool | None) -> Iterator[Report]:
                 shown.append(stack.enter_context(_build_bar(color=color)))
                 shown[0].add_task("")
             total = None if share is None else 1.0
-            text = f"{n_done:,} {unit}, {n_done / elapsed:,.0f} a second"
+            text = tr(
+                "{n_done:,} {unit}, {rate:,.0f} a second",
+                n_done=n_done,
+                unit=unit,
+                rate=n_done / elapsed,
+            )
             task = shown[0].task_ids[0]
             shown[0].update(task, description=text, total=total, completed=share or 0.0)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from waterflow_cli.check_failures import Failure, name_failures
 from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
 from waterflow_cli.numbers import missing_text
 from waterflow_cli.table_schema import Kind
 
@@ -47,7 +48,7 @@ def check_rows(
     )
     for check in checks:
         failed = _run_check(check, frame, len(frame))
-        yield Failure(str(check.name), failed, _says(f"the row {_fails(check)}"))
+        yield Failure(str(check.name), failed, _says(tr("the row {fails}", fails=_fails(check))))
 
 
 def _says(words: str) -> Callable[[str, int], str]:
@@ -59,7 +60,7 @@ def parse_text_cells(
 ) -> tuple[pd.Series, BoolArray, BoolArray, str, str]:
     """Read cells as text or dates: values, missing, bad, and the rule and noun for bad ones."""
     rule, noun = (
-        ("not_text", "text") if kind is Kind.TEXT else ("not_a_date", "a date (YYYY-MM-DD)")
+        ("not_text", tr("text")) if kind is Kind.TEXT else ("not_a_date", tr("a date (YYYY-MM-DD)"))
     )
     try:
         text = column.cast("string")
@@ -90,21 +91,33 @@ def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> B
     try:
         output = check(values).check_output
     except (AttributeError, TypeError, ValueError) as exc:
-        judged = "a row" if isinstance(values, pd.DataFrame) else f"column {values.name}"
+        judged = (
+            tr("a row")
+            if isinstance(values, pd.DataFrame)
+            else tr("column {column}", column=values.name)
+        )
         raise UsageError(
-            f"The schema's check {check.name} cannot judge {judged} ({exc}).",
-            "Choose a check that fits the column's dtype.",
+            tr(
+                "The schema's check {check} cannot judge {judged} ({cause}).",
+                check=check.name,
+                judged=judged,
+                cause=exc,
+            ),
+            tr("Choose a check that fits the column's dtype."),
         ) from exc
     if isinstance(output, pd.DataFrame):
         output = output.all(axis=1)
     if not isinstance(output, pd.Series) or not output.index.isin(values.index).all():
         raise UsageError(
-            f"The schema's check {check.name} judges a column as a whole, and not row by row.",
-            "Use checks that say of each value whether it is right.",
+            tr(
+                "The schema's check {check} judges a column as a whole, and not row by row.",
+                check=check.name,
+            ),
+            tr("Use checks that say of each value whether it is right."),
         )
     failed[output.index[~output.to_numpy(dtype=bool)]] = True
     return failed
 
 
 def _fails(check: Check) -> str:
-    return f"fails {check.error or check.name}."
+    return tr("fails {check}.", check=check.error or check.name)

@@ -14,6 +14,7 @@ from typing import Any
 
 from waterflow_cli.contract import CONTRACT, GROUP, ModelPlugin
 from waterflow_cli.errors import PluginError, UsageError, WaterflowError, did_you_mean
+from waterflow_cli.messages import tr
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,12 @@ class InstalledPlugin:
             return "unknown distribution"
 
     def __str__(self) -> str:
-        return f"plugin '{self.name}' ({self.point.value}, from {self.distribution})"
+        return tr(
+            "plugin '{name}' ({target}, from {distribution})",
+            name=self.name,
+            target=self.point.value,
+            distribution=self.distribution,
+        )
 
 
 def installed_plugins() -> dict[str, list[InstalledPlugin]]:
@@ -81,9 +87,14 @@ class LoadedPlugin:
             raise
         except (Exception, SystemExit) as exc:
             if refusal := _refused_parameter(exc):
-                raise UsageError(f"--param: {refusal}.") from exc
+                raise UsageError(tr("--param: {refusal}.", refusal=refusal)) from exc
             raise PluginError(
-                f"The {self.installed} failed to {action}: {describe_failure(exc)}."
+                tr(
+                    "The {plugin} failed to {action}: {cause}.",
+                    plugin=self.installed,
+                    action=action,
+                    cause=describe_failure(exc),
+                )
             ) from exc
 
 
@@ -110,14 +121,18 @@ def load_plugin(name: str) -> LoadedPlugin:
     known = installed_plugins()
     if name not in known:
         raise UsageError(
-            f"No model plugin named '{name}'." + did_you_mean(name, known),
-            "See: waterflow plugins list",
+            tr("No model plugin named '{name}'.", name=name) + did_you_mean(name, known),
+            tr("See: waterflow plugins list"),
         )
     if len(known[name]) > 1:
-        offered = " and ".join(plugin.distribution for plugin in known[name])
+        offered = tr(" and ").join(plugin.distribution for plugin in known[name])
         raise PluginError(
-            f"Two distributions offer a plugin named '{name}': {offered}.",
-            "Uninstall one of them, or ask its author for another name.",
+            tr(
+                "Two distributions offer a plugin named '{name}': {offered}.",
+                name=name,
+                offered=offered,
+            ),
+            tr("Uninstall one of them, or ask its author for another name."),
         )
     return import_plugin(known[name][0])
 
@@ -137,14 +152,27 @@ def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
         raise
     except BaseException as exc:
         raise PluginError(
-            f"The {plugin} cannot be imported: {describe_failure(exc)}.",
-            "Mend or uninstall it; the other plugins are not affected.",
+            tr(
+                "The {plugin} cannot be imported: {cause}.",
+                plugin=plugin,
+                cause=describe_failure(exc),
+            ),
+            tr("Mend or uninstall it; the other plugins are not affected."),
         ) from exc
     if problem:
-        raise PluginError(f"The {plugin} does not keep the contract: {problem}.")
+        raise PluginError(
+            tr(
+                "The {plugin} does not keep the contract: {problem}.",
+                plugin=plugin,
+                problem=problem,
+            )
+        )
     for module, command in candidate.requires.items():
         if not _is_installed(module):
-            raise PluginError(f"The {plugin} needs '{module}'.", f"Install it: {command}")
+            raise PluginError(
+                tr("The {plugin} needs '{module}'.", plugin=plugin, module=module),
+                tr("Install it: {command}", command=command),
+            )
     return LoadedPlugin(plugin, candidate)
 
 
@@ -152,13 +180,22 @@ def breach_of_contract(candidate: object) -> str:
     """Say what an object lacks to be a plugin; empty where it lacks nothing."""
     contract = getattr(candidate, "contract", None)
     if contract != CONTRACT:
-        return f"its contract is {contract!r}, and this version of waterflow knows {CONTRACT}"
+        return tr(
+            "its contract is {contract!r}, and this version of waterflow knows {known}",
+            contract=contract,
+            known=CONTRACT,
+        )
     if absent := [name for name in _MEMBERS if not hasattr(candidate, name)]:
-        return f"it lacks {', '.join(absent)}"
+        return tr("it lacks {absent}", absent=", ".join(absent))
     for name, kind in _MEMBERS.items():
         member = getattr(candidate, name)
         if not isinstance(member, kind):
-            return f"its {name} is {member!r}, and no {kind.__name__.lower()}"
+            return tr(
+                "its {name} is {member!r}, and no {kind}",
+                name=name,
+                member=member,
+                kind=kind.__name__.lower(),
+            )
     return ""
 
 
@@ -206,7 +243,7 @@ def survey_plugins() -> list[PluginStatus]:
     """Try every installed plugin; one that cannot be used is listed with the reason."""
     statuses = []
     for name, offered in installed_plugins().items():
-        distribution = " and ".join(plugin.distribution for plugin in offered)
+        distribution = tr(" and ").join(plugin.distribution for plugin in offered)
         try:
             summary = load_plugin(name).model.summary
             statuses.append(PluginStatus(name, summary, distribution, usable=True))
@@ -241,12 +278,18 @@ def parse_params(assignments: Sequence[str], defaults: Mapping[str, Any]) -> dic
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise UsageError(f"--param {assignment}: NAME=VALUE is expected.")
+            raise UsageError(
+                tr("--param {assignment}: NAME=VALUE is expected.", assignment=assignment)
+            )
         if name not in defaults:
             raise UsageError(
-                f"--param {assignment}: the plugin has no parameter '{name}'."
+                tr(
+                    "--param {assignment}: the plugin has no parameter '{name}'.",
+                    assignment=assignment,
+                    name=name,
+                )
                 + did_you_mean(name, defaults),
-                f"It has: {', '.join(sorted(defaults))}",
+                tr("It has: {defaults}", defaults=", ".join(sorted(defaults))),
             )
         try:
             params[name] = ast.literal_eval(text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from waterflow_cli.messages import tr
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -60,8 +62,8 @@ class InputError(WaterflowError):
     def __init__(
         self, path: str, problem: str, *, line: int | None = None, hint: str | None = None
     ) -> None:
-        where = path if line is None else f"{path}, line {line}"
-        super().__init__(f"{where}: {problem}", hint)
+        where = path if line is None else tr("{path}, line {line}", path=path, line=line)
+        super().__init__(tr("{where}: {problem}", where=where, problem=problem), hint)
         self.path, self.problem, self.line = path, problem, line
 
 
@@ -86,10 +88,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     ''
     """
     matches = get_close_matches(name, list(known), n=1)
-    return f" Did you mean '{matches[0]}'?" if matches else ""
+    return tr(" Did you mean '{name}'?", name=matches[0]) if matches else ""
 
 
 def shorten(names: Sequence[str], limit: int = 12) -> str:
     """List names for a message, the first ones where they are many."""
     shown = ", ".join(names[:limit])
-    return f"{shown}, … {len(names)} in all" if len(names) > limit else shown
+    return tr("{shown}, … {n} in all", shown=shown, n=len(names)) if len(names) > limit else shown

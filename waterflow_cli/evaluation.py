@@ -21,6 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.errors import DataRefusedError
+from waterflow_cli.messages import chosen_language, tr, use_language
 from waterflow_cli.metrics import LEVEL, Estimate
 
 Blocks = frozenset[int]
@@ -86,7 +87,9 @@ class Design:
     @property
     def digest(self) -> str:
         """Sha256 of the splits: evaluations on equal splits of equal rows can be compared."""
-        content = hashlib.sha256(self.text.encode())
+        # Not of the text, which is in the user's language.
+        used = [(int(k), sorted(map(int, self.trains[k]))) for k in sorted(self.trains)]
+        content = hashlib.sha256(f"{used} {[int(k) for k in self.tested]}".encode())
         for block in self.repeats:
             content.update(block.astype("<i8").tobytes())
         return content.hexdigest()
@@ -105,15 +108,23 @@ class Design:
                 fewest = int(np.sum([counts[k] for k in blocks], axis=0).min())
                 if fewest < MIN_PER_CLASS:
                     raise DataRefusedError(
-                        f"{self.text}: a model would be fitted on {fewest} rows of one class; at "
-                        f"least {MIN_PER_CLASS} are needed.",
-                        "Use more rows, fewer folds, or another way to split.",
+                        tr(
+                            "{text}: a model would be fitted on {fewest} rows of one class; at "
+                            "least {min_per_class} are needed.",
+                            text=self.text,
+                            fewest=fewest,
+                            min_per_class=MIN_PER_CLASS,
+                        ),
+                        tr("Use more rows, fewer folds, or another way to split."),
                     )
             if any(counts[k].min() == 0 for k in self.tested):
                 raise DataRefusedError(
-                    f"{self.text}: a tested part holds one class alone, so nothing can be measured "
-                    "on it.",
-                    "Use fewer folds, or another way to split.",
+                    tr(
+                        "{text}: a tested part holds one class alone, so nothing can be "
+                        "measured on it.",
+                        text=self.text,
+                    ),
+                    tr("Use fewer folds, or another way to split."),
                 )
         return self
 
@@ -130,15 +141,22 @@ def cross_validation(
     """
     if groups is not None and len(np.unique(groups)) < n_folds:
         raise DataRefusedError(
-            f"--group: {len(np.unique(groups))} different groups cannot be put into {n_folds} "
-            "folds.",
-            "At least as many groups as folds are needed, and at least 3: see --cv.",
+            tr(
+                "--group: {n_groups} different groups cannot be put into {n_folds} folds.",
+                n_groups=len(np.unique(groups)),
+                n_folds=n_folds,
+            ),
+            tr("At least as many groups as folds are needed, and at least 3: see --cv."),
         )
     fewest = int(np.bincount(y, minlength=2).min())
     if fewest < n_folds:
         raise DataRefusedError(
-            f"{fewest} rows of one class cannot be put into {n_folds} folds.",
-            "Use more rows, or fewer folds: --cv 3x1",
+            tr(
+                "{fewest} rows of one class cannot be put into {n_folds} folds.",
+                fewest=fewest,
+                n_folds=n_folds,
+            ),
+            tr("Use more rows, or fewer folds: --cv 3x1"),
         )
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     seeds = np.random.SeedSequence(seed).generate_state(n_repeats)
@@ -150,10 +168,15 @@ def cross_validation(
             block[rows] = number
         repeats.append(block)
     every = frozenset(range(n_folds))
-    times = "once" if n_repeats == 1 else f"{n_repeats} times"
-    kept = "" if groups is None else ", groups kept together"
+    times = tr("once") if n_repeats == 1 else tr("{n_repeats} times", n_repeats=n_repeats)
+    kept = "" if groups is None else tr(", groups kept together")
     return Design(
-        f"{n_folds}-fold cross-validation, {times}{kept}",
+        tr(
+            "{n_folds}-fold cross-validation, {times}{kept}",
+            n_folds=n_folds,
+            times=times,
+            kept=kept,
+        ),
         tuple(repeats),
         {k: every - {k} for k in every},
         tuple(range(n_folds)),
@@ -172,7 +195,7 @@ def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
         block[train[rows]] = number
     every = frozenset(range(_N_TUNING_BLOCKS))
     return Design(
-        f"one hold-out of {test_size:.0%}",
+        tr("one hold-out of {test_size:.0%}", test_size=test_size),
         (block,),
         {**{k: every - {k} for k in every}, _N_TUNING_BLOCKS: every},
         (_N_TUNING_BLOCKS,),
@@ -200,12 +223,18 @@ def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
     block = np.searchsorted(edges, ranks, side="right")
     if len(np.unique(block)) < n_spans:
         raise DataRefusedError(
-            f"--time: {len(np.unique(when))} different times cannot make {n_spans} spans of about "
-            f"as many rows each: {n_folds} are tested, and two older ones learned from at first.",
-            "With 3 folds (--cv 3x1) five times are enough; or leave --time out.",
+            tr(
+                "--time: {n_times} different times cannot make {n_spans} spans of "
+                "about as many rows each: {n_folds} are tested, and two older ones "
+                "learned from at first.",
+                n_times=len(np.unique(when)),
+                n_spans=n_spans,
+                n_folds=n_folds,
+            ),
+            tr("With 3 folds (--cv 3x1) five times are enough; or leave --time out."),
         )
     return Design(
-        f"{n_folds} spans of time, each tested with what is older",
+        tr("{n_folds} spans of time, each tested with what is older", n_folds=n_folds),
         (block,),
         {k: frozenset(range(k)) for k in range(n_spans)},
         tuple(range(2, n_spans)),
@@ -240,8 +269,10 @@ def score_folds(design: Design, learner: Learner, *, jobs: int = 1) -> list[list
     fits = design.fits()
     kept = {(0, design.trains[k]) for k in design.tested}
     keys = [(r, blocks) for r in range(len(design.repeats)) for blocks in fits]
+    language = chosen_language()
 
     def fit(repeat: int, blocks: Blocks) -> tuple[FloatArray, Any]:
+        use_language(language)  # worker processes do not know it
         block = design.repeats[repeat]
         fitted = learner.fit(_rows_in(block, blocks))
         rows = _rows_in(block, fits[blocks])
@@ -259,9 +290,10 @@ def score_folds(design: Design, learner: Learner, *, jobs: int = 1) -> list[list
 
 def score_tested(design: Design, learner: Learner, *, jobs: int = 1) -> FloatArray:
     """Score the tested rows of the first repeat; NaN elsewhere, shape (n_samples,)."""
-    block = design.repeats[0]
+    block, language = design.repeats[0], chosen_language()
 
     def fit(k: int) -> FloatArray:
+        use_language(language)
         return learner.score(
             learner.fit(_rows_in(block, design.trains[k])), np.flatnonzero(block == k)
         )

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.arrays import FloatArray
 from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
 from waterflow_cli.model_store import StoredModel
 
 
@@ -30,7 +31,12 @@ class Explainer:
         n_measurements = len(model.decision.measurements)
         if n_listed > n_measurements:
             raise UsageError(
-                f"--explain {n_listed}: model {model.label} has {n_measurements} measurements."
+                tr(
+                    "--explain {n_listed}: model {model} has {n_measurements} measurements.",
+                    n_listed=n_listed,
+                    model=model.label,
+                    n_measurements=n_measurements,
+                )
             )
         self._model, self._n_listed = model, n_listed
 
@@ -61,7 +67,7 @@ class Explainer:
             moved = thousandths[np.arange(len(X)), columns]
             values, codes = np.unique(moved, return_inverse=True)
             figures = pa.array([f" {value / 1000:+.3f}" for value in values], pa.string())
-            lead = ", " if place else "; moved most by: "
+            lead = ", " if place else tr("; moved most by: ")
             part = pc.binary_join_element_wise(lead, names.take(columns), figures.take(codes), "")
             parts.append(pc.if_else(moved == 0, "", part))
         return pc.binary_join_element_wise(*parts, "")

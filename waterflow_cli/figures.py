@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from waterflow_cli.messages import tr
+
 if TYPE_CHECKING:
     from waterflow_cli.metrics import Estimate
 
@@ -22,10 +24,15 @@ def format_estimate(estimate: Estimate, form: str = ".3f") -> str:
     """
     value, low, high = estimate.value, estimate.low, estimate.high
     if value != value:
-        return "undefined"
+        return tr("undefined")
     if low != low:
         return f"{value:{form}}"
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+    return tr(
+        "{value} ({low} to {high})",
+        value=format(value, form),
+        low=format(low, form),
+        high=format(high, form),
+    )
 
 
 def format_share(value: float) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.errors import DataRefusedError, UsageError
+from waterflow_cli.messages import marked, tr
 from waterflow_cli.model import Policy
 
 FORM = "precision=P@C%, npv=P@C% or fpr=F@C%"
@@ -72,11 +73,28 @@ class Certificate(NamedTuple):
 
     def __str__(self) -> str:
         if self.cut is None:
-            return f"{self.guarantee}: cannot be given; that side is always send_to_lab"
-        side = "from" if self.guarantee.is_upper else "up to"
-        return (
-            f"{self.guarantee}: certified {side} {self.cut:.3f} ({self.n_decided} of {self.n_rows} "
-            f"rows kept for this, observed {self.observed:.3f})"
+            return tr(
+                "{guarantee}: cannot be given; that side is always send_to_lab",
+                guarantee=self.guarantee,
+            )
+        text = (
+            marked(
+                "{guarantee}: certified from {cut:.3f} ({n_decided} of {n_rows} rows "
+                "kept for this, observed {observed:.3f})"
+            )
+            if self.guarantee.is_upper
+            else marked(
+                "{guarantee}: certified up to {cut:.3f} ({n_decided} of {n_rows} rows "
+                "kept for this, observed {observed:.3f})"
+            )
+        )
+        return tr(
+            text,
+            guarantee=self.guarantee,
+            cut=self.cut,
+            n_decided=self.n_decided,
+            n_rows=self.n_rows,
+            observed=self.observed,
         )
 
 
@@ -96,11 +114,16 @@ def parse_guarantee(text: str) -> Guarantee:
         kind, level, percent = match.groups() if match else ("", "", "")
         guarantee = Guarantee(kind, float(level), float(percent) / 100)
     except ValueError:
-        raise UsageError(f"--guarantee {text}: it is written {FORM}.") from None
+        raise UsageError(
+            tr("--guarantee {text}: it is written {form}.", text=text, form=FORM)
+        ) from None
     if not (0 < guarantee.level < 1 and 0.5 <= guarantee.confidence < 1):
         raise UsageError(
-            f"--guarantee {text}: the level lies between 0 and 1, the confidence is from 50 % to "
-            "below 100 %."
+            tr(
+                "--guarantee {text}: the level lies between 0 and 1, the confidence is "
+                "from 50 % to below 100 %.",
+                text=text,
+            )
         )
     return guarantee
 
@@ -173,8 +196,12 @@ def refuse_uncertified(certificates: Sequence[Certificate]) -> None:
     failed = [str(each.guarantee) for each in certificates if each.cut is None]
     if failed:
         raise DataRefusedError(
-            f"Cannot be guaranteed on {certificates[0].n_rows} rows: {', '.join(failed)}.",
-            "No model was registered. Ask for less, or bring more labelled rows.",
+            tr(
+                "Cannot be guaranteed on {n_rows} rows: {failed}.",
+                n_rows=certificates[0].n_rows,
+                failed=", ".join(failed),
+            ),
+            tr("No model was registered. Ask for less, or bring more labelled rows."),
         )
 
 

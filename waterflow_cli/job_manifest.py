@@ -14,6 +14,7 @@ from typing import Any
 from waterflow_cli import __version__
 from waterflow_cli.errors import InputError
 from waterflow_cli.json_text import json_text
+from waterflow_cli.messages import tr
 from waterflow_cli.model_store import StoredModel
 from waterflow_cli.outputs import STDOUT, open_output, path_text
 
@@ -70,7 +71,9 @@ def _describe(path: str) -> dict[str, Any]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return {"path": path_text(path), "bytes": file.tell(), "sha256": digest}
     except OSError as exc:
-        raise InputError(path, f"cannot be read again for the manifest ({exc.strerror}).") from exc
+        raise InputError(
+            path, tr("cannot be read again for the manifest ({strerror}).", strerror=exc.strerror)
+        ) from exc
 
 
 def _version(name: str) -> str | None:

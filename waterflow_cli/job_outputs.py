@@ -22,6 +22,7 @@ from zlib import crc32
 
 from waterflow_cli.csv_blocks import Position
 from waterflow_cli.errors import DataRefusedError, InputError, ModelError, UsageError
+from waterflow_cli.messages import tr
 from waterflow_cli.outputs import (
     PART_SUFFIX,
     STDOUT,
@@ -182,7 +183,7 @@ class ResumableOutputs:
 
     def __enter__(self) -> Self:
         if STDOUT in self._paths:
-            raise UsageError("--resume: standard output cannot be gone on with; name a file.")
+            raise UsageError(tr("--resume: standard output cannot be gone on with; name a file."))
         if not self._journal_path.exists():
             self._check_outputs()
         with write_errors(self._paths[0]):
@@ -337,11 +338,13 @@ def describe_input(path: str) -> dict[str, Any]:
         If it cannot be found.
     """
     if path == STDIN:
-        raise UsageError("--resume: standard input cannot be read again; name a file.")
+        raise UsageError(tr("--resume: standard input cannot be read again; name a file."))
     try:
         status = Path(path).stat()
     except (OSError, ValueError) as exc:
-        raise InputError(path, f"cannot be opened ({getattr(exc, 'strerror', exc)}).") from exc
+        raise InputError(
+            path, tr("cannot be opened ({cause}).", cause=getattr(exc, "strerror", exc))
+        ) from exc
     return {"path": path, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
@@ -353,7 +356,9 @@ def _work_path(path: str, kind: str) -> Path:
 def _lock(descriptor: int, path: str) -> None:
     with suppress(OSError):  # a file system without locks
         if not lock_file(descriptor):
-            raise UsageError(f"{path}: another command is writing it.", "Wait for its end.")
+            raise UsageError(
+                tr("{path}: another command is writing it.", path=path), tr("Wait for its end.")
+            )
 
 
 def _open_part(path: str, kind: str) -> int:
@@ -390,11 +395,31 @@ def _is_published(path: str) -> bool:
 
 def _compare_jobs(earlier: Mapping[str, Any], job: Mapping[str, Any], path: str) -> None:
     """Refuse to go on with another job than was begun."""
-    anew = f"To start anew, run once without --resume; the rows kept for {path} are then dropped."
+    anew = tr(
+        "To start anew, run once without --resume; the rows kept for {path} are then dropped.",
+        path=path,
+    )
     for before, now in zip_longest(earlier["inputs"], job["inputs"]):
         if before != now:
-            raise InputError((now or before)["path"], "changed since the job was begun.", hint=anew)
+            raise InputError(
+                (now or before)["path"], tr("changed since the job was begun."), hint=anew
+            )
     if earlier["model"] != job["model"]:
-        raise ModelError(f"{path} was begun with another model ({earlier['model']}).", anew)
+        raise ModelError(
+            tr("{path} was begun with another model ({model}).", path=path, model=earlier["model"]),
+            anew,
+        )
+    spoken = earlier.get("language", job.get("language"))
+    if spoken != job.get("language"):
+        raise UsageError(
+            tr(
+                "{path} was begun in another language: go on with --lang {code}.",
+                path=path,
+                code=spoken,
+            ),
+            anew,
+        )
     if earlier != job:
-        raise UsageError(f"{path} was begun with other options, or another version.", anew)
+        raise UsageError(
+            tr("{path} was begun with other options, or another version.", path=path), anew
+        )

@@ -13,6 +13,7 @@ from waterflow_cli.calibration import fit_calibrator
 from waterflow_cli.contract import Calibration
 from waterflow_cli.errors import DataRefusedError
 from waterflow_cli.evaluation import FoldScores, corrected_interval
+from waterflow_cli.messages import marked
 from waterflow_cli.metrics import (
     METRICS,
     Estimate,
@@ -24,7 +25,7 @@ from waterflow_cli.metrics import (
 )
 from waterflow_cli.thresholds import ThresholdRule, tune_threshold
 
-INTERVAL = "corrected resampled t (Nadeau and Bengio 2003)"
+INTERVAL = marked("corrected resampled t (Nadeau and Bengio 2003)")
 # What a false "potable" and a missed potable sample cost, unless the user says it.
 DEFAULT_COSTS = (10.0, 1.0)
 
@@ -169,16 +170,20 @@ def operating_points(
     """
     y = np.concatenate([fold.y for fold in folds])
     points = [
-        ("tuned threshold", y, np.concatenate([fold.called for fold in folds])),
-        ("0.5 of the probability", y, np.concatenate([f.probability >= 0.5 for f in folds])),
+        (marked("tuned threshold"), y, np.concatenate([fold.called for fold in folds])),
+        (
+            marked("0.5 of the probability"),
+            y,
+            np.concatenate([f.probability >= 0.5 for f in folds]),
+        ),
     ]
     if unbalanced is not None:
         scores = np.concatenate([fold.scores for fold in folds])
         points += [
-            ("0.5 of the raw score", y, scores >= 0.5),
-            ("the same without balancing", unbalanced[0], unbalanced[1] >= 0.5),
+            (marked("0.5 of the raw score"), y, scores >= 0.5),
+            (marked("the same without balancing"), unbalanced[0], unbalanced[1] >= 0.5),
         ]
-    points.append(("reject everything", y, np.zeros(len(y), dtype=bool)))
+    points.append((marked("reject everything"), y, np.zeros(len(y), dtype=bool)))
     return [_operating_point(name, truth, called, costs) for name, truth, called in points]
 
 

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import PluginError
+from waterflow_cli.messages import tr
 from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_options import TrainingOptions
 
@@ -67,7 +68,7 @@ def build_pipeline(
     PluginError
         If it fails, or gives something else.
     """
-    with plugin.blamed("build a pipeline"):
+    with plugin.blamed(tr("build a pipeline")):
         pipeline = plugin.model.build_pipeline(
             columns=columns,
             balance=options.balance,
@@ -76,12 +77,21 @@ def build_pipeline(
         )
     if not isinstance(pipeline, BalancedPipeline):
         raise PluginError(
-            f"The {plugin.installed} built a {type(pipeline).__name__}; "
-            "an imblearn.pipeline.Pipeline is expected."
+            tr(
+                "The {plugin} built a {kind}; an imblearn.pipeline.Pipeline is expected.",
+                plugin=plugin.installed,
+                kind=type(pipeline).__name__,
+            )
         )
     for method in ("predict", "predict_proba"):
         if not hasattr(pipeline, method):
-            raise PluginError(f"The {plugin.installed} built a pipeline that has no {method}.")
+            raise PluginError(
+                tr(
+                    "The {plugin} built a pipeline that has no {method}.",
+                    plugin=plugin.installed,
+                    method=method,
+                )
+            )
     return pipeline
 
 
@@ -106,9 +116,21 @@ def check_scores(scores: FloatArray, blame: str) -> None:
     """
     if not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
-        raise PluginError(f"The {blame} gave no probability for {bad} of {len(scores)} rows (NaN).")
+        raise PluginError(
+            tr(
+                "The {plugin} gave no probability for {bad} of {n_scores} rows (NaN).",
+                plugin=blame,
+                bad=bad,
+                n_scores=len(scores),
+            )
+        )
     if scores.min() < 0 or scores.max() > 1:
         raise PluginError(
-            f"The {blame} gave probabilities from {scores.min():g} to {scores.max():g}; "
-            "they must lie between 0 and 1."
+            tr(
+                "The {plugin} gave probabilities from {lowest:g} to {highest:g}; they "
+                "must lie between 0 and 1.",
+                plugin=blame,
+                lowest=scores.min(),
+                highest=scores.max(),
+            )
         )

@@ -22,6 +22,7 @@ from waterflow_cli.commands.options import common_options
 from waterflow_cli.config import Setting, load_defaults
 from waterflow_cli.console import Console
 from waterflow_cli.errors import WaterflowError, did_you_mean
+from waterflow_cli.messages import find_language, tr, use_language
 
 EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
 # Arguments that can be set like options. Not all: `schemas show NAME` is no `--name`.
@@ -41,7 +42,9 @@ class ConfiguredGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command, suggesting the nearest name for an unknown one."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(f"No command '{args[0]}'." + did_you_mean(args[0], self.commands))
+            ctx.fail(
+                tr("No command '{name}'.", name=args[0]) + did_you_mean(args[0], self.commands)
+            )
         return super().resolve_command(ctx, args)
 
 
@@ -97,6 +100,7 @@ def main(args: list[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     # Libraries' warnings are for those who develop with them; waterflow says its own.
     warnings.simplefilter("ignore")
+    use_language(find_language(os.environ))
     console = Console()
     try:
         code = _run(sys.argv[1:] if args is None else args, console)
@@ -126,11 +130,14 @@ def _report(exc: BaseException, console: Console) -> int:
             code = exc.code if isinstance(exc, SystemExit) else exc.exit_code
             return code if isinstance(code, int) else 0
         case OSError() if exc.errno in _NO_SPACE:
-            console.error(f"Nothing more can be written ({exc.strerror}).", "Free some space.")
+            console.error(
+                tr("Nothing more can be written ({strerror}).", strerror=exc.strerror),
+                tr("Free some space."),
+            )
             return EXIT_USAGE
         case KeyboardInterrupt() | click.Abort():
             console.note("")  # ends the line on which a terminal shows ^C
-            console.error("Interrupted; outputs and models are as they were before.")
+            console.error(tr("Interrupted; outputs and models are as they were before."))
             return EXIT_INTERRUPTED
         case WaterflowError():
             console.error(exc.message, exc.hint)
@@ -138,16 +145,20 @@ def _report(exc: BaseException, console: Console) -> int:
         case click.UsageError():
             where = exc.ctx.command_path if exc.ctx else "waterflow"
             bare = isinstance(exc, click.exceptions.NoArgsIsHelpError)  # its message is the help
-            message = f"{where}: which command?" if bare else exc.format_message()
-            console.error(message, f"See: {where} --help")
+            message = tr("{where}: which command?", where=where) if bare else exc.format_message()
+            console.error(message, tr("See: {where} --help", where=where))
             return EXIT_USAGE
         case click.ClickException():
             console.error(exc.format_message())
             return EXIT_USAGE
     cause = " ".join(str(exc).split())[:300]
     console.error(
-        f"waterflow met a defect of its own: {type(exc).__name__}: {cause}",
-        "Please report it with the output of the same command and --debug.",
+        tr(
+            "waterflow met a defect of its own: {kind}: {cause}",
+            kind=type(exc).__name__,
+            cause=cause,
+        ),
+        tr("Please report it with the output of the same command and --debug."),
     )
     return EXIT_DEFECT
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.messages import marked
 
 CHANCE = 0.5  # the ROC AUC of no skill
 N_RESAMPLES = 1000
@@ -47,19 +48,19 @@ class Evaluation:
     confusion: tuple[float, float, float, float]
     threshold: float
     n_rows: int
-    interval: str = "percentiles of 1000 bootstrap resamples"
+    interval: str = marked("percentiles of 1000 bootstrap resamples")
 
 
 METRICS: Mapping[str, str] = {
-    "roc_auc": "ROC AUC",
-    "pr_auc": "PR AUC (average precision)",
-    "balanced_accuracy": "Balanced accuracy",
-    "precision_potable": "Precision on potable",
-    "recall_potable": "Recall on potable",
-    "recall_not_potable": "Recall on not potable",
-    "false_potable_per_1000": "False 'potable' per 1000 samples",
-    "brier": "Brier score",
-    "calibration_error": "Calibration error",
+    "roc_auc": marked("ROC AUC"),
+    "pr_auc": marked("PR AUC (average precision)"),
+    "balanced_accuracy": marked("Balanced accuracy"),
+    "precision_potable": marked("Precision on potable"),
+    "recall_potable": marked("Recall on potable"),
+    "recall_not_potable": marked("Recall on not potable"),
+    "false_potable_per_1000": marked("False 'potable' per 1000 samples"),
+    "brier": marked("Brier score"),
+    "calibration_error": marked("Calibration error"),
 }
 
 

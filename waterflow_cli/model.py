@@ -12,6 +12,7 @@ import pandas as pd
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.calibration import Calibrator
+from waterflow_cli.messages import tr
 from waterflow_cli.pipeline_scores import PipelineScores
 
 LIKELY_POTABLE = "likely_potable"
@@ -48,14 +49,18 @@ class Policy:
         """What each verdict rests on, in the order of `VERDICTS`."""
         low, high = f"{self.not_potable_to:.3g}", f"{self.potable_from:.3g}"
         if self.decides_potable and self.decides_not_potable:
-            undecided = f"probability between {low} and {high}: not decided"
+            undecided = tr("probability between {low} and {high}: not decided", low=low, high=high)
         elif self.decides_potable:
-            undecided = f"probability below {high}: not decided"
+            undecided = tr("probability below {high}: not decided", high=high)
         elif self.decides_not_potable:
-            undecided = f"probability above {low}: not decided"
+            undecided = tr("probability above {low}: not decided", low=low)
         else:
-            undecided = "the model decides nothing"
-        return undecided, f"probability at most {low}", f"probability at least {high}"
+            undecided = tr("the model decides nothing")
+        return (
+            undecided,
+            tr("probability at most {low}", low=low),
+            tr("probability at least {high}", high=high),
+        )
 
     @property
     def decides_potable(self) -> bool:
@@ -68,9 +73,21 @@ class Policy:
         return self.not_potable_to >= 0
 
     def __str__(self) -> str:
-        upper = f"from {self.potable_from:.3f}" if self.decides_potable else "never"
-        lower = f"up to {self.not_potable_to:.3f}" if self.decides_not_potable else "never"
-        return f"likely_potable {upper}, likely_not_potable {lower}, else send_to_lab"
+        upper = (
+            tr("from {potable_from:.3f}", potable_from=self.potable_from)
+            if self.decides_potable
+            else tr("never")
+        )
+        lower = (
+            tr("up to {not_potable_to:.3f}", not_potable_to=self.not_potable_to)
+            if self.decides_not_potable
+            else tr("never")
+        )
+        return tr(
+            "likely_potable {upper}, likely_not_potable {lower}, else send_to_lab",
+            upper=upper,
+            lower=lower,
+        )
 
 
 @dataclass(frozen=True)

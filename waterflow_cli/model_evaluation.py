@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli.arrays import FloatArray
 from waterflow_cli.errors import ModelError, shorten
+from waterflow_cli.messages import tr
 from waterflow_cli.metrics import Evaluation, evaluate_predictions
 from waterflow_cli.model_store import StoredModel
 from waterflow_cli.outputs import OutputGroup, write_errors
@@ -80,9 +81,12 @@ def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> 
     absent = [name for name in decision.measurements if name not in data.X]
     if absent:
         raise ModelError(
-            f"Model {model.label} needs measurements that the schema does not have: "
-            f"{shorten(absent)}.",
-            "Leave out --schema: the model brings its own.",
+            tr(
+                "Model {model} needs measurements that the schema does not have: {absent}.",
+                model=model.label,
+                absent=shorten(absent),
+            ),
+            tr("Leave out --schema: the model brings its own."),
         )
     with threadpool_limits(limits=1):  # the same bits as `waterflow score`
         probability = model.probability(data.X[list(decision.measurements)])

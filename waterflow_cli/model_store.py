@@ -22,6 +22,7 @@ from waterflow_cli.arrays import FloatArray
 from waterflow_cli.calibration import calibrator_from_json, calibrator_to_json
 from waterflow_cli.discovery import LoadedPlugin, describe_failure, load_plugin
 from waterflow_cli.errors import ModelError, PluginError, UsageError, WaterflowError
+from waterflow_cli.messages import tr
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.table_schema import TableSchema
 
@@ -82,14 +83,24 @@ class StoredModel:
             probability = self.decision.probability(X)
         except Exception as exc:  # the estimator's code is the plugin's
             raise PluginError(
-                f"Model {self.label}, of the plugin '{self.plugin}', failed to predict: "
-                f"{describe_failure(exc)}."
+                tr(
+                    "Model {label}, of the plugin '{plugin}', failed to predict: {cause}.",
+                    label=self.label,
+                    plugin=self.plugin,
+                    cause=describe_failure(exc),
+                )
             ) from exc
         if np.isnan(probability).any():
             n_without = int(np.isnan(probability).sum())
             raise PluginError(
-                f"Model {self.label}, of the plugin '{self.plugin}', gave no probability for "
-                f"{n_without} of {len(X)} rows (NaN)."
+                tr(
+                    "Model {label}, of the plugin '{plugin}', gave no probability for "
+                    "{n_without} of {n_rows} rows (NaN).",
+                    label=self.label,
+                    plugin=self.plugin,
+                    n_without=n_without,
+                    n_rows=len(X),
+                )
             )
         return probability
 
@@ -147,8 +158,13 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
         content = json.loads((folder / DECISION_FILE).read_text("utf-8"))
         if content["format"] != FORMAT:
             raise ModelError(
-                f"Model {label} has format {content['format']}; this version knows {FORMAT}.",
-                "Install the version of waterflow that wrote it, or train again.",
+                tr(
+                    "Model {label} has format {format}; this version knows {known}.",
+                    label=label,
+                    format=content["format"],
+                    known=FORMAT,
+                ),
+                tr("Install the version of waterflow that wrote it, or train again."),
             )
         estimator_file = folder / ESTIMATOR_FILE
         found = skops.io.get_untrusted_types(file=estimator_file)
@@ -174,8 +190,13 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
         raise
     except Exception as exc:
         raise ModelError(
-            f"Model {label} cannot be loaded: {type(exc).__name__}: {str(exc)[:150]}",
-            "It was saved by other versions of the libraries, or is no model of waterflow.",
+            tr(
+                "Model {label} cannot be loaded: {kind}: {cause}",
+                label=label,
+                kind=type(exc).__name__,
+                cause=str(exc)[:150],
+            ),
+            tr("It was saved by other versions of the libraries, or is no model of waterflow."),
         ) from exc
 
 
@@ -184,8 +205,15 @@ def _plugin_of(content: dict[str, Any], label: str) -> LoadedPlugin:
         return load_plugin(content["plugin"])
     except UsageError as exc:
         raise ModelError(
-            f"Model {label} needs the plugin '{content['plugin']}', which is not installed.",
-            f"Install what trained it: {content['plugin_distribution']}",
+            tr(
+                "Model {label} needs the plugin '{plugin}', which is not installed.",
+                label=label,
+                plugin=content["plugin"],
+            ),
+            tr(
+                "Install what trained it: {distribution}",
+                distribution=content["plugin_distribution"],
+            ),
         ) from exc
 
 
@@ -223,8 +251,12 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
         text = (folder / MANIFEST).read_bytes()
     except OSError as exc:
         raise ModelError(
-            f"Model {label}: {folder / MANIFEST} is missing, so its files cannot be verified.",
-            "Only models that waterflow trained can be used.",
+            tr(
+                "Model {label}: {file} is missing, so its files cannot be verified.",
+                label=label,
+                file=folder / MANIFEST,
+            ),
+            tr("Only models that waterflow trained can be used."),
         ) from exc
     found = hashlib.sha256(text).hexdigest()
     if digest is not None and found != digest:
@@ -245,7 +277,11 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
 
 
 def _tampered(label: str, path: Path) -> str:
-    return f"Model {label}: {path} is not what was saved (its sha256 differs); refused, not loaded."
+    return tr(
+        "Model {label}: {path} is not what was saved (its sha256 differs); refused, not loaded.",
+        label=label,
+        path=path,
+    )
 
 
 def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
@@ -260,9 +296,13 @@ def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
     strangers = sorted(set(found) - set(TRUSTED_TYPES) - set(plugin.model.trusted_types))
     if strangers:
         raise ModelError(
-            f"The estimator holds types that neither waterflow nor the {plugin.installed} trusts: "
-            f"{', '.join(strangers)}.",
-            "The plugin's author can declare them as trusted_types.",
+            tr(
+                "The estimator holds types that neither waterflow nor the {plugin} "
+                "trusts: {strangers}.",
+                plugin=plugin.installed,
+                strangers=", ".join(strangers),
+            ),
+            tr("The plugin's author can declare them as trusted_types."),
         )
     return list(found)
 

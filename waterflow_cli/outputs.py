@@ -16,6 +16,7 @@ from typing import Any
 from zlib import crc32
 
 from waterflow_cli.errors import UsageError, WaterflowError
+from waterflow_cli.messages import tr
 from waterflow_cli.sources import STDIN
 
 STDOUT = STDIN
@@ -44,7 +45,14 @@ def check_distinct(outputs: Iterable[tuple[str, str | None]]) -> None:
         if path is not None:
             other = named_by.setdefault(Path(path).resolve(), option)
             if other != option:
-                raise UsageError(f"{path}: is both {other} and {option}; name two files.")
+                raise UsageError(
+                    tr(
+                        "{path}: is both {other} and {option}; name two files.",
+                        path=path,
+                        other=other,
+                        option=option,
+                    )
+                )
 
 
 def check_outputs(
@@ -81,32 +89,42 @@ def check_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> None:
     except FileNotFoundError:
         mode = None
     except OSError as exc:
-        raise UsageError(f"{path}: cannot be written ({exc.strerror}).") from exc
+        raise UsageError(
+            tr("{path}: cannot be written ({strerror}).", path=path, strerror=exc.strerror)
+        ) from exc
     if mode is not None:
         _check_existing(path, mode, force=force, inputs=inputs)
     folder = target.parent
     if not folder.is_dir():
-        raise UsageError(f"{path}: cannot be written, there is no folder {folder}.")
+        raise UsageError(
+            tr("{path}: cannot be written, there is no folder {folder}.", path=path, folder=folder)
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path}: cannot be written, the folder {folder} is not writable.")
+        raise UsageError(
+            tr(
+                "{path}: cannot be written, the folder {folder} is not writable.",
+                path=path,
+                folder=folder,
+            )
+        )
 
 
 def _check_existing(path: str, mode: int, *, force: bool, inputs: Sequence[str]) -> None:
     if stat.S_ISDIR(mode):
-        raise UsageError(f"{path}: is a folder.", "Name a file in it.")
+        raise UsageError(tr("{path}: is a folder.", path=path), tr("Name a file in it."))
     if not stat.S_ISREG(mode):
         raise UsageError(
-            f"{path}: is no regular file, and will not be replaced.",
-            f"Write to standard output instead: -o - > {path}",
+            tr("{path}: is no regular file, and will not be replaced.", path=path),
+            tr("Write to standard output instead: -o - > {path}", path=path),
         )
     for source in inputs:
         if _is_same_file(source, path):
             raise UsageError(
-                f"{path}: is an input; the output must be another file.",
-                "Nothing was written. Choose another name.",
+                tr("{path}: is an input; the output must be another file.", path=path),
+                tr("Nothing was written. Choose another name."),
             )
     if not force:
-        raise UsageError(f"{path}: exists already.", "To replace it: --force")
+        raise UsageError(tr("{path}: exists already.", path=path), tr("To replace it: --force"))
 
 
 def _is_same_file(source: str, path: str) -> bool:
@@ -251,7 +269,7 @@ def open_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> Iterat
 
 def _open_stdout() -> OutputFile:
     if sys.stdout is None:
-        raise UsageError("Standard output is closed.", "Name a file to write to.")
+        raise UsageError(tr("Standard output is closed."), tr("Name a file to write to."))
     with write_errors(STDOUT):
         sys.stdout.flush()
         return OutputFile(os.dup(sys.stdout.fileno()), STDOUT)
@@ -309,7 +327,9 @@ def publish(part: Path, target: Path, *, force: bool) -> None:
         try:  # unlike a rename, a link never replaces a file that came into being meanwhile
             target.hardlink_to(part)
         except FileExistsError as exc:
-            raise UsageError(f"{target}: exists already.", "To replace it: --force") from exc
+            raise UsageError(
+                tr("{path}: exists already.", path=target), tr("To replace it: --force")
+            ) from exc
         except OSError:  # a file system without hard links
             part.replace(target)
 
@@ -324,10 +344,12 @@ def write_errors(path: str) -> Iterator[None]:
     except OSError as exc:
         reason = exc.strerror or exc
         if path == STDOUT:
-            raise UsageError(f"Standard output cannot be written ({reason}).") from exc
+            raise UsageError(
+                tr("Standard output cannot be written ({strerror}).", strerror=reason)
+            ) from exc
         raise UsageError(
-            f"{path}: cannot be written ({reason}).",
-            "Nothing was left under that name by this command.",
+            tr("{path}: cannot be written ({strerror}).", path=path, strerror=reason),
+            tr("Nothing was left under that name by this command."),
         ) from exc
 
 

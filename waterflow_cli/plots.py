@@ -15,6 +15,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from waterflow_cli.arrays import FloatArray, IntArray
+from waterflow_cli.messages import tr
 from waterflow_cli.metrics import METRICS, Evaluation, measure_at_thresholds
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def save_plots(result: TrainingResult, folder: Path) -> list[Path]:
     list of Path
         The files written.
     """
-    rows = JudgedRows(*result.tested, result.evaluation, "tested rows")
+    rows = JudgedRows(*result.tested, result.evaluation, tr("tested rows"))
     return draw_plots(rows, folder, importance=result.importance, losses=result.loss_curve)
 
 
@@ -106,12 +107,17 @@ def draw_plots(
 def _draw_roc(rows: JudgedRows, axes: Any) -> None:
     false_positive, true_positive, _ = roc_curve(rows.y, rows.probability)
     estimate = rows.evaluation.estimates["roc_auc"]
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="chance")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("chance"))
     axes.plot(
         false_positive,
         true_positive,
         color=BLUE,
-        label=f"AUC {estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})",
+        label=tr(
+            "AUC {value:.3f} ({low:.3f} to {high:.3f})",
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+        ),
     )
     negatives, alarms, misses, hits = rows.evaluation.confusion
     axes.plot(
@@ -119,29 +125,34 @@ def _draw_roc(rows: JudgedRows, axes: Any) -> None:
         hits / (hits + misses),
         "o",
         color=ORANGE,
-        label=f"threshold {rows.evaluation.threshold:.3f}",
+        label=tr("threshold {threshold:.3f}", threshold=rows.evaluation.threshold),
     )
     _label(
         axes,
-        f"ROC curve, {rows.name}",
-        "false positive rate (called potable, is not)",
-        "true positive rate",
+        tr("ROC curve, {rows}", rows=rows.name),
+        tr("false positive rate (called potable, is not)"),
+        tr("true positive rate"),
     )
 
 
 def _draw_precision_recall(rows: JudgedRows, axes: Any) -> None:
     precision, recall, _ = precision_recall_curve(rows.y, rows.probability)
     estimate = rows.evaluation.estimates["pr_auc"]
-    axes.axhline(rows.y.mean(), color=GREY, linestyle="--", label="base rate")
+    axes.axhline(rows.y.mean(), color=GREY, linestyle="--", label=tr("base rate"))
     axes.step(
         recall,
         precision,
         where="post",
         color=BLUE,
-        label=f"average precision {estimate.value:.3f}",
+        label=tr("average precision {value:.3f}", value=estimate.value),
     )
     axes.set_ylim(0, 1.02)
-    _label(axes, f"Precision and recall, {rows.name}", "recall on potable", "precision on potable")
+    _label(
+        axes,
+        tr("Precision and recall, {rows}", rows=rows.name),
+        tr("recall on potable"),
+        tr("precision on potable"),
+    )
 
 
 def _draw_confusion(rows: JudgedRows, axes: Any) -> None:
@@ -158,19 +169,30 @@ def _draw_confusion(rows: JudgedRows, axes: Any) -> None:
             fontsize=16,
             color="white" if dark else "black",
         )
-    names = ["not potable", "potable"]
+    names = [tr("not potable"), tr("potable")]
     axes.set_xticks([0, 1], names)
     axes.set_yticks([0, 1], names)
-    axes.set_title(f"At threshold {rows.evaluation.threshold:.3f}, {rows.name}")
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("in the laboratory")
+    axes.set_title(
+        tr(
+            "At threshold {threshold:.3f}, {rows}",
+            threshold=rows.evaluation.threshold,
+            rows=rows.name,
+        )
+    )
+    axes.set_xlabel(tr("predicted"))
+    axes.set_ylabel(tr("in the laboratory"))
 
 
 def _draw_reliability(rows: JudgedRows, axes: Any) -> None:
     observed, predicted = calibration_curve(rows.y, rows.probability, n_bins=8, strategy="quantile")
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect")
-    axes.plot(predicted, observed, "o-", color=BLUE, label="eight equal groups")
-    _label(axes, f"Reliability, {rows.name}", "predicted probability", "share potable")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("perfect"))
+    axes.plot(predicted, observed, "o-", color=BLUE, label=tr("eight equal groups"))
+    _label(
+        axes,
+        tr("Reliability, {rows}", rows=rows.name),
+        tr("predicted probability"),
+        tr("share potable"),
+    )
 
 
 def _draw_importance(importance: pd.DataFrame, axes: Any) -> None:
@@ -178,23 +200,23 @@ def _draw_importance(importance: pd.DataFrame, axes: Any) -> None:
     reach = np.abs(frame[["low", "high"]].to_numpy() - frame[["value"]].to_numpy())
     axes.barh(frame.index, frame["value"], xerr=reach.T, color=BLUE)
     axes.axvline(0, color=GREY)
-    axes.set_title("Loss of ROC AUC when a measurement is shuffled")
-    axes.set_xlabel("loss of ROC AUC (mean and 95 % interval)")
+    axes.set_title(tr("Loss of ROC AUC when a measurement is shuffled"))
+    axes.set_xlabel(tr("loss of ROC AUC (mean and 95 % interval)"))
 
 
 def _draw_thresholds(rows: JudgedRows, axes: Any) -> None:
     thresholds = np.linspace(0, 1, 101)
     curves = measure_at_thresholds(rows.y, rows.probability, thresholds)
     for name in _THRESHOLD_METRICS:
-        axes.plot(thresholds, curves[name], label=METRICS[name])
-    axes.axvline(rows.evaluation.threshold, color=ORANGE, linestyle="--", label="chosen")
-    _label(axes, f"What the threshold does, {rows.name}", "threshold", "")
+        axes.plot(thresholds, curves[name], label=tr(METRICS[name]))
+    axes.axvline(rows.evaluation.threshold, color=ORANGE, linestyle="--", label=tr("chosen"))
+    _label(axes, tr("What the threshold does, {rows}", rows=rows.name), tr("threshold"), "")
 
 
 def _draw_loss(losses: Sequence[float], axes: Any) -> None:
     epochs = range(1, len(losses) + 1)
-    axes.plot(epochs, losses, color=BLUE, label="training loss")
-    _label(axes, "Loss by epoch", "epoch", "loss")
+    axes.plot(epochs, losses, color=BLUE, label=tr("training loss"))
+    _label(axes, tr("Loss by epoch"), tr("epoch"), tr("loss"))
 
 
 def _label(axes: Any, title: str, x: str, y: str) -> None:

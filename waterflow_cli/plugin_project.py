@@ -8,6 +8,7 @@ from string import Template
 
 from waterflow_cli.contract import GROUP
 from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # `waterflow_NAME` would be one of the packages of waterflow itself.
@@ -94,12 +95,16 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"'{name}' is no name for a plugin.", "Use lower-case letters, digits and hyphens."
+            tr("'{name}' is no name for a plugin.", name=name),
+            tr("Use lower-case letters, digits and hyphens."),
         )
     if name in _TAKEN:
         raise UsageError(
-            f"A plugin named '{name}' would overwrite waterflow's own package waterflow_{name}.",
-            "Choose another name.",
+            tr(
+                "A plugin named '{name}' would overwrite waterflow's own package waterflow_{name}.",
+                name=name,
+            ),
+            tr("Choose another name."),
         )
     root = Path(folder or f"waterflow-{name}")
     module = name.replace("-", "_")
@@ -117,6 +122,7 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
             (root / path).write_text(template.substitute(values), "utf-8")
     except OSError as exc:
         raise UsageError(
-            f"{root}: cannot be created ({exc.strerror}).", "Choose another: --folder NAME"
+            tr("{folder}: cannot be created ({strerror}).", folder=root, strerror=exc.strerror),
+            tr("Choose another: --folder NAME"),
         ) from exc
     return root

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from waterflow_cli.messages import tr
+
 _SECONDS_BETWEEN_LINES = 5.0
 # Is told the rows done so far, and the share of the inputs read: 0 to 1, None if unknown.
 Report = Callable[[int, float | None], None]
@@ -37,9 +39,18 @@ class ProgressLines:
             return
         self._last = now
         elapsed = now - self._start
-        text = f"{n_done} {self._unit}, {n_done / elapsed:.0f} a second"
+        text = tr(
+            "{n_done} {unit}, {rate:.0f} a second",
+            n_done=n_done,
+            unit=self._unit,
+            rate=n_done / elapsed,
+        )
         if share:
-            text += f", {share:.0%}, {elapsed * (1 - share) / share:.0f} s left"
+            text += tr(
+                ", {share:.0%}, {seconds:.0f} s left",
+                share=share,
+                seconds=elapsed * (1 - share) / share,
+            )
         self._say(f"{text}.")
 
 

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from waterflow_cli.errors import ModelError
+from waterflow_cli.messages import tr
 from waterflow_cli.model_location import Located, parse_reference
 from waterflow_cli.model_store import DIGEST_TAG
 from waterflow_cli.store import connect, redact, store_errors
@@ -67,7 +68,8 @@ def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
         found = client.search_model_versions(f"name='{name}'")
         if not found:
             raise ModelError(
-                f"No model named '{name}' in {redact(tracking_uri)}.", "Train one: waterflow train"
+                tr("No model named '{name}' in {uri}.", name=name, uri=redact(tracking_uri)),
+                tr("Train one: waterflow train"),
             )
         aliases = client.get_registered_model(name).aliases
         versions = []
@@ -121,8 +123,13 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
     wanted = parse_reference(reference, name)
     if wanted is None:
         raise ModelError(
-            f"No model '{reference}': it is no folder with an MLmodel file.",
-            "Name @champion, a version number, models:/NAME/VERSION, runs:/ID/model or a folder.",
+            tr(
+                "No model '{reference}': it is no folder with an MLmodel file.", reference=reference
+            ),
+            tr(
+                "Name @champion, a version number, models:/NAME/VERSION, "
+                "runs:/ID/model or a folder."
+            ),
         )
     try:
         if wanted.alias:
@@ -131,10 +138,15 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
     except MlflowException as exc:
         if exc.error_code not in _NOT_FOUND:
             raise
-        shown = f"@{wanted.alias}" if wanted.alias else f"version {wanted.number}"
+        shown = f"@{wanted.alias}" if wanted.alias else tr("version {number}", number=wanted.number)
         raise ModelError(
-            f"The model '{wanted.name}' has no {shown} in {redact(uri)}.",
-            "Train one: waterflow train, or see what there is: waterflow models list",
+            tr(
+                "The model '{name}' has no {shown} in {uri}.",
+                name=wanted.name,
+                shown=shown,
+                uri=redact(uri),
+            ),
+            tr("Train one: waterflow train, or see what there is: waterflow models list"),
         ) from exc
 
 
@@ -150,8 +162,11 @@ def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
         run_id = match[1]
     elif parse_reference(reference, name) is None:
         raise ModelError(
-            f"No run '{reference}'.",
-            "Name a run id, @champion, a version number, models:/NAME/VERSION or runs:/ID/model.",
+            tr("No run '{reference}'.", reference=reference),
+            tr(
+                "Name a run id, @champion, a version number, models:/NAME/VERSION or "
+                "runs:/ID/model."
+            ),
         )
     else:
         run_id = find_version(client, reference, name, uri).run_id or ""
@@ -161,7 +176,8 @@ def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
         if exc.error_code not in _NOT_FOUND:
             raise
         raise ModelError(
-            f"No run '{run_id or reference}' in {redact(uri)}.", "See: waterflow models list"
+            tr("No run '{run}' in {uri}.", run=run_id or reference, uri=redact(uri)),
+            tr("See: waterflow models list"),
         ) from exc
 
 
@@ -171,20 +187,26 @@ def _locate_run(client: MlflowClient, reference: str) -> Located:
     for output in run.outputs.model_outputs if run.outputs else []:
         if client.get_logged_model(output.model_id).name == model_name:
             return _locate_logged(client, output.model_id, reference)
-    raise ModelError(f"The run {run_id} has no model '{model_name}'.")
+    raise ModelError(
+        tr("The run {run_id} has no model '{model_name}'.", run_id=run_id, model_name=model_name)
+    )
 
 
 def _locate_logged(client: MlflowClient, model_id: str, label: str) -> Located:
     if not model_id.startswith("m-"):
         raise ModelError(
-            f"Model {label} was not trained by waterflow.", "Only models that it trained can score."
+            tr("Model {label} was not trained by waterflow.", label=label),
+            tr("Only models that it trained can score."),
         )
     logged = client.get_logged_model(model_id)
     digest = logged.tags.get(DIGEST_TAG)
     if digest is None:
         raise ModelError(
-            f"Model {label}: the store keeps no sha256 of it, so its files cannot be verified.",
-            "Only models that waterflow trained to the end can score.",
+            tr(
+                "Model {label}: the store keeps no sha256 of it, so its files cannot be verified.",
+                label=label,
+            ),
+            tr("Only models that waterflow trained to the end can score."),
         )
     shown = label if not label.startswith(("runs:", "models:")) else f"sha256:{digest[:12]}"
     return Located(shown, logged.artifact_location, digest)

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 
 from waterflow_cli.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.errors import DataRefusedError, InputError, ModelError, UsageError
+from waterflow_cli.messages import tr
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.model_location import load_model
 from waterflow_cli.model_store import StoredModel
@@ -62,18 +63,28 @@ class Comparison:
 
     def __str__(self) -> str:
         if self.identical:
-            return (
-                f"Identical: {self.n_rows} rows get the same probabilities and verdicts, bit for "
-                "bit, and threshold and policy are the same."
+            return tr(
+                "Identical: {n_rows} rows get the same probabilities and verdicts, bit "
+                "for bit, and threshold and policy are the same.",
+                n_rows=self.n_rows,
             )
-        parts = [f"{self.n_differing} of {self.n_rows} rows differ"]
+        parts = [
+            tr(
+                "{n_differing} of {n_rows} rows differ",
+                n_differing=self.n_differing,
+                n_rows=self.n_rows,
+            )
+        ]
         if self.n_differing:
-            parts.append(f"by at most {self.largest:.3g} in probability")
-            parts.append(f"{self.n_verdicts} in the verdict")
-        for name, (before, after) in (("threshold", self.thresholds), ("policy", self.policies)):
+            parts.append(tr("by at most {largest:.3g} in probability", largest=self.largest))
+            parts.append(tr("{n_verdicts} in the verdict", n_verdicts=self.n_verdicts))
+        for text, (before, after) in (
+            (tr("the threshold is another"), self.thresholds),
+            (tr("the policy is another"), self.policies),
+        ):
             if before != after:
-                parts.append(f"the {name} is another")
-        return f"Not identical: {', '.join(parts)}."
+                parts.append(text)
+        return tr("Not identical: {parts}.", parts=", ".join(parts))
 
 
 @dataclass(frozen=True)
@@ -152,13 +163,21 @@ def reproduce_run(
     plugin = _plugin_of(record)
     versions = compare_versions(record.versions, deciding_versions(plugin))
     if versions:
-        pairs = (f"{each} {here} (then {then})" for each, (then, here) in versions.items())
-        warn(f"Not the versions that trained, so the bits may differ: {', '.join(pairs)}.")
+        pairs = (
+            tr("{name} {here} (then {then})", name=each, here=here, then=then)
+            for each, (then, here) in versions.items()
+        )
+        warn(
+            tr(
+                "Not the versions that trained, so the bits may differ: {pairs}.",
+                pairs=", ".join(pairs),
+            )
+        )
     with _recorded_data(record, path) as found:
         data = load_recorded(found, record)
     result = train_model(data, plugin, replace(record.options, jobs=jobs), report=report)
-    report("Comparing with the stored model")
-    with plugin.blamed("predict"):
+    report(tr("Comparing with the stored model"))
+    with plugin.blamed(tr("predict")):
         comparison = compare_models(stored, result.model, data.X)
     return Reproduction(run_id, record, versions, comparison)
 
@@ -173,12 +192,16 @@ def read_record(client: MlflowClient, run_id: str) -> TrainingRecord:
     """
     if RECORD_FILE not in {file.path for file in client.list_artifacts(run_id)}:
         raise ModelError(
-            f"The run {run_id} has no {RECORD_FILE}, so it cannot be trained again.",
-            "Only runs of waterflow train keep one, and those of its first versions do not.",
+            tr(
+                "The run {run_id} has no {file}, so it cannot be trained again.",
+                run_id=run_id,
+                file=RECORD_FILE,
+            ),
+            tr("Only runs of waterflow train keep one, and those of its first versions do not."),
         )
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         text = Path(client.download_artifacts(run_id, RECORD_FILE, scratch)).read_bytes()
-    return TrainingRecord.from_json(text, f"The run {run_id}")
+    return TrainingRecord.from_json(text, tr("The run {run_id}", run_id=run_id))
 
 
 def compare_versions(
@@ -199,13 +222,18 @@ def load_recorded(path: str, record: TrainingRecord) -> TrainingData:
     DataRefusedError
         If it is other data.
     """
-    hint = "Name the file as it was then: --data FILE (or - for what came through a pipe)."
+    hint = tr("Name the file as it was then: --data FILE (or - for what came through a pipe).")
 
     def refuse_other(digest: str) -> None:
         if digest != record.sha256:
             raise DataRefusedError(
-                f"{path}: is not what the run was trained on: its sha256 is {digest[:12]}…, and "
-                f"was {record.sha256[:12]}….",
+                tr(
+                    "{path}: is not what the run was trained on: its sha256 is {digest}…, "
+                    "and was {sha256}….",
+                    path=path,
+                    digest=digest[:12],
+                    sha256=record.sha256[:12],
+                ),
                 hint,
             )
 
@@ -213,7 +241,9 @@ def load_recorded(path: str, record: TrainingRecord) -> TrainingData:
         if path != PIPE and stat.S_ISREG(Path(path).stat().st_mode):
             refuse_other(file_sha256(path))  # before anything is said of its rows
     except OSError as exc:
-        raise InputError(path, f"cannot be read ({exc.strerror}).", hint=hint) from exc
+        raise InputError(
+            path, tr("cannot be read ({strerror}).", strerror=exc.strerror), hint=hint
+        ) from exc
     data = load_training_data(path, record.schema, **vars(record.reading))
     refuse_other(data.sha256)
     return data
@@ -245,7 +275,7 @@ def _recorded_data(record: TrainingRecord, path: str | None) -> Iterator[str]:
             yield sample
     elif record.path == PIPE:
         raise InputError(
-            PIPE, "the run read its data through a pipe.", hint="Pipe it again: --data -"
+            PIPE, tr("the run read its data through a pipe."), hint=tr("Pipe it again: --data -")
         )
     else:
         yield record.path
@@ -256,8 +286,11 @@ def _plugin_of(record: TrainingRecord) -> LoadedPlugin:
         return load_plugin(record.plugin)
     except UsageError as exc:
         raise ModelError(
-            f"The run was trained by the plugin '{record.plugin}', which is not installed.",
-            f"Install what trained it: {record.plugin_distribution}",
+            tr(
+                "The run was trained by the plugin '{plugin}', which is not installed.",
+                plugin=record.plugin,
+            ),
+            tr("Install what trained it: {distribution}", distribution=record.plugin_distribution),
         ) from exc
 
 

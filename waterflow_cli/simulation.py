@@ -20,6 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import erf, expit, logit, ndtri
 
 from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
 from waterflow_cli.outputs import open_output
 from waterflow_cli.writing import open_table_writer, output_format
 
@@ -170,12 +171,19 @@ def simulate_batches(
         If an argument is out of its range; at the call, not at the first batch.
     """
     for name, value, lowest in (
-        ("number of rows", n_rows, 1),
-        ("seed", seed, 0),
-        ("number of rows in a batch", batch_rows, 1),
+        (tr("number of rows"), n_rows, 1),
+        (tr("seed"), seed, 0),
+        (tr("number of rows in a batch"), batch_rows, 1),
     ):
         if value < lowest:
-            raise UsageError(f"The {name} is {value}; it must be at least {lowest}.")
+            raise UsageError(
+                tr(
+                    "The {name} is {value}; it must be at least {lowest}.",
+                    name=name,
+                    value=value,
+                    lowest=lowest,
+                )
+            )
     law = label_law(signal)
     return _cut(_draw_rows(n_rows, seed, law, with_truth=with_truth), batch_rows)
 
@@ -250,8 +258,13 @@ def label_law(signal: float) -> LabelLaw:
     """
     if not LOWEST_SIGNAL <= signal <= HIGHEST_SIGNAL:
         raise UsageError(
-            f"The signal is {signal}; it must lie between {LOWEST_SIGNAL} and {HIGHEST_SIGNAL}.",
-            "It is the best possible ROC AUC: 0.5 is pure noise.",
+            tr(
+                "The signal is {signal}; it must lie between {lowest_signal} and {highest_signal}.",
+                signal=signal,
+                lowest_signal=LOWEST_SIGNAL,
+                highest_signal=HIGHEST_SIGNAL,
+            ),
+            tr("It is the best possible ROC AUC: 0.5 is pure noise."),
         )
     if signal == LOWEST_SIGNAL:
         return LabelLaw(float(logit(BASE_RATE)), 0.0)

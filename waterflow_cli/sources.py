@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, cast
 import pyarrow as pa
 
 from waterflow_cli.errors import InputError, UsageError
+from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +64,12 @@ class DecompressedStream(io.RawIOBase):
         except _DAMAGED as exc:
             raise InputError(
                 self._name,
-                f"the {self._codec} data is damaged or cut short ({exc})",
-                hint="Fetch or compress the file again; nothing after this point can be read.",
+                tr(
+                    "the {codec} data is damaged or cut short ({cause})",
+                    codec=self._codec,
+                    cause=exc,
+                ),
+                hint=tr("Fetch or compress the file again; nothing after this point can be read."),
             ) from exc
         view[: len(data)] = data
         return len(data)
@@ -160,17 +165,23 @@ def open_to_seek(stream: io.BufferedReader) -> Iterator[IO[bytes]]:
 def _open_raw(path: str) -> Iterator[io.BufferedReader]:
     if path == STDIN:
         if sys.stdin is None:
-            raise InputError(path, "standard input is closed.")
+            raise InputError(path, tr("standard input is closed."))
         yield cast("io.BufferedReader", sys.stdin.buffer)
         return
     try:
         raw = Path(path).open("rb")  # noqa: SIM115 (closed below, after the errors are told apart)
     except IsADirectoryError as exc:
-        raise InputError(path, "is a folder, not a file.", hint="Name the files in it.") from exc
+        raise InputError(
+            path, tr("is a folder, not a file."), hint=tr("Name the files in it.")
+        ) from exc
     except FileNotFoundError as exc:
-        raise InputError(path, "no such file.", hint="Check the name and the folder.") from exc
+        raise InputError(
+            path, tr("no such file."), hint=tr("Check the name and the folder.")
+        ) from exc
     except (OSError, ValueError) as exc:
-        raise InputError(path, f"cannot be opened ({getattr(exc, 'strerror', exc)}).") from exc
+        raise InputError(
+            path, tr("cannot be opened ({cause}).", cause=getattr(exc, "strerror", exc))
+        ) from exc
     with raw:
         before = _version(raw)
         yield raw
@@ -178,8 +189,8 @@ def _open_raw(path: str) -> Iterator[io.BufferedReader]:
         if _version(raw) != before:
             raise InputError(
                 path,
-                "was changed while it was read.",
-                hint="Run the command again when nothing writes to it.",
+                tr("was changed while it was read."),
+                hint=tr("Run the command again when nothing writes to it."),
             )
 
 
@@ -198,7 +209,7 @@ def _read_ahead(raw: io.BufferedReader, path: str) -> tuple[bytes, io.BufferedRe
             return start, io.BufferedReader(RejoinedStream(start, raw), _BUFFER_BYTES)
         raw.seek(-len(start), io.SEEK_CUR)
     except OSError as exc:
-        raise InputError(path, f"cannot be read ({exc.strerror}).") from exc
+        raise InputError(path, tr("cannot be read ({strerror}).", strerror=exc.strerror)) from exc
     return start, raw
 
 
@@ -218,24 +229,36 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
         members = [info for info in archive.infolist() if not info.is_dir()]
         if any(info.filename == "xl/workbook.xml" for info in members):
             raise InputError(
-                path, "is an Excel workbook.", hint="In Excel, save the sheet as 'CSV UTF-8'."
+                path,
+                tr("is an Excel workbook."),
+                hint=tr("In Excel, save the sheet as 'CSV UTF-8'."),
             )
         if len(members) != 1:
             names = ", ".join(info.filename for info in members[:5])
             raise InputError(
                 path,
-                f"the archive has {len(members)} members ({names}); one is expected.",
-                hint="Unpack it and name the file that holds the table.",
+                tr(
+                    "the archive has {n_members} members ({names}); one is expected.",
+                    n_members=len(members),
+                    names=names,
+                ),
+                hint=tr("Unpack it and name the file that holds the table."),
             )
         return archive.open(members[0])
     except _DAMAGED_ZIP as exc:
-        raise InputError(path, f"the zip archive is damaged or cut short ({exc}).") from exc
+        raise InputError(
+            path, tr("the zip archive is damaged or cut short ({cause}).", cause=exc)
+        ) from exc
     except NotImplementedError as exc:  # its word for a compression that it does not know
         raise InputError(
-            path, f"the zip archive cannot be read ({exc}).", hint="Unpack it first."
+            path,
+            tr("the zip archive cannot be read ({cause}).", cause=exc),
+            hint=tr("Unpack it first."),
         ) from exc
     except RuntimeError as exc:  # zipfile's word for an encrypted member
-        raise InputError(path, "the zip archive is encrypted.", hint="Unpack it first.") from exc
+        raise InputError(
+            path, tr("the zip archive is encrypted."), hint=tr("Unpack it first.")
+        ) from exc
 
 
 def expand_inputs(paths: tuple[str, ...]) -> list[str]:
@@ -260,9 +283,13 @@ def _expand(path: str) -> list[str]:
         found = sorted(map(str, Path(pattern.anchor or ".").glob(_relative_pattern(pattern))))
     except (OSError, ValueError) as exc:  # a closed folder, or '**' within a name
         reason = getattr(exc, "strerror", exc)
-        raise UsageError(f"The pattern '{path}' cannot be followed ({reason}).") from exc
+        raise UsageError(
+            tr("The pattern '{path}' cannot be followed ({reason}).", path=path, reason=reason)
+        ) from exc
     if not found:
-        raise UsageError(f"No file matches '{path}'.", "Check the pattern and the folder.")
+        raise UsageError(
+            tr("No file matches '{path}'.", path=path), tr("Check the pattern and the folder.")
+        )
     return found
 
 

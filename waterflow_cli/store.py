@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from waterflow_cli.errors import ModelError
+from waterflow_cli.messages import tr
 from waterflow_cli.model_location import SQLITE, sqlite_path
 
 ARTIFACT_FOLDER = "mlartifacts"
@@ -53,8 +54,8 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
     if database is not None and not database.is_dir():
         if not database.exists() and not create:
             raise ModelError(
-                f"No tracking store at {uri}: no model is registered here yet.",
-                "Train one: waterflow train, or name the store: --tracking-uri",
+                tr("No tracking store at {uri}: no model is registered here yet.", uri=uri),
+                tr("Train one: waterflow train, or name the store: --tracking-uri"),
             )
         # The file is there some seconds before its tables are, and so long is the lock.
         if not database.exists() or _lock_path(database).exists():
@@ -69,8 +70,8 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
             return client
     except ImportError as exc:
         raise ModelError(
-            f"The tracking store {redact(uri)} cannot be used: {exc}.",
-            "Install the driver of its database.",
+            tr("The tracking store {uri} cannot be used: {cause}.", uri=redact(uri), cause=exc),
+            tr("Install the driver of its database."),
         ) from exc
 
 
@@ -97,8 +98,8 @@ def store_errors(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as exc:
         cause = redact(" ".join(str(exc).split())[:200])
         raise ModelError(
-            f"The tracking store {redact(uri)} cannot be used: {cause}",
-            "Check the URI, and that the store is up, intact and writable.",
+            tr("The tracking store {uri} cannot be used: {cause}", uri=redact(uri), cause=cause),
+            tr("Check the URI, and that the store is up, intact and writable."),
         ) from exc
 
 
@@ -115,7 +116,7 @@ def _absolute(uri: str) -> str:
 def _create_sqlite(uri: str, database: Path) -> None:
     """Create the tables once, though several commands may start at the same time."""
     if not database.absolute().parent.is_dir():
-        raise ModelError(f"The tracking store {uri} cannot be created: no such folder.")
+        raise ModelError(tr("The tracking store {uri} cannot be created: no such folder.", uri=uri))
     lock = FileLock(_lock_path(database), timeout=_LOCK_TIMEOUT_S)
     with store_errors(uri), lock:
         MlflowClient(tracking_uri=_absolute(uri)).search_experiments(max_results=1)

@@ -22,6 +22,7 @@ from waterflow_cli.discovery import (
 )
 from waterflow_cli.errors import ModelError, PluginError
 from waterflow_cli.learners import build_pipeline, single_threaded_fits
+from waterflow_cli.messages import tr
 from waterflow_cli.model_store import trusted_types_of
 from waterflow_cli.pipelines import strip_for_scoring
 from waterflow_cli.training_options import TrainingOptions
@@ -62,16 +63,18 @@ def check_model_plugin(plugin: LoadedPlugin | ModelPlugin | str) -> Iterator[str
     X, y = _make_samples()
     for balance in BALANCES:
         probability, _ = _fit_and_predict(loaded, X, y, TrainingOptions(balance=balance))
-        yield f"fits and predicts with --balance {balance}"
+        yield tr("fits and predicts with --balance {balance}", balance=balance)
         if balance == "smote":
             again, pipeline = _fit_and_predict(loaded, X, y, TrainingOptions(balance=balance))
-            _require(loaded, np.array_equal(probability, again), "equal seeds give other models")
-            yield "equal seeds give equal probabilities, bit for bit"
+            _require(
+                loaded, np.array_equal(probability, again), tr("equal seeds give other models")
+            )
+            yield tr("equal seeds give equal probabilities, bit for bit")
             _check_saving(loaded, pipeline, X, again)
-            yield "is saved without pickle, and scores the same when loaded"
+            yield tr("is saved without pickle, and scores the same when loaded")
     X_gap = X.assign(Hardness=np.nan)
     _fit_and_predict(loaded, X_gap, y, TrainingOptions())
-    yield "stands a measurement that is missing throughout"
+    yield tr("stands a measurement that is missing throughout")
 
 
 def _load(plugin: LoadedPlugin | ModelPlugin | str) -> LoadedPlugin:
@@ -92,14 +95,18 @@ def _check_description(plugin: LoadedPlugin) -> Iterator[str]:
     _require(
         plugin,
         isinstance(summary, str) and bool(summary.strip()) and "\n" not in summary,
-        "its summary must be one line of text",
+        tr("its summary must be one line of text"),
     )
-    yield "its summary is one line"
-    with plugin.blamed("list its parameters"):
+    yield tr("its summary is one line")
+    with plugin.blamed(tr("list its parameters")):
         known = set(model.default_params())
     unknown = set(model.search_space) - known
-    _require(plugin, not unknown, f"its search space names no parameters of it: {sorted(unknown)}")
-    yield "its search space names parameters that it has"
+    _require(
+        plugin,
+        not unknown,
+        tr("its search space names no parameters of it: {unknown}", unknown=sorted(unknown)),
+    )
+    yield tr("its search space names parameters that it has")
 
 
 def _fit_and_predict(
@@ -107,21 +114,28 @@ def _fit_and_predict(
 ) -> tuple[FloatArray, Any]:
     before = X.copy()
     pipeline = build_pipeline(plugin, list(X.columns), options)
-    with plugin.blamed(f"fit with --balance {options.balance}"), single_threaded_fits():
+    with (
+        plugin.blamed(tr("fit with --balance {balance}", balance=options.balance)),
+        single_threaded_fits(),
+    ):
         pipeline.fit(X, y)
-    with plugin.blamed("predict"), single_threaded_fits():
+    with plugin.blamed(tr("predict")), single_threaded_fits():
         probability = np.asarray(pipeline.predict_proba(X))
-    _require(plugin, X.equals(before), "it changes the frame that it is given")
+    _require(plugin, X.equals(before), tr("it changes the frame that it is given"))
     _require(
         plugin,
         probability.shape == (len(X), 2),
-        f"predict_proba gives shape {probability.shape} for {len(X)} rows; ({len(X)}, 2) is needed",
+        tr(
+            "predict_proba gives shape {shape} for {n_rows} rows; ({n_rows}, 2) is needed",
+            shape=probability.shape,
+            n_rows=len(X),
+        ),
     )
-    _require(plugin, bool(np.isfinite(probability).all()), "it gives NaN probabilities")
+    _require(plugin, bool(np.isfinite(probability).all()), tr("it gives NaN probabilities"))
     _require(
         plugin,
         bool(((probability >= 0) & (probability <= 1)).all()),
-        "it gives probabilities outside 0 to 1",
+        tr("it gives probabilities outside 0 to 1"),
     )
     return probability[:, 1], pipeline
 
@@ -131,21 +145,29 @@ def _check_saving(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="waterflow-") as folder:
         file = Path(folder) / "estimator.skops"
-        with plugin.blamed("be saved with skops"):
+        with plugin.blamed(tr("be saved with skops")):
             skops.io.dump(strip_for_scoring(pipeline), file)
         try:
             trusted = trusted_types_of(file, plugin)
         except ModelError as exc:
             raise PluginError(exc.message, exc.hint) from exc
-        with plugin.blamed("be loaded with skops"), single_threaded_fits():
+        with plugin.blamed(tr("be loaded with skops")), single_threaded_fits():
             loaded = skops.io.load(file, trusted=trusted)
             found = loaded.predict_proba(X)[:, 1]
-    _require(plugin, np.array_equal(found, expected), "once saved and loaded it scores otherwise")
+    _require(
+        plugin, np.array_equal(found, expected), tr("once saved and loaded it scores otherwise")
+    )
 
 
 def _require(plugin: LoadedPlugin, holds: bool, problem: str) -> None:
     if not holds:
-        raise PluginError(f"The {plugin.installed} does not keep the contract: {problem}.")
+        raise PluginError(
+            tr(
+                "The {plugin} does not keep the contract: {problem}.",
+                plugin=plugin.installed,
+                problem=problem,
+            )
+        )
 
 
 def _make_samples() -> tuple[pd.DataFrame, IntArray]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.errors import DataRefusedError, UsageError, did_you_mean
+from waterflow_cli.messages import tr
 
 FORMS = ("balanced-accuracy", "f1", "fbeta:BETA", "cost:FP:FN", "precision:P", "fpr:F", "NUMBER")
 
@@ -62,8 +63,8 @@ def parse_threshold(text: str) -> ThresholdRule:
         if rule != name:
             known = [form.partition(":")[0] for form in FORMS]
             raise UsageError(
-                f"--threshold {text}: no such rule." + did_you_mean(name, known),
-                f"It is one of: {', '.join(FORMS)}",
+                tr("--threshold {text}: no such rule.", text=text) + did_you_mean(name, known),
+                tr("It is one of: {forms}", forms=", ".join(FORMS)),
             ) from None
     _check_arguments(text, rule, arguments)
     return ThresholdRule(text.strip(), rule, arguments)
@@ -98,8 +99,8 @@ def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) ->
     utility = _UTILITIES[rule.name](counts, rule.arguments)
     if not np.isfinite(utility).any():
         raise DataRefusedError(
-            f"No threshold reaches {rule.text} on the training rows.",
-            "Ask for less, or see what the model can do: --threshold balanced-accuracy",
+            tr("No threshold reaches {rule} on the training rows.", rule=rule.text),
+            tr("Ask for less, or see what the model can do: --threshold balanced-accuracy"),
         )
     # Candidates fall, so the first of equal utilities is the highest threshold.
     return float(candidates[int(np.argmax(utility))])
@@ -191,8 +192,16 @@ def _check_arguments(text: str, name: str, arguments: tuple[float, ...]) -> None
     arity, low, high = _ARITY[name]
     form = next((form for form in FORMS if form.partition(":")[0] == name), "NUMBER")
     if len(arguments) != arity:
-        raise UsageError(f"--threshold {text}: it is written {form}.")
+        raise UsageError(tr("--threshold {text}: it is written {form}.", text=text, form=form))
     if name == "cost" and not any(arguments):
-        raise UsageError(f"--threshold {text}: one of the costs must be above 0.")
+        raise UsageError(tr("--threshold {text}: one of the costs must be above 0.", text=text))
     if not all(low <= number <= high for number in arguments):
-        raise UsageError(f"--threshold {text}: {form} takes numbers from {low:g} to {high:g}.")
+        raise UsageError(
+            tr(
+                "--threshold {text}: {form} takes numbers from {low:g} to {high:g}.",
+                text=text,
+                form=form,
+                low=low,
+                high=high,
+            )
+        )

@@ -25,6 +25,7 @@ from mlflow.types import ColSpec, Schema
 from waterflow_cli import __version__
 from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import ModelError, UsageError
+from waterflow_cli.messages import tr
 from waterflow_cli.model_location import sqlite_path
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
 from waterflow_cli.outputs import path_text
@@ -63,8 +64,8 @@ class TrackingOptions:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w. -]+", self.name):
             raise UsageError(
-                f"--name {self.name}: is no name for a model.",
-                "Use letters, digits, spaces, dots, hyphens and underscores.",
+                tr("--name {name}: is no name for a model.", name=self.name),
+                tr("Use letters, digits, spaces, dots, hyphens and underscores."),
             )
 
 
@@ -302,11 +303,11 @@ def run_training(
     """
     database = sqlite_path(tracking.uri)
     if database is not None and not database.exists():
-        report(f"Creating the tracking store {tracking.uri}")
+        report(tr("Creating the tracking store {uri}", uri=tracking.uri))
     with tracked_run(tracking) as run:
         run.log_start(data, schema, plugin, options)
         result = train_model(data, plugin, options, report=report)
-        report("Logging the run and the model to MLflow")
+        report(tr("Logging the run and the model to MLflow"))
         keep_page(run.log_result(data, plugin, result, options))
         registered = run.log_model(data, result, schema, plugin)
     return TrainingReport(plugin.name, options, data, result, registered)

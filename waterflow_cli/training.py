@@ -47,6 +47,7 @@ from waterflow_cli.learners import (
     make_learner,
     single_threaded_fits,
 )
+from waterflow_cli.messages import marked, tr
 from waterflow_cli.metrics import Evaluation
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.pipelines import balanced_pipeline, strip_for_scoring
@@ -178,7 +179,7 @@ def train_model(
     DataRefusedError
         If no threshold serves the asked rule, or the rows are too few for the folds.
     """
-    with plugin.blamed("list its parameters"):
+    with plugin.blamed(tr("list its parameters")):
         params = {**plugin.model.default_params(), **options.params}
     used, certifying = split_for_certifying(data, options)
     part, unseen = data.take(used), data.take(certifying)
@@ -190,13 +191,23 @@ def train_model(
         else None
     )
     n_fits = design.n_fits + 1 + (len(design.tested) if unbalanced else 0)
-    searched = f", each after a search of {options.n_trials} trials" if options.n_trials else ""
+    searched = (
+        tr(", each after a search of {n_trials} trials", n_trials=options.n_trials)
+        if options.n_trials
+        else ""
+    )
     report(
-        f"Measuring {plugin.name} by {design.text}; {n_fits} fits of up to {len(used)} rows"
-        f"{searched}"
+        tr(
+            "Measuring {plugin} by {design}; {n_fits} fits of up to {n_rows} rows{searched}",
+            plugin=plugin.name,
+            design=design.text,
+            n_fits=n_fits,
+            n_rows=len(used),
+            searched=searched,
+        )
     )
     with single_threaded_fits():
-        with plugin.blamed("train"):
+        with plugin.blamed(tr("train")):
             scores = score_folds(design, learner, jobs=options.jobs)
             plain = (
                 None
@@ -211,12 +222,12 @@ def train_model(
             else:
                 fitted = learner.fit(every)
         if options.guarantees:
-            report(f"Certifying on {len(certifying)} rows that took no part")
-        with plugin.blamed("predict"):
+            report(tr("Certifying on {n_rows} rows that took no part", n_rows=len(certifying)))
+        with plugin.blamed(tr("predict")):
             model, certificates = decide(fitted, scores, part, unseen, options)
-        report("Measuring baselines, and which measurements matter")
+        report(tr("Measuring baselines, and which measurements matter"))
         measured = measure(scores, part.y, model.threshold, options)
-        with plugin.blamed("predict"):
+        with plugin.blamed(tr("predict")):
             importance = measure_importance(scores[0], part, options)
         return TrainingResult(
             model=model,
@@ -299,8 +310,10 @@ def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[
         return every, every[:0]
     if data.groups is not None or data.when is not None:
         raise UsageError(
-            "--guarantee goes with neither --group nor --time: it needs rows of which each could "
-            "as well have come in the place of any other."
+            tr(
+                "--guarantee goes with neither --group nor --time: it needs rows of "
+                "which each could as well have come in the place of any other."
+            )
         )
     used, certifying = train_test_split(
         every, test_size=CERTIFYING_SHARE, random_state=options.seed
@@ -346,8 +359,8 @@ def measure_baselines(
 ) -> dict[str, Measured]:
     """Measure what a constant and a straight line reach on the same folds."""
     classifiers = {
-        "always the base rate": DummyClassifier(strategy="prior"),
-        "logistic regression": LogisticRegression(max_iter=1000),
+        marked("always the base rate"): DummyClassifier(strategy="prior"),
+        marked("logistic regression"): LogisticRegression(max_iter=1000),
     }
     baselines = {}
     for name, classifier in classifiers.items():

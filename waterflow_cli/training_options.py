@@ -12,6 +12,7 @@ from waterflow_cli.contract import Balance, Calibration
 from waterflow_cli.errors import UsageError
 from waterflow_cli.guarantee import Guarantee
 from waterflow_cli.judging import DEFAULT_COSTS
+from waterflow_cli.messages import tr
 from waterflow_cli.thresholds import ThresholdRule, parse_threshold
 
 DEFAULT_RULE = parse_threshold("balanced-accuracy")
@@ -43,10 +44,10 @@ def parse_cv(text: str) -> CrossValidation:
     """
     folds, _, repeats = text.strip().lower().partition("x")
     if not (folds.isdecimal() and repeats.isdecimal()):
-        raise UsageError(f"--cv {text}: it is written FOLDSxREPEATS, such as 5x2.")
+        raise UsageError(tr("--cv {text}: it is written FOLDSxREPEATS, such as 5x2.", text=text))
     cv = CrossValidation(int(folds), int(repeats))
     if not (3 <= cv.n_folds <= 20 and 1 <= cv.n_repeats <= 100):
-        raise UsageError(f"--cv {text}: 3 to 20 folds, 1 to 100 repeats.")
+        raise UsageError(tr("--cv {text}: 3 to 20 folds, 1 to 100 repeats.", text=text))
     return cv
 
 
@@ -67,7 +68,9 @@ def check_journal(path: str) -> None:
     except (OSError, ValueError, TypeError):
         known = False
     if not known:
-        raise UsageError(f"--journal {path}: is no journal of trials.", "Name a new file.")
+        raise UsageError(
+            tr("--journal {path}: is no journal of trials.", path=path), tr("Name a new file.")
+        )
 
 
 @dataclass(frozen=True)

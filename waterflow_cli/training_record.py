@@ -18,6 +18,7 @@ from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import ModelError, WaterflowError
 from waterflow_cli.guarantee import Guarantee
 from waterflow_cli.json_text import json_text
+from waterflow_cli.messages import tr
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.schemas import parse_schema
 from waterflow_cli.table_schema import TableSchema
@@ -25,7 +26,7 @@ from waterflow_cli.thresholds import parse_threshold
 from waterflow_cli.training_data import DataOptions, TrainingData, file_sha256, simulated_sample
 from waterflow_cli.training_options import TrainingOptions, parse_cv
 
-RECORD_FILE, RECORD_FORMAT = "training.json", 2
+RECORD_FILE, RECORD_FORMAT = "training.json", 1
 PIPE = "-"
 # What computes a model's bits, or draws the random numbers that they depend on.
 _LIBRARIES = (
@@ -116,9 +117,15 @@ class TrainingRecord:
             content = json.loads(text)
             if content["version"] != RECORD_FORMAT:
                 raise ModelError(
-                    f"{source}: its {RECORD_FILE} has version {content['version']}; this version "
-                    f"of waterflow knows {RECORD_FORMAT}.",
-                    "Install the version of waterflow that wrote it.",
+                    tr(
+                        "{source}: its {file} has version {version}; this version of waterflow "
+                        "knows {known}.",
+                        source=source,
+                        file=RECORD_FILE,
+                        version=content["version"],
+                        known=RECORD_FORMAT,
+                    ),
+                    tr("Install the version of waterflow that wrote it."),
                 )
             data = content["data"]
             return cls(
@@ -135,8 +142,13 @@ class TrainingRecord:
             raise
         except (AttributeError, KeyError, SyntaxError, TypeError, ValueError) as exc:
             raise ModelError(
-                f"{source}: its {RECORD_FILE} is no record of a training "
-                f"({type(exc).__name__}: {str(exc)[:100]})."
+                tr(
+                    "{source}: its {file} is no record of a training ({kind}: {cause}).",
+                    source=source,
+                    file=RECORD_FILE,
+                    kind=type(exc).__name__,
+                    cause=str(exc)[:100],
+                )
             ) from exc
 
 

@@ -27,6 +27,7 @@ from waterflow_cli.commands.options import (
 )
 from waterflow_cli.errors import UsageError
 from waterflow_cli.figures import format_estimate
+from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +125,7 @@ def compare(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _show(board, console)
     if picture is not None:
         _draw(board, picture, options)
-        console.note(f"Wrote {picture}.")
+        console.note(tr("Wrote {files}.", files=picture))
 
 
 def _check_options(ctx: click.Context, options: Mapping[str, Any]) -> None:
@@ -133,13 +134,13 @@ def _check_options(ctx: click.Context, options: Mapping[str, Any]) -> None:
         for name, shown in _NOT_WITH_RUNS.items():
             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 raise UsageError(
-                    f"--run and {shown}: runs are compared as they were trained.",
-                    f"Leave {shown} out, or compare plugins without --run.",
+                    tr("--run and {shown}: runs are compared as they were trained.", shown=shown),
+                    tr("Leave {shown} out, or compare plugins without --run.", shown=shown),
                 )
     elif not options["plugins"]:
         raise UsageError(
-            "Compare what? Name plugins or runs.",
-            "waterflow compare DATA --plugin rf,logreg, or waterflow compare --run RUN,RUN",
+            tr("Compare what? Name plugins or runs."),
+            tr("waterflow compare DATA --plugin rf,logreg, or waterflow compare --run RUN,RUN"),
         )
     else:
         refuse_two_splits(options, ("group", "time"))
@@ -150,7 +151,7 @@ def _check_picture(picture: str, options: Mapping[str, Any]) -> None:
     from waterflow_cli.outputs import check_output
 
     if not picture.lower().endswith(".png"):
-        raise UsageError(f"-o {picture}: a picture is written as .png.")
+        raise UsageError(tr("-o {picture}: a picture is written as .png.", picture=picture))
     check_output(picture, force=options["force"], inputs=_inputs(options))
 
 
@@ -202,26 +203,32 @@ def _show(board: Leaderboard, console: Console) -> None:
             f"{each.estimates['balanced_accuracy'].value:.3f}",
             f"{each.estimates['brier'].value:.3f}",
             "" if each.name == best else format_estimate(board.behind(each), "+.3f"),
-            board.verdict(each),
+            tr(board.verdict(each)),
         ]
         for each in board.candidates
     ]
     console.table(
-        f"{board.design}, {board.n_rows} rows: mean and 95 % interval",
+        tr(
+            "{design}, {n_rows} rows: mean and 95 % interval",
+            design=board.design,
+            n_rows=board.n_rows,
+        ),
         (
             "",
-            ">ROC AUC",
-            ">balanced accuracy",
+            ">" + tr("ROC AUC"),
+            ">" + tr("balanced accuracy"),
             ">Brier",
-            ">ROC AUC less the best",
-            "verdict",
+            ">" + tr("ROC AUC less the best"),
+            tr("verdict"),
         ),
         rows,
     )
     if len(rows) > 2:
         console.note(
-            "Each difference is judged by itself: among many candidates, some that are as good as "
-            "the best will be called worse by chance."
+            tr(
+                "Each difference is judged by itself: among many candidates, some that "
+                "are as good as the best will be called worse by chance."
+            )
         )
 
 

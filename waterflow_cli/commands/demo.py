@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from waterflow_cli.commands.options import common_options, console_of
+from waterflow_cli.messages import tr
 
 # Fewer trees and repeats than by default, to be done in half a minute.
 _TRAINED = ("--plugin", "rf", "--param", "n_estimators=100", "--cv", "5x1")
@@ -35,7 +36,8 @@ def demo(ctx: click.Context, folder: str) -> None:
         path.mkdir(parents=True)
     except OSError as exc:
         raise UsageError(
-            f"{folder}: cannot be created ({exc.strerror}).", "Choose another: --folder NAME"
+            tr("{folder}: cannot be created ({strerror}).", folder=folder, strerror=exc.strerror),
+            tr("Choose another: --folder NAME"),
         ) from exc
     store = f"sqlite:///{path / 'mlflow.db'}"
     known, fresh, scored = path / "samples.csv", path / "new_samples.csv", path / "scored.csv"
@@ -51,11 +53,11 @@ def demo(ctx: click.Context, folder: str) -> None:
     for step in steps:
         console.result(f"\n$ waterflow {shlex.join(step)}")
         _run(root, step, ctx)
-    console.result(f"\nThe first rows of {scored}:")
+    console.result(tr("\nThe first rows of {scored}:", scored=scored))
     with scored.open(encoding="utf-8") as file:
         for _, line in zip(range(4), file, strict=False):
             console.result(line.rstrip())
-    console.note("The samples are simulated; no row is real.")
+    console.note(tr("The samples are simulated; no row is real."))
 
 
 def _run(root: click.Command, step: list[str], ctx: click.Context) -> None:

@@ -12,6 +12,7 @@ from waterflow_cli.commands.options import (
     json_option,
     store_options,
 )
+from waterflow_cli.messages import tr
 
 
 @click.group(short_help="List and promote registered models.")
@@ -46,7 +47,16 @@ def list_models(ctx: click.Context, name: str, tracking_uri: str, as_json: bool)
         for version in versions
     ]
     console.table(
-        f"Model {name}", (">version", "aliases", "plugin", ">ROC AUC", "created", "run"), rows
+        tr("Model {name}", name=name),
+        (
+            ">" + tr("version"),
+            tr("aliases"),
+            tr("plugin"),
+            ">" + tr("ROC AUC"),
+            tr("created"),
+            tr("run"),
+        ),
+        rows,
     )
 
 
@@ -60,4 +70,4 @@ def promote_model(ctx: click.Context, version: str, name: str, tracking_uri: str
     from waterflow_cli.tracking import promote
 
     number = promote(name, version, tracking_uri)
-    console_of(ctx).note(f"{name} version {number} is now @champion.")
+    console_of(ctx).note(tr("{name} version {number} is now @champion.", name=name, number=number))

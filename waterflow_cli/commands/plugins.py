@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from waterflow_cli.commands.options import common_options, console_of, json_option
+from waterflow_cli.messages import tr
 
 
 @click.group(short_help="List, check and start model plugins.")
@@ -29,7 +30,7 @@ def list_plugins(ctx: click.Context, as_json: bool) -> None:
         console.json({"plugins": [asdict(plugin) for plugin in found]})
         return
     rows = [[plugin.name, plugin.summary, plugin.distribution] for plugin in found if plugin.usable]
-    console.table("", ("name", "summary", "from"), rows)
+    console.table("", (tr("name"), tr("summary"), tr("from")), rows)
     for plugin in found:
         if not plugin.usable:
             console.warn(f"{plugin.problem} {plugin.remedy}".rstrip())
@@ -47,8 +48,8 @@ def check_plugin(ctx: click.Context, name: str) -> None:
     console = console_of(ctx)
     plugin = load_plugin(name)
     for claim in check_model_plugin(plugin):
-        console.note(f"ok: {claim}")
-    console.result(f"{name} keeps the contract.")
+        console.note(tr("ok: {claim}", claim=claim))
+    console.result(tr("{name} keeps the contract.", name=name))
 
 
 @plugins.command("new", short_help="Start a plugin of your own.")
@@ -63,4 +64,6 @@ def new_plugin(ctx: click.Context, name: str, folder: str | None) -> None:
     console = console_of(ctx)
     path = create_plugin_project(name, folder)
     console.result(str(path))
-    console.note(f"Next: pip install -e {path} && waterflow plugins check {name}")
+    console.note(
+        tr("Next: pip install -e {path} && waterflow plugins check {name}", path=path, name=name)
+    )

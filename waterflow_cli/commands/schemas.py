@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from waterflow_cli.commands.options import common_options, console_of, json_option
+from waterflow_cli.messages import tr
 
 
 @click.group(short_help="List and show the schemas.")
@@ -34,7 +35,7 @@ def list_schemas(ctx: click.Context, as_json: bool) -> None:
         )
         return
     rows = [[schema.name, str(schema.pandera.title), schema.sha256[:12]] for schema in found]
-    console.table("", ("name", "title", "sha256"), rows)
+    console.table("", (tr("name"), tr("title"), "sha256"), rows)
 
 
 @schemas.command("show", short_help="Print a schema.")

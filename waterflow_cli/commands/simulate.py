@@ -12,6 +12,7 @@ from waterflow_cli.commands.options import (
     force_option,
     json_option,
 )
+from waterflow_cli.messages import tr
 
 
 @click.command(short_help="Make labelled samples whose best possible AUC is known.")
@@ -54,7 +55,9 @@ def simulate(ctx: click.Context, /, output: str, as_json: bool, **options: Any) 
     from waterflow_cli.simulation import best_auc, best_auc_with_missing, write_simulation
 
     if as_json and output == "-":
-        raise UsageError("--json and -o - both write to stdout.", "Write the rows to a file.")
+        raise UsageError(
+            tr("--json and -o - both write to stdout."), tr("Write the rows to a file.")
+        )
     console = console_of(ctx)
     rows, seed, signal = options["rows"], options["seed"], options["signal"]
     write_simulation(output, rows, seed=seed, signal=signal, force=options["force"])
@@ -70,6 +73,14 @@ def simulate(ctx: click.Context, /, output: str, as_json: bool, **options: Any) 
             }
         )
     console.note(
-        f"Wrote {rows} simulated samples to {output} (seed {seed}). Best possible ROC AUC: "
-        f"{best:.3f} on complete measurements, {attainable:.3f} with the missing ones."
+        tr(
+            "Wrote {rows} simulated samples to {output} (seed {seed}). Best "
+            "possible ROC AUC: {best:.3f} on complete measurements, "
+            "{attainable:.3f} with the missing ones.",
+            rows=rows,
+            output=output,
+            seed=seed,
+            best=best,
+            attainable=attainable,
+        )
     )

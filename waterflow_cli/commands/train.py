@@ -30,6 +30,7 @@ from waterflow_cli.commands.options import (
 from waterflow_cli.contract import BALANCES, CALIBRATIONS
 from waterflow_cli.errors import ModelError, UsageError
 from waterflow_cli.figures import format_metric
+from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,7 +167,7 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     if options["journal"] is not None:
         check_journal(options["journal"])
     plugin = load_plugin(options["plugin_name"])
-    with plugin.blamed("list its parameters"):
+    with plugin.blamed(tr("list its parameters")):
         params = parse_params(options["assignments"], plugin.model.default_params())
     schema = load_schema(options["schema_name"])
     data = load_labelled(options, schema, console)
@@ -198,25 +199,35 @@ def _refuse_contradictions(options: Mapping[str, Any]) -> None:
     asked = {guarantee.partition("=")[0].strip() for guarantee in options["guarantees"]}
     if len(asked) < len(options["guarantees"]) or {"precision", "fpr"} <= asked:
         raise UsageError(
-            "--guarantee: one promise can be made of each verdict: precision or fpr of "
-            "likely_potable, npv of likely_not_potable."
+            tr(
+                "--guarantee: one promise can be made of each verdict: precision or "
+                "fpr of likely_potable, npv of likely_not_potable."
+            )
         )
     if asked and (options["group"] is not None or options["time"] is not None):
         raise UsageError(
-            "--guarantee goes with neither --group nor --time: it needs rows of which each could "
-            "as well have come in the place of any other."
+            tr(
+                "--guarantee goes with neither --group nor --time: it needs rows of "
+                "which each could as well have come in the place of any other."
+            )
         )
     if options["test_size"] is not None and options["cv_is_asked"]:
-        raise UsageError("--cv and --test-size: the rows can be split in one way only.")
+        raise UsageError(tr("--cv and --test-size: the rows can be split in one way only."))
     if options["require_guarantee"] and not options["guarantees"]:
-        raise UsageError("--require-guarantee: no --guarantee is asked for.")
+        raise UsageError(tr("--require-guarantee: no --guarantee is asked for."))
     for name in ("time_limit", "journal"):
         if options[name] is not None and options["n_trials"] is None:
-            raise UsageError(f"--{name.replace('_', '-')} goes with --tune alone.")
+            raise UsageError(
+                tr("--{option} goes with --tune alone.", option=name.replace("_", "-"))
+            )
     if options["n_trials"] and find_spec("optuna") is None:
-        raise ModelError("--tune needs Optuna.", "Install it: pip install 'waterflow[tune]'")
+        raise ModelError(
+            tr("--tune needs Optuna."), tr("Install it: pip install 'waterflow[tune]'")
+        )
     if options["as_json"] and options["page"] == "-":
-        raise UsageError("--json and the page both go to stdout.", "Write the page to a file.")
+        raise UsageError(
+            tr("--json and the page both go to stdout."), tr("Write the page to a file.")
+        )
 
 
 def _show(report: TrainingReport, console: Console) -> None:
@@ -230,32 +241,58 @@ def _show(report: TrainingReport, console: Console) -> None:
         **{name: measured.evaluation for name, measured in result.baselines.items()},
     }
     rows = [
-        [title, *(format_metric(name, each.estimates[name]) for each in evaluations.values())]
+        [tr(title), *(format_metric(name, each.estimates[name]) for each in evaluations.values())]
         for name, title in METRICS.items()
     ]
-    title = f"{result.design.text}, {result.evaluation.n_rows} rows: estimate and 95 % interval"
-    console.table(title, ("", *(f">{name}" for name in evaluations)), rows)
+    title = tr(
+        "{design}, {n_rows} rows: estimate and 95 % interval",
+        design=result.design.text,
+        n_rows=result.evaluation.n_rows,
+    )
+    console.table(title, ("", *(f">{tr(name)}" for name in evaluations)), rows)
     _show_points(report, console)
     console.result(
-        "These are figures of the procedure; the model itself learned from "
-        f"{result.n_trained} rows ({result.n_fits} fits, besides the baselines)."
+        tr(
+            "These are figures of the procedure; the model itself learned from "
+            "{n_trained} rows ({n_fits} fits, besides the baselines).",
+            n_trained=result.n_trained,
+            n_fits=result.n_fits,
+        )
     )
-    console.result(f"Threshold {result.model.threshold:.3f} ({report.options.threshold.text}).")
+    console.result(
+        tr(
+            "Threshold {threshold:.3f} ({rule}).",
+            threshold=result.model.threshold,
+            rule=report.options.threshold.text,
+        )
+    )
     for certificate in result.certificates:
-        console.result(f"Guarantee {certificate}.")
-    console.result(f"Verdicts: {result.model.policy}.")
-    console.result(f"Share of tested samples decided: {report.result.decided_share:.1%}.")
+        console.result(tr("Guarantee {certificate}.", certificate=certificate))
+    console.result(tr("Verdicts: {policy}.", policy=result.model.policy))
+    console.result(
+        tr(
+            "Share of tested samples decided: {decided_share:.1%}.",
+            decided_share=report.result.decided_share,
+        )
+    )
     for line in describe_verdicts(result.verdicts):
         console.result(line)
     console.result(
-        f"Registered {registered.name} version {registered.version} as @{registered.alias} "
-        f"(run {registered.run_id})."
+        tr(
+            "Registered {name} version {version} as @{alias} (run {run_id}).",
+            name=registered.name,
+            version=registered.version,
+            alias=registered.alias,
+            run_id=registered.run_id,
+        )
     )
-    console.note("The baselines are fitted without balancing.")
+    console.note(tr("The baselines are fitted without balancing."))
     if result.evaluation.estimates["roc_auc"].low <= CHANCE:
-        console.warn("Not shown to be better than chance: its ROC AUC may be 0.5 or less.")
+        console.warn(tr("Not shown to be better than chance: its ROC AUC may be 0.5 or less."))
     if registered.alias != "champion":
-        console.note(f"To put it in use: waterflow models promote {registered.version}")
+        console.note(
+            tr("To put it in use: waterflow models promote {version}", version=registered.version)
+        )
 
 
 def _show_points(report: TrainingReport, console: Console) -> None:
@@ -263,15 +300,20 @@ def _show_points(report: TrainingReport, console: Console) -> None:
 
     false_positive, false_negative = report.options.costs
     console.table(
-        "Called potable from, on all rows of the first repeat",
+        tr("Called potable from, on all rows of the first repeat"),
         (
             "",
-            ">precision potable",
-            ">recall potable",
-            ">precision not potable",
-            ">recall not potable",
-            ">false 'potable' per 1000",
-            f">cost {false_positive:g}:{false_negative:g} per 1000",
+            ">" + tr("precision potable"),
+            ">" + tr("recall potable"),
+            ">" + tr("precision not potable"),
+            ">" + tr("recall not potable"),
+            ">" + tr("false 'potable' per 1000"),
+            ">"
+            + tr(
+                "cost {false_positive:g}:{false_negative:g} per 1000",
+                false_positive=false_positive,
+                false_negative=false_negative,
+            ),
         ),
         [point_cells(point) for point in report.result.points],
     )

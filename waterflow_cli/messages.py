@@ -1,0 +1,83 @@
+"""What people read, in the language that they chose.
+
+The English text is the key, as with gettext, and ``locale/fr.toml`` holds the French one beside it.
+A text without an entry stays English.
+
+The language is one setting of the whole process, as gettext's is. Messages are made everywhere, in
+worker threads and in errors raised deep inside the core; an argument for the language would have to
+go through every function, and two languages in one process are never wanted.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LANGUAGES = ("en", "fr")
+# The first of them that is set decides, as POSIX says for messages.
+_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+_chosen = LANGUAGES[0]
+
+
+def use_language(code: str) -> None:
+    """Give all messages from now on in one of `LANGUAGES`."""
+    global _chosen
+    if code not in LANGUAGES:
+        raise ValueError(f"no messages in {code!r}")
+    _chosen = code
+
+
+def chosen_language() -> str:
+    """Give the code of the language that messages are in."""
+    return _chosen
+
+
+def find_language(environ: Mapping[str, str]) -> str:
+    """Find the language that an environment asks for; English where there is no catalogue of it.
+
+    >>> find_language({"LANG": "fr_CA.UTF-8"})
+    'fr'
+    >>> find_language({"LC_ALL": "C", "LANG": "fr_FR"})
+    'en'
+    """
+    name = next((environ[each] for each in _VARIABLES if environ.get(each)), "")
+    code = name.partition(".")[0].partition("@")[0].partition("_")[0].lower()
+    return code if code in LANGUAGES else LANGUAGES[0]
+
+
+def tr(text: str, /, **values: object) -> str:
+    """Give a text in the language chosen, with its placeholders filled in.
+
+    Parameters
+    ----------
+    text : str
+        The English text; ``{name}`` and ``{name:.3g}`` stand for values as in `str.format`.
+    **values : object
+        What stands for them. Without any, braces are just braces.
+
+    >>> tr("{n_rows} rows, {share:.1%} of them", n_rows=3, share=0.5)
+    '3 rows, 50.0% of them'
+    """
+    shown = text if _chosen == LANGUAGES[0] else read_catalogue(_chosen).get(text, text)
+    return shown.format(**values) if values else shown
+
+
+def marked(text: str) -> str:
+    """Leave a text as it is, for `tr` to translate where it is shown.
+
+    For texts that are names too, in JSON or in a store: those stay English, whoever wrote them.
+    """
+    return text
+
+
+@cache
+def read_catalogue(code: str) -> dict[str, str]:
+    """Read the texts of a language: the English one to its own."""
+    import tomllib  # English, the usual case, starts without it
+    from importlib.resources import files
+
+    text = files("waterflow_cli").joinpath("locale", f"{code}.toml").read_text("utf-8")
+    return tomllib.loads(text)
