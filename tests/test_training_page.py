@@ -13,7 +13,7 @@ import pytest
 
 from waterflow_cli.discovery import load_plugin
 from waterflow_cli.guarantee import parse_guarantee
-from waterflow_cli.health_limits import HEALTH_LIMITS, above_health_limit
+from waterflow_cli.limit_checks import rows_above
 from waterflow_cli.metrics import METRICS
 from waterflow_cli.plots import save_plots
 from waterflow_cli.schemas import load_schema
@@ -22,7 +22,7 @@ from waterflow_cli.store import connect
 from waterflow_cli.training import train_model
 from waterflow_cli.training_data import TrainingData, load_training_data
 from waterflow_cli.training_options import CrossValidation, TrainingOptions
-from waterflow_cli.training_page import render_page
+from waterflow_cli.training_page import health_limits, render_page
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
@@ -269,18 +269,20 @@ def test_shares_above_a_health_limit_are_counted_by_hand(trained):
     few = TrainingData("few.csv", LIMITED, POTABLE, "0" * 64, 0)
     text = render_page("logreg", few, OPTIONS, *trained)
     assert "labelled potable, 50.0% lie above at least one" in " ".join(text.split())
-    rows = {row[0]: row[1:] for row in Page(text).rows if len(row) == 6 and row[0] in HEALTH_LIMITS}
-    assert rows["Chloramines"][:3] == ["4.0 mg/L as Cl2", "50.0%", "25.0%"]
-    assert rows["Trihalomethanes"][:3] == ["80.0 µg/L", "25.0%", "50.0%"]
-    for name, limit in HEALTH_LIMITS.items():
+    limits = {limit.column: limit for limit in health_limits()}
+    assert list(limits) == ["Chloramines", "Trihalomethanes"]
+    rows = {row[0]: row[1:] for row in Page(text).rows if len(row) == 6 and row[0] in limits}
+    assert rows["Chloramines"][:3] == ["at most 4 mg/L as Cl2", "50.0%", "25.0%"]
+    assert rows["Trihalomethanes"][:3] == ["at most 80 µg/L", "25.0%", "50.0%"]
+    for name, limit in limits.items():
         assert rows[name][3:] == [limit.basis, limit.source]
 
 
 def test_a_value_at_the_limit_and_a_missing_one_are_not_above_it():
     above = [False, True, False, True, True, False, False, True]
-    assert above_health_limit(LIMITED).tolist() == above
-    assert above_health_limit(LIMITED[["ph"]]).tolist() == [False] * 8
-    assert above_health_limit(LIMITED[:0]).tolist() == []
+    assert rows_above(health_limits(), LIMITED).tolist() == above
+    assert rows_above(health_limits(), LIMITED[["ph"]]).tolist() == [False] * 8
+    assert rows_above(health_limits(), LIMITED[:0]).tolist() == []
 
 
 def test_measurements_without_a_limit_are_told_so(trained):

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 
 from waterflow_cli import __version__
 from waterflow_cli.figures import format_metric, format_share
-from waterflow_cli.health_limits import HEALTH_LIMITS, above_health_limit
 from waterflow_cli.judging import OperatingPoint
+from waterflow_cli.limit_checks import rows_above
+from waterflow_cli.limits import Limit, load_limits
+from waterflow_cli.messages import tr
 from waterflow_cli.metrics import METRICS
 from waterflow_cli.outputs import path_text
+from waterflow_cli.pages import page_environment
 from waterflow_cli.training import TrainingResult
 from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_options import TrainingOptions
@@ -40,48 +42,61 @@ def render_page(
     pictures : iterable of Path
         PNG files, by name: see `waterflow_cli.plots.save_plots`.
     """
-    environment = Environment(
-        loader=PackageLoader("waterflow_cli", "templates"), autoescape=True, trim_blocks=True
-    )
+    health = health_limits()
     evaluations = {
         plugin: result.evaluation,
-        **{name: measured.evaluation for name, measured in result.baselines.items()},
+        **{tr(name): measured.evaluation for name, measured in result.baselines.items()},
     }
-    return environment.get_template(_TEMPLATE).render(
-        plugin=plugin,
-        data={"path": path_text(data.path), "sha256": data.sha256},
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        version=__version__,
-        share=lambda value: f"{value:.1%}",
-        decided=f"{result.decided_share:.1%}",
-        n_rows=len(data.y),
-        counts=_count_rows(data),
-        columns=[_describe(data.X[name]) for name in data.X],
-        contradicted=float(above_health_limit(data.X)[data.y == 1].mean()),
-        limits=_compare_limits(data),
-        design=result.design.text,
-        n_trained=result.n_trained,
-        interval=result.evaluation.interval,
-        evaluations=list(evaluations),
-        metrics=[
-            (title, [format_metric(name, each.estimates[name]) for each in evaluations.values()])
-            for name, title in METRICS.items()
-        ],
-        threshold=result.model.threshold,
-        rule=options.threshold.text,
-        costs=options.costs,
-        points=[point_cells(point) for point in result.points],
-        policy=str(result.model.policy),
-        verdicts=describe_verdicts(result.verdicts),
-        certificates=[str(each) for each in result.certificates],
-        importance=[
-            (str(name), *("-" if value != value else f"{value:+.3f}" for value in row))
-            for name, row in zip(result.importance.index, result.importance.to_numpy(), strict=True)
-        ],
-        pictures={
-            path.stem: base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures
-        },
+    return (
+        page_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            plugin=plugin,
+            data={"path": path_text(data.path), "sha256": data.sha256},
+            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            version=__version__,
+            share=lambda value: f"{value:.1%}",
+            decided=f"{result.decided_share:.1%}",
+            n_rows=len(data.y),
+            counts=_count_rows(data),
+            columns=[_describe(data.X[name]) for name in data.X],
+            contradicted=float(rows_above(health, data.X)[data.y == 1].mean()),
+            limits=_compare_limits(data, health),
+            design=result.design.text,
+            n_trained=result.n_trained,
+            interval=tr(result.evaluation.interval),
+            evaluations=list(evaluations),
+            metrics=[
+                (
+                    tr(title),
+                    [format_metric(name, each.estimates[name]) for each in evaluations.values()],
+                )
+                for name, title in METRICS.items()
+            ],
+            threshold=result.model.threshold,
+            rule=options.threshold.text,
+            costs=options.costs,
+            points=[point_cells(point) for point in result.points],
+            policy=str(result.model.policy),
+            verdicts=describe_verdicts(result.verdicts),
+            certificates=[str(each) for each in result.certificates],
+            importance=[
+                (str(name), *("-" if value != value else f"{value:+.3f}" for value in row))
+                for name, row in zip(
+                    result.importance.index, result.importance.to_numpy(), strict=True
+                )
+            ],
+            pictures={
+                path.stem: base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures
+            },
+        )
     )
+
+
+def health_limits() -> list[Limit]:
+    """Give the values that labels are held against: the health-based ones of the profile epa."""
+    (profile,) = load_limits(["epa"])
+    return [limit for limit in profile.limits if limit.purpose == "health"]
 
 
 def point_cells(point: OperatingPoint) -> Sequence[str]:
@@ -93,7 +108,7 @@ def point_cells(point: OperatingPoint) -> Sequence[str]:
         point.recall_not_potable,
     )
     return (
-        point.name,
+        tr(point.name),
         *map(format_share, shares),
         f"{point.false_potable_per_1000:.0f}",
         f"{point.cost_per_1000:.0f}",
@@ -102,9 +117,9 @@ def point_cells(point: OperatingPoint) -> Sequence[str]:
 
 def _count_rows(data: TrainingData) -> list[tuple[str, int]]:
     negatives, positives = data.class_counts
-    counts = [("labelled potable", positives), ("labelled not potable", negatives)]
+    counts = [(tr("labelled potable"), positives), (tr("labelled not potable"), negatives)]
     if data.n_repeated:
-        counts.append(("repeat another sample's measurements", data.n_repeated))
+        counts.append((tr("repeat another sample's measurements"), data.n_repeated))
     return counts
 
 
@@ -119,11 +134,12 @@ def _describe(values: pd.Series) -> Mapping[str, Any]:
     }
 
 
-def _compare_limits(data: TrainingData) -> list[Mapping[str, Any]]:
+def _compare_limits(data: TrainingData, limits: Sequence[Limit]) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
-    for name, limit in HEALTH_LIMITS.items():
+    for limit in limits:
+        name = limit.column
         if name in data.X:
-            above = np.asarray(data.X[name] > limit.value)
+            above = rows_above([limit], data.X)
             potable, not_potable = (float(above[data.y == label].mean()) for label in (1, 0))
             rows.append(
                 {"name": name, "limit": limit, "potable": potable, "not_potable": not_potable}

@@ -1,0 +1,133 @@
+"""``waterflow limits``, and what ``--limits`` says on stderr."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from waterflow_cli.commands.options import common_options, console_of, json_option
+from waterflow_cli.messages import marked, tr
+
+if TYPE_CHECKING:
+    from waterflow_cli.console import Console
+    from waterflow_cli.limit_checks import LimitCounts
+    from waterflow_cli.limits import LimitProfile
+
+_SHOWN = (
+    *(marked("measurement"), marked("value"), marked("class"), marked("basis")),
+    *(marked("where"), marked("source"), marked("date"), marked("note")),
+)
+
+
+@click.group(short_help="List and show drinking-water limits.")
+@common_options
+def limits() -> None:
+    """List and show the drinking-water limits that samples can be held against."""
+
+
+@limits.command("list", short_help="List the bundled profiles of limits.")
+@json_option
+@common_options
+@click.pass_context
+def list_limits(ctx: click.Context, as_json: bool) -> None:
+    """List the bundled profiles; any TOML file of one's own can be named in their place."""
+    from waterflow_cli.limits import PROFILES, load_limits
+
+    console = console_of(ctx)
+    profiles = load_limits(PROFILES)
+    if as_json:
+        console.json(
+            {
+                "profiles": [
+                    {
+                        "name": profile.name,
+                        "title": profile.title,
+                        "limits": len(profile.limits),
+                        "sha256": profile.sha256,
+                    }
+                    for profile in profiles
+                ]
+            }
+        )
+        return
+    rows = [
+        [profile.name, profile.title, str(len(profile.limits)), profile.sha256[:12]]
+        for profile in profiles
+    ]
+    console.table("", (tr("name"), tr("title"), ">" + tr("limits"), "sha256"), rows)
+
+
+@limits.command("show", short_help="Show the limits of a profile.")
+@click.argument("names", nargs=-1, metavar="[NAME|FILE.toml]...")
+@json_option
+@common_options
+@click.pass_context
+def show_limits(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Show the values of the profiles NAME..., of all bundled ones when none is named."""
+    from waterflow_cli.limits import NEVER_MEASURED, PROFILES, load_limits
+
+    console = console_of(ctx)
+    profiles = load_limits(names or PROFILES)
+    if as_json:
+        console.json(
+            {
+                "profiles": [profile.content() for profile in profiles],
+                "in_no_column": list(NEVER_MEASURED),
+            }
+        )
+        return
+    for profile in profiles:
+        title = tr("{name}: {title}", name=profile.name, title=profile.title)
+        console.table(title, [tr(name) for name in _SHOWN], _rows_of(profile))
+        for note in profile.notes:
+            console.result(note)
+        console.result("")
+    console.result(
+        tr(
+            "A value equal to a limit is within it. Not measured, in no column: {names}.",
+            names=", ".join(map(tr, NEVER_MEASURED)),
+        )
+    )
+
+
+def note_limits(counts: LimitCounts | None, console: Console) -> None:
+    """Say on stderr how many rows lie above or below each limit, and what was not measured."""
+    if counts is None:
+        return
+    from waterflow_cli.limit_checks import Standing
+
+    shown = (Standing.ABOVE, Standing.BELOW, Standing.INDETERMINATE, Standing.NOT_MEASURED)
+    rows = [
+        [limit.origin, limit.column, limit.value, limit.purpose_shown, limit.basis_shown]
+        + [str(sums[each]) for each in shown]
+        + [limit.source]
+        for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
+    ]
+    head = (tr("limits"), tr("measurement"), tr("value"), tr("class"), tr("basis"))
+    console.table(
+        tr("Rows by limit; for information, no part of the answer"),
+        (*head, *(f">{tr(each.words)}" for each in shown), tr("source")),
+        rows,
+        err=True,
+    )
+    absent = []
+    if counts.in_no_column:
+        absent.append(tr("{names} (in no column)", names=", ".join(map(tr, counts.in_no_column))))
+    if counts.not_measured:
+        absent.append(tr("{names} (no result in any row)", names=", ".join(counts.not_measured)))
+    if absent:
+        console.note(tr("Not measured: {names}.", names=tr("; ").join(absent)))
+
+
+def _rows_of(profile: LimitProfile) -> list[list[str]]:
+    valued = [
+        [
+            *(limit.column, limit.value, limit.purpose_shown, limit.basis_shown, limit.where),
+            *(limit.source, limit.date, limit.note),
+        ]
+        for limit in profile.limits
+    ]
+    return valued + [
+        [each.column, tr("none"), "", "", "", "", "", each.reason] for each in profile.unlimited
+    ]
