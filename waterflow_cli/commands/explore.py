@@ -1,0 +1,191 @@
+"""``waterflow explore``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from waterflow_cli.commands.options import (
+    common_options,
+    console_of,
+    force_option,
+    jobs_option,
+    json_option,
+    reading_options,
+    schema_option,
+)
+from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from waterflow_cli.console import Console
+    from waterflow_cli.exploration import Difference, Exploration
+    from waterflow_cli.exploration_samples import Samples
+    from waterflow_cli.limits import LimitProfile
+    from waterflow_cli.progress import Report
+
+
+@click.command(short_help="Look at a file before training on it.")
+@click.argument("file", metavar="FILE")
+@click.option("--against", metavar="OTHER", help="Lay a second file beside the first.")
+@click.option("-o", "--output", metavar="FILE", help="Write a page of HTML; - is stdout.")
+@schema_option
+@reading_options
+@click.option(
+    "--limits",
+    "limits",
+    default="epa",
+    show_default=True,
+    metavar="NAMES",
+    help="Whose health-based values the labels are held against: who,eu,epa,fr or FILE.toml, with "
+    "commas. All bundled ones are drawn in.",
+)
+@click.option("--site", metavar="COLUMN", help="The column of sites, where it is not found.")
+@click.option("--date", metavar="COLUMN", help="The column of dates, where it is not found.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the rows drawn at random, the folds and the quick models.",
+)
+@jobs_option
+@force_option
+@json_option
+@common_options
+@click.pass_context
+def explore(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Look at FILE: what is in it, what is odd in it, and whether its labels can be learned.
+
+    Exit code 0 whatever is found. 3: a file cannot be read, or lacks a column.
+    """
+    from waterflow_cli.commands.notes import note_reading
+    from waterflow_cli.exploration import compare_files, summarise_files
+    from waterflow_cli.exploration import explore as explore_samples
+    from waterflow_cli.limits import PROFILES, load_limits
+    from waterflow_cli.outputs import check_outputs
+    from waterflow_cli.schemas import load_schema
+
+    output, console = options["output"], console_of(ctx)
+    if as_json and output == "-":
+        raise UsageError(tr("--json and -o - both write to stdout."), tr("For the page: -o FILE"))
+    files = [options["file"], *([options["against"]] if options["against"] else [])]
+    check_outputs([("-o", output)], force=options["force"], inputs=files)
+    chosen = [name.strip() for name in options["limits"].split(",") if name.strip()]
+    schema = load_schema(options["schema_name"])
+    profiles = load_limits(list(dict.fromkeys([*PROFILES, *chosen])), schema)
+    with console.progress(tr("rows")) as report:
+        several = [_read(file, schema, profiles, options, report) for file in files]
+    with console.progress(tr("forests")) as report:
+        found = explore_samples(
+            several,
+            profiles=_names_of(profiles, chosen),
+            seed=options["seed"],
+            jobs=options["jobs"],
+            report=lambda done: report(done, None),
+        )
+    differences = compare_files(*several) if len(several) == 2 else []
+    if output is not None:
+        _write_page(found, differences, output, options["force"])
+    if as_json:
+        console.json(summarise_files(found, differences))
+    elif output != "-":
+        _print_summary(found, differences, console)
+    for exploration in found:
+        note_reading(
+            {exploration.path: exploration.reading},
+            exploration.cells,
+            schema,
+            options["reading"],
+            console,
+        )
+    _note(found, output, console)
+
+
+def _read(
+    file: str,
+    schema: Any,
+    profiles: Sequence[LimitProfile],
+    options: dict[str, Any],
+    report: Report,
+) -> Samples:
+    from waterflow_cli.exploration_samples import read_samples
+
+    return read_samples(
+        file,
+        schema,
+        options["reading"],
+        site=options["site"],
+        date=options["date"],
+        profiles=profiles,
+        report=report,
+    )
+
+
+def _names_of(profiles: Sequence[LimitProfile], chosen: Sequence[str]) -> list[str]:
+    """Give the names of the chosen profiles; a file's is none of the bundled ones."""
+    from waterflow_cli.limits import PROFILES
+
+    return [
+        profile.name
+        for profile in profiles
+        if profile.name in chosen or profile.name not in PROFILES
+    ]
+
+
+def _write_page(
+    found: Sequence[Exploration], differences: Sequence[Difference], output: str, force: bool
+) -> None:
+    from waterflow_cli.exploration_page import render_exploration
+    from waterflow_cli.outputs import open_output
+
+    page = render_exploration(found, differences)
+    with open_output(output, force=force) as sink:
+        sink.write(page.encode("utf-8", "backslashreplace"))
+
+
+def _print_summary(
+    found: Sequence[Exploration], differences: Sequence[Difference], console: Console
+) -> None:
+    """Print what stands out and the measurements of each file, then what differs."""
+    from waterflow_cli.console import printable
+    from waterflow_cli.exploration_headlines import difference_rows, find_headlines, overview_rows
+
+    for exploration in found:
+        console.result(
+            tr(
+                "{path}: rows {n_rows:,}, columns {n_columns}",
+                path=printable(exploration.path),
+                n_rows=exploration.n_rows,
+                n_columns=len(exploration.header),
+            )
+        )
+        for line in find_headlines(exploration):
+            console.result(f"{'!' if line.notable else '-'} {line.title}. {line.text}")
+        console.table("", *overview_rows(exploration))
+    if differences:
+        console.table("", *difference_rows(differences))
+
+
+def _note(found: Sequence[Exploration], output: str | None, console: Console) -> None:
+    """Say on stderr what rests on a sample, and where the page is."""
+    from waterflow_cli.exploration_sections import Absent
+
+    for exploration in found:
+        signal = exploration.signal
+        if not isinstance(signal, Absent) and signal.n_rows < signal.n_labelled:
+            console.note(
+                tr(
+                    "{path}: the quick models saw {n_rows:,} of {n_labelled:,} labelled rows, "
+                    "drawn at random (seed {seed}).",
+                    path=exploration.path,
+                    n_rows=signal.n_rows,
+                    n_labelled=signal.n_labelled,
+                    seed=signal.seed,
+                )
+            )
+    if output not in (None, "-"):
+        console.note(tr("Wrote {files}.", files=output))
