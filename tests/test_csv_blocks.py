@@ -72,6 +72,14 @@ def read(data: bytes, n_columns: int, block_bytes: int, sep: str = ",") -> list[
     return rows
 
 
+def separators_that_fit(line: str, n_columns: int, sep: str) -> list[str]:
+    """List the other separators with which a row has its fields."""
+    if n_columns < 2 or "\n" in line or "\r" in line:
+        return []
+    cells = {other: next(csv.reader([line], delimiter=other), []) for other in ",;\t|"}
+    return [other for other in cells if other != sep and len(cells[other]) == n_columns]
+
+
 def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | int:
     """Read all at once with the csv module: the rows, or the line of a quote left open."""
     ended = text if text.endswith(("\n", "\r")) else text + "\n"
@@ -91,7 +99,11 @@ def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | int:
             message = f"{len(cells)} fields where the header has {n_columns}"
             if len(cells) > n_columns:
                 message += "; beyond it: " + ", ".join(repr(cell) for cell in cells[n_columns:])
-            fault = RowFault("ragged_row", message)
+            fitting = separators_that_fit(sep.join(cells), n_columns, sep)
+            rule = "other_separator" if fitting else "ragged_row"
+            if fitting:
+                message += f"; with {fitting[0]!r} between them it has as many"
+            fault = RowFault(rule, message)
         rows.append((at, (cells + [""] * n_columns)[:n_columns], fault))
     if last == ["end"]:
         return rows[:-1]
@@ -357,6 +369,39 @@ def test_ragged_rows_are_faults_and_the_others_stay_whole() -> None:
     }
     assert parsed.columns[2].to_pylist() == ["2.5", "", "2.2", "3.0"]
     assert parsed.lines.tolist() == [2, 3, 4, 5]
+
+
+def test_row_with_another_separator_is_a_fault_that_names_it() -> None:
+    data = (FAULTY / "separator_changes.csv").read_bytes().partition(b"\n")[2]
+    faults = parse(data, 3, sep=";").faults
+    assert {row: fault.rule for row, fault in faults.items()} == {
+        1: "ragged_row",  # with commas it would have four
+        3: "other_separator",
+    }
+    assert faults[3].message == (
+        "1 fields where the header has 3; with '|' between them it has as many"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "sep", "other"),
+    [(b"7,1;2,5", ",", ";"), (b"7;2", ",", ";"), (b"7\t2", ";", "\t"), (b"7,2", "|", ",")],
+)
+def test_each_separator_may_be_the_other_one(row: bytes, sep: str, other: str) -> None:
+    (fault,) = parse(row + b"\n", 2, sep=sep).faults.values()
+    assert fault.rule == "other_separator"
+    assert f"with {other!r} between them" in fault.message
+
+
+@pytest.mark.parametrize("row", [b"7;2;3", b'"7\n;2"', b"7"])
+def test_row_that_fits_with_no_separator_is_ragged(row: bytes) -> None:
+    (fault,) = parse(row + b"\n", 2).faults.values()
+    assert fault.rule == "ragged_row"
+
+
+def test_row_of_a_table_of_one_column_has_no_other_separator() -> None:
+    (fault,) = parse(b"1,5\n", 1).faults.values()
+    assert fault == RowFault("ragged_row", "2 fields where the header has 1; beyond it: '5'")
 
 
 def test_nul_byte_is_a_fault_of_its_row_alone() -> None:

@@ -66,8 +66,8 @@ def run_block(block: str, folder: Path) -> str:
 @pytest.mark.slow
 def test_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
     text = README.read_text("utf-8")
-    (table,) = re.findall(r"^```csv\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    (tmp_path / "river.csv").write_text(table, "utf-8")
+    for name, table in re.findall(r"^```csv (\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        (tmp_path / name).write_text(table, "utf-8")
     blocks = BLOCK.findall(text)
     printed = [run_block(block, tmp_path) for block in blocks]
     if WRITE:

@@ -21,6 +21,7 @@ from waterflow_cli.evaluation import (
     score_folds,
     score_tested,
 )
+from waterflow_cli.messages import use_language
 
 N_ROWS = 120
 Y = np.random.default_rng(0).permutation(np.repeat([0, 1], [80, 40]))
@@ -266,6 +267,17 @@ def test_equal_seeds_give_equal_splits_and_others_differ():
 
     assert digests(7) == digests(7)
     assert len({*digests(7), *digests(8)}) == 6
+
+
+def test_the_same_splits_have_one_digest_in_every_language():
+    english = {name: design.digest for name, design in designs().items()}
+    use_language("fr")
+    try:
+        french = designs()
+        assert french["folds"].text.startswith("validation croisée")
+        assert {name: design.digest for name, design in french.items()} == english
+    finally:
+        use_language("en")
 
 
 def test_repeats_split_in_other_ways():

@@ -55,6 +55,13 @@ def without_column(name):
     return make
 
 
+def with_solids(line, header):
+    """Take the decimals away, and write thousands that may be something else."""
+    cells = [cell.partition(".")[0] for cell in line.split(",")]
+    cells[header.split(",").index("Solids")] = '"1,234"'
+    return ",".join(cells)
+
+
 def bad_cell(path, lines):
     rows = [line.split(",") for line in lines]
     rows[3][rows[0].index("Hardness")] = "hard"
@@ -77,7 +84,43 @@ FAULTS = {
     "binary": Fault(
         lambda path, lines: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9),
         *(3, 3, 3),
-        ("is not text in UTF-8", "binary files cannot be read"),
+        ("byte 0x81 is neither UTF-8 nor cp1252", "--encoding"),
+        line=4,
+    ),
+    "two_encodings": Fault(
+        lambda path, lines: path.write_bytes(
+            "\n".join([*lines[:3], "é" + lines[3]]).encode() + b"\n\xe9" + lines[4].encode()
+        ),
+        *(3, 3, 3),
+        ("byte 0xE9 is not UTF-8",),
+        line=5,
+    ),
+    "mixed_decimals": Fault(
+        lambda path, lines: rewrite(
+            path,
+            [
+                line.replace(",", ";").replace(".", "," if n % 2 else ".")
+                for n, line in enumerate(lines)
+            ],
+        ),
+        *(3, 3, 3),
+        ("has a decimal comma", "a decimal point", "--decimal comma or --decimal point"),
+        line=2,
+    ),
+    "unclear_thousands": Fault(
+        lambda path, lines: rewrite(
+            path, [lines[0], *[with_solids(line, lines[0]) for line in lines[1:]]]
+        ),
+        *(3, 3, 3),
+        ("column Solids: '1,234' is 1.234 or 1234", "--decimal , or --thousands ,"),
+        line=2,
+    ),
+    "unknown_unit": Fault(
+        lambda path, lines: rewrite(
+            path, [lines[0].replace("Sulfate", "Sulfate (grains/gallon)"), *lines[1:]]
+        ),
+        *(3, 3, 3),
+        ("'grains/gallon' is no known unit", "--unit Sulfate=mg/L"),
         line=1,
     ),
     "truncated_gzip": Fault(
@@ -239,6 +282,16 @@ WRONG_USAGE = {
     "unknown_schema_shown": (("schemas", "show", "watr"), "Did you mean 'water'?"),
     "missing_schema_file": (("validate", "x.csv", "--schema", "x.yaml"), "Schema x.yaml"),
     "bad_rename": (("validate", "x.csv", "--rename", "acidity"), "FROM=TO is expected"),
+    "unknown_separator": (("validate", "x.csv", "--sep", "x"), "one of ,, ;, |, tab is expected"),
+    "unknown_decimal": (("validate", "x.csv", "--decimal", ";"), "point, comma is expected"),
+    "unknown_thousands": (("score", "x", "-o", "y.csv", "--thousands", "' '"), "is expected"),
+    "unknown_nondetect": (("validate", "x.csv", "--nondetect", "third"), "'third' is not one of"),
+    "bad_loq": (("validate", "x.csv", "--loq", "ph"), "COLUMN=VALUE, a number above 0 is expected"),
+    "loq_that_is_no_number": (("validate", "x.csv", "--loq", "ph=x"), "a number above 0"),
+    "loq_of_zero": (("validate", "x.csv", "--loq", "ph=0"), "a number above 0"),
+    "loq_that_is_nan": (("validate", "x.csv", "--loq", "ph=nan"), "a number above 0"),
+    "bad_unit": (("validate", "x.csv", "--unit", "ph"), "COLUMN=UNIT is expected"),
+    "header_line_zero": (("validate", "x.csv", "--header-line", "0"), "'--header-line'"),
     "pattern_of_nothing": (("validate", "*.csv"), "No file matches '*.csv'"),
     "signal_out_of_range": (("simulate", "-o", "-", "--signal", "2"), "between 0.5 and 0.99"),
     "json_and_format": (("validate", "x", "--json", "--format", "csv"), "neither --format nor -o"),
@@ -250,6 +303,28 @@ WRONG_USAGE = {
         "both go to stdout",
     ),
 }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--encoding", "klingon"), "--encoding klingon: no such encoding"),
+        (("--encoding", "base64"), "--encoding base64: no such encoding"),
+        (("--unit", "Sulfate=furlong"), "'furlong' is no known unit"),
+        (("--unit", "Sulfat=mg/L"), "Did you mean 'Sulfate'?"),
+        (("--loq", "Sulfat=5"), "Did you mean 'Sulfate'?"),
+        (("--decimal", "comma", "--thousands", "comma"), "are the same mark"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
+)
+def test_option_that_does_not_fit_the_file_is_wrong_usage(
+    options, says, command, cli, command_line, sample_lines, workdir, tmp_path
+):
+    rewrite(workdir / "river.csv", sample_lines)
+    before = files_below(tmp_path)
+    assert_refused(cli(*command_line[command]("river.csv"), *options), 2, says)
+    assert files_below(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", WRONG_USAGE)
@@ -269,7 +344,7 @@ def test_bad_value_of_a_parameter_is_refused_and_the_run_is_marked_failed(
     arguments = ("train", samples, "--plugin", "logreg", "--tracking-uri", uri)
     outcome = cli(*arguments, "--param", "max_iter=-5")
     assert (outcome.code, outcome.out) == (2, "")
-    _, creating, fitting, error = outcome.err.splitlines()
+    *_, creating, fitting, error = outcome.err.splitlines()
     assert creating == f"Creating the tracking store {uri}"
     assert fitting.startswith("Measuring logreg by ")
     assert error.startswith("Error: --param: The 'max_iter' parameter must be")

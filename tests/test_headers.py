@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waterflow_cli.errors import InputError, UsageError
-from waterflow_cli.headers import check_header, fold_name, match_header
+from waterflow_cli.headers import Header, check_header, fold_name
 from waterflow_cli.schemas import load_schema
 
 WANTED = {"ph": ["pH value"], "Organic_carbon": ["TOC"], "Turbidity": []}
@@ -16,7 +16,7 @@ WANTED = {"ph": ["pH value"], "Organic_carbon": ["TOC"], "Turbidity": []}
 def match(
     columns: list[str], renames: dict[str, str] | None = None, wanted: dict[str, list[str]] = WANTED
 ) -> dict[str, str]:
-    return match_header(columns, wanted, renames=renames or {}, path="river.csv")
+    return Header(wanted, renames).match(columns, "river.csv").columns
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,17 @@ def test_case_spaces_punctuation_and_accents_do_not_count(written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["Organic", "carbon", "Organic carbons", "Organic carbon 2", "TOC mg", ""]
+    "written",
+    [
+        "Organic",
+        "carbon",
+        "Organic carbons",
+        "Organic carbon 2",
+        "TOC mg",
+        "mg/L TOC",
+        "TOCmg/L",
+        "",
+    ],
 )
 def test_other_letters_and_digits_do_count(written: str) -> None:
     assert match([written]) == {}
@@ -129,6 +139,94 @@ def test_folding_twice_changes_nothing(name: str) -> None:
     ],
 )
 def test_bundled_schema_knows_the_field_s_short_names(written: str, column: str) -> None:
+    assert match([written], wanted=load_schema().wanted()) == {column: written}
+
+
+@pytest.mark.parametrize(
+    ("written", "column", "unit"),
+    [
+        ("Trihalomethanes (mg/L)", "Trihalomethanes", "mg/L"),
+        ("Trihalomethanes [mg/L]", "Trihalomethanes", "mg/L"),
+        ("Trihalomethanes(mg/L)", "Trihalomethanes", "mg/L"),
+        (" trihalomethanes  ( mg/L ) ", "Trihalomethanes", "mg/L"),
+        ("THM_ug_L", "Trihalomethanes", "ug_L"),
+        ("thm_mg/L", "Trihalomethanes", "mg/L"),
+        ("sulfate_mg_L", "Sulfate", "mg_L"),
+        ("Turbidity NTU", "Turbidity", "NTU"),
+        ("Turbidité, NFU", "Turbidity", "NFU"),
+        ("Sulfates : mg/L SO4", "Sulfate", "mg/L SO4"),
+        ("SO4 mg/L SO4", "Sulfate", "mg/L SO4"),
+        ("Chloramines [mg(Cl2)/L]", "Chloramines", "mg(Cl2)/L"),
+        ("TH (°f)", "Hardness", "°f"),
+        ("Dureté totale (mg/L CaCO3)", "Hardness", "mg/L CaCO3"),
+        ("Conductivité à 25 °C (µS/cm)", "Conductivity", "µS/cm"),
+        ("Conductivity uS/cm", "Conductivity", "uS/cm"),
+        ("Sulfate (grains/gallon)", "Sulfate", "grains/gallon"),
+        ("Sulfate (flag)", "Sulfate", "flag"),
+        ("Conductivité à 25 °C", "Conductivity", ""),
+        ("pH", "ph", ""),
+    ],
+)
+def test_unit_in_a_name_is_told_apart_from_it(written: str, column: str, unit: str) -> None:
+    header = Header(load_schema().wanted())
+    assert header.column_of(written) == (column, unit)
+    match = header.match(["id", written], "river.csv")
+    assert match.columns == {column: written}
+    assert match.units == ({column: unit} if unit else {})
+
+
+@pytest.mark.parametrize(
+    "written", ["id", "Sulfate flag", "Turbidity grains", "NTU", "(mg/L)", "mg/L", "pH Sulfate", ""]
+)
+def test_name_with_anything_but_a_unit_behind_it_is_another(written: str) -> None:
+    assert Header(load_schema().wanted()).column_of(written) is None
+
+
+def test_plain_name_goes_before_one_with_something_in_brackets() -> None:
+    for columns in (["ph", "ph (flag)"], ["ph (flag)", "ph"]):
+        assert Header(WANTED).match(columns, "river.csv") == ({"ph": "ph"}, {})
+
+
+@pytest.mark.parametrize("columns", [["TOC (mg/L)", "TOC (µg/L)"], ["TOC mg/L", "TOC (flag)"]])
+def test_two_columns_with_units_for_one_are_refused(columns: list[str]) -> None:
+    with pytest.raises(InputError, match="both stand for Organic_carbon"):
+        match(columns)
+    assert match(columns, {columns[1]: "other"}) == {"Organic_carbon": columns[0]}
+
+
+@pytest.mark.parametrize(
+    ("cells", "count"),
+    [
+        (["ph", "TOC (mg/L)", "Turbidity"], 3),
+        (["ph", "pH value", "PH"], 1),
+        (["a", "", "7.1"], 0),
+        ([], 0),
+    ],
+)
+def test_known_columns_are_counted_once_each(cells: list[str], count: int) -> None:
+    assert Header(WANTED).count_known(cells) == count
+
+
+@pytest.mark.parametrize(
+    ("written", "column"),
+    [
+        ("Turbidité", "Turbidity"),
+        ("TURBIDITE NEPHELOMETRIQUE", "Turbidity"),
+        ("Conductivité", "Conductivity"),
+        ("carbone organique total", "Organic_carbon"),
+        ("COT", "Organic_carbon"),
+        ("Sulfates", "Sulfate"),
+        ("Trihalométhanes", "Trihalomethanes"),
+        ("total trihalométhanes", "Trihalomethanes"),
+        ("Dureté totale", "Hardness"),
+        ("Titre hydrotimétrique", "Hardness"),
+        ("Résidu sec à 180°C", "Solids"),
+        ("chlore combiné", "Chloramines"),
+        ("potentiel hydrogène", "ph"),
+        ("Potabilité", "Potability"),
+    ],
+)
+def test_bundled_schema_knows_french_names(written: str, column: str) -> None:
     assert match([written], wanted=load_schema().wanted()) == {column: written}
 
 

@@ -23,6 +23,7 @@ from waterflow_cli.job_outputs import (
     describe_input,
     drop_kept_rows,
 )
+from waterflow_cli.messages import use_language
 from waterflow_cli.model_location import load_model
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.schemas import parse_schema
@@ -506,6 +507,15 @@ def test_other_options_are_refused(change, model, table, files):
     message = r"^out\.csv was begun with other options, or another version\.$"
     options = replace(RESUME, **change)
     refused(UsageError, message, model, ["in.csv"], options, files)
+
+
+def test_another_language_is_refused_for_reasons_are_written_in_one(model, table, files):
+    interrupt(model, ["in.csv"], "out.csv", RESUME, 3)
+    use_language("fr")
+    with pytest.raises(UsageError, match=r"^out\.csv .* --lang en\.$"):
+        score_files(model, ["in.csv"], "out.csv", RESUME)
+    use_language("en")
+    assert score_files(model, ["in.csv"], "out.csv", RESUME).n_resumed > 0
 
 
 def test_plain_run_drops_what_was_kept(model, table, files):

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waterflow_cli.numbers import LARGEST, MISSING_TOKENS, NumberColumn, missing_text, parse_numbers
+from waterflow_cli.numbers import (
+    LARGEST,
+    MISSING_TOKENS,
+    NumberColumn,
+    NumberMarks,
+    is_missing_text,
+    missing_text,
+    parse_numbers,
+)
 
 NUMBERS = {
     "0": 0.0,
@@ -40,6 +48,13 @@ NUMBERS = {
     "2.2250738585072011e-308": 2.2250738585072011e-308,
     "3.4028234663852886e38": 3.4028234663852886e38,
     "0" * 400 + "1": 1.0,
+    "1 500": 1500.0,
+    "-1 500.25": -1500.25,
+    "1\u00a0500": 1500.0,
+    "1\u202f234\u202f567.5": 1234567.5,
+    "1'500": 1500.0,
+    "12\u2019345": 12345.0,
+    " 1 500 ": 1500.0,
 }
 MISSING = [*MISSING_TOKENS, "NaN", "NAN", "N/A", "NULL", "None", "ND", "N.D.", " ", "\u00a0", " - "]
 BAD = [
@@ -62,7 +77,12 @@ BAD = [
     "12:30",
     "1,5",
     "1,500.0",
-    "1 500",
+    "1 50",
+    "15 00",
+    "1500 000",
+    "1 500 00",
+    " 500 500 5",
+    "1' 500",
     "1e999",
     "-1e999",
     "1" * 310,
@@ -181,6 +201,9 @@ CELLS = st.one_of(
     st.text(alphabet="0123456789+-.eE ", max_size=8),
     st.text(alphabet="0159+-.eExXaAnNfFiI_,\t\r\n\x0b\x0c\x1f\u00a0\u2009\u0660", max_size=6),
     st.floats().map(repr),
+    st.from_regex(
+        r"[ \u00a0]?[+-]?[0-9]{1,4}[ '\u00a0\u2019][0-9]{3}([ '][0-9]{3})?(\.5?)? ?", fullmatch=True
+    ),
     st.text(max_size=4),
 )
 
@@ -190,9 +213,17 @@ def expected_kind(text: str) -> str:
     trimmed = text.strip(" \t\n\r\u00a0\u202f")
     if trimmed.lower() in MISSING_TOKENS:
         return "missing"
+    if re.fullmatch(
+        r"[+-]?[1-9]\d{0,2}([ \u00a0\u202f'\u2019])\d{3}(\1\d{3})*(\.\d*)?", trimmed, re.ASCII
+    ):
+        return "number"
     if re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", trimmed, re.ASCII) is None:
         return "bad"
     return "number" if abs(float(trimmed)) <= LARGEST else "bad"
+
+
+def expected_value(text: str) -> float:
+    return float(re.sub(r"[ \t\n\r\u00a0\u202f'\u2019]", "", text))
 
 
 @given(st.lists(CELLS, min_size=1, max_size=8))
@@ -204,9 +235,7 @@ def test_cells_follow_the_grammar_alone_and_together(cells: list[str]) -> None:
         kind = expected_kind(text)
         assert kind_of(alone, 0) == kind_of(together, row) == kind, text
         if kind == "number":
-            assert (
-                alone.values[0] == together.values[row] == float(text.strip("\u00a0\u202f \t\r\n"))
-            )
+            assert alone.values[0] == together.values[row] == expected_value(text)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +288,84 @@ def test_other_types_hold_no_number(column: pa.Array) -> None:
 
 def test_column_of_nulls_is_missing() -> None:
     assert parse_numbers(pa.array([None, None])).missing.tolist() == [True, True]
+
+
+COMMA = NumberMarks(decimal=",")
+WITH_MARKS = [
+    ("1,5", COMMA, 1.5),
+    ("-0,25", COMMA, -0.25),
+    (",5", COMMA, 0.5),
+    ("5,", COMMA, 5.0),
+    ("1,5e-3", COMMA, 1.5e-3),
+    ("7", COMMA, 7.0),
+    ("1 234,5", COMMA, 1234.5),
+    ("1\u202f234\u202f567,5", COMMA, 1234567.5),
+    ("1.234,5", NumberMarks(",", "."), 1234.5),
+    ("1.234", NumberMarks(",", "."), 1234.0),
+    ("1.234.567", NumberMarks(",", "."), 1234567.0),
+    ("1'234,5", NumberMarks(",", "."), 1234.5),
+    ("1,234.5", NumberMarks(".", ","), 1234.5),
+    ("1,234", NumberMarks(".", ","), 1234.0),
+]
+BAD_WITH_MARKS = [
+    ("1.5", COMMA),
+    ("1,234.5", COMMA),
+    ("1.234", COMMA),
+    ("1,2,3", COMMA),
+    ("1.23,5", NumberMarks(",", ".")),
+    ("1.2345", NumberMarks(",", ".")),
+    ("1234.567", NumberMarks(",", ".")),
+    (".234", NumberMarks(",", ".")),
+    ("1,234,5", NumberMarks(".", ",")),
+    ("12,34", NumberMarks(".", ",")),
+    # No one writes 500 so: the mark is a decimal one here.
+    ("0,500", NumberMarks(".", ",")),
+    ("-00,500", NumberMarks(".", ",")),
+    ("0.125", NumberMarks(",", ".")),
+    ("012.125", NumberMarks(",", ".")),
+    ("1,234 567", NumberMarks(".", ",")),
+]
+
+
+@pytest.mark.parametrize("others", [[], ["7"], ["x"], [""]], ids=repr)
+@pytest.mark.parametrize(("text", "marks", "value"), WITH_MARKS, ids=repr)
+def test_number_is_read_with_the_marks_of_its_file(
+    text: str, marks: NumberMarks, value: float, others: list[str]
+) -> None:
+    column = parse_numbers(pa.array([text, *others]), marks)
+    assert kind_of(column, 0) == "number"
+    assert column.values[0] == value
+
+
+@pytest.mark.parametrize("others", [[], ["7"], ["x"]], ids=repr)
+@pytest.mark.parametrize(("text", "marks"), BAD_WITH_MARKS, ids=repr)
+def test_number_with_other_marks_is_bad(text: str, marks: NumberMarks, others: list[str]) -> None:
+    assert kind_of(parse_numbers(pa.array([text, *others]), marks), 0) == "bad"
+
+
+@given(st.lists(st.decimals(-(10**7), 10**7, places=3), min_size=1, max_size=5))
+@settings(deadline=None)
+def test_any_marks_give_the_same_values(values: list[Decimal]) -> None:
+    for decimal, thousands in ((".", ""), (",", ""), (".", ","), (",", "."), (",", "\u202f")):
+        swap = str.maketrans({",": thousands, ".": decimal})
+        text = pa.array([f"{value:,}".translate(swap) for value in values])
+        other = thousands if thousands in (",", ".") else ""
+        read = parse_numbers(text, NumberMarks(decimal, other))
+        assert read.values.tolist() == list(map(float, values))
+
+
+@pytest.mark.parametrize("marks", [NumberMarks(), COMMA, NumberMarks(",", ".")], ids=repr)
+def test_part_of_an_array_is_read_as_the_whole(marks: NumberMarks) -> None:
+    whole = pa.array(["1,5", "x", "2.5", "", "1 234", "7"])
+    read = parse_numbers(whole, marks)
+    part = parse_numbers(whole.slice(2, 3), marks)
+    np.testing.assert_array_equal(part.values, read.values[2:5])
+    np.testing.assert_array_equal(part.missing, read.missing[2:5])
+
+
+def test_one_cell_is_missing_where_a_column_s_is() -> None:
+    cells = [*MISSING, *BAD, *NUMBERS]
+    assert [is_missing_text(cell) for cell in cells] == missing_text(pa.array(cells)).tolist()
 
 
 def test_missing_text_knows_tokens_blanks_and_nulls() -> None:

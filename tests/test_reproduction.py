@@ -167,7 +167,7 @@ def test_the_versions_of_what_a_plugin_requires_are_recorded():
     [
         (b"", "is no record of a training"),
         (b"[]", "is no record of a training"),
-        (b'{"version": 2}', r"is no record of a training \(KeyError: 'data'\)"),
+        (b'{"version": 1}', r"is no record of a training \(KeyError: 'data'\)"),
         (b'{"version": 2}', "has version 2; this version of waterflow knows 1"),
         (b"\xff", "is no record of a training"),
     ],

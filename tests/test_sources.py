@@ -237,7 +237,7 @@ def test_damage_is_named_by_file_and_codec(kind: str, tmp_path: Path) -> None:
 def test_rows_before_the_damage_are_still_given(tmp_path: Path) -> None:
     path = tmp_path / "river.csv.gz"
     rng = random.Random(1)
-    data = gzip.compress(b"a\n" + b"".join(b"%d\n" % rng.randrange(10**9) for _ in range(200_000)))
+    data = gzip.compress(b"a\n" + b"".join(b"%d\n" % rng.randrange(10**9) for _ in range(600_000)))
     path.write_bytes(data[: len(data) // 2])
     with open_table(str(path), block_bytes=1 << 16) as table:
         batches = table.batches()

@@ -20,7 +20,7 @@ from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.reading import open_table
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.schemas import TableSchema, load_schema, parse_schema
-from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
+from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, row_reasons
 
 FAULTY = Path(__file__).parent / "faulty"
 
@@ -90,7 +90,14 @@ def checks(tmp_path_factory: pytest.TempPathFactory) -> Checks:
 RULES = [
     ("dtype: float64", "x", "not_a_number", "'x' is not a number."),
     ("dtype: float64", "1_0", "not_a_number", "'1_0' is not a number."),
-    ("dtype: float64", "<0.5", "not_a_number", "'<0.5' is not a number."),
+    ("dtype: float64", "<x", "not_a_number", "'<x' is not a number."),
+    ("dtype: float64", "<-0.5", "not_a_number", "'<-0.5' is not a number."),
+    (
+        "dtype: float64",
+        "<LQ",
+        "no_limit",
+        "'<LQ' names no limit of quantification: --loq a=VALUE",
+    ),
     ("dtype: float64", "1e999", "not_a_number", "'1e999' is not a number."),
     ("dtype: float64", " x ", "not_a_number", "' x ' is not a number."),
     ("dtype: int64", "1.5", "not_whole", "'1.5' is not a whole number."),
@@ -176,6 +183,7 @@ def test_rule_is_named_and_worded(
     ("options", "cells"),
     [
         ("dtype: float64", ["7", " 7 ", "+1", "1e5", "nan", "", "N/A", "-"]),
+        ("dtype: float64", ["1 500", "1'500", "<0.5", "< 0.5", "ND<0.5", ">200", "ND"]),
         ("dtype: int64", ["1", "1.0", "1e3", "-0", "", "99999999999999999999"]),
         ("dtype: float64, in_range: {min_value: 0, max_value: 14}", ["0", "14", "14.0", ""]),
         ("dtype: float64, isin: [0, 1]", ["0", "1", "1.0", "1e0", " 1", ""]),
@@ -229,8 +237,7 @@ def test_faulty_cells_are_found_with_their_text(checks: Checks) -> None:
     assert checks.messages(schema, FAULTY / "not_a_number.csv") == [
         "line 3, column ph: 'seven' is not a number.",
         "line 4, column Hardness: '1_90' is not a number.",
-        "line 4, column Turbidity: '<0.5' is not a number.",
-        "line 5, column Hardness: '1,81' is not a number.",
+        "line 5, column Hardness: '1,81' is not a number (decimal mark '.').",
     ]
 
 
@@ -312,13 +319,13 @@ def test_numbers_and_missing_cells_go_with_the_batch(checks: Checks) -> None:
     assert checked.invalid.tolist() == [False, False, True]
 
 
-def test_reasons_are_gathered_by_line(checks: Checks) -> None:
+def test_reasons_are_gathered_for_each_invalid_row(checks: Checks) -> None:
     schema = schema_of(a="dtype: float64, ge: 0", b="dtype: float64, le: 1")
     (checked,) = checks.batches(schema, "a,b\n-1,2\n1,1\n1\n")
-    assert reasons_by_line(checked) == {
-        2: "a: -1 is below 0; b: 2 is above 1",
-        4: "1 fields where the header has 2",
-    }
+    assert row_reasons(checked) == [
+        "a: -1 is below 0; b: 2 is above 1",
+        "1 fields where the header has 2",
+    ]
 
 
 class TestMeasurements:
@@ -379,6 +386,11 @@ class TestColumns:
         with pytest.raises(InputError, match=message) as caught:
             checks.batches(self.schema, "\nx,ph\n1,2\n")
         assert "--rename" in str(caught.value.hint)
+        assert caught.value.exit_code == 3
+
+    def test_image_is_no_table_of_any_schema(self, checks: Checks) -> None:
+        with pytest.raises(InputError, match="not found in the header") as caught:
+            checks.batches(self.schema, FAULTY / "image.csv")
         assert caught.value.exit_code == 3
 
     def test_one_missing_column_is_told_in_the_singular(self, checks: Checks) -> None:
@@ -767,7 +779,9 @@ def test_reasons_of_a_row_do_not_depend_on_its_neighbours(
     schema = schema_of(a="dtype: float64, ge: 0", b="dtype: int64", c="dtype: str")
 
     def reasons(lines: list[str]) -> list[str]:
-        (checked,) = checks.batches(schema, "a,b,c\n7,1,first\n" + "\n".join(lines) + "\n")
-        return sorted(reasons_by_line(checked).values())
+        # A last row, lest a line of one cell be a note below the rows.
+        table = "a,b,c\n7,1,first\n" + "\n".join(lines) + "\n7,1,last\n"
+        (checked,) = checks.batches(schema, table)
+        return sorted(row_reasons(checked))
 
     assert reasons(random.Random(seed).sample(lines, len(lines))) == reasons(lines)

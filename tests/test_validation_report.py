@@ -127,6 +127,28 @@ def test_summary_says_how_the_file_was_read_and_what_was_found(cli, acid):
     ]
 
 
+COUNTS_OF_BOUNDS_AND_UNITS = (
+    *("nondetects", "above_range", "without_limit"),
+    *("positive", "small", "large"),
+)
+
+
+def test_json_counts_the_bounds_exactly(cli, schema_file, workdir):
+    rows = ["ph", *["<7", "7", ">14", "ND", "<LQ", "< 6"] * 50]
+    (workdir / "in.csv").write_text("\n".join(rows) + "\n")
+    for more in ((), ("--nondetect", "zero"), ("--nondetect", "missing"), ("--loq", "ph=1")):
+        outcome = cli("validate", "in.csv", "--schema", schema_file, "--json", *more)
+        report = json.loads(outcome.out)
+        told = {name: report[name].get("ph", 0) for name in COUNTS_OF_BOUNDS_AND_UNITS[:3]}
+        unnamed = {(): 0, ("--loq", "ph=1"): 100}.get(more, 50)
+        silent = 0 if more[:1] == ("--loq",) else 50
+        assert told == {
+            "nondetects": 100 + unnamed,
+            "above_range": 50,
+            "without_limit": silent,
+        }
+
+
 def test_json_is_one_object_and_the_same_by_both_options(cli, acid):
     outcome = cli("validate", *acid, "--json")
     assert outcome.code == 1
@@ -148,6 +170,7 @@ def test_json_is_one_object_and_the_same_by_both_options(cli, acid):
             {"column": "ph", "rule": "not_a_number", "count": 1},
         ],
         "missing": {"ph": 1, "site": 1, "Safe": 1},
+        **{key: {} for key in COUNTS_OF_BOUNDS_AND_UNITS},
         "files": {"in.csv": "utf-8, separator ','"},
     }
     assert cli("validate", *acid, "--format", "json").out == outcome.out
@@ -436,15 +459,16 @@ def test_several_files_are_not_split(options, cli, acid, workdir):
 
 
 def test_fault_late_in_the_file_leaves_no_side(cli, schema_file, workdir, monkeypatch):
-    monkeypatch.setitem(reading.open_table.__wrapped__.__kwdefaults__, "block_bytes", 20)
-    Path("in.csv").write_bytes(b"ph\n" + b"7\n15\n" * 50 + b"\xff\n")
+    monkeypatch.setitem(reading.open_table.__wrapped__.__kwdefaults__, "block_bytes", 1 << 16)
+    rows = f"7,{'é' * 200}\n15,x\n" * 3000
+    Path("in.csv").write_bytes(b"ph,site\n" + rows.encode() + b"7,\xff\n")
     Path("good.parquet").write_text("precious\n")
     outcome = cli(
         *("validate", "in.csv", "--schema", schema_file, "--force"),
         *("--good", "good.parquet", "--bad", "bad.csv.gz"),
     )
     assert outcome.code == 3
-    assert "in.csv, line 102: byte 0xFF is not UTF-8" in outcome.err
+    assert "in.csv, line 6002: byte 0xFF is not UTF-8" in outcome.err
     assert Path("good.parquet").read_text() == "precious\n"
     assert sorted(path.name for path in workdir.iterdir()) == [
         *("acidity.yaml", "good.parquet", "in.csv")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -37,3 +33,21 @@ def empty_cells(column: pa.Array) -> BoolArray:
     """Say which cells of a column of text hold none."""
     bounds = cell_bounds(column)
     return np.asarray(bounds[1:] == bounds[:-1])
+
+
+def as_bools(mask: pa.Array) -> BoolArray:
+    """Give a mask as NumPy's, nulls as they fall; Arrow's own way would import pandas for it."""
+    if not len(mask):
+        return np.zeros(0, dtype=bool)
+    bits = np.frombuffer(mask.buffers()[1], dtype=np.uint8)
+    bits = np.unpackbits(bits, bitorder="little")[mask.offset : mask.offset + len(mask)]
+    return bits.astype(bool)
+
+
+def text_bytes(column: pa.Array) -> pa.Buffer:
+    """Give the text of all cells, one after the other, without copying it."""
+    if not len(column):
+        return pa.py_buffer(b"")
+    bounds, text = cell_bounds(column), column.buffers()[2]
+    start, stop = int(bounds[0]), int(bounds[-1])
+    return text.slice(start, stop - start) if stop > start else pa.py_buffer(b"")

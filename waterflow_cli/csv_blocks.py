@@ -13,7 +13,7 @@ import csv
 import io
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +22,16 @@ import pyarrow.csv as pa_csv
 
 from waterflow_cli.arrays import empty_cells
 from waterflow_cli.errors import InputError
+from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from waterflow_cli.arrays import BoolArray, IntArray
 
+SEPARATORS = (",", ";", "\t", "|")
 BLOCK_BYTES = 2 << 20
 MAX_ROW_BYTES = 16 << 20
-_LAST_ASCII = 0x7F
 
 # MAX_ROW_BYTES bounds a row; a limit on each cell would only add a second, cruder error.
 csv.field_size_limit(sys.maxsize)
@@ -87,14 +88,25 @@ class ParsedBlock:
 
 def count_lines(data: bytes) -> int:
     """Count line ends: LF, CRLF and lone CR, inside quotes too."""
-    if b"\r" not in data:  # NumPy counts many hits faster than bytes.count
-        return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")))
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    view = np.frombuffer(data, dtype=np.uint8)  # NumPy counts many hits faster than bytes.count
+    is_lf = view == ord("\n")
+    if b"\r" not in data:
+        return int(np.count_nonzero(is_lf))
+    is_cr = view == ord("\r")
+    n_crlf = np.count_nonzero(is_cr[:-1] & is_lf[1:])
+    return int(np.count_nonzero(is_lf) + np.count_nonzero(is_cr) - n_crlf)
+
+
+class Bytes(Protocol):
+    """What gives bytes."""
+
+    def read(self, n_bytes: int, /) -> bytes:
+        """Give about as many bytes; none at the end."""
 
 
 def split_blocks(
     start: bytes,
-    stream: io.BufferedReader,
+    stream: Bytes,
     *,
     path: str,
     sep: str,
@@ -107,7 +119,7 @@ def split_blocks(
     ----------
     start : bytes
         What was read of the stream and not used; it starts at the start of a row.
-    stream : BufferedReader
+    stream : Bytes
         What follows.
     path : str
         The file, for messages.
@@ -156,15 +168,22 @@ def _cut(carry: bytes, chunk: bytes, sep: str) -> tuple[bytes, bytes]:
     return b"".join((carry, memoryview(chunk)[:cut])), chunk[cut:]
 
 
-def _chunks(start: bytes, stream: io.BufferedReader, n_bytes: int) -> Iterator[bytes]:
+def _chunks(start: bytes, stream: Bytes, n_bytes: int) -> Iterator[bytes]:
     for first in range(0, len(start), n_bytes):
         yield start[first : first + n_bytes]
     while chunk := stream.read(n_bytes):
         yield chunk
 
 
-def parse_block(block: Block, *, n_columns: int, sep: str, path: str) -> ParsedBlock:
+def parse_block(
+    block: Block, *, n_columns: int, sep: str, path: str, check_utf8: bool = True
+) -> ParsedBlock:
     """Read the cells of a block.
+
+    Parameters
+    ----------
+    check_utf8 : bool
+        Whether its bytes may be something else than UTF-8.
 
     Raises
     ------
@@ -173,7 +192,7 @@ def parse_block(block: Block, *, n_columns: int, sep: str, path: str) -> ParsedB
     """
     if not _needs_csv_module(block.data):
         try:
-            columns = _parse_with_arrow(block.data, n_columns, sep)
+            columns = _parse_with_arrow(block.data, n_columns, sep, check_utf8=check_utf8)
         except pa.ArrowInvalid:  # ragged rows, or bytes that are not UTF-8: look closer
             pass
         else:
@@ -197,7 +216,7 @@ def _may_have_blank_lines(columns: list[pa.Array]) -> bool:
     return bool(empty.any())
 
 
-def _parse_with_arrow(data: bytes, n_columns: int, sep: str) -> list[pa.Array]:
+def _parse_with_arrow(data: bytes, n_columns: int, sep: str, *, check_utf8: bool) -> list[pa.Array]:
     names = [str(index) for index in range(n_columns)]
     table = pa_csv.read_csv(
         pa.BufferReader(data),
@@ -211,7 +230,7 @@ def _parse_with_arrow(data: bytes, n_columns: int, sep: str) -> list[pa.Array]:
             column_types=dict.fromkeys(names, pa.string()),
             strings_can_be_null=False,
             # Arrow looks at each cell by itself; that no byte is beyond ASCII is seen faster.
-            check_utf8=bool(np.frombuffer(data, dtype=np.uint8).max() > _LAST_ASCII),
+            check_utf8=check_utf8 and not data.isascii(),
         ),
     )
     return [pa.concat_arrays(column.chunks) for column in table.columns]
@@ -238,7 +257,7 @@ def _parse_row_by_row(block: Block, n_columns: int, sep: str, path: str) -> Pars
             continue  # a blank line is no row
         if not cells:
             continue
-        fault = _find_fault(cells, n_columns)
+        fault = _find_fault(cells, n_columns, sep)
         if fault is not None:
             faults[len(rows)] = fault
         rows.append((cells + [""] * n_columns)[:n_columns])
@@ -257,17 +276,33 @@ def iter_rows(block: Block, sep: str, path: str) -> Iterator[tuple[int, list[str
         start = reader.line_num
 
 
-def _find_fault(cells: Sequence[str], n_columns: int) -> RowFault | None:
+def _find_fault(cells: Sequence[str], n_columns: int, sep: str) -> RowFault | None:
     if any("\0" in cell for cell in cells):
-        return RowFault("nul_byte", "the row holds a NUL byte")
+        return RowFault("nul_byte", tr("the row holds a NUL byte"))
+    if len(cells) == n_columns:
+        return None
+    counted = tr(
+        "{n_cells} fields where the header has {n_columns}",
+        n_cells=len(cells),
+        n_columns=n_columns,
+    )
     if len(cells) > n_columns:
         extra = ", ".join(map(repr, cells[n_columns:]))
-        return RowFault(
-            "ragged_row",
-            f"{len(cells)} fields where the header has {n_columns}; beyond it: {extra}",
-        )
-    if len(cells) < n_columns:
-        return RowFault("ragged_row", f"{len(cells)} fields where the header has {n_columns}")
+        counted += tr("; beyond it: {extra}", extra=extra)
+    if other := _other_separator(cells, n_columns, sep):
+        fits = tr("; with {other} between them it has as many", other=repr(other))
+        return RowFault("other_separator", counted + fits)
+    return RowFault("ragged_row", counted)
+
+
+def _other_separator(cells: Sequence[str], n_columns: int, sep: str) -> str | None:
+    """Find a separator with which a row would have its fields."""
+    line = sep.join(cells)
+    if n_columns < 2 or "\n" in line or "\r" in line:
+        return None
+    for other in SEPARATORS:
+        if other != sep and len(next(csv.reader([line], delimiter=other), [])) == n_columns:
+            return other
     return None
 
 
@@ -277,10 +312,15 @@ def _decode(block: Block, path: str) -> str:
     except UnicodeDecodeError as exc:
         raise InputError(
             path,
-            f"byte 0x{block.data[exc.start]:02X} is not UTF-8.",
+            tr("byte 0x{byte:02X} is not UTF-8.", byte=block.data[exc.start]),
             line=block.line + count_lines(block.data[: exc.start]),
-            hint="Save the file as UTF-8 and try again.",
+            hint=tr("Save the file as UTF-8 and try again."),
         ) from exc
+
+
+def whole_rows(data: bytes, sep: str) -> bytes:
+    """Give the bytes up to where the last complete row ends; they start at the start of one."""
+    return data[: _last_row_end(data, sep)]
 
 
 def _last_row_end(data: bytes, sep: str) -> int:
@@ -352,9 +392,9 @@ def _refuse_endless_row(data: bytes, path: str, sep: str, line: int) -> NoReturn
         raise open_quote_error(path, cells, line)
     raise InputError(
         path,
-        f"the row is longer than {MAX_ROW_BYTES >> 20} MiB.",
+        tr("the row is longer than {limit} MiB.", limit=MAX_ROW_BYTES >> 20),
         line=line,
-        hint="Check that this is a table of text, with line ends.",
+        hint=tr("Check that this is a table of text, with line ends."),
     )
 
 
@@ -373,7 +413,7 @@ def open_quote_error(path: str, cells: Sequence[str], line: int) -> InputError:
     above = sum(count_lines(cell.encode("utf-8", "surrogatepass")) for cell in cells[:-1])
     return InputError(
         path,
-        "a quoted cell opens here and is never closed.",
+        tr("a quoted cell opens here and is never closed."),
         line=line + above,
-        hint="Close the quote, or double it if it belongs to the text.",
+        hint=tr("Close the quote, or double it if it belongs to the text."),
     )

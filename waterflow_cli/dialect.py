@@ -1,18 +1,31 @@
-"""How a text file is written: encoding, separator, header line."""
+"""How a text file is written: separator, header line, units row; found in its first bytes."""
 
 from __future__ import annotations
 
-import codecs
 import csv
-from dataclasses import dataclass
-from itertools import chain
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice, zip_longest
 from pathlib import PurePath
+from typing import NamedTuple
 
-from waterflow_cli.csv_blocks import open_quote_error
+from waterflow_cli.csv_blocks import SEPARATORS, open_quote_error
 from waterflow_cli.errors import InputError
-from waterflow_cli.headers import check_header
+from waterflow_cli.headers import Header, check_header
+from waterflow_cli.messages import tr
+from waterflow_cli.numbers import is_missing_text
+from waterflow_cli.reading_options import ReadingOptions
+from waterflow_cli.units import parse_unit
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# How far down a header may stand, and how many rows say whether a separator fits.
+_HEADER_ROWS = 50
+# A row with so many known names is the header; fewer are weighed against the rows below.
+_ENOUGH_NAMES = 5
+_FITTING_SHARE = 0.8
+_SEP_LINE = re.compile(rb'^"?sep=([,;|\t])"?[,;]*\s*$', re.IGNORECASE)
+_BLANKS = " \t\r\n,;|"
+_NUMBER = re.compile(r"\s*[<>+-]?\s*\d[\d\s]*([.,]\d*)?\s*")
 
 
 @dataclass(frozen=True)
@@ -22,100 +35,252 @@ class Dialect:
     Attributes
     ----------
     encoding : str
-        ``utf-8`` or ``utf-8 with BOM``; ``parquet`` for a Parquet file.
+        ``utf-8``, ``utf-8 with BOM`` or a name that Python knows; ``parquet`` for a Parquet file.
     sep : str
         One character; empty for Parquet.
     header_line : int
         Physical line of the header.
     first_line : int
         Physical line on which the first row may start.
+    units_line : int, optional
+        Physical line of the row of units.
+    n_above : int
+        Lines above the header that hold something.
     """
 
     encoding: str
     sep: str
     header_line: int
     first_line: int
+    units_line: int | None = None
+    n_above: int = 0
 
     def __str__(self) -> str:
-        if not self.sep:
-            return self.encoding
-        return f"{self.encoding}, separator {'tab' if self.sep == chr(9) else repr(self.sep)}"
+        parts = [self.encoding]
+        if self.sep:
+            sep = tr("tab") if self.sep == "\t" else repr(self.sep)
+            parts.append(tr("separator {sep}", sep=sep))
+        if self.n_above:
+            parts.append(tr("header in line {line}", line=self.header_line))
+        if self.units_line:
+            parts.append(tr("units in line {line}", line=self.units_line))
+        return ", ".join(parts)
 
 
-def separator_for(path: str) -> str:
-    """Choose the separator by the file's name: tab for ``.tsv``, else a comma."""
-    return "\t" if ".tsv" in PurePath(path.lower()).suffixes else ","
+class Row(NamedTuple):
+    """A row of text: its cells, the index of its first line, and of the one after its last."""
+
+    cells: list[str]
+    start: int
+    end: int
 
 
-def holds_header(start: bytes, path: str) -> bool:
-    """Say whether the header ends within the first bytes of a file, and something follows it."""
-    lines = start.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
-    texts = (line.decode("utf-8", errors="surrogateescape") for line in lines)
-    reader = csv.reader(texts, delimiter=separator_for(path))
-    return any("".join(cells).strip() for cells in reader) and reader.line_num < len(lines)
+@dataclass(frozen=True)
+class Start:
+    """What the first bytes of a file tell.
+
+    Attributes
+    ----------
+    dialect : Dialect
+        How it is written.
+    columns : list of str
+        The header as written.
+    units : dict of str to str
+        By column of the file: what the row of units says.
+    rest : bytes
+        What follows the header and the units.
+    """
+
+    dialect: Dialect
+    columns: list[str]
+    rest: bytes
+    units: dict[str, str] = field(default_factory=dict)
 
 
-def read_header(start: bytes, path: str) -> tuple[Dialect, list[str], bytes]:
-    """Read the header from the first bytes of a file.
+class StartReader:
+    """Reads the first bytes of a text file.
 
     Parameters
     ----------
-    start : bytes
-        The first block of the file.
     path : str
         The file, for messages and for its suffix.
-
-    Returns
-    -------
-    dialect : Dialect
-        How the file is written.
-    columns : list of str
-        The header as written.
-    rest : bytes
-        What follows the header in ``start``.
-
-    Raises
-    ------
-    InputError
-        If there is no header, it is not text in UTF-8, it names a column twice, or a quoted
-        name is never closed.
+    names : Header
+        Names by which a header is recognised; any first row is one where none is known.
     """
-    if start.startswith(_UTF16):
-        raise InputError(path, "is UTF-16.", hint="Save the file as UTF-8 and try again.")
-    encoding = "utf-8 with BOM" if start.startswith(codecs.BOM_UTF8) else "utf-8"
-    body = start.removeprefix(codecs.BOM_UTF8)
-    sep = separator_for(path)
-    lines = body.splitlines(keepends=True)
-    header, header_line, used = _first_row(lines, sep, path)
-    check_header(header, path, header_line)
-    rest = body[sum(map(len, lines[:used])) :]
-    return Dialect(encoding, sep, header_line, used + 1), header, rest
+
+    def __init__(self, path: str, names: Header, options: ReadingOptions) -> None:
+        self._path, self._names, self._options = path, names, options
+
+    def holds_rows(self, start: bytes) -> bool:
+        """Say whether the header ends within some bytes, and something follows it."""
+        lines = start.splitlines(keepends=True)
+        try:
+            _, row = self._find_header(lines)
+        except InputError:
+            return False
+        return row.end < len(lines)
+
+    def read(self, start: bytes, encoding: str) -> Start:
+        """Find the header.
+
+        Parameters
+        ----------
+        start : bytes
+            Text in UTF-8.
+        encoding : str
+            What it was written in.
+
+        Raises
+        ------
+        InputError
+            If there is no header, it is no text, it names a column twice, a quoted name is never
+            closed, a unit is unknown, or two separators fit.
+        """
+        lines = start.splitlines(keepends=True)
+        sep, row = self._find_header(lines)
+        self._check_text(row)
+        check_header(row.cells, self._path, row.start + 1)
+        units, end = self._units_below(lines, sep, row)
+        above = sum(bool(line.strip()) for line in lines[: row.start])
+        dialect = Dialect(
+            encoding, sep, row.start + 1, end + 1, row.end + 1 if units else None, above
+        )
+        return Start(dialect, row.cells, b"".join(lines[end:]), units)
+
+    def _find_header(self, lines: Sequence[bytes]) -> tuple[str, Row]:
+        first = 0
+        separators = self._separators()
+        if lines and (match := _SEP_LINE.match(lines[0])):
+            first = 1
+            separators = [self._options.sep or match[1].decode()]
+        if self._options.header_line is not None:
+            first = self._options.header_line - 1
+            if first >= len(lines):
+                raise InputError(
+                    self._path,
+                    tr("--header-line {line}: there is no such line.", line=first + 1),
+                )
+            return self._by_shape(lines, separators, first)
+        return self._by_names(lines, separators, first) or self._by_shape(lines, separators, first)
+
+    def _separators(self) -> list[str]:
+        if self._options.sep is not None:
+            return [self._options.sep]
+        is_tsv = ".tsv" in PurePath(self._path.lower()).suffixes
+        return sorted(SEPARATORS, key=lambda sep: sep != "\t") if is_tsv else list(SEPARATORS)
+
+    def _by_names(
+        self, lines: Sequence[bytes], separators: Sequence[str], first: int
+    ) -> tuple[str, Row] | None:
+        """Find the row with the most known names; None where two separators give as many."""
+        best, most, is_tied = None, 0, False
+        # Row by row, with each separator: most files have their header in the first one.
+        rows = [
+            [(sep, row) for row in islice(_rows(lines, sep, first), _HEADER_ROWS)]
+            for sep in separators
+        ]
+        for sep, row in filter(None, chain.from_iterable(zip_longest(*rows))):
+            n_known = self._names.count_known(row.cells) if row.end <= len(lines) else 0
+            if best is not None and n_known == most and row.start == best[1].start:
+                is_tied = True
+            if n_known > most and (n_known > 1 or _may_be_header(row.cells)):
+                best, most, is_tied = (sep, row), n_known, False
+            if most >= _ENOUGH_NAMES:
+                return best
+        return None if is_tied else best
+
+    def _by_shape(
+        self, lines: Sequence[bytes], separators: Sequence[str], first: int
+    ) -> tuple[str, Row]:
+        """Take the first row that is no comment, with the separator that the rows below share."""
+        found: dict[str, Row] = {}
+        fitting = []
+        for sep in separators:
+            rows = list(islice(_rows(lines, sep, first), _HEADER_ROWS))
+            header = next((row for row in rows if not row.cells[0].lstrip().startswith("#")), None)
+            if header is None:
+                continue
+            found[sep] = header
+            below = [len(row.cells) for row in rows if row.start >= header.end]
+            n_fitting = below.count(len(header.cells))
+            if n_fitting >= _FITTING_SHARE * len(below):
+                fitting.append(sep)
+        # A header of one cell counts only where no separator parts it.
+        widest = max((len(row.cells) for row in found.values()), default=0)
+        fitting = [sep for sep in fitting if len(found[sep].cells) > 1] or fitting[: widest == 1]
+        if not found:
+            hint = tr("A header and at least one row are expected.")
+            raise InputError(self._path, tr("is empty."), hint=hint)
+        if separators[0] == "\t" and "\t" in fitting:  # as the file's name says
+            fitting = ["\t"]
+        if len(fitting) > 1:
+            raise InputError(
+                self._path,
+                tr(
+                    "two separators fit: {first} and {second}.",
+                    first=repr(fitting[0]),
+                    second=repr(fitting[1]),
+                ),
+                line=found[fitting[0]].start + 1,
+                hint=tr("Say which one separates the cells: --sep"),
+            )
+        chosen = fitting[0] if fitting else max(found, key=lambda sep: len(found[sep].cells))
+        header = found[chosen]
+        if header.end > len(lines):
+            raise open_quote_error(self._path, header.cells, header.start + 1)
+        return chosen, header
+
+    def _units_below(
+        self, lines: Sequence[bytes], sep: str, header: Row
+    ) -> tuple[dict[str, str], int]:
+        """Read the row of units, if there is one; give the index of the line after it too."""
+        row = next(_rows(lines, sep, header.end), None)
+        if row is None or row.end > len(lines):
+            return {}, header.end
+        cells = {
+            column: cell.strip()
+            for column, cell in zip(header.cells, row.cells, strict=False)
+            if self._names.column_of(column) and not is_missing_text(cell)
+        }
+        if any(_NUMBER.fullmatch(cell) for cell in cells.values()):
+            return {}, header.end
+        if not any(map(parse_unit, cells.values())):
+            return {}, header.end
+        for column, unit in cells.items():
+            if parse_unit(unit) is None:
+                raise InputError(
+                    self._path,
+                    tr("column {column}: '{unit}' is no known unit.", column=column, unit=unit),
+                    line=row.start + 1,
+                    hint=tr("See docs/reading.md for the units that are known."),
+                )
+        return cells, row.end
+
+    def _check_text(self, row: Row) -> None:
+        text = "".join(row.cells)
+        if any("\udc80" <= character <= "\udcff" for character in text):
+            raise InputError(
+                self._path,
+                tr("the header is not text in UTF-8."),
+                line=row.start + 1,
+                hint=tr("If it is a table, name its encoding: --encoding"),
+            )
 
 
-def _first_row(lines: list[bytes], sep: str, path: str) -> tuple[list[str], int, int]:
-    """Read the first row that is not blank: its cells, its line, and the lines used up."""
-    # Bytes that are not UTF-8 become surrogates here, so that the message can show their place.
-    texts = (line.decode("utf-8", errors="surrogateescape") for line in lines)
+def _rows(lines: Sequence[bytes], sep: str, first: int) -> Iterator[Row]:
+    """Yield the rows that hold something; one whose quoted cell is open ends beyond the lines."""
+    # Bytes that are not UTF-8 become surrogates here, so that a message can show their place.
+    texts = (line.decode("utf-8", errors="surrogateescape") for line in islice(lines, first, None))
     # The line added at the end is a row of its own, or is swallowed by an open quote.
     reader = csv.reader(chain(texts, ["end"]), delimiter=sep)
-    start = 0
-    while start < len(lines):
-        cells = next(reader)
-        if reader.line_num > len(lines):
-            raise open_quote_error(path, cells, start + 1)
-        if "".join(cells).strip():
-            _check_text(cells, path, start + 1)
-            return cells, start + 1, reader.line_num
-        start = reader.line_num
-    raise InputError(path, "is empty.", hint="A header and at least one row are expected.")
+    start = first
+    for cells in reader:
+        end = first + reader.line_num
+        if start < len(lines) and "".join(cells).strip(_BLANKS):
+            yield Row(cells, start, end)
+        start = end
 
 
-def _check_text(cells: list[str], path: str, line: int) -> None:
-    text = "".join(cells)
-    if any("\udc80" <= character <= "\udcff" for character in text):
-        raise InputError(
-            path,
-            "the header is not text in UTF-8.",
-            line=line,
-            hint="If it is a table, save it as UTF-8 CSV; binary files cannot be read.",
-        )
+def _may_be_header(cells: Sequence[str]) -> bool:
+    """Tell a header of one known name from a row of a table with such names among its cells."""
+    return len(cells) > 1 and not any(_NUMBER.fullmatch(cell) for cell in cells)

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from waterflow_cli.errors import InputError, UsageError, did_you_mean
+from waterflow_cli.messages import tr
+from waterflow_cli.units import parse_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+# "Sulfate (mg/L)", "Chloramines [mg(Cl2)/L]"
+_IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[](.*)[)\]]\s*$")
+# Where a name may end and its unit begin: "Turbidity NTU", "THM_ug_L", "Sulfate, mg/L"
+_GAP = re.compile(r"[\s_,;:.-]+")
+
+
+class HeaderMatch(NamedTuple):
+    """Which column of a file is which of the schema.
+
+    Attributes
+    ----------
+    columns : dict of str to str
+        Schema column to column of the file, for those that were found.
+    units : dict of str to str
+        Schema column to the unit that its name in the file tells, where it does.
+    """
+
+    columns: dict[str, str]
+    units: dict[str, str]
 
 
 def fold_name(name: str) -> str:
@@ -37,71 +59,138 @@ def check_header(columns: Sequence[str], path: str, line: int) -> None:
         if "\0" in name:
             raise InputError(
                 path,
-                f"column {position} of the header holds a NUL byte; this is no text table.",
+                tr(
+                    "column {position} of the header holds a NUL byte; this is no text table.",
+                    position=position,
+                ),
                 line=line,
             )
         if name in first_at:
-            shown = f"'{name}'" if name.strip() else "with an empty name"
+            shown = f"'{name}'" if name.strip() else tr("with an empty name")
             raise InputError(
                 path,
-                f"two columns {shown}, at positions {first_at[name]} and {position}.",
+                tr(
+                    "two columns {shown}, at positions {first} and {second}.",
+                    shown=shown,
+                    first=first_at[name],
+                    second=position,
+                ),
                 line=line,
-                hint="Give each column of the header a name of its own.",
+                hint=tr("Give each column of the header a name of its own."),
             )
         first_at[name] = position
 
 
-def match_header(
-    columns: Sequence[str],
-    wanted: Mapping[str, Sequence[str]],
-    *,
-    renames: Mapping[str, str],
-    path: str,
-) -> dict[str, str]:
-    """Find the schema's columns in a file's header.
+class Header:
+    """The names that a header may hold, and what they stand for.
 
     Parameters
     ----------
-    columns : sequence of str
-        The header as written.
     wanted : mapping of str to sequence of str
         Schema column to its aliases. Case, spaces, accents and punctuation do not count.
     renames : mapping of str to str
-        The user's FROM=TO; FROM as written in the header.
-    path : str
-        The file, for messages.
-
-    Returns
-    -------
-    dict of str to str
-        Schema column to column of the file, for those that were found.
-
-    Raises
-    ------
-    InputError
-        If two columns of the file claim the same column of the schema.
-    UsageError
-        If a rename names a column that the file does not have.
+        FROM=TO; FROM as written in the header.
     """
-    for source in renames:
-        if source not in columns:
-            raise UsageError(
-                f"--rename {source}={renames[source]}: {path} has no column '{source}'."
-                + did_you_mean(source, columns),
-            )
-    by_fold = {
-        fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
-    }
-    found: dict[str, str] = {}
-    for column in columns:
-        name = by_fold.get(fold_name(renames.get(column, column)))
-        if name is None:
-            continue
-        if name in found:
-            raise InputError(
-                path,
-                f"two columns, '{found[name]}' and '{column}', both stand for {name}.",
-                hint=f"Say which one counts: --rename '{column}=other' keeps it out.",
-            )
-        found[name] = column
-    return found
+
+    def __init__(
+        self, wanted: Mapping[str, Sequence[str]], renames: Mapping[str, str] | None = None
+    ) -> None:
+        self._renames = renames or {}
+        self._by_fold = {
+            fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
+        }
+
+    def column_of(self, cell: str) -> tuple[str, str] | None:
+        """Tell which column of the schema a cell of a header names, and in which unit.
+
+        The unit is as it is written, ``Sulfate [mg/L]`` or ``sulfate_mg_L``; empty where there is
+        none. What stands in brackets is given whether or not it is a known unit.
+        """
+        if exact := self._named(cell):
+            return exact, self._unit_of_renamed(cell)
+        if cell in self._renames:
+            return None
+        if match := _IN_BRACKETS.match(cell):
+            name = self._named(match[1])
+            return (name, match[2].strip()) if name else None
+        for gap in _GAP.finditer(cell):
+            name, unit = self._named(cell[: gap.start()]), cell[gap.end() :]
+            if name and parse_unit(unit):
+                return name, unit
+        return None
+
+    def count_known(self, cells: Iterable[str]) -> int:
+        """Count the different columns of the schema that some cells name."""
+        found = (self.column_of(cell) for cell in cells)
+        return len({column[0] for column in found if column})
+
+    def match(self, columns: Sequence[str], path: str) -> HeaderMatch:
+        """Match a file's header.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The header as written.
+        path : str
+            The file, for messages.
+
+        Raises
+        ------
+        InputError
+            If two columns of the file claim the same column of the schema.
+        UsageError
+            If a rename names a column that the file does not have.
+        """
+        self._check_renames(columns, path)
+        found: dict[str, str] = {}
+        units: dict[str, str] = {}
+        for column in columns:
+            if name := self._named(column):
+                _claim(found, name, column, path)
+                if unit := self._unit_of_renamed(column):
+                    units[name] = unit
+        plain = set(found)
+        for column in columns:
+            # A plain name goes before one with something in brackets: 'Sulfate', 'Sulfate (flag)'.
+            name, unit = self.column_of(column) or ("", "")
+            if unit and name not in plain:
+                _claim(found, name, column, path)
+                units[name] = unit
+        order = sorted(found, key=lambda name: columns.index(found[name]))
+        return HeaderMatch({name: found[name] for name in order}, units)
+
+    def _named(self, cell: str) -> str | None:
+        return self._by_fold.get(fold_name(self._renames.get(cell, cell)))
+
+    def _unit_of_renamed(self, cell: str) -> str:
+        """Give the unit that a name tells which the user put another one in place of."""
+        match = _IN_BRACKETS.match(cell) if cell in self._renames else None
+        return match[2].strip() if match and parse_unit(match[2]) else ""
+
+    def _check_renames(self, columns: Sequence[str], path: str) -> None:
+        for source, target in self._renames.items():
+            if source not in columns:
+                raise UsageError(
+                    tr(
+                        "--rename {source}={target}: {path} has no column '{source}'.",
+                        source=source,
+                        target=target,
+                        path=path,
+                    )
+                    + did_you_mean(source, columns),
+                )
+
+
+def _claim(found: dict[str, str], name: str, column: str, path: str) -> None:
+    if name in found:
+        raise InputError(
+            path,
+            tr(
+                "two columns, '{first}' and '{second}', both stand for {name}.",
+                first=found[name],
+                second=column,
+                name=name,
+            ),
+            hint=tr("Say which one counts: --rename '{column}=other' keeps it out.", column=column),
+        )
+    found[name] = column

@@ -2,19 +2,27 @@
 
 A cell is a number, is missing, or is *bad*. Nothing else is a number: not ``1_0``, ``0x1F``,
 full-width digits, ``inf``, ``true``, a date, or a value too large for single precision (3.4e38).
+Groups of three digits may stand apart by a space, a no-break space or an apostrophe, and by a comma
+or a point where a file uses that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.arrays import BoolArray, FloatArray, cell_bounds, empty_cells
+from waterflow_cli.arrays import (
+    BoolArray,
+    FloatArray,
+    as_bools,
+    cell_bounds,
+    empty_cells,
+    text_bytes,
+)
 
 NUMBER_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 MISSING_TOKENS = (
@@ -35,7 +43,32 @@ MISSING_TOKENS = (
 )
 # Many models, forests among them, compute with single-precision numbers: beyond these is infinity.
 LARGEST = float(np.finfo(np.float32).max)
-_BLANKS = " \t\n\r\u00a0\u202f"
+BLANKS = " \t\n\r\u00a0\u202f"
+# What stands between groups of three digits in any file: ISO 80000-1 and Swiss usage.
+GROUP_MARKS = (" ", "\u00a0", "\u202f", "'", "\u2019")
+_SWAP = bytes.maketrans(b",.", b".,")
+
+
+@dataclass(frozen=True)
+class NumberMarks:
+    """What a file writes its numbers with.
+
+    Attributes
+    ----------
+    decimal : str
+        ``.`` or ``,``.
+    thousands : str
+        ``,`` or ``.`` between groups of three digits, besides `GROUP_MARKS`; empty for none.
+    groups : str
+        Which of `GROUP_MARKS` were seen, for people to know.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    groups: str = ""
+
+
+PLAIN_MARKS = NumberMarks()
 
 
 @dataclass(frozen=True)
@@ -55,7 +88,7 @@ class NumberColumn:
     bad: BoolArray
 
 
-def parse_numbers(column: pa.Array) -> NumberColumn:
+def parse_numbers(column: pa.Array, marks: NumberMarks = PLAIN_MARKS) -> NumberColumn:
     """Read a column of text, or of a Parquet file's own numbers, as numbers.
 
     Parameters
@@ -63,12 +96,20 @@ def parse_numbers(column: pa.Array) -> NumberColumn:
     column : pyarrow.Array of shape (n_rows,)
         Strings as they stand in the file, or integers, floats or decimals. Any other type
         (booleans, dates) holds no number: each of its cells is bad.
+    marks : NumberMarks
+        What text is written with.
     """
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         text = column.cast(pa.string())
         text = pc.fill_null(text, "") if column.null_count else text
-        return _parse_clean_text(text) or _parse_any_text(text)
-    missing = _mask(pc.is_null(column, nan_is_null=True))
+        if marks.decimal == ",":
+            text = _swapped(text)
+        thousands = "," if marks.thousands else ""
+        if marks.groups or thousands:  # a cast that fails costs more than a look at the text
+            text = _ungrouped(text, thousands)
+            return _parse_clean_text(text) or _parse_any_text(text)
+        return _parse_clean_text(text) or _parse_any_text(_ungrouped(text, thousands))
+    missing = as_bools(pc.is_null(column, nan_is_null=True))
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = _to_floats(pc.cast(column, pa.float64(), safe=False))
@@ -81,8 +122,36 @@ def parse_numbers(column: pa.Array) -> NumberColumn:
 def missing_text(column: pa.Array) -> BoolArray:
     """Say which cells of text stand for "no value"."""
     # A Parquet file's text can hold nulls, of which is_in would say no.
-    trimmed = pc.utf8_lower(pc.utf8_trim(pc.fill_null(column, ""), characters=_BLANKS))
-    return _mask(pc.is_in(trimmed, value_set=pa.array(MISSING_TOKENS)))
+    trimmed = pc.utf8_lower(pc.utf8_trim(pc.fill_null(column, ""), characters=BLANKS))
+    return as_bools(pc.is_in(trimmed, value_set=pa.array(MISSING_TOKENS)))
+
+
+def is_missing_text(cell: str) -> bool:
+    """Say whether one cell stands for "no value"."""
+    return cell.strip(BLANKS).lower() in MISSING_TOKENS
+
+
+def _swapped(column: pa.Array) -> pa.Array:
+    """Put points for commas, and commas for points, so that those are no decimal marks."""
+    bounds = cell_bounds(column)
+    text = text_bytes(column).to_pybytes().translate(_SWAP)
+    offsets = pa.py_buffer(bounds - bounds[0])
+    return pa.StringArray.from_buffers(len(column), offsets, pa.py_buffer(text))
+
+
+def _ungrouped(column: pa.Array, thousands: str) -> pa.Array:
+    """Take out what stands between groups of three digits; the decimal mark is a point."""
+    text = text_bytes(column).to_pybytes()
+    is_ascii = text.isascii()
+    for mark in (*GROUP_MARKS, *thousands):
+        if (is_ascii and not mark.isascii()) or mark.encode() not in text:
+            continue
+        grouped = pc.match_substring_regex(
+            column,
+            rf"^[{BLANKS}]*[+-]?[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+(?:\.[0-9]*)?[{BLANKS}]*$",
+        )
+        column = pc.if_else(grouped, pc.replace_substring(column, mark, ""), column)
+    return column
 
 
 def _parse_clean_text(column: pa.Array) -> NumberColumn | None:
@@ -123,8 +192,8 @@ def _parse_any_text(column: pa.Array) -> NumberColumn:
     rows = np.flatnonzero(~plain)
     rest = column.take(pa.array(rows))
     missing[rows] = missing_text(rest)
-    trimmed = pc.utf8_trim(rest, characters=_BLANKS)
-    is_number = _mask(pc.match_substring_regex(trimmed, NUMBER_PATTERN))
+    trimmed = pc.utf8_trim(rest, characters=BLANKS)
+    is_number = as_bools(pc.match_substring_regex(trimmed, NUMBER_PATTERN))
     values[rows] = _to_floats(pc.cast(pc.if_else(pa.array(is_number), trimmed, None), pa.float64()))
     usable = _is_usable(values)
     values[~usable] = np.nan
@@ -164,8 +233,3 @@ def _to_floats(column: pa.Array) -> FloatArray:
     # Arrow's buffers are read-only; numpy code after this may write.
     values: FloatArray = np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
     return values
-
-
-def _mask(column: Any) -> BoolArray:
-    mask: BoolArray = np.array(column.to_numpy(zero_copy_only=False), dtype=bool)
-    return mask

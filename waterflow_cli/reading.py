@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
@@ -22,18 +22,25 @@ from waterflow_cli.csv_blocks import (
     count_lines,
     parse_block,
     split_blocks,
+    whole_rows,
 )
-from waterflow_cli.dialect import Dialect, holds_header, read_header
+from waterflow_cli.dialect import Dialect, StartReader
+from waterflow_cli.encodings import SAMPLE_BYTES, TextStream
 from waterflow_cli.errors import InputError
-from waterflow_cli.headers import check_header
+from waterflow_cli.footnotes import without_notes
+from waterflow_cli.headers import Header, check_header
+from waterflow_cli.messages import tr
+from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.sources import PARQUET_MAGIC, STDIN, open_source, open_to_seek, share_read
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from waterflow_cli.arrays import IntArray
+    from waterflow_cli.numbers import NumberMarks
 
+NO_NAMES = Header({})
 PARQUET_ROWS = 1 << 16
 # Enough to tell how long a row is.
 _SAMPLE_BYTES = 1 << 16
@@ -60,6 +67,8 @@ class Batch:
         The text of the rows; empty for Parquet.
     end : Position, optional
         Where the rows after these start.
+    cell_lines : dict of str to ndarray of int64, each of shape (n_rows,)
+        Physical lines of the cells, by column, where they come from other lines than their row.
     """
 
     columns: dict[str, pa.Array]
@@ -68,6 +77,7 @@ class Batch:
     raw: bytes = b""
     first_line: int = 0
     end: Position | None = None
+    cell_lines: Mapping[str, IntArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -109,15 +119,35 @@ class Table:
         As the user typed it.
     columns : list of str
         The header as written.
-    dialect : Dialect
-        How the file is written.
+    units : dict of str to str
+        By column: its unit, where the file has a row of units.
+    sample : callable
+        Gives the first rows, None where they have their numbers as such.
+    renames : dict of str to str
+        Names of its columns that a profile knows, to those of the schema.
+    marks : NumberMarks, optional
+        What the numbers are written with, where that is known already.
+    share_read : callable
+        Tells how much of the file was read: 0 to 1, None if that cannot be known.
+    remarks : callable
+        Says what else there is to know of how the file is read, at its end.
     """
 
     path: str
     columns: list[str]
-    dialect: Dialect
+    _dialect: Callable[[], Dialect]
     _blocks: Callable[[Position | None], Iterator[Callable[[], Batch]]]
+    units: Mapping[str, str] = field(default_factory=dict)
+    sample: Callable[[], Batch | None] = field(default=lambda: None)
+    renames: Mapping[str, str] = field(default_factory=dict)
+    marks: NumberMarks | None = None
     share_read: Callable[[], float | None] = field(default=lambda: None)
+    remarks: Callable[[], list[str]] = field(default=list)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the file is written, as far as it is known."""
+        return self._dialect()
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; a table can be read once.
@@ -144,13 +174,18 @@ class Table:
             yield task
         if empty:
             raise InputError(
-                self.path, "has a header and no rows.", hint="At least one row is expected."
+                self.path, tr("has a header and no rows."), hint=tr("At least one row is expected.")
             )
 
 
 @contextmanager
 def open_table(
-    path: str, *, batch_rows: int | None = None, block_bytes: int = BLOCK_BYTES
+    path: str,
+    names: Header = NO_NAMES,
+    options: ReadingOptions = AS_FOUND,
+    *,
+    batch_rows: int | None = None,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Table]:
     """Open a CSV, TSV or Parquet file, plain or compressed, or standard input.
 
@@ -158,6 +193,10 @@ def open_table(
     ----------
     path : str
         A file or ``-``.
+    names : Header
+        Names by which the line of the header is found.
+    options : ReadingOptions
+        What the user said of how to read it.
     batch_rows : int, optional
         About how many rows make a batch; it bounds memory. Default: by `block_bytes`.
     block_bytes : int
@@ -173,9 +212,11 @@ def open_table(
             with open_to_seek(stream) as file:
                 yield _open_parquet(file, path, batch_rows or PARQUET_ROWS)
         elif PurePath(path).suffix.lower() == ".parquet":
-            raise InputError(path, "is named .parquet, and is no Parquet file.")
+            raise InputError(path, tr("is named .parquet, and is no Parquet file."))
         else:
-            yield _open_text(stream, path, batch_rows, block_bytes)
+            yield _TextTable(stream, path, StartReader(path, names, options), options).open(
+                batch_rows, block_bytes
+            )
 
 
 def _row_text(texts: list[bytes]) -> str:
@@ -190,59 +231,106 @@ def _cell_text(cell: pa.Scalar) -> str:
     return str(cell) if cell.is_valid else ""
 
 
-def _open_text(
-    stream: io.BufferedReader, path: str, batch_rows: int | None, block_bytes: int
-) -> Table:
-    if batch_rows is not None:
-        block_bytes = _SAMPLE_BYTES
-    start = _read_start(stream, path, block_bytes)
-    dialect, columns, rest = read_header(start, path)
-    sep, n_columns = dialect.sep, len(columns)
-    if batch_rows is not None:
-        row_bytes = len(rest) / max(1, count_lines(rest))
-        block_bytes = max(1, min(round(batch_rows * row_bytes), _LARGEST_BLOCK))
-    first = Position(len(start) - len(rest), dialect.first_line)
+class _TextTable:
+    """A text file that is being read."""
 
-    def parse(block: Block) -> Batch:
-        parsed = parse_block(block, n_columns=n_columns, sep=sep, path=path)
-        named = dict(zip(columns, parsed.columns, strict=True))
+    def __init__(
+        self, stream: io.BufferedReader, path: str, reader: StartReader, options: ReadingOptions
+    ) -> None:
+        self._path, self._stream = path, stream
+        self._text = TextStream(stream, path, options.encoding)
+        start = self._read_start(reader)
+        self._start = reader.read(start, self._text.encoding)
+        self._sep = self._start.dialect.sep
+        self._n_columns = len(self._start.columns)
+        used = len(start) - len(self._start.rest)
+        self._first = Position(used, self._start.dialect.first_line)
+        self._notes: list[int] = []
+
+    def open(self, batch_rows: int | None, block_bytes: int) -> Table:
+        """Present the file as a table."""
+        if batch_rows is not None:
+            rest = self._start.rest[:_SAMPLE_BYTES]
+            row_bytes = len(rest) / max(1, count_lines(rest))
+            block_bytes = max(1, min(round(batch_rows * row_bytes), _LARGEST_BLOCK))
+        return Table(
+            self._path,
+            self._start.columns,
+            lambda: replace(self._start.dialect, encoding=self._text.encoding),
+            partial(self._tasks, block_bytes),
+            self._start.units,
+            self._sample,
+            share_read=partial(share_read, self._stream) if self._path != STDIN else lambda: None,
+            remarks=self._remarks,
+        )
+
+    def _tasks(self, block_bytes: int, position: Position | None) -> Iterator[Callable[[], Batch]]:
+        position = position or self._first
+        ahead = self._pass_over(position.offset - self._first.offset)
+        blocks = split_blocks(
+            ahead,
+            self._text,
+            path=self._path,
+            sep=self._sep,
+            position=position,
+            block_bytes=block_bytes,
+        )
+        for block in without_notes(blocks, self._sep, self._n_columns, self._notes):
+            # A block of nothing but blank lines is no batch; few need a closer look.
+            if _PRINTABLE.search(block.data) or len(self._parse(block)):
+                yield partial(self._parse, block)
+
+    def _parse(self, block: Block) -> Batch:
+        parsed = parse_block(
+            block,
+            n_columns=self._n_columns,
+            sep=self._sep,
+            path=self._path,
+            check_utf8=not self._text.is_decoded,
+        )
+        named = dict(zip(self._start.columns, parsed.columns, strict=True))
         return Batch(named, parsed.lines, parsed.faults, block.data, block.line, block.end)
 
-    def tasks(position: Position | None) -> Iterator[Callable[[], Batch]]:
-        position = position or first
-        ahead = _pass_over(rest, stream, position.offset - first.offset)
-        blocks = split_blocks(
-            ahead, stream, path=path, sep=sep, position=position, block_bytes=block_bytes
-        )
-        for block in blocks:
-            # A block of nothing but blank lines is no batch; few need a closer look.
-            if _PRINTABLE.search(block.data) or len(parse(block)):
-                yield partial(parse, block)
+    def _sample(self) -> Batch | None:
+        """Parse the first rows, the same ones however the file is read later."""
+        rows = self._start.rest
+        if self._text.is_at_end and not rows.endswith(b"\n"):
+            rows += b"\n"
+        rows = whole_rows(rows, self._sep)
+        if not rows.strip():
+            return None
+        line = self._first.line
+        return self._parse(Block(rows, line, Position(0, line + count_lines(rows))))
 
-    share = partial(share_read, stream) if path != STDIN else lambda: None
-    return Table(path, columns, dialect, tasks, share)
+    def _pass_over(self, n_bytes: int) -> bytes:
+        """Drop some bytes of what was read ahead, and of the text where there are more."""
+        ahead = self._start.rest
+        while len(ahead) < n_bytes and (more := self._text.read(BLOCK_BYTES)):
+            n_bytes, ahead = n_bytes - len(ahead), more
+        return ahead[n_bytes:]
 
+    def _read_start(self, reader: StartReader) -> bytes:
+        """Read the first bytes, and more while the header does not end in them."""
+        start = self._text.read(SAMPLE_BYTES)
+        while not self._text.is_at_end and not reader.holds_rows(start):
+            start += self._text.read(SAMPLE_BYTES)
+            if len(start) > MAX_ROW_BYTES:
+                raise InputError(
+                    self._path,
+                    tr("the header does not end within {size} MiB.", size=MAX_ROW_BYTES >> 20),
+                    hint=tr(
+                        "Check that this is a table of text, and that its header closes each quote."
+                    ),
+                )
+        return start
 
-def _pass_over(rest: bytes, stream: io.BufferedReader, n_bytes: int) -> bytes:
-    """Drop some bytes of what was read ahead, and of the stream where there are more."""
-    left = n_bytes - len(rest)
-    while left > 0 and (dropped := stream.read(min(left, BLOCK_BYTES))):
-        left -= len(dropped)
-    return rest[n_bytes:]
-
-
-def _read_start(stream: io.BufferedReader, path: str, block_bytes: int) -> bytes:
-    """Read a block, and more while the header does not end in it."""
-    start = stream.read(block_bytes)
-    while not holds_header(start, path) and (more := stream.read(block_bytes)):
-        start += more
-        if len(start) > MAX_ROW_BYTES:
-            raise InputError(
-                path,
-                f"the header does not end within {MAX_ROW_BYTES >> 20} MiB.",
-                hint="Check that this is a table of text, and that its header closes each quote.",
-            )
-    return start
+    def _remarks(self) -> list[str]:
+        if not self._notes:
+            return []
+        first, last = self._notes[0], self._notes[-1]
+        return [
+            tr("notes below the rows not read (lines {first} to {last})", first=first, last=last)
+        ]
 
 
 def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:
@@ -250,7 +338,7 @@ def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:
         file = pq.ParquetFile(source)
         columns = file.schema_arrow.names
     except _PARQUET_ERRORS as exc:
-        raise InputError(path, "the Parquet file is damaged or cut short.") from exc
+        raise InputError(path, tr("the Parquet file is damaged or cut short.")) from exc
     check_header(columns, path, 1)
 
     n_read = 0
@@ -269,12 +357,12 @@ def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:
                 lines = np.arange(first + 2, n_read + 2, dtype=np.int64)
                 yield partial(_ready, Batch(named, lines, end=Position(n_read, n_read + 2)))
         except _PARQUET_ERRORS as exc:
-            raise InputError(path, "the Parquet file is damaged.", line=n_read + 2) from exc
+            raise InputError(path, tr("the Parquet file is damaged."), line=n_read + 2) from exc
 
     def share() -> float | None:
         return n_read / file.metadata.num_rows if file.metadata.num_rows else None
 
-    return Table(path, columns, Dialect("parquet", "", 1, 2), tasks, share)
+    return Table(path, columns, lambda: Dialect("parquet", "", 1, 2), tasks, share_read=share)
 
 
 def _ready(batch: Batch) -> Batch:

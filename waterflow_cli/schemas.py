@@ -14,6 +14,7 @@ import yaml
 
 from waterflow_cli.errors import PluginError, UsageError, did_you_mean
 from waterflow_cli.headers import fold_name
+from waterflow_cli.messages import tr
 from waterflow_cli.table_schema import (
     ColumnCheck,
     ColumnRules,
@@ -21,6 +22,7 @@ from waterflow_cli.table_schema import (
     TableSchema,
     read_with_pandera,
 )
+from waterflow_cli.units import parse_unit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -60,10 +62,12 @@ def load_schema(name: str = DEFAULT_SCHEMA) -> TableSchema:
         if name.endswith((".yaml", ".yml")) or Path(name).is_file():
             return parse_schema(Path(name).read_text("utf-8"), name)
     except (OSError, ValueError) as exc:
-        raise UsageError(f"Schema {name}: cannot be read ({exc}).") from exc
+        raise UsageError(
+            tr("Schema {name}: cannot be read ({cause}).", name=name, cause=exc)
+        ) from exc
     raise UsageError(
-        f"No schema named '{name}'." + did_you_mean(name, known),
-        "See: waterflow schemas list, or name a YAML file.",
+        tr("No schema named '{name}'.", name=name) + did_you_mean(name, known),
+        tr("See: waterflow schemas list, or name a YAML file."),
     )
 
 
@@ -80,9 +84,13 @@ def schema_entry_points() -> dict[str, EntryPoint]:
         other = found.setdefault(point.name, point)
         if other.value != point.value:
             raise PluginError(
-                f"Two packages offer a schema named '{point.name}': {other.value} and "
-                f"{point.value}.",
-                "Uninstall one of them, or ask its author for another name.",
+                tr(
+                    "Two packages offer a schema named '{name}': {package} and {other}.",
+                    name=point.name,
+                    package=other.value,
+                    other=point.value,
+                ),
+                tr("Uninstall one of them, or ask its author for another name."),
             )
     return found
 
@@ -108,14 +116,26 @@ def parse_schema(text: str, source: str) -> TableSchema:
     columns = {name: _rules_of(column, name, source) for name, column in schema.columns.items()}
     metadata: dict[str, Any] = schema.metadata or {}
     _check_metadata(metadata, source)
-    _check_names(schema, metadata.get("aliases", {}), source)
+    _check_names(schema, metadata, source)
     label = metadata.get("label")
     if label is not None and label not in columns:
-        raise UsageError(f"Schema {source}: the label '{label}' is none of its columns.")
+        raise UsageError(
+            tr(
+                "Schema {source}: the label '{label}' is none of its columns.",
+                source=source,
+                label=label,
+            )
+        )
     numeric = [name for name, rules in columns.items() if rules.kind.is_numeric]
     measurements = metadata.get("measurements", [name for name in numeric if name != label])
     if unknown := [name for name in measurements if name not in numeric]:
-        raise UsageError(f"Schema {source}: measurement '{unknown[0]}' is no numeric column of it.")
+        raise UsageError(
+            tr(
+                "Schema {source}: measurement '{unknown}' is no numeric column of it.",
+                source=source,
+                unknown=unknown[0],
+            )
+        )
     return TableSchema(
         name=str(schema.name or Path(source).stem),
         text=text,
@@ -123,6 +143,8 @@ def parse_schema(text: str, source: str) -> TableSchema:
         measurements=tuple(measurements),
         label=label,
         aliases=metadata.get("aliases", {}),
+        units=metadata.get("units", {}),
+        usual=metadata.get("usual", {}),
         min_measurements=metadata.get("min_measurements", 0),
         strict=schema.strict is True,
         unique=tuple(schema.unique or ()),
@@ -155,7 +177,12 @@ def _read_installed(point: EntryPoint, suffix: str) -> str:
         return files(point.value).joinpath(f"{point.name}{suffix}").read_text("utf-8")
     except (ImportError, OSError, ValueError) as exc:
         raise PluginError(
-            f"Schema {point.name}, from the package {point.value}: cannot be read ({exc})."
+            tr(
+                "Schema {name}, from the package {package}: cannot be read ({cause}).",
+                name=point.name,
+                package=point.value,
+                cause=exc,
+            )
         ) from exc
 
 
@@ -165,11 +192,15 @@ def _read_with_pandera(text: str, source: str) -> DataFrameSchema:
     try:
         content = yaml.safe_load(text)
         if not isinstance(content, dict) or not content.get("columns"):
-            raise UsageError(f"Schema {source}: it has no columns.", "See docs/schemas.md.")
+            raise UsageError(
+                tr("Schema {source}: it has no columns.", source=source), tr("See docs/schemas.md.")
+            )
         _check_keys(content, source)
         schema = read_with_pandera(text)
     except yaml.YAMLError as exc:
-        raise UsageError(f"Schema {source}: is no YAML ({_first_line(exc)}).") from exc
+        raise UsageError(
+            tr("Schema {source}: is no YAML ({cause}).", source=source, cause=_first_line(exc))
+        ) from exc
     except (
         AttributeError,
         KeyError,
@@ -180,8 +211,12 @@ def _read_with_pandera(text: str, source: str) -> DataFrameSchema:
         re.error,
     ) as exc:
         raise UsageError(
-            f"Schema {source}: is no pandera schema ({_first_line(exc)}).",
-            "See docs/schemas.md for what a schema file may hold.",
+            tr(
+                "Schema {source}: is no pandera schema ({cause}).",
+                source=source,
+                cause=_first_line(exc),
+            ),
+            tr("See docs/schemas.md for what a schema file may hold."),
         ) from exc
     return schema
 
@@ -205,7 +240,8 @@ def _refuse_unsupported(schema: DataFrameSchema, source: str) -> None:
     for option, used in unsupported.items():
         if used:
             raise UsageError(
-                f"Schema {source}: '{option}' is not supported.", "See docs/schemas.md."
+                tr("Schema {source}: '{option}' is not supported.", source=source, option=option),
+                tr("See docs/schemas.md."),
             )
 
 
@@ -213,18 +249,22 @@ def _check_keys(content: dict[str, Any], source: str) -> None:
     """Refuse misspelt keys: pandera passes over them, and so over the check that was meant."""
     from pandera.pandas import Check
 
-    _refuse_unknown(content, _SCHEMA_KEYS, f"Schema {source}")
+    _refuse_unknown(content, _SCHEMA_KEYS, tr("Schema {source}", source=source))
     columns = content["columns"]
     known = {*_COLUMN_KEYS, *(name for name in dir(Check) if not name.startswith("_"))}
     named = columns.items() if isinstance(columns, dict) else ((c["name"], c) for c in columns)
     for name, keys in named:
-        where = f"Schema {source}, column {name}"
+        where = tr("Schema {source}, column {name}", source=source, name=name)
         _refuse_unknown(keys, known, where)
         beside = [key for key in keys if key not in _COLUMN_KEYS]
         if beside and keys.get("checks") is not None:
             raise UsageError(
-                f"{where}: pandera passes over '{beside[0]}' beside 'checks'.",
-                "Write all checks in the one way or in the other.",
+                tr(
+                    "{where}: pandera passes over '{key}' beside 'checks'.",
+                    where=where,
+                    key=beside[0],
+                ),
+                tr("Write all checks in the one way or in the other."),
             )
 
 
@@ -232,8 +272,9 @@ def _refuse_unknown(keys: Iterable[object], known: Collection[str], where: str) 
     for key in keys:
         if key not in known:
             raise UsageError(
-                f"{where}: '{key}' is no key of a schema." + did_you_mean(str(key), known),
-                "See docs/schemas.md.",
+                tr("{where}: '{key}' is no key of a schema.", where=where, key=key)
+                + did_you_mean(str(key), known),
+                tr("See docs/schemas.md."),
             )
 
 
@@ -243,44 +284,84 @@ def _check_metadata(metadata: Mapping[str, Any], source: str) -> None:
     def is_names(value: object) -> bool:
         return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
+    def is_range(value: object) -> bool:
+        if not isinstance(value, list) or len(value) != 2:
+            return False
+        return all(type(each) in (int, float) for each in value) and 0 < value[0] < value[1]
+
     label = metadata.get("label")
     measurements = metadata.get("measurements", [])
     aliases = metadata.get("aliases", {})
+    units = metadata.get("units", {})
+    usual = metadata.get("usual", {})
     least = metadata.get("min_measurements", 0)
     shapes = {
-        "label": (label is None or isinstance(label, str), "the name of a column"),
-        "measurements": (is_names(measurements), "a list of columns"),
+        "label": (label is None or isinstance(label, str), tr("the name of a column")),
+        "measurements": (is_names(measurements), tr("a list of columns")),
         "aliases": (
             isinstance(aliases, dict) and all(map(is_names, aliases.values())),
-            "a list of names for each column",
+            tr("a list of names for each column"),
         ),
-        "min_measurements": (type(least) is int and least >= 0, "a whole number, 0 or more"),
+        "units": (
+            isinstance(units, dict)
+            and all(isinstance(unit, str) and parse_unit(unit) for unit in units.values()),
+            tr("a known unit for each column"),
+        ),
+        "usual": (
+            isinstance(usual, dict) and all(map(is_range, usual.values())),
+            tr("two numbers above 0, the lower one first, for each column"),
+        ),
+        "min_measurements": (type(least) is int and least >= 0, tr("a whole number, 0 or more")),
     }
     for key, (fits, wanted) in shapes.items():
         if not fits:
             raise UsageError(
-                f"Schema {source}: '{key}' in its metadata must be {wanted}.",
-                "See docs/schemas.md.",
+                tr(
+                    "Schema {source}: '{key}' in its metadata must be {wanted}.",
+                    source=source,
+                    key=key,
+                    wanted=wanted,
+                ),
+                tr("See docs/schemas.md."),
             )
 
 
-def _check_names(schema: DataFrameSchema, aliases: Mapping[str, list[str]], source: str) -> None:
+def _check_names(schema: DataFrameSchema, metadata: Mapping[str, Any], source: str) -> None:
     """Refuse names of which a file's header could not tell what they stand for."""
+    aliases: Mapping[str, list[str]] = metadata.get("aliases", {})
     stands_for: dict[str, str] = {}
     for name in schema.columns:
         if not isinstance(name, str):
-            raise UsageError(f"Schema {source}: the column name {name!r} is not text.")
+            raise UsageError(
+                tr(
+                    "Schema {source}: the column name {name!r} is not text.",
+                    source=source,
+                    name=name,
+                )
+            )
         for alias in (name, *aliases.get(name, [])):
             other = stands_for.setdefault(fold_name(alias), name)
             if other != name:
                 raise UsageError(
-                    f"Schema {source}: '{alias}' stands for both {other} and {name}.",
-                    "Case, spaces, accents and punctuation do not count in names.",
+                    tr(
+                        "Schema {source}: '{alias}' stands for both {other} and {name}.",
+                        source=source,
+                        alias=alias,
+                        other=other,
+                        name=name,
+                    ),
+                    tr("Case, spaces, accents and punctuation do not count in names."),
                 )
-    for key, names in (("aliases", aliases), ("unique", schema.unique or [])):
+    for key in ("aliases", "units", "usual", "unique"):
+        names = schema.unique or [] if key == "unique" else metadata.get(key, {})
         if unknown := [name for name in names if name not in schema.columns]:
             raise UsageError(
-                f"Schema {source}: '{key}' names '{unknown[0]}', which is none of its columns."
+                tr(
+                    "Schema {source}: '{key}' names '{unknown}', which is none of its columns.",
+                    source=source,
+                    key=key,
+                    unknown=unknown[0],
+                )
                 + did_you_mean(str(unknown[0]), schema.columns)
             )
 
@@ -327,6 +408,11 @@ def _kind_of(dtype: object, name: str, source: str) -> Kind:
         if text.startswith(start) and not text.startswith("interval"):
             return kind
     raise UsageError(
-        f"Schema {source}, column {name}: dtype {dtype} is not supported.",
-        "Use float64, int64, str or datetime64[ns].",
+        tr(
+            "Schema {source}, column {name}: dtype {dtype} is not supported.",
+            source=source,
+            name=name,
+            dtype=dtype,
+        ),
+        tr("Use float64, int64, str or datetime64[ns]."),
     )

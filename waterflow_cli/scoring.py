@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,13 @@ from waterflow_cli.csv_blocks import Position
 from waterflow_cli.dialect import Dialect
 from waterflow_cli.errors import ModelError
 from waterflow_cli.explanation import Explainer
-from waterflow_cli.headers import match_header
+from waterflow_cli.messages import tr
 from waterflow_cli.model import VERDICTS
 from waterflow_cli.model_store import StoredModel
 from waterflow_cli.reading import Batch, Table
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
-from waterflow_cli.validation import CheckedBatch, RowChecker, reasons_by_line
+from waterflow_cli.table_schema import TableSchema
+from waterflow_cli.validation import CheckedBatch, RowChecker, match_columns, row_reasons
 
 RESULT_COLUMNS = ("status", "probability", "prediction", "verdict", "reason", "model_version")
 SCORED, INVALID = "scored", "invalid"
@@ -75,13 +77,23 @@ class Scorer:
         explainer: Explainer | None = None,
     ) -> None:
         self._model, self._explainer = model, explainer
-        self._match_table(table, reading.renames)
+        self._match_table(table, reading)
         self._checker = RowChecker(model.schema, table, reading, without_label=True)
 
     @property
     def reading(self) -> str:
         """How the file was read."""
         return self._checker.reading
+
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """What the model judges by, as its schema names it."""
+        return tuple(self._model.decision.measurements)
+
+    @property
+    def schema(self) -> TableSchema:
+        """What the rows are checked against."""
+        return self._model.schema
 
     @property
     def judged_columns(self) -> set[str]:
@@ -131,33 +143,34 @@ class Scorer:
         self, checked: CheckedBatch, verdict: IntArray, movers: Sequence[pa.Array]
     ) -> pa.Array:
         parts = [_named(self._model.decision.policy.reasons, verdict)]
-        absent = [
-            (name, checked.missing[name])
-            for name in self._model.decision.measurements
-            if checked.missing[name].any()
-        ]
-        if absent:
-            some = np.logical_or.reduce([missing for _, missing in absent])
-            parts.append(pc.if_else(some, "; imputed:", ""))
-            parts += [pc.if_else(missing, f" {name}", "") for name, missing in absent]
+        measured = self._model.decision.measurements
+        parts += _naming(tr("; imputed:"), [(name, checked.missing[name]) for name in measured])
+        bounds = [(name, each.below | each.above) for name, each in checked.censored.items()]
+        parts += _naming(tr("; read from a bound:"), bounds)
         parts += movers
         reasons = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
         if not checked.invalid.any():
             return reasons
-        wrong = pa.array(list(reasons_by_line(checked).values()))
+        wrong = pa.array(row_reasons(checked))
         return pc.replace_with_mask(reasons, checked.invalid, wrong)
 
-    def _match_table(self, table: Table, renames: Mapping[str, str]) -> None:
+    def _match_table(self, table: Table, reading: ReadingOptions) -> None:
         wanted = self._model.decision.measurements
         schema = self._model.schema
-        found = match_header(table.columns, schema.wanted(), renames=renames, path=table.path)
+        found = match_columns(schema, table, reading).columns
         self._judged = {found[name] for name in (*wanted, schema.label) if name in found}
         absent = [name for name in wanted if name not in found]
         if 2 * len(absent) > len(wanted):
             raise ModelError(
-                f"Model {self._model.label} is not made for {table.path}: of its {len(wanted)} "
-                f"measurements the file lacks {', '.join(absent[:12])}.",
-                "Name a model of such files (waterflow models list), or the columns: --rename",
+                tr(
+                    "Model {model} is not made for {path}: of its {n_measurements} measurements "
+                    "the file lacks {absent}.",
+                    model=self._model.label,
+                    path=table.path,
+                    n_measurements=len(wanted),
+                    absent=", ".join(absent[:12]),
+                ),
+                tr("Name a model of such files (waterflow models list), or the columns: --rename"),
             )
 
 
@@ -197,7 +210,21 @@ def frame_table(frame: pd.DataFrame) -> Table:
     def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
         yield batch
 
-    return Table("frame", [str(name) for name in frame.columns], Dialect("frame", "", 1, 2), tasks)
+    return Table(
+        "frame", [str(name) for name in frame.columns], partial(Dialect, "frame", "", 1, 2), tasks
+    )
+
+
+def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:
+    """Give the parts of a text that names, in each row, the columns that a mask marks."""
+    marked = [(name, mask) for name, mask in masks if mask.any()]
+    if not marked:
+        return []
+    some = np.logical_or.reduce([mask for _, mask in marked])
+    return [
+        pc.if_else(some, words, ""),
+        *(pc.if_else(mask, f" {name}", "") for name, mask in marked),
+    ]
 
 
 def _named(names: Sequence[str], codes: IntArray) -> pa.Array:

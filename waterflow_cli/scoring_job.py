@@ -13,6 +13,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli import __version__
+from waterflow_cli.cell_counts import CellCounts
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.explanation import Explainer
 from waterflow_cli.job_manifest import write_manifest
@@ -24,6 +25,8 @@ from waterflow_cli.job_outputs import (
     describe_input,
     drop_kept_rows,
 )
+from waterflow_cli.limit_checks import LIMITS, LimitChecker, LimitCounts
+from waterflow_cli.messages import chosen_language, tr
 from waterflow_cli.model_store import StoredModel
 from waterflow_cli.outputs import check_distinct, check_outputs, write_errors
 from waterflow_cli.parallel import map_in_order
@@ -49,6 +52,10 @@ class ScoringSummary:
         Rows that an earlier run had scored.
     outputs : list of str
         What was written.
+    cells : CellCounts
+        What the cells of each column of the schema are.
+    limits : LimitCounts, optional
+        How often values lie above and below limits, where that was asked for.
     """
 
     model: str
@@ -58,6 +65,8 @@ class ScoringSummary:
     verdicts: Counter[str] = field(default_factory=Counter)
     dialects: dict[str, str] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
+    cells: CellCounts = field(default_factory=CellCounts)
+    limits: LimitCounts | None = None
 
     @property
     def n_scored(self) -> int:
@@ -72,6 +81,8 @@ class ScoringSummary:
             "rows_scored": self.n_scored,
             "rows_invalid": self.n_invalid,
             "verdicts": dict(self.verdicts),
+            "cells": self.cells.content(),
+            **({} if self.limits is None else {LIMITS: self.limits.content()}),
         }
 
     def take_up(self, counts: Mapping[str, Any]) -> None:
@@ -79,12 +90,18 @@ class ScoringSummary:
         self.n_rows = self.n_resumed = counts["rows"]
         self.n_invalid = counts["rows_invalid"]
         self.verdicts = Counter(counts["verdicts"])
+        self.cells = CellCounts.from_content(counts["cells"])
+        if self.limits is not None:
+            self.limits.take_up(counts[LIMITS])
 
     def note(self, piece: Piece) -> None:
         """Count a batch."""
         self.n_rows += piece.n_rows
         self.n_invalid += piece.n_invalid
         self.verdicts.update(piece.verdict_counts)
+        self.cells.add(piece.cells)
+        if self.limits is not None and piece.limits is not None:
+            self.limits.add(piece.limits)
 
 
 def score_files(
@@ -153,12 +170,19 @@ def group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for path in inputs:
         if path == STDIN:
-            raise UsageError("Standard input has no name for a file in a folder; name the output.")
+            raise UsageError(
+                tr("Standard input has no name for a file in a folder; name the output.")
+            )
         target = str(folder / _output_name(Path(path).name))
         if target in groups:
             raise UsageError(
-                f"{groups[target][0]} and {path} would both be written to {target}.",
-                "Score them into two folders.",
+                tr(
+                    "{first} and {second} would both be written to {target}.",
+                    first=groups[target][0],
+                    second=path,
+                    target=target,
+                ),
+                tr("Score them into two folders."),
             )
         groups[target] = [path]
     return groups
@@ -210,14 +234,17 @@ def _open_outputs(
         return DirectOutputs(force=options.force, inputs=inputs)
     if model.schema.has_unique:
         raise UsageError(
-            "--resume: the model's schema has values that must be unique, and what an earlier run "
-            "saw of them is not known."
+            tr(
+                "--resume: the model's schema has values that must be unique, and what an earlier "
+                "run saw of them is not known."
+            )
         )
     check_outputs([manifest], force=options.force, inputs=inputs)
     job = {
         "waterflow": __version__,
         "model": model.digest,
         "options": options.deciding,
+        "language": chosen_language(),  # reasons are texts in it
         "inputs": [describe_input(path) for path in inputs],
     }
     paths = [path for _, path in results if path is not None]
@@ -234,7 +261,9 @@ class _ScoringJob:
         options: ScoringOptions,
         report: Report,
     ) -> None:
-        self.summary = ScoringSummary(model.label)
+        against = LimitChecker(options.limits, model.decision.measurements)
+        counts = against.no_counts() if options.limits else None
+        self.summary = ScoringSummary(model.label, limits=counts)
         self._model, self._options = model, options
         self._report, self._shares = report, InputShares(inputs)
         self._inputs, self._n_done = inputs, 0
@@ -280,9 +309,11 @@ class _ScoringJob:
                 if header is not None and table.columns != header:
                     raise InputError(
                         path,
-                        f"its header differs from that of {paths[0]}.",
+                        tr("its header differs from that of {path}.", path=paths[0]),
                         line=table.dialect.header_line,
-                        hint="Score them one by one, into a folder, or make their headers equal.",
+                        hint=tr(
+                            "Score them one by one, into a folder, or make their headers equal."
+                        ),
                     )
                 header = table.columns
                 source = path if len(paths) > 1 else None
@@ -316,6 +347,7 @@ class _ScoringJob:
             outputs.save(Checkpoint(self._n_done, piece.end, self.summary.counts))
             share = self._shares.after(self._n_done, table.share_read())
             self._report(self.summary.n_rows, share)
+        self.summary.dialects[table.path] = scorer.reading  # more is known at a file's end
         outputs.save(Checkpoint(self._n_done + 1, None, self.summary.counts))
 
 
@@ -323,7 +355,13 @@ def _refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
     share = 100 * summary.n_invalid / summary.n_rows
     if share > max_invalid:
         raise DataRefusedError(
-            f"{summary.n_invalid} of {summary.n_rows} rows are invalid: {share:.3g} %, more than "
-            f"the {max_invalid:g} % of --max-invalid.",
-            "No file was written. See what is wrong with them: waterflow validate",
+            tr(
+                "{n_invalid} of {n_rows} rows are invalid: {share:.3g} %, more than the "
+                "{max_invalid:g} % of --max-invalid.",
+                n_invalid=summary.n_invalid,
+                n_rows=summary.n_rows,
+                share=share,
+                max_invalid=max_invalid,
+            ),
+            tr("No file was written. See what is wrong with them: waterflow validate"),
         )

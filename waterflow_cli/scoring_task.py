@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from waterflow_cli.cell_counts import CellCounts
 from waterflow_cli.csv_blocks import Position
 from waterflow_cli.errors import DataRefusedError, UsageError, did_you_mean
+from waterflow_cli.limit_checks import LIMITS, LimitChecker, LimitFlags
+from waterflow_cli.limits import LimitProfile
+from waterflow_cli.messages import tr
 from waterflow_cli.outputs import path_text
 from waterflow_cli.reading import Batch, Table
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
-from waterflow_cli.validation import reasons_by_line
+from waterflow_cli.validation import row_reasons
 from waterflow_cli.writing import DelimitedWriter, TableWriter
 
 OnInvalid = Literal["mark", "fail", "drop"]
@@ -40,6 +44,8 @@ class ScoringOptions:
         Where the invalid rows, and a record of the job, are written too.
     explain : int
         How many measurements each reason lists that moved the probability most; 0 for none.
+    limits : tuple of LimitProfile
+        What the measurements are held against, in a result column of its own beside the verdict.
     resume : bool
         Keep finished rows when the job is stopped, and go on from them.
     jobs : int
@@ -56,6 +62,7 @@ class ScoringOptions:
     rejects: str | None = None
     manifest: str | None = None
     explain: int = 0
+    limits: tuple[LimitProfile, ...] = ()
     force: bool = False
     resume: bool = False
     jobs: int = 1
@@ -65,7 +72,11 @@ class ScoringOptions:
     def deciding(self) -> dict[str, Any]:
         """JSON of those that decide what the outputs hold."""
         rest = ("manifest", "force", "resume", "jobs", "batch_rows")
-        return {name: value for name, value in asdict(self).items() if name not in rest}
+        options = asdict(replace(self, limits=()))
+        deciding = {name: value for name, value in options.items() if name not in (*rest, LIMITS)}
+        if self.limits:
+            deciding[LIMITS] = {profile.name: profile.sha256 for profile in self.limits}
+        return deciding
 
 
 class Piece(NamedTuple):
@@ -77,6 +88,10 @@ class Piece(NamedTuple):
         As the writers of the outputs encoded them; None where there is no such output.
     end : Position, optional
         Where the rows after it start.
+    cells : CellCounts
+        What the cells of each column of the schema are.
+    limits : LimitFlags, optional
+        How the rows stand to the limits, where there are any.
     """
 
     rows: Any
@@ -85,6 +100,8 @@ class Piece(NamedTuple):
     n_invalid: int
     verdict_counts: dict[str, int]
     end: Position | None
+    cells: CellCounts
+    limits: LimitFlags | None = None
 
 
 class ScoringTask:
@@ -118,10 +135,13 @@ class ScoringTask:
         self._kept = _kept_columns(table, scorer, options.columns)
         if source and SOURCE_FILE in self._kept:
             raise UsageError(
-                f"The input has a column '{SOURCE_FILE}' already.", "Score one file a time."
+                tr("The input has a column '{name}' already.", name=SOURCE_FILE),
+                tr("Score one file a time."),
             )
         taken = [*self._kept, *([SOURCE_FILE] if source else [])]
-        self._names = _result_names(taken, options.prefix)
+        self._limits = LimitChecker(options.limits, scorer.measurements) if options.limits else None
+        results = RESULT_COLUMNS if self._limits is None else (*RESULT_COLUMNS, LIMITS)
+        self._names = _result_names(taken, results, options.prefix)
         self._keeps_text = (
             self._kept == table.columns and getattr(rows, "separator", None) == table.dialect.sep
         )
@@ -137,19 +157,24 @@ class ScoringTask:
         scored = self._scorer.score(parse())
         _refuse_invalid(scored, self._options)
         batch = scored.checked.batch
+        flags = None if self._limits is None else self._limits.check(scored.checked)
         return Piece(
-            self._encode(scored),
+            self._encode(scored, flags),
             None if self._rejects is None else self._rejects.encode(_rejected_rows(scored)),
             len(batch),
             int(scored.invalid.sum()),
             scored.verdict_counts,
             batch.end,
+            CellCounts.of(scored.checked, self._scorer.schema),
+            flags,
         )
 
-    def _encode(self, scored: ScoredBatch) -> Any:
+    def _encode(self, scored: ScoredBatch, flags: LimitFlags | None) -> Any:
         batch = scored.checked.batch
         kept = {name: batch.columns[name] for name in self._kept}
         added = {self._names[name]: scored.results[name] for name in RESULT_COLUMNS}
+        if flags is not None:
+            added[self._names[LIMITS]] = flags.texts()
         if self._source:
             added = {SOURCE_FILE: pa.repeat(path_text(self._source), len(batch)), **added}
         if self._options.on_invalid == "drop" and scored.invalid.any():
@@ -172,19 +197,22 @@ def _kept_columns(table: Table, scorer: Scorer, choice: str) -> list[str]:
     for name in names:
         if name not in table.columns:
             raise UsageError(
-                f"--columns: {table.path} has no column '{name}'."
+                tr("--columns: {path} has no column '{name}'.", path=table.path, name=name)
                 + did_you_mean(name, table.columns)
             )
     return names
 
 
-def _result_names(kept: Sequence[str], prefix: str) -> dict[str, str]:
-    names = {name: prefix + name for name in RESULT_COLUMNS}
+def _result_names(kept: Sequence[str], results: Sequence[str], prefix: str) -> dict[str, str]:
+    names = {name: prefix + name for name in results}
     for name in names.values():
         if name in kept:
             raise UsageError(
-                f"The input has a column '{name}', which is also the name of a result.",
-                "Rename the results: --prefix wf_ (or leave the column out: --columns)",
+                tr(
+                    "The input has a column '{name}', which is also the name of a result.",
+                    name=name,
+                ),
+                tr("Rename the results: --prefix wf_ (or leave the column out: --columns)"),
             )
     return names
 
@@ -192,22 +220,19 @@ def _result_names(kept: Sequence[str], prefix: str) -> dict[str, str]:
 def _refuse_invalid(scored: ScoredBatch, options: ScoringOptions) -> None:
     if options.on_invalid == "fail" and scored.invalid.any():
         raise DataRefusedError(
-            f"{scored.checked.findings(1)[0]}", "No file was written (--on-invalid fail)."
+            str(scored.checked.findings(1)[0]), tr("No file was written (--on-invalid fail).")
         )
 
 
 def _rejected_rows(scored: ScoredBatch) -> dict[str, pa.Array]:
     rows = np.flatnonzero(scored.invalid)
     batch = scored.checked.batch
-    rules: dict[int, str] = {}
-    for finding in scored.checked.all_findings:
-        rules.setdefault(finding.line, finding.rule)
     columns = {
         "file": [path_text(scored.checked.file)] * len(rows),
         "line": [int(line) for line in batch.lines[rows]],
         "raw": batch.raw_rows(rows),
-        "rule": list(rules.values()),
-        "reason": list(reasons_by_line(scored.checked).values()),
+        "rule": [findings[0].rule for findings in scored.checked.by_row.values()],
+        "reason": row_reasons(scored.checked),
     }
     kinds = {"line": pa.int64()}
     return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in REJECT_COLUMNS}

@@ -104,6 +104,10 @@ class TableSchema:
         The column that tells the classes 0 and 1 apart.
     aliases : mapping of str to list of str
         Other header names for a column.
+    units : mapping of str to str
+        The unit of a column, where it has one that a file may give in another.
+    usual : mapping of str to (float, float)
+        Where the median of a column lies, if its unit is right.
     min_measurements : int
         How many measurements a row must hold to be worth a judgement.
     strict : bool
@@ -120,6 +124,8 @@ class TableSchema:
     measurements: tuple[str, ...]
     label: str | None
     aliases: Mapping[str, list[str]]
+    units: Mapping[str, str]
+    usual: Mapping[str, list[float]]
     min_measurements: int
     strict: bool
     unique: tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.cell_counts import CellCounts
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError, did_you_mean
 from waterflow_cli.headers import fold_name
+from waterflow_cli.messages import tr
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.simulation import write_simulation
@@ -63,6 +65,8 @@ class TrainingData:
         What the user said of reading it.
     reading : str
         How it was read.
+    cells : CellCounts
+        What the cells of each column are, in the whole file.
     """
 
     path: str
@@ -74,6 +78,7 @@ class TrainingData:
     when: FloatArray | None = None
     options: DataOptions = DataOptions()
     reading: str = ""
+    cells: CellCounts = field(default_factory=CellCounts)
 
     def take(self, rows: IntArray) -> TrainingData:
         """Give some of the rows, by position."""
@@ -96,6 +101,11 @@ class TrainingData:
             "rows_dropped": self.n_dropped,
             "rows_repeated": self.n_repeated,
         }
+
+    @property
+    def n_read(self) -> int:
+        """Rows of the file."""
+        return len(self.y) + self.n_dropped
 
     @property
     def untold(self) -> list[str]:
@@ -145,25 +155,30 @@ def load_training_data(
     """
     label = _label_of(schema)
     frames: list[pd.DataFrame] = []
-    refused = Refusals(label)
+    refused, cells = Refusals(label), CellCounts()
     with open_samples(path, schema, reading) as table:
         checker = RowChecker(schema, table, reading)
         if label not in checker.columns:
             raise InputError(
                 path,
-                f"column {label} (the label) not found in the header.",
+                tr("column {label} (the label) not found in the header.", label=label),
                 line=table.dialect.header_line,
-                hint="Labelled rows are needed. If it has another name: "
-                f"--rename 'NAME IN FILE={label}'",
+                hint=tr(
+                    "Labelled rows are needed. If it has another name: --rename 'NAME IN "
+                    "FILE={label}'",
+                    label=label,
+                ),
             )
         groups, times = _Column.of(table, group, "--group"), _Column.of(table, time, "--time")
         for batch in table.batches():
             checked = checker.check(batch)
+            cells.add(CellCounts.of(checked, schema))
             good = refused.note(checked)
             frames.append(pd.DataFrame(checked.numbers)[good])
             for column in (groups, times):
                 if column is not None:
                     column.note(batch, good)
+        how = checker.reading
     if not drop_invalid:
         refused.raise_if_any()
     frame = pd.concat(frames, ignore_index=True)
@@ -179,7 +194,8 @@ def load_training_data(
         None if groups is None else groups.as_groups(),
         None if times is None else times.as_times(),
         DataOptions(reading, drop_invalid, group, time),
-        checker.reading,
+        how,
+        cells,
     )
 
 
@@ -200,13 +216,18 @@ def find_training_data(
     if path is not None:
         yield path
     elif Path(USUAL_FILE).is_file():
-        report(f"Training on {USUAL_FILE} in the working folder.")
+        report(tr("Training on {usual_file} in the working folder.", usual_file=USUAL_FILE))
         yield USUAL_FILE
     else:
         with simulated_sample() as sample:
             warn(
-                f"No DATA named and no {USUAL_FILE} here: training on {SAMPLE_ROWS} simulated "
-                "samples. The model is good for trying waterflow, and for nothing else."
+                tr(
+                    "No DATA named and no {usual_file} here: training on {sample_rows} "
+                    "simulated samples. The model is good for trying waterflow, and for "
+                    "nothing else.",
+                    usual_file=USUAL_FILE,
+                    sample_rows=SAMPLE_ROWS,
+                )
             )
             yield sample
 
@@ -238,7 +259,8 @@ class _Column:
                 return cls(table.path, column)
         raise InputError(
             table.path,
-            f"no column '{name}' ({option})." + did_you_mean(name, table.columns),
+            tr("no column '{name}' ({option}).", name=name, option=option)
+            + did_you_mean(name, table.columns),
             line=table.dialect.header_line,
         )
 
@@ -251,27 +273,33 @@ class _Column:
 
     def as_groups(self) -> Any:
         """Give the texts, shape (n_samples,)."""
-        self._refuse([text is None for text in self._texts], "the group is missing")
+        self._refuse([text is None for text in self._texts], tr("the group is missing"))
         return np.array(self._texts)
 
     def as_times(self) -> FloatArray:
         """Give numbers, or dates as numbers that rise with them, shape (n_samples,)."""
-        self._refuse([text is None for text in self._texts], "the time is missing")
+        self._refuse([text is None for text in self._texts], tr("the time is missing"))
         texts = pd.Series(self._texts, dtype=str)
         numbers = pd.to_numeric(texts, errors="coerce")
         if not numbers.isna().any():
             return np.asarray(numbers, dtype=np.float64)
         dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
-        self._refuse(dates.isna(), "no date such as 2024-05-31, and no number")
+        self._refuse(dates.isna(), tr("no date such as 2024-05-31, and no number"))
         return np.asarray(dates.astype("int64"), dtype=np.float64)
 
     def _refuse(self, bad: Sequence[bool] | pd.Series, message: str) -> None:
         rows = np.flatnonzero(bad)
         if len(rows):
             raise DataRefusedError(
-                f"{self._path}, line {self._lines[rows[0]]}, column {self._name}: {message} "
-                f"({len(rows)} such rows).",
-                "A split by this column needs it in every row.",
+                tr(
+                    "{path}, line {line}, column {name}: {message} ({n_rows} such rows).",
+                    path=self._path,
+                    line=self._lines[rows[0]],
+                    name=self._name,
+                    message=message,
+                    n_rows=len(rows),
+                ),
+                tr("A split by this column needs it in every row."),
             )
 
 
@@ -294,7 +322,7 @@ class Refusals:
             if unlabelled.any():
                 line = int(lines[np.flatnonzero(unlabelled)[0]])
                 if not found or line < found[0].line:
-                    message = "the label is missing."
+                    message = tr("the label is missing.")
                     found = [Finding(checked.file, line, self._label, "", "missing_label", message)]
             self._first = found[0]
         return ~bad
@@ -302,27 +330,43 @@ class Refusals:
     def raise_if_any(self) -> None:
         """Refuse the file for its first bad row."""
         if self._first is not None:
-            rows = "this row" if self.n_rows == 1 else f"{self.n_rows} rows, this one first,"
+            rows = (
+                tr("this row")
+                if self.n_rows == 1
+                else tr("{n_rows} rows, this one first,", n_rows=self.n_rows)
+            )
             raise DataRefusedError(
-                f"{str(self._first).rstrip('.')}. Stopped: {rows} cannot be learned from or "
-                "measured with.",
-                f"See all: waterflow validate {self._first.file}. "
-                "To do without them: --on-invalid drop",
+                tr(
+                    "{first}. Stopped: {rows} cannot be learned from or measured with.",
+                    first=str(self._first).rstrip("."),
+                    rows=rows,
+                ),
+                tr(
+                    "See all: waterflow validate {file}. To do without them: --on-invalid drop",
+                    file=self._first.file,
+                ),
             )
 
 
 def _label_of(schema: TableSchema) -> str:
     if not schema.label:
         raise UsageError(
-            f"The schema {schema.name} names no label.", "Add 'metadata: {label: COLUMN}' to it."
+            tr("The schema {schema} names no label.", schema=schema.name),
+            tr("Add 'metadata: {label: COLUMN}' to it."),
         )
     if not schema.kinds[schema.label].is_numeric:
         raise UsageError(
-            f"The schema {schema.name}: its label {schema.label} is no number.",
-            "Give it the dtype float64 or int64; 1 is potable, 0 is not.",
+            tr(
+                "The schema {schema}: its label {label} is no number.",
+                schema=schema.name,
+                label=schema.label,
+            ),
+            tr("Give it the dtype float64 or int64; 1 is potable, 0 is not."),
         )
     if not schema.measurements:
-        raise UsageError(f"The schema {schema.name} has no measurement to learn from.")
+        raise UsageError(
+            tr("The schema {schema} has no measurement to learn from.", schema=schema.name)
+        )
     return schema.label
 
 
@@ -331,15 +375,35 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int
     shown = ", ".join(f"{value:g}" for value in classes[:5])
     if not set(classes) <= {0.0, 1.0}:
         raise DataRefusedError(
-            f"{path}, column {label}: {len(classes)} classes ({shown}); it must hold 0 and 1 alone."
+            tr(
+                "{path}, column {label}: {n_classes} classes ({shown}); it must hold 0 "
+                "and 1 alone.",
+                path=path,
+                label=label,
+                n_classes=len(classes),
+                shown=shown,
+            )
         )
     if len(classes) < 2:
-        held = f"only the class {shown}" if len(classes) else "no row"
-        raise DataRefusedError(f"{path}, column {label}: {held}; both 0 and 1 are needed.")
+        held = tr("only the class {shown}", shown=shown) if len(classes) else tr("no row")
+        raise DataRefusedError(
+            tr(
+                "{path}, column {label}: {held}; both 0 and 1 are needed.",
+                path=path,
+                label=label,
+                held=held,
+            )
+        )
     if counts.min() < min_per_class:
         raise DataRefusedError(
-            f"{path}: class {classes[counts.argmin()]:g} has {counts.min()} rows; at least "
-            f"{min_per_class} of each class are needed for the folds."
+            tr(
+                "{path}: class {label:g} has {n_rows} rows; at least {min_per_class} "
+                "of each class are needed for the folds.",
+                path=path,
+                label=classes[counts.argmin()],
+                n_rows=counts.min(),
+                min_per_class=min_per_class,
+            )
         )
 
 

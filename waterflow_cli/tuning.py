@@ -17,6 +17,7 @@ from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import DataRefusedError, UsageError
 from waterflow_cli.evaluation import MIN_PER_CLASS
 from waterflow_cli.learners import PipelineLearner, make_learner
+from waterflow_cli.messages import tr
 from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_options import TrainingOptions
 
@@ -64,8 +65,11 @@ class TunedLearner:
     def __post_init__(self) -> None:
         if not self.space:
             raise UsageError(
-                f"--tune: the plugin '{self.plugin.name}' names no parameter to search beyond "
-                "those that are set by --param."
+                tr(
+                    "--tune: the plugin '{plugin}' names no parameter to search beyond "
+                    "those that are set by --param.",
+                    plugin=self.plugin.name,
+                )
             )
 
     @property
@@ -171,9 +175,13 @@ class TunedLearner:
             for train, test in self._inner_folds(rows)
         ):
             raise DataRefusedError(
-                f"--tune: {len(rows)} rows of a fold cannot be split into {_N_FOLDS} more that "
-                "hold enough of both classes.",
-                "Use more rows, fewer folds (--cv), or no --tune.",
+                tr(
+                    "--tune: {n_rows} rows of a fold cannot be split into {n_folds} more "
+                    "that hold enough of both classes.",
+                    n_rows=len(rows),
+                    n_folds=_N_FOLDS,
+                ),
+                tr("Use more rows, fewer folds (--cv), or no --tune."),
             )
 
     def _study(self, rows: IntArray) -> optuna.Study:

@@ -9,24 +9,36 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from waterflow_cli.arrays import as_bools
+from waterflow_cli.cells import make_readers
 from waterflow_cli.check_failures import Failure, name_failures
 from waterflow_cli.errors import InputError, shorten
-from waterflow_cli.headers import fold_name, match_header
+from waterflow_cli.headers import Header, HeaderMatch, fold_name
+from waterflow_cli.messages import marked, tr
 from waterflow_cli.nondetects import Censored
-from waterflow_cli.numbers import parse_numbers
+from waterflow_cli.number_marks import describe_marks
+from waterflow_cli.numbers import PLAIN_MARKS, NumberMarks, missing_text
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.table_schema import Kind, TableSchema
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
     from waterflow_cli.reading import Batch, Table
+
+
+# What a line of totals below the samples is labelled with: English and French.
+_SUMMARY = (
+    r"(?i)^\s*(?:total|totals|totaux|sum|somme|count|nombre|mean|average|moyenne|median|médiane"
+    r"|min|max|minimum|maximum|std|écart[- ]type)\s*:?\s*$"
+)
 
 
 @dataclass(frozen=True)
@@ -41,12 +53,10 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        where = f"{self.file}, line {self.line}"
-        return (
-            f"{where}, column {self.column}: {self.message}"
-            if self.column
-            else (f"{where}: {self.message}")
-        )
+        where = tr("{path}, line {line}", path=self.file, line=self.line)
+        if self.column:
+            where = tr("{where}, column {column}", where=where, column=self.column)
+        return tr("{where}: {problem}", where=where, problem=self.message)
 
 
 @dataclass(frozen=True)
@@ -102,12 +112,18 @@ class CheckedBatch:
         return mask
 
     @cached_property
-    def all_findings(self) -> list[Finding]:
-        """List everything that is wrong, by line and column."""
-        return self.findings()
+    def by_row(self) -> dict[int, list[Finding]]:
+        """Everything that is wrong, by column, for each invalid row in order."""
+        found: dict[int, list[Finding]] = {}
+        for row, finding in self._found():
+            found.setdefault(row, []).append(finding)
+        return found
 
     def findings(self, limit: int | None = None) -> list[Finding]:
-        """List what is wrong, by line and column, at most ``limit`` of it."""
+        """List what is wrong, by row and column, at most ``limit`` of it."""
+        return [finding for _, finding in self._found(limit)]
+
+    def _found(self, limit: int | None = None) -> list[tuple[int, Finding]]:
         order = {name: position for position, name in enumerate(self.batch.columns)}
         keys = [
             (int(row), order.get(violation.column, -1), index)
@@ -115,7 +131,8 @@ class CheckedBatch:
             for row in violation.rows[:limit]
         ]
         return [
-            self._finding(row, self.violations[index]) for row, _, index in sorted(keys)[:limit]
+            (row, self._finding(row, self.violations[index]))
+            for row, _, index in sorted(keys)[:limit]
         ]
 
     def _finding(self, row: int, violation: Violation) -> Finding:
@@ -123,14 +140,21 @@ class CheckedBatch:
         if violation.column:
             cell = self.batch.columns[violation.column][row].as_py()
             value = "" if cell is None else str(cell)
+        lines = self.batch.cell_lines.get(violation.column, self.batch.lines)
         return Finding(
             self.file,
-            int(self.batch.lines[row]),
+            int(lines[row]),
             violation.column,
             value,
             violation.rule,
             violation.describe(value, row),
         )
+
+
+def match_columns(schema: TableSchema, table: Table, reading: ReadingOptions) -> HeaderMatch:
+    """Tell which column of a table is which of a schema; see `Header.match`."""
+    renames = {**table.renames, **reading.renames}
+    return Header(schema.wanted(), renames).match(table.columns, table.path)
 
 
 class RowChecker:
@@ -140,8 +164,6 @@ class RowChecker:
     ----------
     columns : dict of str to str
         Schema column to column of the file.
-    reading : str
-        How the file was read: its dialect, and which columns go by other names.
 
     Parameters
     ----------
@@ -168,13 +190,13 @@ class RowChecker:
         *,
         without_label: bool = False,
     ) -> None:
-        self._schema = schema
+        self._schema, self._table, self._options = schema, table, reading
         self._file = table.path
-        self.columns = match_header(
-            table.columns, schema.wanted(), renames=reading.renames, path=table.path
-        )
-        self.reading = f"{table.dialect}{_translations(self.columns)}"
+        self._match = match_columns(schema, table, reading)
+        self.columns = dict(self._match.columns)
         self._check_columns(table, without_label=without_label)
+        self._readers = make_readers(schema, table, self._match, reading)
+        self._leading = _leading_texts(table.columns, schema, self._match)
         unique = schema.unique
         if without_label and schema.label:
             self.columns.pop(schema.label, None)
@@ -182,6 +204,13 @@ class RowChecker:
         # Like pandera, compare rows by those of the columns that the file has.
         self._unique = tuple(name for name in unique if name in self.columns)
         self._seen: dict[tuple[str, ...], set[Any]] = {}
+
+    @property
+    def reading(self) -> str:
+        """How the file is read, as far as it is known: all of it once the last row was."""
+        marks = next((reader.marks for reader in self._readers.values()), PLAIN_MARKS)
+        parts = [str(self._table.dialect), *describe_marks(marks), *self._table.remarks()]
+        return ", ".join(parts) + self._translations()
 
     def check(self, batch: Batch) -> CheckedBatch:
         """Check each row of a batch; where values must be unique, batches come in order.
@@ -193,6 +222,7 @@ class RowChecker:
             fit the column's kind.
         """
         checked = CheckedBatch(self._file, batch, {}, {})
+        self._find_summaries(checked)
         faulty = np.array(sorted(batch.faults), dtype=np.int64)
         for rule in sorted({fault.rule for fault in batch.faults.values()}):
             rows = np.array([row for row in faulty if batch.faults[row].rule == rule])
@@ -207,6 +237,34 @@ class RowChecker:
         self._check_measured(checked, whole)
         return checked
 
+    def _translations(self) -> str:
+        """Say which columns were taken for which, and from which unit, where it is not plain."""
+        pairs = []
+        for name, shown in self.columns.items():
+            reader = self._readers.get(name)
+            words = f" ({reader.conversion})" if reader and reader.conversion else ""
+            if fold_name(shown) != fold_name(name):
+                pairs.append(tr("'{shown}' as {name}", shown=shown, name=name) + words)
+            elif words:
+                pairs.append(name + words)
+        return tr("; ") + ", ".join(pairs) if pairs else ""
+
+    def _find_summaries(self, checked: CheckedBatch) -> None:
+        """Find totals lines by their label, where no other column before the numbers says more."""
+        if not self._leading:
+            return
+        first, *others = (checked.batch.columns[name] for name in self._leading)
+        if not pa.types.is_string(first.type):
+            return
+        labelled = pc.match_substring_regex(first, _SUMMARY)
+        if not labelled.true_count:
+            return
+        rows = np.flatnonzero(as_bools(labelled))
+        for other in others:
+            rows = rows[missing_text(other.take(pa.array(rows)).cast(pa.string()))]
+        if len(rows):
+            checked.violations.append(Violation(self._leading[0], "summary_row", rows, _is_summary))
+
     def _check_columns(self, table: Table, *, without_label: bool) -> None:
         missing = [
             name
@@ -214,11 +272,19 @@ class RowChecker:
             if name not in self.columns and not (without_label and name == self._schema.label)
         ]
         if missing:
-            plural = "s" if len(missing) > 1 else ""
+            problem = (
+                marked("columns {names} not found in the header ({how}; it has: {columns}).")
+                if len(missing) > 1
+                else marked("column {names} not found in the header ({how}; it has: {columns}).")
+            )
             raise InputError(
                 table.path,
-                f"column{plural} {', '.join(missing)} not found in the header"
-                f" ({table.dialect}; it has: {shorten(table.columns)}).",
+                tr(
+                    problem,
+                    names=", ".join(missing),
+                    how=table.dialect,
+                    columns=shorten(table.columns),
+                ),
                 line=table.dialect.header_line,
                 hint=_header_hint(table.columns),
             )
@@ -227,7 +293,11 @@ class RowChecker:
             if extra:
                 raise InputError(
                     table.path,
-                    f"column '{extra[0]}' is not in the strict schema {self._schema.name}.",
+                    tr(
+                        "column '{column}' is not in the strict schema {schema}.",
+                        column=extra[0],
+                        schema=self._schema.name,
+                    ),
                     line=table.dialect.header_line,
                 )
 
@@ -236,18 +306,27 @@ class RowChecker:
     ) -> tuple[Any, BoolArray]:
         """Parse one column, add its violations, and return its cells and which are good."""
         rules, shown = self._schema.columns[name], self.columns[name]
-        values, missing, bad, rule, noun = _parse_cells(checked.batch.columns[shown], rules.kind)
-        checked.missing[name] = missing & whole
-        if rules.kind.is_numeric:
-            checked.numbers[name] = values
+        column = checked.batch.columns[shown]
 
         def add(rule: str, mask: BoolArray, describe: Callable[[str, int], str]) -> None:
             if mask.any():
                 checked.violations.append(Violation(shown, rule, np.flatnonzero(mask), describe))
 
-        add(rule, bad & whole, lambda text, _: f"{text!r} is not {noun}.")
+        values: Any
+        if rules.kind.is_numeric:
+            values, missing, bad = self._read_numbers(name, column, checked, whole, add)
+        else:
+            from waterflow_cli import diagnosis
+
+            values, missing, bad, rule, noun = diagnosis.parse_text_cells(column, rules.kind)
+            add(
+                rule,
+                bad & whole,
+                lambda text, _: tr("{text!r} is not {noun}.", text=text, noun=noun),
+            )
+        checked.missing[name] = missing & whole
         if not rules.nullable:
-            add("missing_value", missing & whole, lambda _text, _row: "the value is missing.")
+            add("missing_value", missing & whole, lambda _text, _row: tr("the value is missing."))
         good = ~(bad | missing) & whole
         for number in range(len(rules.checks)):
             for failure in self._run_check(name, number, values, good):
@@ -255,6 +334,37 @@ class RowChecker:
         if rules.unique:
             add("duplicate", self._repeated({name: (values, good)}, len(values)), _repeats)
         return values, good
+
+    def _read_numbers(
+        self,
+        name: str,
+        column: pa.Array,
+        checked: CheckedBatch,
+        whole: BoolArray,
+        add: Callable[[str, BoolArray, Callable[[str, int], str]], None],
+    ) -> tuple[FloatArray, BoolArray, BoolArray]:
+        """Read numbers, add the violations of those that are none, and keep the bounds."""
+        reader = self._readers[name]
+        cells = reader.read(column)
+        checked.numbers[name], bad = cells.values, cells.bad & whole
+        if cells.censored is not None:
+            checked.censored[name] = cells.censored.within(whole)
+        other = bad
+        for rule, mask, describe in (
+            ("nondetect", cells.refused, _says_nondetect),
+            ("no_limit", cells.unnamed, partial(_names_no_limit, name)),
+        ):
+            if mask is not None:
+                add(rule, mask & whole, describe)
+                other = other & ~mask
+        if self._schema.columns[name].kind is Kind.INTEGER:
+            values = cells.values
+            fraction = np.isfinite(values) & (values != np.round(values)) & whole
+            add("not_whole", other | fraction, _is_not_whole)
+            bad = bad | fraction
+        else:
+            add("not_a_number", other, partial(_is_no_number, reader.marks))
+        return cells.values, cells.missing, bad
 
     def _run_check(self, name: str, number: int, values: Any, good: BoolArray) -> Iterable[Failure]:
         """Run one check of a column: the common ones here, others with pandera."""
@@ -308,7 +418,11 @@ class RowChecker:
                     "",
                     "too_few_measurements",
                     rows,
-                    lambda _text, row: f"{held[row]} measurements; at least {needed} needed.",
+                    lambda _text, row: tr(
+                        "{n_held} measurements; at least {needed} needed.",
+                        n_held=held[row],
+                        needed=needed,
+                    ),
                 )
             )
 
@@ -329,52 +443,57 @@ class RowChecker:
 
 def _header_hint(columns: Sequence[str]) -> str:
     """Guess why columns are not found."""
-    if len(columns) == 1:
-        for mark, name in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
-            if mark in columns[0]:
-                return f"The header seems to be separated by {name}: save the table with commas."
+    from waterflow_cli.profiles import guess_profile
+
     if all(re.fullmatch(r"[0-9.,eE+-]*", column.strip()) for column in columns):
-        return "The line holds numbers: is the header missing?"
-    return "If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'."
+        return tr("The line holds numbers: is the header missing?")
+    if profile := guess_profile(columns):
+        return tr("It looks like a file of one row for each result: --profile {name}", name=profile)
+    return tr("If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.")
 
 
-def _translations(columns: Mapping[str, str]) -> str:
-    """Say which columns of the file were taken for which of the schema, where it is not plain."""
-    pairs = [
-        f"'{shown}' as {name}"
-        for name, shown in columns.items()
-        if fold_name(shown) != fold_name(name)
+def row_reasons(checked: CheckedBatch) -> list[str]:
+    """Say what is wrong with each invalid row of a batch, in the order of the rows."""
+    return [
+        tr("; ").join(_reason(each).rstrip(".") for each in findings)
+        for findings in checked.by_row.values()
     ]
-    return f"; {', '.join(pairs)}" if pairs else ""
 
 
-def reasons_by_line(checked: CheckedBatch) -> dict[int, str]:
-    """Say what is wrong with each invalid row of a batch, by line, in the order of the rows."""
-    by_line: dict[int, list[str]] = {}
-    for finding in checked.all_findings:
-        named = f"{finding.column}: {finding.message}" if finding.column else finding.message
-        by_line.setdefault(finding.line, []).append(named.rstrip("."))
-    return {line: "; ".join(messages) for line, messages in by_line.items()}
+def _reason(finding: Finding) -> str:
+    if not finding.column:
+        return finding.message
+    return tr("{where}: {problem}", where=finding.column, problem=finding.message)
 
 
-def _parse_cells(column: pa.Array, kind: Kind) -> tuple[Any, BoolArray, BoolArray, str, str]:
-    """Read cells as a kind: values, missing, bad, and the rule and noun for bad ones."""
-    if kind in (Kind.NUMBER, Kind.INTEGER):
-        numbers = parse_numbers(column)
-        if kind is Kind.NUMBER:
-            return numbers.values, numbers.missing, numbers.bad, "not_a_number", "a number"
-        fraction = np.isfinite(numbers.values) & (numbers.values != np.round(numbers.values))
-        return (
-            numbers.values,
-            numbers.missing,
-            numbers.bad | fraction,
-            "not_whole",
-            "a whole number",
-        )
-    from waterflow_cli import diagnosis
+def _leading_texts(columns: Sequence[str], schema: TableSchema, match: HeaderMatch) -> list[str]:
+    """Give the columns that stand before the first one of numbers."""
+    numeric = {shown for name, shown in match.columns.items() if schema.kinds[name].is_numeric}
+    return list(takewhile(lambda column: column not in numeric, columns))
 
-    return diagnosis.parse_text_cells(column, kind)
+
+def _is_summary(text: str, _row: int) -> str:
+    return tr("{text!r} labels a summary of other rows, and no sample.", text=text)
+
+
+def _says_nondetect(text: str, _row: int) -> str:
+    return tr("{text!r} is a non-detect, and --nondetect error is set.", text=text)
+
+
+def _names_no_limit(name: str, text: str, _row: int) -> str:
+    return tr("{text!r} names no limit of quantification: --loq {name}=VALUE", text=text, name=name)
+
+
+def _is_not_whole(text: str, _row: int) -> str:
+    return tr("{text!r} is not a whole number.", text=text)
+
+
+def _is_no_number(marks: NumberMarks, text: str, _row: int) -> str:
+    problem = tr("{text!r} is not a number", text=text)
+    if {",": ".", ".": ","}[marks.decimal] in text:
+        problem += tr(" (decimal mark '{mark}')", mark=marks.decimal)
+    return f"{problem}."
 
 
 def _repeats(_text: str, _row: int) -> str:
-    return "the value stood in an earlier row and must be unique."
+    return tr("the value stood in an earlier row and must be unique.")

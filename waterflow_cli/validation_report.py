@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from waterflow_cli.cell_counts import CellCounts
 from waterflow_cli.errors import UsageError
+from waterflow_cli.limit_checks import LIMITS, LimitChecker, LimitCounts, LimitFlags, Standing
+from waterflow_cli.limits import LimitProfile
+from waterflow_cli.messages import chosen_language, marked, tr
 from waterflow_cli.outputs import OutputGroup, check_outputs, path_text
 from waterflow_cli.parallel import map_in_order
 from waterflow_cli.progress import InputShares, Report, say_nothing
@@ -20,10 +24,13 @@ from waterflow_cli.reading import Batch
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.table_schema import TableSchema
-from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, reasons_by_line
+from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, row_reasons
 from waterflow_cli.writing import TableWriter, open_table_writer
 
-FINDING_COLUMNS = ("file", "line", "column", "value", "rule", "message")
+FINDING_COLUMNS = (
+    *(marked("file"), marked("line"), marked("column")),
+    *(marked("value"), marked("rule"), marked("message")),
+)
 REASON = "reason"
 
 
@@ -39,10 +46,12 @@ class ValidationReport:
         All of them.
     by_rule : Counter of (column, rule)
         How often each rule was broken.
-    missing : Counter of str
-        Missing values by schema column.
+    cells : CellCounts
+        What the cells of each column of the schema are.
     dialects : dict of str to str
         How each file was read.
+    limits : LimitCounts, optional
+        How often values lie above and below limits, where that was asked for.
     """
 
     schema: str
@@ -51,23 +60,31 @@ class ValidationReport:
     n_findings: int = 0
     findings: list[Finding] = field(default_factory=list)
     by_rule: Counter[tuple[str, str]] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
+    cells: CellCounts = field(default_factory=CellCounts)
     dialects: dict[str, str] = field(default_factory=dict)
+    limits: LimitCounts | None = None
 
     @property
     def passed(self) -> bool:
         """Whether every row kept the schema."""
         return self.n_findings == 0
 
-    def note(self, checked: CheckedBatch, max_findings: int) -> None:
+    def note(
+        self,
+        checked: CheckedBatch,
+        max_findings: int,
+        cells: CellCounts,
+        flags: LimitFlags | None = None,
+    ) -> None:
         """Count a batch."""
+        if self.limits is not None and flags is not None:
+            self.limits.add(flags)
         self.n_rows += len(checked.batch)
+        self.cells.add(cells)
         self.n_invalid += int(checked.invalid.sum())
         for violation in checked.violations:
             self.n_findings += len(violation.rows)
             self.by_rule[violation.column, violation.rule] += len(violation.rows)
-        for name, mask in checked.missing.items():
-            self.missing[name] += int(mask.sum())
         room = max_findings - len(self.findings)
         if room > 0:
             self.findings += checked.findings(room)
@@ -85,8 +102,9 @@ class ValidationReport:
                 {"column": column, "rule": rule, "count": count}
                 for (column, rule), count in sorted(self.by_rule.items())
             ],
-            "missing": dict(self.missing),
+            **self.cells.content(),
             "files": self.dialects,
+            **({} if self.limits is None else {LIMITS: self.limits.content()}),
         }
 
 
@@ -101,6 +119,7 @@ def validate_files(
     force: bool = False,
     jobs: int = 1,
     batch_rows: int | None = None,
+    limits: Sequence[LimitProfile] = (),
     report_progress: Report = say_nothing,
 ) -> ValidationReport:
     """Check each row of some files.
@@ -113,6 +132,8 @@ def validate_files(
         Outputs for the rows that pass, and for those that do not with a column ``reason``.
     jobs, batch_rows : int
         How many batches are checked at once, and about how many rows make one.
+    limits : sequence of LimitProfile
+        What the values are held against, for information: no row fails for it.
     report_progress : callable
         Is told how far the work came.
 
@@ -123,9 +144,11 @@ def validate_files(
     UsageError
         If an output cannot be written as asked.
     """
-    report = ValidationReport(schema.name)
+    against = LimitChecker(limits, schema.measurements) if limits else None
+    counts = None if against is None else against.no_counts()
+    report = ValidationReport(schema.name, limits=counts)
     if len(inputs) > 1 and (good is not None or bad is not None):
-        raise UsageError("--good and --bad split one file; several were named.")
+        raise UsageError(tr("--good and --bad split one file; several were named."))
     check_outputs((("--good", good), ("--bad", bad)), force=force, inputs=inputs)
     shares = InputShares(inputs)
     # Values that must be unique are looked up in order.
@@ -136,18 +159,20 @@ def validate_files(
             _split(good, bad, force, inputs) as split,
         ):
             checker = RowChecker(schema, table, reading)
-            report.dialects[path] = checker.reading
 
             def check(
                 parse: Callable[[], Batch], checker: RowChecker = checker, split: _Split = split
-            ) -> tuple[CheckedBatch, list[Any]]:
+            ) -> tuple[CheckedBatch, CellCounts, LimitFlags | None, list[Any]]:
                 checked = checker.check(parse())
-                return checked, split.encode(checked)
+                flags = None if against is None else against.check(checked)
+                cells = CellCounts.of(checked, schema)
+                return checked, cells, flags, split.encode(checked, flags)
 
-            for checked, encoded in map_in_order(check, table.tasks(), jobs):
-                report.note(checked, max_findings)
+            for checked, cells, flags, encoded in map_in_order(check, table.tasks(), jobs):
+                report.note(checked, max_findings, cells, flags)
                 split.append(encoded)
                 report_progress(report.n_rows, shares.after(n_done, table.share_read()))
+            report.dialects[path] = checker.reading
     return report
 
 
@@ -157,19 +182,23 @@ class _Split:
     def __init__(self, good: TableWriter | None, bad: TableWriter | None) -> None:
         self._good, self._bad = good, bad
 
-    def encode(self, checked: CheckedBatch) -> list[Any]:
+    def encode(self, checked: CheckedBatch, flags: LimitFlags | None = None) -> list[Any]:
         """Put the rows of a batch into the formats of the files; threads may do so at once."""
+        if self._good is None and self._bad is None:
+            return []
         columns, invalid = checked.batch.columns, checked.invalid
+        added = {}
+        if flags is not None:
+            _refuse_taken(LIMITS, columns, "--limits")
+            added[LIMITS] = flags.texts()
         encoded = []
         if self._good is not None:
-            encoded.append(self._good.encode(_filtered(columns, ~invalid)))
+            encoded.append(self._good.encode(_filtered(columns | added, ~invalid)))
         if self._bad is not None:
-            if REASON in columns:
-                raise UsageError(
-                    f"The input has a column '{REASON}', which --bad adds.", "Rename it first."
-                )
-            reasons = pa.array(list(reasons_by_line(checked).values()), pa.string())
-            encoded.append(self._bad.encode({**_filtered(columns, invalid), REASON: reasons}))
+            _refuse_taken(REASON, columns, "--bad")
+            reasons = pa.array(row_reasons(checked), pa.string())
+            rows = {**_filtered(columns, invalid), REASON: reasons, **_filtered(added, invalid)}
+            encoded.append(self._bad.encode(rows))
         return encoded
 
     def append(self, encoded: list[Any]) -> None:
@@ -194,6 +223,14 @@ def _split(
         yield _Split(writer(good), writer(bad))
 
 
+def _refuse_taken(name: str, columns: Mapping[str, pa.Array], option: str) -> None:
+    if name in columns:
+        raise UsageError(
+            tr("The input has a column '{name}', which {option} adds.", name=name, option=option),
+            tr("Rename it first."),
+        )
+
+
 def _filtered(columns: Mapping[str, pa.Array], rows: np.ndarray) -> dict[str, pa.Array]:
     mask = pa.array(rows)
     return {name: column.filter(mask) for name, column in columns.items()}
@@ -209,7 +246,7 @@ def findings_table(findings: Sequence[Finding]) -> dict[str, pa.Array]:
 
 def findings_html(report: ValidationReport) -> str:
     """Put a report into one self-contained page; names and values from the data are escaped."""
-    head = "".join(f"<th>{name}</th>" for name in FINDING_COLUMNS)
+    head = "".join(f"<th>{html.escape(tr(name))}</th>" for name in FINDING_COLUMNS)
     rows = "".join(
         "<tr>"
         + "".join(
@@ -219,13 +256,21 @@ def findings_html(report: ValidationReport) -> str:
         for finding in report.findings
     )
     files = "".join(
-        f"<li>{html.escape(path)} (read as {html.escape(dialect)})</li>"
+        f"<li>{html.escape(tr('{path} (read as {how})', path=path, how=dialect))}</li>"
         for path, dialect in report.dialects.items()
     )
-    verdict = "All rows pass." if report.passed else f"{report.n_invalid} rows do not pass."
-    shown = f"The first {len(report.findings)} of {report.n_findings} findings."
+    checked = tr(
+        "{n_rows} rows checked against the schema <b>{schema}</b>.",
+        n_rows=report.n_rows,
+        schema=html.escape(report.schema),
+    )
+    shown = tr(
+        "The first {n_shown} of {n_findings} findings.",
+        n_shown=len(report.findings),
+        n_findings=report.n_findings,
+    )
     return f"""<!doctype html>
-<html lang="en">
+<html lang="{chosen_language()}">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>waterflow validate</title>
@@ -235,12 +280,56 @@ div {{ overflow-x: auto }}
 table {{ border-collapse: collapse }}
 th, td {{ border-bottom: 1px solid #ccc; padding: .3rem .8rem; text-align: left }}
 </style>
-<h1>{verdict}</h1>
-<p>{report.n_rows} rows checked against the schema <b>{html.escape(report.schema)}</b>.</p>
+<h1>{_verdict(report)}</h1>
+<p>{checked}</p>
 <ul>{files}</ul>
 <p>{shown}</p>
 <div><table><thead><tr>{head}</tr></thead>
 <tbody>
 {rows}</tbody></table></div>
-</html>
+{_limits_html(report.limits)}</html>
+"""
+
+
+def _verdict(report: ValidationReport) -> str:
+    if report.passed:
+        return tr("All rows pass.")
+    if report.n_invalid == 1:
+        return tr("1 row does not pass.")
+    return tr("{n_rows} rows do not pass.", n_rows=report.n_invalid)
+
+
+def _limits_html(counts: LimitCounts | None) -> str:
+    """Put the counts by limit into a table; names come from a user's file and are escaped."""
+    if counts is None:
+        return ""
+    names = (
+        *(tr("limits"), tr("measurement"), tr("value"), tr("class"), tr("basis"), tr("source")),
+        *(tr(each.words) for each in Standing),
+    )
+    rows = [
+        (
+            *(
+                limit.origin,
+                limit.column,
+                limit.value,
+                limit.purpose_shown,
+                limit.basis_shown,
+                limit.source,
+            ),
+            *map(str, sums),
+        )
+        for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
+    ]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows
+    )
+    absent = ", ".join([*map(tr, counts.in_no_column), *counts.not_measured])
+    title = tr("Rows by limit; for information, no part of the answer")
+    return f"""<h2>{title}</h2>
+<div><table><thead><tr>{head}</tr></thead>
+<tbody>
+{body}</tbody></table></div>
+<p>{html.escape(tr("Not measured: {names}.", names=absent))}</p>
 """

@@ -11,11 +11,12 @@ from scipy.stats import binomtest
 
 from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.figures import format_estimate
+from waterflow_cli.messages import marked, tr
 from waterflow_cli.metrics import LEVEL, Estimate
 from waterflow_cli.model import LIKELY_NOT_POTABLE, LIKELY_POTABLE, VERDICTS, DecisionModel
 
 # The class that each verdict claims, and what the share of the right ones among them is called.
-CLAIMS = {LIKELY_POTABLE: (1, "precision"), LIKELY_NOT_POTABLE: (0, "npv")}
+CLAIMS = {LIKELY_POTABLE: (1, marked("precision")), LIKELY_NOT_POTABLE: (0, marked("npv"))}
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,20 @@ def record_verdict(right: Sequence[bool] | np.ndarray) -> VerdictRecord:
 
 def describe_verdicts(records: Mapping[str, VerdictRecord]) -> list[str]:
     """Say in a line for each verdict how often it was right."""
-    lines = []
-    for verdict, record in records.items():
-        right = (
-            f"{record.n_right} of {record.n_given} right, {CLAIMS[verdict][1]} "
-            f"{format_estimate(record.share)}"
-        )
-        lines.append(f"{verdict}: {right if record.n_given else 'never given'}.")
-    return lines
+    return [_describe_verdict(verdict, record) for verdict, record in records.items()]
+
+
+def _describe_verdict(verdict: str, record: VerdictRecord) -> str:
+    if not record.n_given:
+        return tr("{verdict}: never given.", verdict=verdict)
+    return tr(
+        "{verdict}: {n_right} of {n_given} right, {claim} {share}.",
+        verdict=verdict,
+        n_right=record.n_right,
+        n_given=record.n_given,
+        claim=tr(CLAIMS[verdict][1]),
+        share=format_estimate(record.share),
+    )
 
 
 def verdicts_summary(records: Mapping[str, VerdictRecord]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from waterflow_cli.arrays import cell_bounds
+from waterflow_cli.arrays import cell_bounds, text_bytes
 from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
 from waterflow_cli.outputs import STDOUT
 
 _TEXT_FORMATS = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
@@ -77,8 +78,11 @@ def output_format(path: str) -> tuple[str, str]:
     compression = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSIONS else ""
     if not suffixes or suffixes[-1] not in _TEXT_FORMATS:
         raise UsageError(
-            f"{path}: its suffix names no format.",
-            "Use .csv, .tsv or .jsonl (also with .gz or .zst), .parquet, or - for CSV on stdout.",
+            tr("{path}: its suffix names no format.", path=path),
+            tr(
+                "Use .csv, .tsv or .jsonl (also with .gz or .zst), .parquet, or - for "
+                "CSV on stdout."
+            ),
         )
     return suffixes[-1], compression
 
@@ -330,9 +334,14 @@ class ParquetTableWriter(TableWriter):
         for field, before in zip(encoded.schema, self._writer.schema, strict=True):
             if field.type != before.type:
                 raise UsageError(
-                    f"The column '{field.name}' holds {field.type} here and {before.type} before; "
-                    "a Parquet file holds one type a column.",
-                    "Write to .csv, .tsv or .jsonl, or the inputs one by one.",
+                    tr(
+                        "The column '{column}' holds {type} here and {earlier} before; a "
+                        "Parquet file holds one type a column.",
+                        column=field.name,
+                        type=field.type,
+                        earlier=before.type,
+                    ),
+                    tr("Write to .csv, .tsv or .jsonl, or the inputs one by one."),
                 )
         self._pending.append(encoded)
         while sum(map(len, self._pending)) >= self.ROW_GROUP:
@@ -350,8 +359,12 @@ def _convert(convert: Callable[[pa.Array], pa.Array], name: str, column: pa.Arra
         return convert(column)
     except pa.ArrowException as exc:  # lists, structures, bytes
         raise UsageError(
-            f"The column '{name}' holds {column.type}, which cannot be written as text.",
-            "Write to .parquet instead.",
+            tr(
+                "The column '{name}' holds {type}, which cannot be written as text.",
+                name=name,
+                type=column.type,
+            ),
+            tr("Write to .parquet instead."),
         ) from exc
 
 
@@ -377,12 +390,3 @@ def _json_of(column: pa.Array) -> pa.Array:
         ]
         quoted = pc.replace_with_mask(quoted, special, pa.array(escaped, pa.string()))
     return pc.fill_null(quoted, "null")
-
-
-def text_bytes(column: pa.Array) -> pa.Buffer:
-    """Give the text of all cells, one after the other, without copying it."""
-    if not len(column):
-        return pa.py_buffer(b"")
-    bounds, text = cell_bounds(column), column.buffers()[2]
-    start, stop = int(bounds[0]), int(bounds[-1])
-    return text.slice(start, stop - start) if stop > start else pa.py_buffer(b"")

@@ -3,8 +3,11 @@
 from waterflow_cli.commands.compare import compare
 from waterflow_cli.commands.demo import demo
 from waterflow_cli.commands.evaluate import evaluate
+from waterflow_cli.commands.explore import explore
+from waterflow_cli.commands.limits import limits
 from waterflow_cli.commands.models import models
 from waterflow_cli.commands.plugins import plugins
+from waterflow_cli.commands.profiles import profiles
 from waterflow_cli.commands.reproduce import reproduce
 from waterflow_cli.commands.schemas import schemas
 from waterflow_cli.commands.score import score
@@ -15,6 +18,7 @@ from waterflow_cli.commands.validate import validate
 COMMANDS = (
     demo,
     validate,
+    explore,
     train,
     evaluate,
     compare,
@@ -23,5 +27,7 @@ COMMANDS = (
     simulate,
     plugins,
     schemas,
+    limits,
+    profiles,
     models,
 )

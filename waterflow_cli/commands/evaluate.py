@@ -16,6 +16,7 @@ from waterflow_cli.commands.options import (
     store_options,
 )
 from waterflow_cli.figures import format_metric
+from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
@@ -58,6 +59,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Metrics at the model's threshold with 95 % intervals, and how often its verdicts were right.
     """
+    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.model_evaluation import evaluate_model, save_pictures
     from waterflow_cli.model_location import load_model
     from waterflow_cli.schemas import load_schema
@@ -74,6 +76,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         drop_invalid=options["on_invalid"] == "drop",
         min_per_class=1,
     )
+    note_reading({data.path: data.reading}, data.cells, model.schema, options["reading"], console)
     evaluated = evaluate_model(model, data, seed=options["seed"])
     written = []
     if options["plots"] is not None:
@@ -92,19 +95,32 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
 
     evaluation = evaluated.evaluation
     console.table(
-        f"{evaluated.model} on {evaluated.data.path}, {evaluation.n_rows} rows",
-        ("", ">value and 95 % interval"),
-        [(METRICS[name], format_metric(name, each)) for name, each in evaluation.estimates.items()],
+        tr(
+            "{model} on {path}, {n_rows} rows",
+            model=evaluated.model,
+            path=evaluated.data.path,
+            n_rows=evaluation.n_rows,
+        ),
+        ("", ">" + tr("value and 95 % interval")),
+        [
+            (tr(METRICS[name]), format_metric(name, each))
+            for name, each in evaluation.estimates.items()
+        ],
     )
     negatives, alarms, misses, hits = (f"{count:.0f}" for count in evaluation.confusion)
     console.table(
-        f"Called potable from the threshold {evaluation.threshold:.3f} on",
-        ("in the laboratory", ">called not potable", ">called potable"),
-        [("not potable", negatives, alarms), ("potable", misses, hits)],
+        tr("Called potable from the threshold {threshold:.3f} on", threshold=evaluation.threshold),
+        (tr("in the laboratory"), ">" + tr("called not potable"), ">" + tr("called potable")),
+        [(tr("not potable"), negatives, alarms), (tr("potable"), misses, hits)],
     )
     console.result(
-        f"Verdicts: {evaluated.n_decided} of {evaluation.n_rows} rows decided "
-        f"({evaluated.n_decided / evaluation.n_rows:.1%}), the others sent to the laboratory."
+        tr(
+            "Verdicts: {n_decided} of {n_rows} rows decided ({share:.1%}), the "
+            "others sent to the laboratory.",
+            n_decided=evaluated.n_decided,
+            n_rows=evaluation.n_rows,
+            share=evaluated.n_decided / evaluation.n_rows,
+        )
     )
     for line in describe_verdicts(evaluated.verdicts):
         console.result(line)
@@ -113,14 +129,26 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
 def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> None:
     if evaluated.is_training_data:
         console.warn(
-            f"{evaluated.model} was trained on {evaluated.data.path} itself: these figures are too "
-            "good. Believe those that the training measured, or bring samples that are new to it."
+            tr(
+                "{model} was trained on {path} itself: these figures are too good. "
+                "Believe those that the training measured, or bring samples that are "
+                "new to it.",
+                model=evaluated.model,
+                path=evaluated.data.path,
+            )
         )
     if evaluated.data.n_dropped:
-        console.note(f"{evaluated.data.n_dropped} rows dropped: invalid, or without label.")
+        console.note(
+            tr(
+                "{n_dropped} rows dropped: invalid, or without label.",
+                n_dropped=evaluated.data.n_dropped,
+            )
+        )
     console.note(
-        f"95 % intervals: {evaluated.evaluation.interval}; of precision and npv those of Clopper "
-        "and Pearson."
+        tr(
+            "95 % intervals: {interval}; of precision and npv those of Clopper and Pearson.",
+            interval=tr(evaluated.evaluation.interval),
+        )
     )
     if written:
-        console.note(f"Wrote {', '.join(written)}.")
+        console.note(tr("Wrote {files}.", files=", ".join(written)))

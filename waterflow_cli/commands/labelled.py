@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +43,16 @@ def refuse_two_splits(options: Mapping[str, Any], names: tuple[str, ...]) -> Non
     """Refuse options that ask for two ways of splitting."""
     ways = [f"--{name.replace('_', '-')}" for name in names if options[name] is not None]
     if len(ways) > 1:
-        raise UsageError(f"{' and '.join(ways)}: the rows can be split in one way only.")
+        raise UsageError(
+            tr("{ways}: the rows can be split in one way only.", ways=tr(" and ").join(ways))
+        )
 
 
 def load_labelled(
     options: Mapping[str, Any], schema: TableSchema, console: Console
 ) -> TrainingData:
     """Load the samples that the options name, and warn of copies among them."""
+    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.training_data import find_training_data, load_training_data
 
     with find_training_data(options["data"], console.note, console.warn) as path:
@@ -60,12 +64,22 @@ def load_labelled(
             group=options["group"],
             time=options["time"],
         )
-    console.note(f"Read {data.path} as {data.reading}.")
+    note_reading({data.path: data.reading}, data.cells, schema, options["reading"], console)
+    if options["reading"].nondetect != "missing":
+        for text in data.cells.substituted(data.n_read):
+            console.warn(text)
     if data.untold:
-        console.warn(f"The same in all rows, or missing: {', '.join(data.untold)}.")
+        console.warn(
+            tr("The same in all rows, or missing: {untold}.", untold=", ".join(data.untold))
+        )
     if data.n_repeated:
         console.warn(
-            f"{data.n_repeated} of {len(data.y)} rows repeat the measurements of another row. "
-            "Copies on both sides of a split make the figures too good: remove them first."
+            tr(
+                "{n_repeated} of {n_rows} rows repeat the measurements of another row. "
+                "Copies on both sides of a split make the figures too good: remove "
+                "them first.",
+                n_repeated=data.n_repeated,
+                n_rows=len(data.y),
+            )
         )
     return data

@@ -10,13 +10,16 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from waterflow_cli.console import Console
 from waterflow_cli.errors import UsageError, shorten
+from waterflow_cli.messages import LANGUAGES, marked, tr, use_language
 from waterflow_cli.reading_options import ReadingOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_STORE = "sqlite:///mlflow.db"
+_IS_ASKED = "waterflow.lang"
 
 
 def console_of(ctx: click.Context) -> Console:
@@ -27,7 +30,7 @@ def console_of(ctx: click.Context) -> Console:
 
 
 def common_options(command: F) -> F:
-    """Add ``-q -v --no-color --debug``; each works before and after the command's name."""
+    """Add ``-q -v --no-color --debug --lang``; each works before and after the command's name."""
 
     def quieter(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
@@ -54,7 +57,23 @@ def common_options(command: F) -> F:
         command = click.option(
             *names, is_flag=True, expose_value=False, callback=callback, help=text, is_eager=True
         )(command)
-    return command
+    return click.option(
+        "--lang",
+        type=click.Choice(LANGUAGES),
+        expose_value=False,
+        callback=_speak,
+        is_eager=True,
+        help="The language of messages; otherwise that of LC_ALL, LC_MESSAGES or LANG.",
+    )(command)
+
+
+def _speak(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Use a language; one from the command line goes before those of any settings."""
+    is_asked = ctx.get_parameter_source(str(param.name)) == ParameterSource.COMMANDLINE
+    if value is not None and (is_asked or not ctx.meta.get(_IS_ASKED)):
+        use_language(value)
+        # The command has the option too: its settings are looked at after the group's options.
+        ctx.meta[_IS_ASKED] = is_asked
 
 
 def json_option(command: F) -> F:
@@ -87,6 +106,22 @@ def schema_option(command: F) -> F:
         show_default=True,
         metavar="NAME|FILE.yaml",
         help="What the rows must keep to; see waterflow schemas list.",
+    )(command)
+
+
+def limits_option(command: F) -> F:
+    """Add ``--limits``; the command gets the names as a tuple."""
+
+    def split(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+        return tuple(name.strip() for name in value.split(",")) if value else ()
+
+    return click.option(
+        "--limits",
+        default="",
+        metavar="NAMES",
+        callback=split,
+        help="Say which values lie above or below drinking-water limits: who,eu,epa,fr or "
+        "FILE.toml, with commas. For information: it changes no verdict and no exit code.",
     )(command)
 
 
@@ -161,7 +196,9 @@ def _split_pair(
             return name, convert(value)
     except ValueError:
         pass
-    raise UsageError(f"{option} {text}: {form} is expected.")
+    raise UsageError(
+        tr("{option} {text}: {form} is expected.", option=option, text=text, form=tr(form))
+    )
 
 
 def _positive(text: str) -> float:
@@ -179,7 +216,14 @@ def _mark(names: Mapping[str, str]) -> Callable[..., str | None]:
             return None
         if value in names or value in names.values():
             return names.get(value, value)
-        raise UsageError(f"{param.opts[0]} {value!r}: one of {shorten(list(names))} is expected.")
+        raise UsageError(
+            tr(
+                "{option} {text!r}: one of {names} is expected.",
+                option=param.opts[0],
+                text=value,
+                names=shorten(list(names)),
+            )
+        )
 
     return callback
 
@@ -187,7 +231,7 @@ def _mark(names: Mapping[str, str]) -> Callable[..., str | None]:
 def refuse_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """Refuse NaN, which lies in every range for click."""
     if value is not None and math.isnan(value):
-        raise click.BadParameter("nan is no number.", ctx, param)
+        raise click.BadParameter(tr("nan is no number."), ctx, param)
     return value
 
 
@@ -237,7 +281,7 @@ _READING_OPTIONS = (
         "--loq",
         multiple=True,
         metavar="COLUMN=VALUE",
-        callback=_pairs("COLUMN=VALUE, a number above 0", _positive),
+        callback=_pairs(marked("COLUMN=VALUE, a number above 0"), _positive),
         help="The limit of quantification for cells that name none (<LQ), in the schema's unit.",
     ),
     click.option(

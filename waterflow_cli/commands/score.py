@@ -14,11 +14,13 @@ from waterflow_cli.commands.options import (
     force_option,
     jobs_option,
     json_option,
+    limits_option,
     reading_options,
     refuse_nan,
     store_options,
 )
 from waterflow_cli.errors import UsageError, shorten
+from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     "against the same row with that one at its training median. One scoring more for each "
     "measurement.",
 )
+@limits_option
 @click.option(
     "--resume",
     is_flag=True,
@@ -99,33 +102,37 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Judge each sample of FILE... with a registered model.
 
     Each row comes out in order with its columns as they were written, followed by status,
-    probability, prediction, verdict, reason and model_version.
+    probability, prediction, verdict, reason and model_version, and with --limits by limits.
     """
+    from waterflow_cli.commands.notes import note_reading
+    from waterflow_cli.limits import load_limits
     from waterflow_cli.model_location import load_model
     from waterflow_cli.scoring_job import score_files
     from waterflow_cli.scoring_task import ScoringOptions
     from waterflow_cli.sources import expand_inputs
 
     if as_json and "-" in (options["output"], options["rejects"], options["manifest"]):
-        raise UsageError("--json and rows both go to stdout.", "Write the rows to a file.")
+        raise UsageError(tr("--json and rows both go to stdout."), tr("Write the rows to a file."))
     console = console_of(ctx)
     inputs = expand_inputs(options["files"])
-    chosen = {field.name: options[field.name] for field in fields(ScoringOptions)}
     model = load_model(
         options["reference"], name=options["name"], tracking_uri=options["tracking_uri"]
     )
-    console.detail(f"Loaded {model.label}, every file verified.")
+    console.detail(tr("Loaded {model}, every file verified.", model=model.label))
+    options["limits"] = load_limits(options["limits"], model.schema)
+    chosen = {field.name: options[field.name] for field in fields(ScoringOptions)}
     try:
-        with console.progress("rows") as report:
+        with console.progress(tr("rows")) as report:
             summary = score_files(
                 model, inputs, options["output"], ScoringOptions(**chosen), report
             )
     except KeyboardInterrupt:
         if options["resume"]:
-            console.note("Finished rows are kept: the same command goes on from them.")
+            console.note(tr("Finished rows are kept: the same command goes on from them."))
         raise
     if as_json:
         console.json(_content(summary, options["output"]))
+    note_reading(summary.dialects, summary.cells, model.schema, options["reading"], console)
     _summarise(summary, console)
 
 
@@ -141,19 +148,28 @@ def _content(summary: ScoringSummary, output: str) -> dict[str, Any]:
 
 
 def _summarise(summary: ScoringSummary, console: Console) -> None:
-    for path, dialect in summary.dialects.items():
-        console.note(f"Read {path} as {dialect}.")
+    from waterflow_cli.commands.limits import note_limits
+
     if summary.n_resumed:
-        console.note(f"Went on after {summary.n_resumed} rows of an earlier run.")
+        console.note(tr("Went on after {n_rows} rows of an earlier run.", n_rows=summary.n_resumed))
     verdicts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items())
     console.note(
-        f"{summary.n_rows} rows by {summary.model}: {summary.n_scored} scored ({verdicts}), "
-        f"{summary.n_invalid} invalid."
+        tr(
+            "{n_rows} rows by {model}: {n_scored} scored ({verdicts}), {n_invalid} invalid.",
+            n_rows=summary.n_rows,
+            model=summary.model,
+            n_scored=summary.n_scored,
+            verdicts=verdicts,
+            n_invalid=summary.n_invalid,
+        )
     )
     console.note(
-        "Not measured, so not judged: germs, nitrate, lead, arsenic, fluoride and whatever else "
-        "is in no column."
+        tr(
+            "Not measured, so not judged: germs, nitrate, lead, arsenic, fluoride and whatever "
+            "else is in no column."
+        )
     )
+    note_limits(summary.limits, console)
     written = [path for path in summary.outputs if path != "-"]
     if written:
-        console.note(f"Wrote {shorten(written)}.")
+        console.note(tr("Wrote {files}.", files=shorten(written)))

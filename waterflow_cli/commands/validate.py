@@ -13,10 +13,12 @@ from waterflow_cli.commands.options import (
     force_option,
     jobs_option,
     json_option,
+    limits_option,
     reading_options,
     schema_option,
 )
 from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
@@ -48,6 +50,7 @@ _PASSED_ON = ("reading", "good", "bad", "force", "jobs", "batch_rows")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write the findings.")
 @click.option("--good", metavar="FILE", help="Write the rows that pass to this file.")
 @click.option("--bad", metavar="FILE", help="Write the other rows, with their reasons.")
+@limits_option
 @batch_rows_option
 @jobs_option
 @force_option
@@ -59,6 +62,9 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Exit code 0: every row passes. 1: some do not. 3: a file cannot be read, or lacks a column.
     """
+    from waterflow_cli.commands.limits import note_limits
+    from waterflow_cli.commands.notes import note_reading
+    from waterflow_cli.limits import load_limits
     from waterflow_cli.outputs import check_outputs
     from waterflow_cli.schemas import load_schema
     from waterflow_cli.sources import expand_inputs
@@ -66,46 +72,58 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     if as_json and (options["form"] != "text" or options["output"] != "-"):
         raise UsageError(
-            "--json writes to stdout, and goes with neither --format nor -o.",
-            "For a file: --format json -o FILE",
+            tr("--json writes to stdout, and goes with neither --format nor -o."),
+            tr("For a file: --format json -o FILE"),
         )
     console = console_of(ctx)
     inputs = expand_inputs(options["files"])
     outputs = (("-o", options["output"]), ("--good", options["good"]), ("--bad", options["bad"]))
     check_outputs(outputs, force=options["force"], inputs=inputs)
     schema = load_schema(options["schema_name"])
-    with console.progress("rows") as report_progress:
+    limits = load_limits(options["limits"], schema)
+    with console.progress(tr("rows")) as report_progress:
         report = validate_files(
             inputs,
             schema,
             max_findings=options["max_errors"],
             report_progress=report_progress,
+            limits=limits,
             **{name: options[name] for name in _PASSED_ON},
         )
     form = "json" if as_json else options["form"]
     _write(report, form, options["output"], options["force"], console)
-    summarise(report, console)
+    note_reading(report.dialects, report.cells, schema, options["reading"], console)
+    note_limits(report.limits, console)
+    _summarise(report, console)
     ctx.exit(0 if report.passed else 1)
 
 
-def summarise(report: ValidationReport, console: Console) -> None:
-    """Say on stderr how the files were read, what is missing, and the verdict."""
-    for path, dialect in report.dialects.items():
-        console.note(f"Read {path} as {dialect}.")
-    absent = [f"{name} {count}" for name, count in report.missing.items() if count]
-    if absent:
-        console.note(f"Missing values: {', '.join(absent)}.")
+def _summarise(report: ValidationReport, console: Console) -> None:
+    """Say on stderr what was found, and the verdict."""
     if report.passed:
-        console.note(f"{report.n_rows} rows, all pass (schema {report.schema}).")
+        console.note(
+            tr(
+                "{n_rows} rows, all pass (schema {schema}).",
+                n_rows=report.n_rows,
+                schema=report.schema,
+            )
+        )
         return
     counts = (
-        f"{column or 'row'} {rule} {count}"
+        f"{column or tr('row')} {rule} {count}"
         for (column, rule), count in sorted(report.by_rule.items())
     )
-    console.note(f"Findings: {', '.join(counts)}.")
+    console.note(tr("Findings: {counts}.", counts=", ".join(counts)))
     console.note(
-        f"{report.n_rows} rows, {report.n_invalid} do not pass: {report.n_findings} findings, "
-        f"{len(report.findings)} shown (schema {report.schema})."
+        tr(
+            "{n_rows} rows, {n_invalid} do not pass: {n_findings} findings, {n_shown} shown "
+            "(schema {schema}).",
+            n_rows=report.n_rows,
+            n_invalid=report.n_invalid,
+            n_findings=report.n_findings,
+            n_shown=len(report.findings),
+            schema=report.schema,
+        )
     )
 
 
@@ -123,7 +141,8 @@ def _write(report: ValidationReport, form: str, output: str, force: bool, consol
                 [str(getattr(finding, name)) for name in FINDING_COLUMNS]
                 for finding in report.findings
             ]
-            console.table("", ("file", ">line", "column", "value", "rule", "message"), rows)
+            heads = [(">" if name == "line" else "") + tr(name) for name in FINDING_COLUMNS]
+            console.table("", heads, rows)
         return
     with open_output(output, force=force) as sink:
         if form == "csv":
