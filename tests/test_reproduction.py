@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.discovery import load_plugin
 from waterflow_cli.errors import InputError, ModelError, UsageError
 from waterflow_cli.guarantee import parse_guarantee
@@ -120,7 +121,8 @@ def edit_record(uri, run_id, *keys, value):
 
 
 def test_a_record_comes_back_from_json_as_it_was(data):
-    read = DataOptions({"pH value": "ph"}, drop_invalid=True, group="site", time="day")
+    how = ReadingOptions({"pH value": "ph"}, decimal=",", loq={"Sulfate": 2.0})
+    read = DataOptions(how, drop_invalid=True, group="site", time="day")
     options = TrainingOptions(
         params={"hidden_layer_sizes": (8, 4), "solver": "adam", "alpha": 0.1, "verbose": False},
         balance="weight",

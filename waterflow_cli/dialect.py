@@ -235,7 +235,7 @@ class StartReader:
     ) -> tuple[dict[str, str], int]:
         """Read the row of units, if there is one; give the index of the line after it too."""
         row = next(_rows(lines, sep, header.end), None)
-        if row is None or row.end > len(lines):
+        if row is None or row.end > len(lines) or not self._names.has_units:
             return {}, header.end
         cells = {
             column: cell.strip()

@@ -90,12 +90,19 @@ class Header:
         Schema column to its aliases. Case, spaces, accents and punctuation do not count.
     renames : mapping of str to str
         FROM=TO; FROM as written in the header.
+    has_units : bool
+        Whether a row of units may stand below the header.
     """
 
     def __init__(
-        self, wanted: Mapping[str, Sequence[str]], renames: Mapping[str, str] | None = None
+        self,
+        wanted: Mapping[str, Sequence[str]],
+        renames: Mapping[str, str] | None = None,
+        *,
+        has_units: bool = True,
     ) -> None:
         self._renames = renames or {}
+        self.has_units = has_units
         self._by_fold = {
             fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
         }
