@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from waterflow_cli.messages import marked, tr
 from waterflow_cli.units import neighbour_unit
 
 if TYPE_CHECKING:
+    from waterflow_cli.arrays import BoolArray, FloatArray
     from waterflow_cli.reading_options import Nondetect
     from waterflow_cli.table_schema import TableSchema
     from waterflow_cli.validation import CheckedBatch
@@ -40,8 +42,8 @@ class CellCounts:
     without_limit : Counter of str
         Non-detects that name no limit, and are among the missing.
     positive, small, large : Counter of str
-        Values above zero, and those that would be usual in a unit a thousand times larger or
-        smaller than the one they are read in.
+        Measured values, no bounds: those above zero, and those that would be usual in a unit a
+        thousand times larger or smaller than the one they are read in.
     """
 
     missing: Counter[str] = field(default_factory=Counter)
@@ -54,23 +56,26 @@ class CellCounts:
 
     @classmethod
     def of(cls, checked: CheckedBatch, schema: TableSchema) -> CellCounts:
-        """Count the cells of a batch."""
+        """Count the cells of a batch, but for those of rows that are none of the table."""
         counts = cls()
+        whole = np.ones(len(checked.batch), dtype=bool)
+        whole[list(checked.batch.faults)] = False
         for name, mask in checked.missing.items():
             counts.missing[name] = int(mask.sum())
         for name, censored in checked.censored.items():
-            counts.nondetects[name] = int(censored.below.sum())
-            counts.above_range[name] = int(censored.above.sum())
+            counts.nondetects[name] = int((censored.below & whole).sum())
+            counts.above_range[name] = int((censored.above & whole).sum())
             counts.without_limit[name] = censored.without_limit
-        for name, (low, high) in schema.usual.items():
-            if name in checked.numbers:
-                values = checked.numbers[name]
-                counts.positive[name] = int(np.count_nonzero(values > 0))
-                counts.small[name] = int(np.count_nonzero((values < low) & (values >= low / _STEP)))
-                counts.large[name] = int(
-                    np.count_nonzero((values > high) & (values <= high * _STEP))
-                )
+        for name in (name for name in schema.usual if name in checked.numbers):
+            counts._note_size(name, _measured(name, checked, whole), *schema.usual[name])
         return counts
+
+    def _note_size(self, name: str, values: FloatArray, low: float, high: float) -> None:
+        small = (values < low) & (values >= low / _STEP)
+        large = (values > high) & (values <= high * _STEP)
+        self.positive[name] = int(np.count_nonzero(values > 0))
+        self.small[name] = int(np.count_nonzero(small))
+        self.large[name] = int(np.count_nonzero(large))
 
     def add(self, other: CellCounts) -> None:
         """Add the counts of another batch."""
@@ -157,7 +162,7 @@ class CellCounts:
         """Warn of columns that look a thousand times off; nothing is corrected for it."""
         alarms = []
         for name, n_values in self.positive.items():
-            for counts, factor in ((self.small, _STEP), (self.large, 1 / _STEP)):
+            for counts, factor in ((self.small, Fraction(_STEP)), (self.large, Fraction(1, _STEP))):
                 if n_values < _FEWEST or counts[name] < _NEARLY_ALL * n_values:
                     continue
                 unit = schema.units.get(name, "")
@@ -180,14 +185,21 @@ class CellCounts:
                         share=counts[name] / n_values,
                         bound=low if counts is self.small else high,
                         unit=unit,
-                        factor=factor,
+                        factor=float(factor),
                         hint=_hint(name, unit, factor),
                     )
                 )
         return alarms
 
 
-def _hint(name: str, unit: str, factor: float) -> str:
+def _measured(name: str, checked: CheckedBatch, whole: BoolArray) -> FloatArray:
+    """Give a column's values without those that stand in for bounds: half a limit is small."""
+    if censored := checked.censored.get(name):
+        whole = whole & ~(censored.below | censored.above)
+    return checked.numbers[name][whole]
+
+
+def _hint(name: str, unit: str, factor: Fraction) -> str:
     other = neighbour_unit(unit, factor)
     if not other:
         return ""

@@ -16,6 +16,7 @@ from waterflow_cli.limit_checks import LIMITS, LimitChecker, LimitFlags
 from waterflow_cli.limits import LimitProfile
 from waterflow_cli.messages import tr
 from waterflow_cli.outputs import path_text
+from waterflow_cli.profiles import load_profile
 from waterflow_cli.reading import Batch, Table
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
@@ -74,6 +75,9 @@ class ScoringOptions:
         rest = ("manifest", "force", "resume", "jobs", "batch_rows")
         options = asdict(replace(self, limits=()))
         deciding = {name: value for name, value in options.items() if name not in (*rest, LIMITS)}
+        if self.reading.profile is not None:
+            profile = load_profile(self.reading.profile)
+            deciding["reading"]["profile"] = {profile.name: profile.sha256}
         if self.limits:
             deciding[LIMITS] = {profile.name: profile.sha256 for profile in self.limits}
         return deciding

@@ -41,6 +41,8 @@ _SIZES = {
     "ppb": (_MASS, Fraction(1, 1000)),
     "ng/l": (_MASS, Fraction(1, 1_000_000)),
     "us/cm": (_CONDUCTANCE, Fraction(1)),
+    "umho/cm": (_CONDUCTANCE, Fraction(1)),
+    "umhos/cm": (_CONDUCTANCE, Fraction(1)),
     "ms/cm": (_CONDUCTANCE, Fraction(1000)),
     "ms/m": (_CONDUCTANCE, Fraction(10)),
     "ntu": (_TURBIDITY, Fraction(1)),
@@ -80,8 +82,9 @@ def parse_unit(text: str) -> Unit | None:
         plain = f"{match[1]}{match[3]}{match[2]}"
     if plain in _SIZES:
         return Unit(*_SIZES[plain])
-    if plain.endswith("c") and (bare := _AT_25.sub("", plain)) in ("us/cm", "ms/cm", "ms/m"):
-        return Unit(*_SIZES[bare])
+    at_25 = Unit(*_SIZES.get(_AT_25.sub("", plain), ("", Fraction(1))))
+    if at_25.kind == _CONDUCTANCE:
+        return at_25
     match = _OUTER.match(plain)
     if match is None or match[1] not in _SIZES:
         return None
@@ -105,10 +108,10 @@ def conversion(source: str, target: str) -> Fraction | None:
     return one.size / other.size
 
 
-def neighbour_unit(unit: str, factor: float) -> str:
+def neighbour_unit(unit: str, factor: Fraction) -> str:
     """Name the usual unit that is so many times as large; empty if there is none.
 
-    >>> neighbour_unit("µg/L", 1000)
+    >>> neighbour_unit("µg/L", Fraction(1000))
     'mg/L'
     """
     found = parse_unit(unit)
@@ -116,7 +119,7 @@ def neighbour_unit(unit: str, factor: float) -> str:
         return ""
     for name in ("ng/L", "µg/L", "mg/L", "g/L", "µS/cm", "mS/cm"):
         other = parse_unit(name)
-        if other and other.kind == found.kind and other.size == found.size * Fraction(factor):
+        if other and other.kind == found.kind and other.size == found.size * factor:
             return name
     return ""
 
