@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.discovery import load_plugin
 from waterflow_cli.errors import InputError, ModelError, UsageError
 from waterflow_cli.guarantee import parse_guarantee
 from waterflow_cli.model import Policy
 from waterflow_cli.model_location import load_model
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.reproduction import (
     Comparison,
     compare_models,
