@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from waterflow_cli.checked_batches import CheckedBatch
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.schemas import parse_schema
-from waterflow_cli.validation import CheckedBatch, RowChecker
+from waterflow_cli.validation import RowChecker
 
 FAULTY = Path(__file__).parent / "faulty"
 SCHEMA = parse_schema(
@@ -80,7 +81,7 @@ def reads(tmp_path: Path) -> Reads:
             "ph;THM\n;mg/L\n7;0,08\n",
             "THM",
             80.0,
-            "units in line 2, decimal ','; THM (mg/L to µg/L)",
+            "units in line 2, in no output, decimal ','; THM (mg/L to µg/L)",
         ),
         ("ph;Hardness (°f)\n7;18,5\n", "Hardness", 185.0, "(°f to mg/L CaCO3)"),
         ("ph;Conductivity [mS/cm]\n7;0,41\n", "Conductivity", 410.0, "(mS/cm to µS/cm)"),

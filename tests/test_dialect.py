@@ -223,7 +223,7 @@ def test_row_of_units_is_read_and_is_no_row() -> None:
     assert start.units == {"ph": "pH", "Sulfate": "µg/L"}
     assert start.rest == b"A;7;1\n"
     assert (start.dialect.units_line, start.dialect.first_line) == (2, 3)
-    assert str(start.dialect).endswith("units in line 2")
+    assert str(start.dialect).endswith("units in line 2, in no output")
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_dialect_says_how_the_file_was_read() -> None:
     assert str(Dialect("utf-8 with BOM", "\t", 1, 2)) == "utf-8 with BOM, separator tab"
     assert str(Dialect("parquet", "", 1, 2)) == "parquet"
     assert str(Dialect("cp1252", ";", 3, 5, 4, 2)) == (
-        "cp1252, separator ';', header in line 3, units in line 4"
+        "cp1252, separator ';', header in line 3, units in line 4, in no output"
     )
 
 

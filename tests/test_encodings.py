@@ -35,10 +35,10 @@ def read(data: bytes, encoding: str | None = None, n_bytes: int = 1 << 16) -> tu
         ("utf-8", "utf-8"),
         ("utf-8-sig", "utf-8 with BOM"),
         ("cp1252", "cp1252"),
-        ("utf-16", "utf-16"),
+        ("utf-16", "utf-16-le"),
         ("utf-16-le", "utf-16-le"),
         ("utf-16-be", "utf-16-be"),
-        ("utf-32", "utf-32"),
+        ("utf-32", "utf-32-le"),
     ],
 )
 @pytest.mark.parametrize("n_bytes", [1, 3, 1 << 16])
@@ -50,7 +50,7 @@ def test_encoding_is_found(written: str, found: str, n_bytes: int) -> None:
 @pytest.mark.parametrize("width", [16, 32])
 def test_byte_order_mark_tells_the_order_and_is_no_text(width: int, order: str) -> None:
     mark = getattr(codecs, f"BOM_UTF{width}_{order.upper()}")
-    assert read(mark + TABLE.encode(f"utf-{width}-{order}")) == (TABLE, f"utf-{width}")
+    assert read(mark + TABLE.encode(f"utf-{width}-{order}")) == (TABLE, f"utf-{width}-{order}")
 
 
 def test_ascii_is_utf_8() -> None:
@@ -214,6 +214,10 @@ def test_codec_that_is_no_encoding_of_text_is_wrong_usage(said: str) -> None:
         read(TABLE.encode(), said)
 
 
-def test_utf_16_without_the_mark_that_its_name_promises_is_refused() -> None:
+def test_utf_16_without_a_mark_is_read_in_the_order_of_its_bytes() -> None:
+    assert read(TABLE.encode("utf-16-be"), "utf-16") == (TABLE, "utf-16-be")
+
+
+def test_what_is_no_utf_16_though_the_user_says_so_is_refused() -> None:
     with pytest.raises(InputError, match="utf-16"):
-        read(TABLE.encode("utf-16-le"), "utf-16")
+        read(TABLE.encode(), "utf-16")

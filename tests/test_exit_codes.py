@@ -85,7 +85,7 @@ FAULTS = {
         lambda path, lines: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9),
         *(3, 3, 3),
         ("byte 0x81 is neither UTF-8 nor cp1252", "--encoding"),
-        line=4,
+        line=5,
     ),
     "two_encodings": Fault(
         lambda path, lines: path.write_bytes(
@@ -120,7 +120,7 @@ FAULTS = {
             path, [lines[0].replace("Sulfate", "Sulfate (grains/gallon)"), *lines[1:]]
         ),
         *(3, 3, 3),
-        ("'grains/gallon' is no known unit", "--unit Sulfate=mg/L"),
+        ("'grains/gallon' is no known unit", "--unit Sulfate=UNIT"),
         line=1,
     ),
     "truncated_gzip": Fault(

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waterflow_cli.checked_batches import CheckedBatch
 from waterflow_cli.csv_blocks import RowFault
 from waterflow_cli.errors import UsageError
 from waterflow_cli.limit_checks import LimitChecker, Standing, compare_with_limit, rows_above
@@ -27,7 +28,6 @@ from waterflow_cli.scoring_job import score_files
 from waterflow_cli.scoring_task import ScoringOptions
 from waterflow_cli.training_data import load_training_data
 from waterflow_cli.training_page import health_limits
-from waterflow_cli.validation import CheckedBatch
 
 NINE = load_schema().measurements
 ALL = load_limits(PROFILES)

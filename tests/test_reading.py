@@ -181,7 +181,7 @@ def test_header_without_end_is_refused_before_all_is_read(
         ("encoding_changes.csv", "line 4: byte 0xE2 is not UTF-8"),
         ("encoding_changes_to_utf8.csv", "line 2: byte 0xE2 is not UTF-8"),
         ("no_encoding.csv", "line 3: byte 0x81 is neither UTF-8 nor cp1252"),
-        ("utf16_cut_short.csv", "line 2: byte 0x0A is not utf-16"),
+        ("utf16_cut_short.csv", "line 2: byte 0x0A is not utf-16-le"),
         ("two_separators.csv", "line 1: two separators fit: ',' and '|'"),
         ("two_members.zip", "2 members"),
         ("encrypted.zip", "is encrypted"),
@@ -217,7 +217,7 @@ def test_semicolons_separate_cells_that_hold_decimal_commas() -> None:
 @pytest.mark.parametrize("block_bytes", [1, 16, 1 << 20])
 @pytest.mark.parametrize(
     ("name", "encoding", "cell"),
-    [("not_utf8.csv", "cp1252", "Château"), ("utf16.csv", "utf-16", "7.1")],
+    [("not_utf8.csv", "cp1252", "Château"), ("utf16.csv", "utf-16-le", "7.1")],
 )
 def test_other_encodings_than_utf_8_are_read(
     name: str, encoding: str, cell: str, block_bytes: int

@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waterflow_cli import result_tables
+from waterflow_cli.checked_batches import CheckedBatch
 from waterflow_cli.csv_blocks import Position
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.schemas import load_schema
-from waterflow_cli.validation import CheckedBatch, RowChecker
+from waterflow_cli.validation import RowChecker
 
 SCHEMA = load_schema()
 HUBEAU = (

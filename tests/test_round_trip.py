@@ -15,13 +15,14 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, reject, settings
 from hypothesis import strategies as st
 
+from waterflow_cli.checked_batches import CheckedBatch
 from waterflow_cli.errors import InputError, WaterflowError
 from waterflow_cli.headers import Header
 from waterflow_cli.reading import open_table
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.schemas import parse_schema
-from waterflow_cli.validation import CheckedBatch, RowChecker
+from waterflow_cli.validation import RowChecker
 
 SCHEMA = parse_schema(
     """

@@ -72,7 +72,7 @@ def test_profile_names_columns_and_units(tmp_path, profile):
         tmp_path,
         ph=("Acidité (labo)", "7.5"),
         Turbidity=("Q12", "3"),
-        Hardness=("TH", "20"),
+        Hardness=("dureté", "20"),
         Conductivity=("EC", "0.5"),
     )
     found = first_values(path, profile=profile)
@@ -97,7 +97,9 @@ def test_unit_of_the_user_goes_before_that_of_the_profile(tmp_path, profile):
 
 
 def test_rename_of_the_user_goes_with_a_profile(tmp_path, profile):
-    path = write(tmp_path, ph=("Acidité (labo)", "7.5"), Sulfate=("x", "12"), Hardness=("TH", "20"))
+    path = write(
+        tmp_path, ph=("Acidité (labo)", "7.5"), Sulfate=("x", "12"), Hardness=("dureté", "20")
+    )
     found = first_values(path, profile=profile, renames={"x": "Sulfate"})
     assert (found["ph"], found["Sulfate"], found["Hardness"]) == (7.5, 12, 200)
 

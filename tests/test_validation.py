@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from waterflow_cli.checked_batches import CheckedBatch, Finding, row_reasons
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.reading import open_table
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.schemas import TableSchema, load_schema, parse_schema
-from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, row_reasons
+from waterflow_cli.validation import RowChecker
 
 FAULTY = Path(__file__).parent / "faulty"
 

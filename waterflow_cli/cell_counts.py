@@ -15,9 +15,9 @@ from waterflow_cli.units import neighbour_unit
 
 if TYPE_CHECKING:
     from waterflow_cli.arrays import BoolArray, FloatArray
+    from waterflow_cli.checked_batches import CheckedBatch
     from waterflow_cli.reading_options import Nondetect
     from waterflow_cli.table_schema import TableSchema
-    from waterflow_cli.validation import CheckedBatch
 
 # Shares of non-detects among the measured values of a column. Up to the second, substitution is
 # held to be tolerable (US EPA, Guidance for Data Quality Assessment, QA/G-9, 2000, section 4.7);
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NOTABLE_SHARE, TOLERABLE_SHARE = 0.05, 0.15
 # A whole column is off where nearly all of its values are.
 _NEARLY_ALL = 0.8
-_FEWEST = 3
+_FEWEST = 1
 _STEP = 1000
 
 

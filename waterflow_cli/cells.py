@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from waterflow_cli.arrays import BoolArray, FloatArray, empty_cells
 from waterflow_cli.errors import InputError, UsageError, did_you_mean
-from waterflow_cli.headers import Header, HeaderMatch
+from waterflow_cli.headers import Header, HeaderMatch, fold_name
 from waterflow_cli.messages import tr
 from waterflow_cli.nondetects import Censored, find_nondetects, substitute
 from waterflow_cli.number_marks import find_marks
@@ -150,7 +150,9 @@ def make_readers(
     loqs = _by_column("--loq", options.loq, schema, match)
     marks = table.marks or NumberMarks(options.decimal or ".", options.thousands or "")
     if table.marks is None and (sample := table.sample()) is not None:
-        marks = find_marks(sample, numeric, table.path, options)
+        marks = find_marks(
+            sample, numeric, table.path, options, is_continental=table.dialect.sep == ";"
+        )
     readers = {}
     for name in numeric:
         unit, factor = _unit_and_factor(name, units.get(name), schema, table, match)
@@ -191,11 +193,8 @@ def _unit_and_factor(
                 tr("column {column}: ", column=match.columns[name]) + _misfit(name, unit, wanted),
                 line=table.dialect.header_line,
                 hint=tr(
-                    "If it is {wanted} all the same: --unit {name}={bare}. Known units: "
-                    "docs/reading.md",
-                    wanted=wanted,
+                    "Say which unit it is, as it stands in docs/reading.md: --unit {name}=UNIT",
                     name=name,
-                    bare=(wanted or "").partition(" ")[0],
                 ),
             )
         factors[unit] = factor
@@ -211,7 +210,21 @@ def _unit_and_factor(
             line=table.dialect.units_line,
             hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
         )
+    if not factors and _needs_unit(match.columns[name], schema):
+        raise InputError(
+            table.path,
+            tr(
+                "column {column}: this name goes with several units, and none is told.",
+                column=match.columns[name],
+            ),
+            line=table.dialect.header_line,
+            hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
+        )
     return next(iter(factors.items()), ("", Fraction(1)))
+
+
+def _needs_unit(shown: str, schema: TableSchema) -> bool:
+    return fold_name(shown) in map(fold_name, schema.unit_needed)
 
 
 def _misfit(name: str, unit: str, wanted: str | None) -> str:
@@ -227,7 +240,7 @@ def _by_column(
 ) -> dict[str, T]:
     """Find the schema's columns that an option names, by any of their names."""
     names = Header(schema.wanted())
-    found = {}
+    found: dict[str, T] = {}
     for given, value in values.items():
         name, _ = names.column_of(given) or ("", "")
         if name not in match.columns:
@@ -235,5 +248,8 @@ def _by_column(
                 tr("{option} {given}: the file has no such column.", option=option, given=given)
                 + did_you_mean(given, match.columns)
             )
-        found[name] = value
+        if found.setdefault(name, value) != value:
+            raise UsageError(
+                tr("{option}: two values are given for {name}.", option=option, name=name)
+            )
     return found

@@ -16,7 +16,7 @@ from waterflow_cli.headers import Header, check_header
 from waterflow_cli.messages import tr
 from waterflow_cli.numbers import is_missing_text
 from waterflow_cli.reading_options import ReadingOptions
-from waterflow_cli.units import parse_unit
+from waterflow_cli.units import is_unit_of_amount, parse_unit
 
 # How far down a header may stand, and how many rows say whether a separator fits.
 _HEADER_ROWS = 50
@@ -46,6 +46,8 @@ class Dialect:
         Physical line of the row of units.
     n_above : int
         Lines above the header that hold something.
+    unread_units_line : int, optional
+        Physical line of one that names a unit, and says not of which column.
     """
 
     encoding: str
@@ -54,6 +56,7 @@ class Dialect:
     first_line: int
     units_line: int | None = None
     n_above: int = 0
+    unread_units_line: int | None = None
 
     def __str__(self) -> str:
         parts = [self.encoding]
@@ -63,7 +66,9 @@ class Dialect:
         if self.n_above:
             parts.append(tr("header in line {line}", line=self.header_line))
         if self.units_line:
-            parts.append(tr("units in line {line}", line=self.units_line))
+            parts.append(tr("units in line {line}, in no output", line=self.units_line))
+        if self.unread_units_line:
+            parts.append(tr("units in line {line} NOT READ", line=self.unread_units_line))
         return ", ".join(parts)
 
 
@@ -139,13 +144,25 @@ class StartReader:
         lines = start.splitlines(keepends=True)
         sep, row = self._find_header(lines)
         self._check_text(row)
-        check_header(row.cells, self._path, row.start + 1)
-        units, end = self._units_below(lines, sep, row)
-        above = sum(bool(line.strip()) for line in lines[: row.start])
+        columns = _name_empty(row.cells)
+        check_header(columns, self._path, row.start + 1)
+        above = [each for each in _rows(lines[: row.start], sep, 0) if each.end <= row.start]
+        units, end, units_line = {}, row.end, None
+        below = next((each for each in _rows(lines, sep, row.end) if each.end <= len(lines)), None)
+        if below is not None and (units := self._units_in(below, columns, must_be=True)):
+            end, units_line = below.end, below.start + 1
+        if not units and above and (units := self._units_in(above[-1], columns, must_be=False)):
+            units_line = above.pop().start + 1
         dialect = Dialect(
-            encoding, sep, row.start + 1, end + 1, row.end + 1 if units else None, above
+            encoding,
+            sep,
+            row.start + 1,
+            end + 1,
+            units_line,
+            sum(bool(line.strip()) for line in lines[: row.start]),
+            next((each.start + 1 for each in above if _names_unit(each)), None),
         )
-        return Start(dialect, row.cells, b"".join(lines[end:]), units)
+        return Start(dialect, columns, b"".join(lines[end:]), units)
 
     def _find_header(self, lines: Sequence[bytes]) -> tuple[str, Row]:
         first = 0
@@ -160,7 +177,8 @@ class StartReader:
                     self._path,
                     tr("--header-line {line}: there is no such line.", line=first + 1),
                 )
-            return self._by_shape(lines, separators, first)
+            named = self._by_names(lines, separators, first, n_rows=1)
+            return named or self._by_shape(lines, separators, first, is_told=True)
         return self._by_names(lines, separators, first) or self._by_shape(lines, separators, first)
 
     def _separators(self) -> list[str]:
@@ -170,16 +188,22 @@ class StartReader:
         return sorted(SEPARATORS, key=lambda sep: sep != "\t") if is_tsv else list(SEPARATORS)
 
     def _by_names(
-        self, lines: Sequence[bytes], separators: Sequence[str], first: int
+        self,
+        lines: Sequence[bytes],
+        separators: Sequence[str],
+        first: int,
+        n_rows: int = _HEADER_ROWS,
     ) -> tuple[str, Row] | None:
         """Find the row with the most known names; None where two separators give as many."""
         best, most, is_tied = None, 0, False
         # Row by row, with each separator: most files have their header in the first one.
         rows = [
-            [(sep, row) for row in islice(_rows(lines, sep, first), _HEADER_ROWS)]
-            for sep in separators
+            [(sep, row) for row in islice(_rows(lines, sep, first), n_rows)] for sep in separators
         ]
         for sep, row in filter(None, chain.from_iterable(zip_longest(*rows))):
+            is_below = best is not None and sep == best[0] and row.start > best[1].start
+            if is_below and any(map(_NUMBER.fullmatch, row.cells)):  # the rows have begun
+                break
             n_known = self._names.count_known(row.cells) if row.end <= len(lines) else 0
             if best is not None and n_known == most and row.start == best[1].start:
                 is_tied = True
@@ -190,14 +214,19 @@ class StartReader:
         return None if is_tied else best
 
     def _by_shape(
-        self, lines: Sequence[bytes], separators: Sequence[str], first: int
+        self,
+        lines: Sequence[bytes],
+        separators: Sequence[str],
+        first: int,
+        *,
+        is_told: bool = False,
     ) -> tuple[str, Row]:
         """Take the first row that is no comment, with the separator that the rows below share."""
         found: dict[str, Row] = {}
         fitting = []
         for sep in separators:
             rows = list(islice(_rows(lines, sep, first), _HEADER_ROWS))
-            header = next((row for row in rows if not row.cells[0].lstrip().startswith("#")), None)
+            header = next((row for row in rows if is_told or not _is_comment(row)), None)
             if header is None:
                 continue
             found[sep] = header
@@ -230,31 +259,32 @@ class StartReader:
             raise open_quote_error(self._path, header.cells, header.start + 1)
         return chosen, header
 
-    def _units_below(
-        self, lines: Sequence[bytes], sep: str, header: Row
-    ) -> tuple[dict[str, str], int]:
-        """Read the row of units, if there is one; give the index of the line after it too."""
-        row = next(_rows(lines, sep, header.end), None)
-        if row is None or row.end > len(lines) or not self._names.has_units:
-            return {}, header.end
+    def _units_in(self, row: Row, columns: Sequence[str], *, must_be: bool) -> dict[str, str]:
+        """Read a row beside the header as one of units; empty if it is none.
+
+        Parameters
+        ----------
+        must_be : bool
+            Refuse what is no unit beside others that are; a title may say what it likes.
+        """
         cells = {
             column: cell.strip()
-            for column, cell in zip(header.cells, row.cells, strict=False)
+            for column, cell in zip(columns, row.cells, strict=False)
             if self._names.column_of(column) and not is_missing_text(cell)
         }
-        if any(_NUMBER.fullmatch(cell) for cell in cells.values()):
-            return {}, header.end
-        if not any(map(parse_unit, cells.values())):
-            return {}, header.end
-        for column, unit in cells.items():
-            if parse_unit(unit) is None:
-                raise InputError(
-                    self._path,
-                    tr("column {column}: '{unit}' is no known unit.", column=column, unit=unit),
-                    line=row.start + 1,
-                    hint=tr("See docs/reading.md for the units that are known."),
-                )
-        return cells, row.end
+        if not self._names.has_units or any(map(_NUMBER.fullmatch, cells.values())):
+            return {}
+        unknown = {column: cell for column, cell in cells.items() if parse_unit(cell) is None}
+        if len(unknown) == len(cells) or (unknown and not must_be):
+            return {}
+        for column, unit in unknown.items():
+            raise InputError(
+                self._path,
+                tr("column {column}: '{unit}' is no known unit.", column=column, unit=unit),
+                line=row.start + 1,
+                hint=tr("Write it as in docs/reading.md, or pass over the line: --header-line"),
+            )
+        return cells
 
     def _check_text(self, row: Row) -> None:
         text = "".join(row.cells)
@@ -279,6 +309,28 @@ def _rows(lines: Sequence[bytes], sep: str, first: int) -> Iterator[Row]:
         if start < len(lines) and "".join(cells).strip(_BLANKS):
             yield Row(cells, start, end)
         start = end
+
+
+def _names_unit(row: Row) -> bool:
+    """Say whether a unit of an amount stands anywhere in a row of text."""
+    words = (word for cell in row.cells for word in re.split(r"[\s,;:()\[\]]+", cell))
+    return any(is_unit_of_amount(word) for word in words)
+
+
+def _is_comment(row: Row) -> bool:
+    return row.cells[0].lstrip().startswith("#")
+
+
+def _name_empty(cells: Sequence[str]) -> list[str]:
+    """Give the second empty name of a header, and those after it, names of their own.
+
+    Spreadsheets write such columns where cells beside the table were once used.
+    """
+    first = next((place for place, cell in enumerate(cells) if not cell.strip()), -1)
+    return [
+        cell if cell.strip() or place == first else f"unnamed_{place + 1}"
+        for place, cell in enumerate(cells)
+    ]
 
 
 def _may_be_header(cells: Sequence[str]) -> bool:

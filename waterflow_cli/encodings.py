@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from waterflow_cli.csv_blocks import count_lines
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.messages import tr
 
@@ -18,10 +19,10 @@ UTF_8, UTF_8_BOM, CP1252 = "utf-8", "utf-8 with BOM", "cp1252"
 SAMPLE_BYTES = 1 << 20
 # UTF-32 first: its mark for little-endian starts with that of UTF-16.
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 # Characters of French and English in UTF-8. As cp1252 they would be pairs such as 'Ã©', which no
 # text holds: where other bytes are no UTF-8, they show that two encodings are mixed.
@@ -70,7 +71,13 @@ class TextStream:
         self._is_begun = False
         self._ahead = stream.read(SAMPLE_BYTES)
         self._is_settled = encoding is not None
-        self.encoding = _python_name(encoding) if encoding else _by_mark(self._ahead)
+        found = _by_mark(self._ahead)
+        self.encoding = _python_name(encoding) if encoding else found
+        if found.startswith(self.encoding):  # "utf-16", and the mark says in which order
+            self.encoding = found
+        # What the user says is so.
+        self._looks_for_utf_8 = encoding is None
+        self._tail = b""
         if self.encoding in (UTF_8, UTF_8_BOM):
             self._ahead = self._ahead.removeprefix(codecs.BOM_UTF8)
         else:
@@ -106,7 +113,7 @@ class TextStream:
     def _settle(self, data: bytes) -> bytes:
         """Choose an encoding by the first bytes beyond ASCII; give the bytes, and some more."""
         if data.isascii():
-            self._n_lines += _count_line_ends(data)
+            self._n_lines += count_lines(data)
             return data
         self._is_settled = True
         data += self._stream.read(_LONGEST)  # a character may be cut at the end of the bytes
@@ -127,13 +134,11 @@ class TextStream:
     def _decoded(self, data: bytes) -> bytes:
         if self._decoder is None:
             return data
-        if self.encoding == CP1252 and _holds_utf_8(data):
-            found = _UTF_8_TEXT.search(data)
-            assert found is not None
-            problem = tr("byte 0x{byte:02X} belongs to UTF-8, and the text above is cp1252.")
-            self._refuse(data, found.start(), problem)
+        if self.encoding == CP1252 and self._looks_for_utf_8:
+            self._check_for_utf_8(data)
         try:
             text = self._decoder.decode(data, final=not data)
+            encoded = text.removeprefix("" if self._is_begun else "\ufeff").encode()
         except UnicodeDecodeError as exc:
             problem = tr("byte 0x{byte:02X} is not {name}.")
             if self.encoding == CP1252:
@@ -145,13 +150,21 @@ class TextStream:
                 tr("is not {name} ({reason}).", name=self.encoding, reason=exc),
                 hint=tr("Name its encoding: --encoding"),
             ) from exc
-        encoded = text.removeprefix("" if self._is_begun else "\ufeff").encode()
         self._is_begun = True
-        self._n_lines += _count_line_ends(encoded)
+        self._n_lines += count_lines(encoded)
         return encoded
 
+    def _check_for_utf_8(self, data: bytes) -> None:
+        """Refuse cp1252 text that holds what must be UTF-8, also where two pieces meet."""
+        whole = self._tail + data
+        if _holds_utf_8(whole) and (found := _UTF_8_TEXT.search(whole)):
+            problem = tr("byte 0x{byte:02X} belongs to UTF-8, and the text above is cp1252.")
+            self._refuse(data, max(0, found.start() - len(self._tail)), problem)
+        self._tail = whole[-_LONGEST + 1 :]
+
     def _refuse(self, data: bytes, start: int, problem: str, **names: str) -> NoReturn:
-        n_before = data[:start].decode(self.encoding, errors="ignore").count("\n")
+        before = data[:start].decode(self.encoding, errors="ignore")
+        n_before = count_lines(before.encode("utf-8", "ignore"))
         raise InputError(
             self._path,
             problem.format(byte=data[start], **names),
@@ -196,7 +209,3 @@ def _holds_utf_8(data: bytes) -> bool:
     leads = np.flatnonzero(view[:-1] >= _LEAST_LEAD)
     follows = view[leads + 1] & 0xC0 == 0x80
     return bool(follows.any()) and _UTF_8_TEXT.search(data) is not None
-
-
-def _count_line_ends(data: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")))

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.cell_counts import CellCounts
+from waterflow_cli.checked_batches import CheckedBatch, Finding
 from waterflow_cli.errors import UsageError, did_you_mean
 from waterflow_cli.headers import fold_name
 from waterflow_cli.limit_checks import Codes, LimitChecker, Standing
@@ -23,7 +24,7 @@ from waterflow_cli.outputs import path_text
 from waterflow_cli.progress import Report, say_nothing
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.samples import open_samples
-from waterflow_cli.validation import CheckedBatch, Finding, RowChecker
+from waterflow_cli.validation import RowChecker
 
 if TYPE_CHECKING:
     from waterflow_cli.reading import Table

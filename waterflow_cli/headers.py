@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from waterflow_cli.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.messages import tr
-from waterflow_cli.units import parse_unit
+from waterflow_cli.units import is_unit_of_amount, parse_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 # "Sulfate (mg/L)", "Chloramines [mg(Cl2)/L]"
 _IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[](.*)[)\]]\s*$")
+# "Sulfate-S" and "Sulfate (S)" give sulfur, and are no plural.
+_SPECIATED = re.compile(r"[-(\[ ]\s*[NSPC]\s*[)\]]?\s*$")
 # Where a name may end and its unit begin: "Turbidity NTU", "THM_ug_L", "Sulfate, mg/L"
 _GAP = re.compile(r"[\s_,;:.-]+")
 
@@ -43,7 +45,8 @@ def fold_name(name: str) -> str:
     'turbidite'
     """
     plain = unicodedata.normalize("NFKD", name).casefold()
-    return re.sub(r"[\W_]+", "", "".join(c for c in plain if not unicodedata.combining(c)))
+    # A percentage is not the amount.
+    return re.sub(r"[^\w%‰]+|_", "", "".join(c for c in plain if not unicodedata.combining(c)))
 
 
 def check_header(columns: Sequence[str], path: str, line: int) -> None:
@@ -167,12 +170,20 @@ class Header:
         return HeaderMatch({name: found[name] for name in order}, units)
 
     def _named(self, cell: str) -> str | None:
-        return self._by_fold.get(fold_name(self._renames.get(cell, cell)))
+        name = self._renames.get(cell, cell)
+        return None if _SPECIATED.search(name) else self._by_fold.get(fold_name(name))
 
     def _unit_of_renamed(self, cell: str) -> str:
         """Give the unit that a name tells which the user put another one in place of."""
-        match = _IN_BRACKETS.match(cell) if cell in self._renames else None
-        return match[2].strip() if match and parse_unit(match[2]) else ""
+        if cell not in self._renames:
+            return ""
+        match = _IN_BRACKETS.match(cell)
+        if match and re.search(r"[/°%‰]", match[2]):  # a unit, known or to be refused
+            return match[2].strip()
+        endings = (cell[gap.end() :] for gap in _GAP.finditer(cell))
+        words = re.split(r"[\s,;()\[\]]+", cell)
+        found = [text for text in (*endings, *words) if is_unit_of_amount(text)]
+        return found[0] if found else ""
 
     def _check_renames(self, columns: Sequence[str], path: str) -> None:
         for source, target in self._renames.items():

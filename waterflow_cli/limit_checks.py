@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
+    from waterflow_cli.checked_batches import CheckedBatch
     from waterflow_cli.nondetects import Censored
-    from waterflow_cli.validation import CheckedBatch
 
 LIMITS = "limits"
 # As many standings fit into an int64 beside the number of a row.

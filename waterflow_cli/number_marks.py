@@ -62,7 +62,12 @@ class _Uses:
 
 
 def find_marks(
-    batch: Batch, columns: Mapping[str, str], path: str, options: ReadingOptions
+    batch: Batch,
+    columns: Mapping[str, str],
+    path: str,
+    options: ReadingOptions,
+    *,
+    is_continental: bool = False,
 ) -> NumberMarks:
     """Tell by the first rows of a file which marks its numbers have.
 
@@ -72,6 +77,9 @@ def find_marks(
         The first rows.
     columns : mapping of str to str
         The columns that are to hold numbers, by their names in the schema.
+    is_continental : bool
+        Whether the file's separator is that of countries that write decimal commas: then `1.234`
+        may be a thousand as well.
 
     Raises
     ------
@@ -89,7 +97,7 @@ def find_marks(
     text = b"".join(map(_text_of, texts.values()))
     groups = "".join(mark for mark in GROUP_MARKS if _GROUPED[mark].search(text))
     told = options.decimal or options.thousands
-    if not told and b"," not in text and not _POINT_GROUPS.search(text):
+    if not told and b"," not in text and not is_continental and not _POINT_GROUPS.search(text):
         return NumberMarks(groups=groups)
     seen = {",": _Uses(), ".": _Uses()}
     for name, cells in texts.items():
@@ -97,7 +105,7 @@ def find_marks(
             for mark, uses in seen.items():
                 for use, mask in _uses_of(mark, cells):
                     uses.note(use, mask, batch, name)
-    decimal = options.decimal or _find_decimal(seen, path, options)
+    decimal = options.decimal or _find_decimal(seen, path, options, is_continental=is_continental)
     other = _OTHER[decimal]
     thousands = options.thousands or (other if seen[other]["groups"] else "")
     if seen[other]["unclear"] and not thousands and not options.decimal:
@@ -116,7 +124,9 @@ def describe_marks(marks: NumberMarks) -> list[str]:
     return shown
 
 
-def _find_decimal(seen: Mapping[str, _Uses], path: str, options: ReadingOptions) -> str:
+def _find_decimal(
+    seen: Mapping[str, _Uses], path: str, options: ReadingOptions, *, is_continental: bool
+) -> str:
     if options.thousands:
         return _OTHER[options.thousands]
     counts = {mark: seen[mark]["decimal"] + seen[_OTHER[mark]]["groups"] for mark in seen}
@@ -128,6 +138,8 @@ def _find_decimal(seen: Mapping[str, _Uses], path: str, options: ReadingOptions)
     if not any(counts.values()):
         if seen[","]["unclear"]:
             raise _unclear(seen[","].first["unclear"], ",", path)
+        if is_continental and seen["."]["unclear"]:
+            raise _unclear(seen["."].first["unclear"], ".", path)
         return "."
     return max(counts, key=lambda mark: counts[mark])
 

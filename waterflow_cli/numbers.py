@@ -41,6 +41,8 @@ MISSING_TOKENS = (
     "none",
     "null",
 )
+# As they stand once points and commas have changed places.
+_MISSING_SWAPPED = tuple(token.replace(".", ",") for token in MISSING_TOKENS)
 # Many models, forests among them, compute with single-precision numbers: beyond these is infinity.
 LARGEST = float(np.finfo(np.float32).max)
 BLANKS = " \t\n\r\u00a0\u202f"
@@ -123,7 +125,7 @@ def missing_text(column: pa.Array) -> BoolArray:
     """Say which cells of text stand for "no value"."""
     # A Parquet file's text can hold nulls, of which is_in would say no.
     trimmed = pc.utf8_lower(pc.utf8_trim(pc.fill_null(column, ""), characters=BLANKS))
-    return as_bools(pc.is_in(trimmed, value_set=pa.array(MISSING_TOKENS)))
+    return as_bools(pc.is_in(trimmed, value_set=pa.array((*MISSING_TOKENS, *_MISSING_SWAPPED))))
 
 
 def is_missing_text(cell: str) -> bool:

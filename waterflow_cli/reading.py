@@ -353,7 +353,7 @@ def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:
                 first, n_read = n_read + len(whole) - len(records), n_read + len(whole)
                 if not len(records):
                     continue
-                named = dict(zip(columns, map(_plain, records.columns), strict=True))
+                named = dict(zip(columns, map(plain_column, records.columns), strict=True))
                 lines = np.arange(first + 2, n_read + 2, dtype=np.int64)
                 yield partial(_ready, Batch(named, lines, end=Position(n_read, n_read + 2)))
         except _PARQUET_ERRORS as exc:
@@ -369,8 +369,11 @@ def _ready(batch: Batch) -> Batch:
     return batch
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def plain_column(column: pa.Array) -> pa.Array:
+    """Give a column of a Parquet file or a frame without dictionaries, and text as `string`."""
     if pa.types.is_dictionary(column.type):
         return column.dictionary_decode()
-    # Few of Arrow's functions take views of text.
-    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
+    # Text comes as string_view and, from pandas, as large_string; one kind of it is enough.
+    kind = column.type
+    is_other_text = pa.types.is_string_view(kind) or pa.types.is_large_string(kind)
+    return column.cast(pa.string()) if is_other_text else column

@@ -145,6 +145,7 @@ def parse_schema(text: str, source: str) -> TableSchema:
         aliases=metadata.get("aliases", {}),
         units=metadata.get("units", {}),
         usual=metadata.get("usual", {}),
+        unit_needed=tuple(metadata.get("unit_needed", [])),
         min_measurements=metadata.get("min_measurements", 0),
         strict=schema.strict is True,
         unique=tuple(schema.unique or ()),
@@ -307,6 +308,7 @@ def _check_metadata(metadata: Mapping[str, Any], source: str) -> None:
             and all(isinstance(unit, str) and parse_unit(unit) for unit in units.values()),
             tr("a known unit for each column"),
         ),
+        "unit_needed": (is_names(metadata.get("unit_needed", [])), tr("a list of names")),
         "usual": (
             isinstance(usual, dict) and all(map(is_range, usual.values())),
             tr("two numbers above 0, the lower one first, for each column"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.checked_batches import CheckedBatch, row_reasons
 from waterflow_cli.csv_blocks import Position
 from waterflow_cli.dialect import Dialect
 from waterflow_cli.errors import ModelError
@@ -19,10 +20,10 @@ from waterflow_cli.explanation import Explainer
 from waterflow_cli.messages import tr
 from waterflow_cli.model import VERDICTS
 from waterflow_cli.model_store import StoredModel
-from waterflow_cli.reading import Batch, Table
+from waterflow_cli.reading import Batch, Table, plain_column
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.table_schema import TableSchema
-from waterflow_cli.validation import CheckedBatch, RowChecker, match_columns, row_reasons
+from waterflow_cli.validation import RowChecker, match_columns
 
 RESULT_COLUMNS = ("status", "probability", "prediction", "verdict", "reason", "model_version")
 SCORED, INVALID = "scored", "invalid"
@@ -204,7 +205,7 @@ def frame_table(frame: pd.DataFrame) -> Table:
     """Present a frame as an open table of one batch; a row's line is its position plus 2."""
 
     def batch() -> Batch:
-        columns = {str(name): pa.array(frame[name]) for name in frame.columns}
+        columns = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
         return Batch(columns, np.arange(2, len(frame) + 2, dtype=np.int64))
 
     def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:

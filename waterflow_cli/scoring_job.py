@@ -298,7 +298,7 @@ class _ScoringJob:
         rows: TableWriter,
         rejects: TableWriter | None,
     ) -> None:
-        header: list[str] | None = None
+        header: tuple[list[str], Mapping[str, str]] | None = None
         for path in paths:
             with open_samples(
                 path,
@@ -306,7 +306,7 @@ class _ScoringJob:
                 self._options.reading,
                 batch_rows=self._options.batch_rows,
             ) as table:
-                if header is not None and table.columns != header:
+                if header is not None and (table.columns, table.units) != header:
                     raise InputError(
                         path,
                         tr("its header differs from that of {path}.", path=paths[0]),
@@ -315,7 +315,7 @@ class _ScoringJob:
                             "Score them one by one, into a folder, or make their headers equal."
                         ),
                     )
-                header = table.columns
+                header = table.columns, table.units
                 source = path if len(paths) > 1 else None
                 self._score_table(table, source, outputs, rows, rejects)
             self._n_done += 1

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.cell_counts import CellCounts
+from waterflow_cli.checked_batches import row_reasons
 from waterflow_cli.csv_blocks import Position
 from waterflow_cli.errors import DataRefusedError, UsageError, did_you_mean
 from waterflow_cli.limit_checks import LIMITS, LimitChecker, LimitFlags
@@ -20,7 +21,6 @@ from waterflow_cli.profiles import load_profile
 from waterflow_cli.reading import Batch, Table
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
-from waterflow_cli.validation import row_reasons
 from waterflow_cli.writing import DelimitedWriter, TableWriter
 
 OnInvalid = Literal["mark", "fail", "drop"]

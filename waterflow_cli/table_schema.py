@@ -108,6 +108,8 @@ class TableSchema:
         The unit of a column, where it has one that a file may give in another.
     usual : mapping of str to (float, float)
         Where the median of a column lies, if its unit is right.
+    unit_needed : tuple of str
+        Aliases with which a file must tell the unit.
     min_measurements : int
         How many measurements a row must hold to be worth a judgement.
     strict : bool
@@ -126,6 +128,7 @@ class TableSchema:
     aliases: Mapping[str, list[str]]
     units: Mapping[str, str]
     usual: Mapping[str, list[float]]
+    unit_needed: tuple[str, ...]
     min_measurements: int
     strict: bool
     unique: tuple[str, ...]
@@ -179,7 +182,7 @@ class TableSchema:
             )
             for name, rules in content["columns"].items()
         }
-        tuples = {name: tuple(content[name]) for name in ("measurements", "unique")}
+        tuples = {name: tuple(content[name]) for name in ("measurements", "unique", "unit_needed")}
         return cls(**{**content, "text": text, "columns": columns, **tuples})
 
 

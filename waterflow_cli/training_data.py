@@ -15,6 +15,7 @@ import pandas as pd
 
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.cell_counts import CellCounts
+from waterflow_cli.checked_batches import CheckedBatch, Finding
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError, did_you_mean
 from waterflow_cli.headers import fold_name
 from waterflow_cli.messages import tr
@@ -22,7 +23,7 @@ from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.table_schema import TableSchema
-from waterflow_cli.validation import CheckedBatch, Finding, RowChecker
+from waterflow_cli.validation import RowChecker
 
 if TYPE_CHECKING:
     from waterflow_cli.reading import Batch, Table
@@ -268,7 +269,10 @@ class _Column:
         """Remember the cells of the good rows of a batch."""
         texts = batch.columns[self._name].to_pylist()
         rows = np.flatnonzero(good)
-        self._texts += [(texts[row] or "").strip() or None for row in rows]
+        # Parquet files have numbers and dates as such.
+        self._texts += [
+            None if texts[row] is None else str(texts[row]).strip() or None for row in rows
+        ]
         self._lines += batch.lines[rows].tolist()
 
     def as_groups(self) -> Any:

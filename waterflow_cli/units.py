@@ -92,6 +92,12 @@ def parse_unit(text: str) -> Unit | None:
     return Unit(kind, size, match[2]) if kind == _MASS else None
 
 
+def is_unit_of_amount(text: str) -> bool:
+    """Say whether a text is a unit that decides a number's size; that of pH does not."""
+    unit = parse_unit(text)
+    return unit is not None and unit.kind != _ACIDITY
+
+
 def conversion(source: str, target: str) -> Fraction | None:
     """Give what a value in one unit is multiplied with for another; None if they do not convert.
 
@@ -137,6 +143,8 @@ def _plain(text: str) -> str:
     plain = unicodedata.normalize("NFKC", text.replace("º", "°")).casefold()
     plain = plain.replace("\u2212", "-").replace("\u03bc", "u")
     plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    if plain[:1] + plain[-1:] in ("()", "[]"):
+        plain = plain[1:-1]
     plain = re.sub(r"_(?=(?:l|cm|m)$)", "/", plain)
     plain = re.sub(r"\s+|_", "", plain).rstrip("*")
     return re.sub(r"(\w)[.·*]?(l|cm|m)\^?-1", r"\1/\2", plain)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -20,135 +19,38 @@ import pyarrow.compute as pc
 from waterflow_cli.arrays import as_bools
 from waterflow_cli.cells import make_readers
 from waterflow_cli.check_failures import Failure, name_failures
+from waterflow_cli.checked_batches import CheckedBatch, Violation
 from waterflow_cli.errors import InputError, shorten
 from waterflow_cli.headers import Header, HeaderMatch, fold_name
 from waterflow_cli.messages import marked, tr
-from waterflow_cli.nondetects import Censored
 from waterflow_cli.number_marks import describe_marks
 from waterflow_cli.numbers import PLAIN_MARKS, NumberMarks, missing_text
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.table_schema import Kind, TableSchema
+from waterflow_cli.units import is_unit_of_amount
 
 if TYPE_CHECKING:
-    from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
+    from waterflow_cli.arrays import BoolArray, FloatArray
     from waterflow_cli.reading import Batch, Table
 
 
-# What a line of totals below the samples is labelled with: English and French.
+# What lines are labelled with that sum up samples or say what they are held against: English and
+# French.
 _SUMMARY = (
-    r"(?i)^\s*(?:total|totals|totaux|sum|somme|count|nombre|mean|average|moyenne|median|médiane"
-    r"|min|max|minimum|maximum|std|écart[- ]type)\s*:?\s*$"
+    r"(?i)^\s*(?:(?:sous-|sub)?tota(?:l|ls|ux)\b.*|sum|somme|count|nombre\b.*|nb|nb\b.*"
+    r"|(?:grand )?mean|average|avg|moy(?:enne)?s?\b.*|median|médiane|min|max|minimum|maximum"
+    r"|p[0-9]{1,2}|std(?: dev)?|écart[- ]type|incertitudes?|lq|ld|loq|lod|rl|mdl|mrl|mcl|seuil"
+    r"|(?:valeurs? |quality )?limite?s?\b.*|limites? .*|références? .*|norme|detection limit"
+    r"|unit[ée]?s?|méthodes?|methods?)\s*[.:]*\s*$"
 )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong with one row."""
-
-    file: str
-    line: int
-    column: str
-    value: str
-    rule: str
-    message: str
-
-    def __str__(self) -> str:
-        where = tr("{path}, line {line}", path=self.file, line=self.line)
-        if self.column:
-            where = tr("{where}, column {column}", where=where, column=self.column)
-        return tr("{where}: {problem}", where=where, problem=self.message)
-
-
-@dataclass(frozen=True)
-class Violation:
-    """The rows of a batch that break one rule in one column.
-
-    Attributes
-    ----------
-    column : str
-        As the file's header writes it; empty when the rule is about the row.
-    rule : str
-        A stable code, for scripts.
-    rows : ndarray of int64
-        Positions in the batch.
-    describe : callable
-        Text of the cell to message.
-    """
-
-    column: str
-    rule: str
-    rows: IntArray
-    describe: Callable[[str, int], str]
-
-
-@dataclass(frozen=True)
-class CheckedBatch:
-    """A batch and what is wrong with it.
-
-    Attributes
-    ----------
-    numbers : dict of str to ndarray of float64, shape (n_rows,)
-        Numeric schema columns; NaN where a cell is missing or no number.
-    missing : dict of str to ndarray of bool, shape (n_rows,)
-        By schema column.
-    censored : dict of str to Censored
-        By schema column, for those that have such cells; their `numbers` are what
-        ``--nondetect`` makes of the bounds.
-    """
-
-    file: str
-    batch: Batch
-    numbers: dict[str, FloatArray]
-    missing: dict[str, BoolArray]
-    censored: dict[str, Censored] = field(default_factory=dict)
-    violations: list[Violation] = field(default_factory=list)
-
-    @cached_property
-    def invalid(self) -> BoolArray:
-        """Say which rows break a rule."""
-        mask = np.zeros(len(self.batch), dtype=bool)
-        for violation in self.violations:
-            mask[violation.rows] = True
-        return mask
-
-    @cached_property
-    def by_row(self) -> dict[int, list[Finding]]:
-        """Everything that is wrong, by column, for each invalid row in order."""
-        found: dict[int, list[Finding]] = {}
-        for row, finding in self._found():
-            found.setdefault(row, []).append(finding)
-        return found
-
-    def findings(self, limit: int | None = None) -> list[Finding]:
-        """List what is wrong, by row and column, at most ``limit`` of it."""
-        return [finding for _, finding in self._found(limit)]
-
-    def _found(self, limit: int | None = None) -> list[tuple[int, Finding]]:
-        order = {name: position for position, name in enumerate(self.batch.columns)}
-        keys = [
-            (int(row), order.get(violation.column, -1), index)
-            for index, violation in enumerate(self.violations)
-            for row in violation.rows[:limit]
-        ]
-        return [
-            (row, self._finding(row, self.violations[index]))
-            for row, _, index in sorted(keys)[:limit]
-        ]
-
-    def _finding(self, row: int, violation: Violation) -> Finding:
-        value = ""
-        if violation.column:
-            cell = self.batch.columns[violation.column][row].as_py()
-            value = "" if cell is None else str(cell)
-        lines = self.batch.cell_lines.get(violation.column, self.batch.lines)
-        return Finding(
-            self.file,
-            int(lines[row]),
-            violation.column,
-            value,
-            violation.rule,
-            violation.describe(value, row),
-        )
+# So many rows of each batch are looked at for a second header.
+_LOOKED_AT = 100
+# What stands beside a measurement's name where a column says more about that measurement.
+_REMARKS = re.compile(
+    r"(?:qualifiers?|qualificatif|flags?|remarks?|remarques?|lq|ld|loq|lod|unite?s?)$"
+)
 
 
 def match_columns(schema: TableSchema, table: Table, reading: ReadingOptions) -> HeaderMatch:
@@ -193,6 +95,7 @@ class RowChecker:
         self._schema, self._table, self._options = schema, table, reading
         self._file = table.path
         self._match = match_columns(schema, table, reading)
+        self._names = Header(schema.wanted())
         self.columns = dict(self._match.columns)
         self._check_columns(table, without_label=without_label)
         self._readers = make_readers(schema, table, self._match, reading)
@@ -210,6 +113,8 @@ class RowChecker:
         """How the file is read, as far as it is known: all of it once the last row was."""
         marks = next((reader.marks for reader in self._readers.values()), PLAIN_MARKS)
         parts = [str(self._table.dialect), *describe_marks(marks), *self._table.remarks()]
+        if remarks := self._unread_remarks():
+            parts.append(tr("NOT READ, though about a measurement: {names}", names=remarks))
         return ", ".join(parts) + self._translations()
 
     def check(self, batch: Batch) -> CheckedBatch:
@@ -232,10 +137,22 @@ class RowChecker:
         whole = np.ones(len(batch), dtype=bool)
         whole[faulty] = False
         cells = {name: self._check_column(name, checked, whole) for name in self.columns}
+        self._refuse_second_table(checked)
         if self._schema.checks_rows or self._unique:
             self._check_frame(cells, checked, whole)
         self._check_measured(checked, whole)
         return checked
+
+    def _unread_remarks(self) -> str:
+        """Name the columns that seem to qualify a measurement, and that nothing reads."""
+        folded = [fold_name(name) for name in self.columns.values()]
+        found = [
+            f"'{column}'"
+            for column in self._table.columns
+            if column not in self.columns.values()
+            and any(_is_remark_on(fold_name(column), name) for name in folded)
+        ]
+        return ", ".join(found)
 
     def _translations(self) -> str:
         """Say which columns were taken for which, and from which unit, where it is not plain."""
@@ -249,6 +166,27 @@ class RowChecker:
                 pairs.append(name + words)
         return tr("; ") + ", ".join(pairs) if pairs else ""
 
+    def _refuse_second_table(self, checked: CheckedBatch) -> None:
+        """Stop at a row of units, or of names in another order: cells below it mean others."""
+        bad = [each for each in checked.violations if each.rule == "not_a_number"]
+        counts = np.zeros(len(checked.batch), dtype=np.int64)
+        for violation in bad:
+            counts[violation.rows] += 1
+        for row in np.flatnonzero(counts > 1)[:_LOOKED_AT]:
+            shown = [each.column for each in bad if row in each.rows]
+            texts = [str(checked.batch.columns[column][row]) for column in shown]
+            names = [text for text in texts if self._names.column_of(text)]
+            is_moved = any(
+                text in names and text != column for text, column in zip(texts, shown, strict=True)
+            )
+            if (len(names) > 1 and is_moved) or sum(map(is_unit_of_amount, texts)) > 1:
+                raise InputError(
+                    self._file,
+                    tr("a second header or row of units stands here; below it cells mean others."),
+                    line=int(checked.batch.lines[row]),
+                    hint=tr("Put each table into a file of its own."),
+                )
+
     def _find_summaries(self, checked: CheckedBatch) -> None:
         """Find totals lines by their label, where no other column before the numbers says more."""
         if not self._leading:
@@ -261,7 +199,9 @@ class RowChecker:
             return
         rows = np.flatnonzero(as_bools(labelled))
         for other in others:
-            rows = rows[missing_text(other.take(pa.array(rows)).cast(pa.string()))]
+            told = other.take(pa.array(rows))
+            is_text = pa.types.is_string(other.type)
+            rows = rows[missing_text(told) if is_text else as_bools(told.is_null())]
         if len(rows):
             checked.violations.append(Violation(self._leading[0], "summary_row", rows, _is_summary))
 
@@ -452,28 +392,20 @@ def _header_hint(columns: Sequence[str]) -> str:
     return tr("If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.")
 
 
-def row_reasons(checked: CheckedBatch) -> list[str]:
-    """Say what is wrong with each invalid row of a batch, in the order of the rows."""
-    return [
-        tr("; ").join(_reason(each).rstrip(".") for each in findings)
-        for findings in checked.by_row.values()
-    ]
-
-
-def _reason(finding: Finding) -> str:
-    if not finding.column:
-        return finding.message
-    return tr("{where}: {problem}", where=finding.column, problem=finding.message)
-
-
 def _leading_texts(columns: Sequence[str], schema: TableSchema, match: HeaderMatch) -> list[str]:
     """Give the columns that stand before the first one of numbers."""
     numeric = {shown for name, shown in match.columns.items() if schema.kinds[name].is_numeric}
     return list(takewhile(lambda column: column not in numeric, columns))
 
 
+def _is_remark_on(column: str, name: str) -> bool:
+    """Tell "thmqualifier" and "unitethm" from other names that hold "thm"."""
+    rest = column.removeprefix(name) if column.startswith(name) else column.removesuffix(name)
+    return rest != column and _REMARKS.match(rest) is not None
+
+
 def _is_summary(text: str, _row: int) -> str:
-    return tr("{text!r} labels a summary of other rows, and no sample.", text=text)
+    return tr("{text!r} labels a summary or a limit, and no sample.", text=text)
 
 
 def _says_nondetect(text: str, _row: int) -> str:

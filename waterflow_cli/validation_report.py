@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.cell_counts import CellCounts
+from waterflow_cli.checked_batches import CheckedBatch, Finding, row_reasons
 from waterflow_cli.errors import UsageError
 from waterflow_cli.limit_checks import LIMITS, LimitChecker, LimitCounts, LimitFlags, Standing
 from waterflow_cli.limits import LimitProfile
@@ -24,7 +25,7 @@ from waterflow_cli.reading import Batch
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.table_schema import TableSchema
-from waterflow_cli.validation import CheckedBatch, Finding, RowChecker, row_reasons
+from waterflow_cli.validation import RowChecker
 from waterflow_cli.writing import TableWriter, open_table_writer
 
 FINDING_COLUMNS = (
