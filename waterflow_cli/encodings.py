@@ -113,7 +113,7 @@ class TextStream:
     def _settle(self, data: bytes) -> bytes:
         """Choose an encoding by the first bytes beyond ASCII; give the bytes, and some more."""
         if data.isascii():
-            self._n_lines += count_lines(data)
+            self._n_lines += _count_lines(data)
             return data
         self._is_settled = True
         data += self._stream.read(_LONGEST)  # a character may be cut at the end of the bytes
@@ -122,7 +122,7 @@ class TextStream:
             codecs.getincrementaldecoder("utf-8")().decode(data, final=is_end)
         except UnicodeDecodeError:
             # Where some of it is UTF-8, let that be read: the line that is not will be named.
-            if not _holds_utf_8(data):
+            if _find_utf_8(data) is None:
                 self._decode_as(CP1252)
         return data
 
@@ -137,7 +137,10 @@ class TextStream:
         if self.encoding == CP1252 and self._looks_for_utf_8:
             self._check_for_utf_8(data)
         try:
-            text = self._decoder.decode(data, final=not data)
+            if self.encoding == CP1252 and not _holds_c1(data):
+                text = data.decode("latin-1")  # the same text, in half the time
+            else:
+                text = self._decoder.decode(data, final=not data)
             encoded = text.removeprefix("" if self._is_begun else "\ufeff").encode()
         except UnicodeDecodeError as exc:
             problem = tr("byte 0x{byte:02X} is not {name}.")
@@ -151,16 +154,17 @@ class TextStream:
                 hint=tr("Name its encoding: --encoding"),
             ) from exc
         self._is_begun = True
-        self._n_lines += count_lines(encoded)
+        self._n_lines += _count_lines(encoded)
         return encoded
 
     def _check_for_utf_8(self, data: bytes) -> None:
         """Refuse cp1252 text that holds what must be UTF-8, also where two pieces meet."""
-        whole = self._tail + data
-        if _holds_utf_8(whole) and (found := _UTF_8_TEXT.search(whole)):
+        found = _UTF_8_TEXT.search(self._tail + data[:_LONGEST])
+        start = max(0, found.start() - len(self._tail)) if found else _find_utf_8(data)
+        if start is not None:
             problem = tr("byte 0x{byte:02X} belongs to UTF-8, and the text above is cp1252.")
-            self._refuse(data, max(0, found.start() - len(self._tail)), problem)
-        self._tail = whole[-_LONGEST + 1 :]
+            self._refuse(data, start, problem)
+        self._tail = data[-_LONGEST + 1 :]
 
     def _refuse(self, data: bytes, start: int, problem: str, **names: str) -> NoReturn:
         before = data[:start].decode(self.encoding, errors="ignore")
@@ -203,9 +207,22 @@ def _python_name(encoding: str) -> str:
     return {"utf-8-sig": UTF_8_BOM}.get(name, name)
 
 
-def _holds_utf_8(data: bytes) -> bool:
-    """Say whether cp1252 text holds what must be UTF-8; quick where nearly all is ASCII."""
+def _find_utf_8(data: bytes) -> int | None:
+    """Find where cp1252 text holds what must be UTF-8; quick where nearly all is ASCII."""
     view = np.frombuffer(data, dtype=np.uint8)
     leads = np.flatnonzero(view[:-1] >= _LEAST_LEAD)
-    follows = view[leads + 1] & 0xC0 == 0x80
-    return bool(follows.any()) and _UTF_8_TEXT.search(data) is not None
+    if not np.any(view[leads + 1] & 0xC0 == 0x80):
+        return None
+    found = _UTF_8_TEXT.search(data)
+    return found.start() if found else None
+
+
+def _holds_c1(data: bytes) -> bool:
+    """Look for the bytes 0x80 to 0x9F, in which cp1252 differs from Latin-1."""
+    return bool(np.any(np.frombuffer(data, dtype=np.uint8) ^ 0x80 < 0x20))
+
+
+def _count_lines(data: bytes) -> int:
+    """Count LF, or CR where there is no LF: blocks are counted exactly, and once is enough."""
+    view = np.frombuffer(data, dtype=np.uint8)
+    return int(np.count_nonzero(view == ord("\n"))) or data.count(b"\r")
