@@ -89,12 +89,11 @@ class ParsedBlock:
 def count_lines(data: bytes) -> int:
     """Count line ends: LF, CRLF and lone CR, inside quotes too."""
     view = np.frombuffer(data, dtype=np.uint8)  # NumPy counts many hits faster than bytes.count
-    is_lf = view == ord("\n")
-    if b"\r" not in data:
-        return int(np.count_nonzero(is_lf))
-    is_cr = view == ord("\r")
-    n_crlf = np.count_nonzero(is_cr[:-1] & is_lf[1:])
-    return int(np.count_nonzero(is_lf) + np.count_nonzero(is_cr) - n_crlf)
+    n_lines = int(np.count_nonzero(view == ord("\n")))
+    if b"\r" in data:
+        after = np.flatnonzero(view == ord("\r")) + 1
+        n_lines += len(after) - int(np.count_nonzero(view[after[after < len(view)]] == ord("\n")))
+    return n_lines
 
 
 class Bytes(Protocol):

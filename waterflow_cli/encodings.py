@@ -31,6 +31,9 @@ _UTF_8_TEXT = re.compile(
     rb"|\xe2\x89[\xa4\xa5]"
 )
 _LEAST_LEAD = 0xC2
+_LEADS = re.compile(rb"[\xc2-\xff]")
+# Where cp1252 differs from Latin-1.
+_C1 = re.compile(rb"[\x80-\x9f]")
 _LONGEST = 4
 _LEAST_NULS = 0.3
 
@@ -134,10 +137,11 @@ class TextStream:
     def _decoded(self, data: bytes) -> bytes:
         if self._decoder is None:
             return data
-        if self.encoding == CP1252 and self._looks_for_utf_8:
-            self._check_for_utf_8(data)
+        beyond = _bytes_beyond_ascii(data) if self.encoding == CP1252 else b""
+        if self._looks_for_utf_8 and self.encoding == CP1252:
+            self._check_for_utf_8(data, beyond)
         try:
-            if self.encoding == CP1252 and not _holds_c1(data):
+            if self.encoding == CP1252 and not _C1.search(beyond):
                 text = data.decode("latin-1")  # the same text, in half the time
             else:
                 text = self._decoder.decode(data, final=not data)
@@ -157,10 +161,12 @@ class TextStream:
         self._n_lines += _count_lines(encoded)
         return encoded
 
-    def _check_for_utf_8(self, data: bytes) -> None:
+    def _check_for_utf_8(self, data: bytes, beyond: bytes) -> None:
         """Refuse cp1252 text that holds what must be UTF-8, also where two pieces meet."""
         found = _UTF_8_TEXT.search(self._tail + data[:_LONGEST])
-        start = max(0, found.start() - len(self._tail)) if found else _find_utf_8(data)
+        start = max(0, found.start() - len(self._tail)) if found else None
+        if start is None and _LEADS.search(beyond):
+            start = _find_utf_8(data)
         if start is not None:
             problem = tr("byte 0x{byte:02X} belongs to UTF-8, and the text above is cp1252.")
             self._refuse(data, start, problem)
@@ -217,9 +223,9 @@ def _find_utf_8(data: bytes) -> int | None:
     return found.start() if found else None
 
 
-def _holds_c1(data: bytes) -> bool:
-    """Look for the bytes 0x80 to 0x9F, in which cp1252 differs from Latin-1."""
-    return bool(np.any(np.frombuffer(data, dtype=np.uint8) ^ 0x80 < 0x20))
+def _bytes_beyond_ascii(data: bytes) -> bytes:
+    view = np.frombuffer(data, dtype=np.uint8)
+    return view[view >= 0x80].tobytes()
 
 
 def _count_lines(data: bytes) -> int:

@@ -152,7 +152,9 @@ def _ungrouped(column: pa.Array, thousands: str) -> pa.Array:
             column,
             rf"^[{BLANKS}]*[+-]?[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+(?:\.[0-9]*)?[{BLANKS}]*$",
         )
-        column = pc.if_else(grouped, pc.replace_substring(column, mark, ""), column)
+        bare = pc.replace_substring(column, mark, "")
+        is_all = grouped.true_count == len(column)
+        column = bare if is_all else pc.if_else(grouped, bare, column)
     return column
 
 
