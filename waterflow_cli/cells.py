@@ -76,9 +76,9 @@ class CellReader:
     nondetect: Nondetect | None = None
     conversion: str = ""
 
-    def read(self, column: pa.Array) -> ReadCells:
-        """Read cells as they stand in the file, shape (n_rows,)."""
-        numbers = parse_numbers(column, self.marks)
+    def read(self, column: pa.Array, *, is_clean: bool = True) -> ReadCells:
+        """Read cells as they stand in the file, shape (n_rows,); see `parse_numbers`."""
+        numbers = parse_numbers(column, self.marks, is_clean=is_clean)
         values = convert(numbers.values, self.factor)
         plain = ReadCells(values, numbers.missing, numbers.bad)
         if self.nondetect is None or not pa.types.is_string(column.type):
@@ -120,9 +120,11 @@ class CellReader:
             whole[rows[mask]] = True
             return whole
 
-        bounds = np.full(len(values), np.nan)
-        bounds[rows[taken]] = bound[taken]
-        kept = Censored(spread(below), spread(above), bounds, without_limit)
+        kept = None
+        if taken.any() or without_limit:
+            bounds = np.full(len(values), np.nan)
+            bounds[rows[taken]] = bound[taken]
+            kept = Censored(spread(below), spread(above), bounds, without_limit)
         return ReadCells(values, missing, bad, kept, spread(refused), spread(unnamed))
 
 

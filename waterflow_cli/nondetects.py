@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,9 @@ from waterflow_cli.numbers import BLANKS, NumberMarks, parse_numbers
 from waterflow_cli.reading_options import Nondetect
 from waterflow_cli.units import convert
 
+_Bounds = tuple[BoolArray, BoolArray, FloatArray]
+# So few different texts of a batch are looked up together.
+_FEW = 64
 # After these a number is expected.
 _BELOW = r"^(?:nd|n\.d\.|bdl)?\s*(?:<=?|≤)"
 _ABOVE = r"^(?:>=?|≥)"
@@ -80,16 +84,37 @@ def find_nondetects(cells: pa.Array, marks: NumberMarks) -> Nondetects:
     marks : NumberMarks
         What the numbers are written with.
     """
-    text = pc.utf8_lower(pc.utf8_trim(pc.fill_null(cells, ""), characters=BLANKS))
+    encoded = cells.dictionary_encode()
+    texts = encoded.dictionary
+    found = None
+    if len(texts) <= _FEW:  # laboratories repeat their limits: what was read is remembered
+        found = _remembered(tuple(texts.to_pylist()), marks)
+    below, above, bound = found or _read_bounds(texts, marks)
+    codes = pc.fill_null(encoded.indices, len(texts)) if cells.null_count else encoded.indices
+    places = codes.to_numpy()
+    if cells.null_count:  # the last place stands for null
+        below, above = np.append(below, False), np.append(above, False)
+        bound = np.append(bound, np.nan)
+    return Nondetects(below[places], above[places], bound[places])
+
+
+@lru_cache(maxsize=1 << 10)
+def _remembered(texts: tuple[str, ...], marks: NumberMarks) -> _Bounds:
+    return _read_bounds(pa.array(texts, pa.string()), marks)
+
+
+def _read_bounds(texts: pa.Array, marks: NumberMarks) -> _Bounds:
+    """Tell of each text whether it stands for less or more than a bound, and for which."""
+    text = pc.utf8_lower(pc.utf8_trim(texts, characters=BLANKS))
     is_below, is_above = _matches(text, _BELOW), _matches(text, _ABOVE)
-    numbers = parse_numbers(pc.replace_substring_regex(text, _SIGN, ""), marks)
-    has_bound = np.isfinite(numbers.values) & (numbers.values >= 0)
-    unnamed = _matches(text, _UNNAMED)
-    return Nondetects(
-        is_below & has_bound | unnamed,
-        is_above & has_bound,
-        np.where((is_below | is_above) & has_bound, numbers.values, np.nan),
-    )
+    bound = np.full(len(text), np.nan)
+    signed = np.flatnonzero(is_below | is_above)
+    if len(signed):
+        bare = pc.replace_substring_regex(text.take(pa.array(signed)), _SIGN, "")
+        bound[signed] = parse_numbers(bare, marks).values
+    bound[bound < 0] = np.nan
+    has_bound = np.isfinite(bound)
+    return (is_below & has_bound) | _matches(text, _UNNAMED), is_above & has_bound, bound
 
 
 def substitute(below: BoolArray, above: BoolArray, bound: FloatArray, way: Nondetect) -> FloatArray:

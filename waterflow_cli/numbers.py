@@ -90,7 +90,9 @@ class NumberColumn:
     bad: BoolArray
 
 
-def parse_numbers(column: pa.Array, marks: NumberMarks = PLAIN_MARKS) -> NumberColumn:
+def parse_numbers(
+    column: pa.Array, marks: NumberMarks = PLAIN_MARKS, *, is_clean: bool = True
+) -> NumberColumn:
     """Read a column of text, or of a Parquet file's own numbers, as numbers.
 
     Parameters
@@ -100,6 +102,8 @@ def parse_numbers(column: pa.Array, marks: NumberMarks = PLAIN_MARKS) -> NumberC
         (booleans, dates) holds no number: each of its cells is bad.
     marks : NumberMarks
         What text is written with.
+    is_clean : bool
+        Whether all cells are expected to be numbers; it decides what is tried first, and no result.
     """
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         text = column.cast(pa.string())
@@ -107,6 +111,8 @@ def parse_numbers(column: pa.Array, marks: NumberMarks = PLAIN_MARKS) -> NumberC
         if marks.decimal == ",":
             text = _swapped(text)
         thousands = "," if marks.thousands else ""
+        if not is_clean:
+            return _parse_any_text(_ungrouped(text, thousands))
         if marks.groups or thousands:  # a cast that fails costs more than a look at the text
             text = _ungrouped(text, thousands)
             return _parse_clean_text(text) or _parse_any_text(text)

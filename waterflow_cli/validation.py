@@ -106,6 +106,8 @@ class RowChecker:
             unique = () if schema.label in unique else unique
         # Like pandera, compare rows by those of the columns that the file has.
         self._unique = tuple(name for name in unique if name in self.columns)
+        # Columns whose last batch held odd cells; threads may change it, for it decides no result.
+        self._odd: set[str] = set()
         self._seen: dict[tuple[str, ...], set[Any]] = {}
 
     @property
@@ -285,7 +287,9 @@ class RowChecker:
     ) -> tuple[FloatArray, BoolArray, BoolArray]:
         """Read numbers, add the violations of those that are none, and keep the bounds."""
         reader = self._readers[name]
-        cells = reader.read(column)
+        # A cast that fails is dear: where one batch held odd cells, the next will too.
+        cells = reader.read(column, is_clean=name not in self._odd)
+        (self._odd.add if cells.bad.any() or cells.censored else self._odd.discard)(name)
         checked.numbers[name], bad = cells.values, cells.bad & whole
         if cells.censored is not None:
             checked.censored[name] = cells.censored.within(whole)
