@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ import pytest
 from waterflow_cli.main import main
 from waterflow_cli.messages import use_language
 from waterflow_cli.simulation import write_simulation
+
+# Where a shell runs the tests in the background Ctrl-C is ignored, also in all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 # Messages are tested in English on any machine. Here and not in a fixture: those of the session,
