@@ -26,7 +26,7 @@ from waterflow_cli.messages import tr
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.table_schema import TableSchema
 
-FORMAT, MANIFEST_FORMAT = 2, 1
+FORMAT, MANIFEST_FORMAT = 3, 1
 MANIFEST = "waterflow-manifest.json"
 PAYLOAD = "waterflow"
 DIGEST_TAG = "waterflow.manifest_sha256"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Fewer cells with the other decimal mark are slips, to be found row by row; more are a second way
 # of writing.
 SLIPS = 0.05
-_OTHER = {",": ".", ".": ","}
+OTHER_MARK = {",": ".", ".": ","}
 _GROUPED = {mark: re.compile(f"[0-9]{mark}[0-9]{{3}}".encode()) for mark in GROUP_MARKS}
 _POINT_GROUPS = re.compile(rb"[0-9]\.[0-9]{3}\.[0-9]{3}")
 _SIGNS = r"(?:nd|n\.d\.|bdl)?[<>≤≥=+-]*"
@@ -106,7 +106,7 @@ def find_marks(
                 for use, mask in _uses_of(mark, cells):
                     uses.note(use, mask, batch, name)
     decimal = options.decimal or _find_decimal(seen, path, options, is_continental=is_continental)
-    other = _OTHER[decimal]
+    other = OTHER_MARK[decimal]
     thousands = options.thousands or (other if seen[other]["groups"] else "")
     if seen[other]["unclear"] and not thousands and not options.decimal:
         raise _unclear(seen[other].first["unclear"], other, path)
@@ -128,8 +128,8 @@ def _find_decimal(
     seen: Mapping[str, _Uses], path: str, options: ReadingOptions, *, is_continental: bool
 ) -> str:
     if options.thousands:
-        return _OTHER[options.thousands]
-    counts = {mark: seen[mark]["decimal"] + seen[_OTHER[mark]]["groups"] for mark in seen}
+        return OTHER_MARK[options.thousands]
+    counts = {mark: seen[mark]["decimal"] + seen[OTHER_MARK[mark]]["groups"] for mark in seen}
     if min(counts.values()) > SLIPS * sum(counts.values()):
         raise _mixed(
             {mark: _first_sign(seen, mark) for mark in seen},
@@ -146,7 +146,7 @@ def _find_decimal(
 
 def _first_sign(seen: Mapping[str, _Uses], mark: str) -> Place:
     """Give the first cell that shows a mark to be the decimal one."""
-    signs = (seen[mark].first.get("decimal"), seen[_OTHER[mark]].first.get("groups"))
+    signs = (seen[mark].first.get("decimal"), seen[OTHER_MARK[mark]].first.get("groups"))
     return min(place for place in signs if place is not None)
 
 
@@ -199,7 +199,7 @@ def _uses_of(mark: str, cells: pa.Array) -> Iterator[tuple[str, BoolArray]]:
 
 @cache
 def _patterns(mark: str) -> dict[str, str]:
-    m, o = (f"\\{each}" for each in (mark, _OTHER[mark]))
+    m, o = (f"\\{each}" for each in (mark, OTHER_MARK[mark]))
     digits, three = "[0-9]", "[0-9]{3}"
     decimal = "|".join(
         (

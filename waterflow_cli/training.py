@@ -191,21 +191,7 @@ def train_model(
         else None
     )
     n_fits = design.n_fits + 1 + (len(design.tested) if unbalanced else 0)
-    searched = (
-        tr(", each after a search of {n_trials} trials", n_trials=options.n_trials)
-        if options.n_trials
-        else ""
-    )
-    report(
-        tr(
-            "Measuring {plugin} by {design}; {n_fits} fits of up to {n_rows} rows{searched}",
-            plugin=plugin.name,
-            design=design.text,
-            n_fits=n_fits,
-            n_rows=len(used),
-            searched=searched,
-        )
-    )
+    report(_describe_fits(plugin, design, n_fits, len(used), options))
     with single_threaded_fits():
         with plugin.blamed(tr("train")):
             scores = score_folds(design, learner, jobs=options.jobs)
@@ -243,6 +229,24 @@ def train_model(
             trials=[] if search is None else search.trials,
             n_trained=len(used),
         )
+
+
+def _describe_fits(
+    plugin: LoadedPlugin, design: Design, n_fits: int, n_rows: int, options: TrainingOptions
+) -> str:
+    searched = (
+        tr(", each after a search of {n_trials} trials", n_trials=options.n_trials)
+        if options.n_trials
+        else ""
+    )
+    return tr(
+        "Measuring {plugin} by {design}; {n_fits} fits of up to {n_rows} rows{searched}",
+        plugin=plugin.name,
+        design=design.text,
+        n_fits=n_fits,
+        n_rows=n_rows,
+        searched=searched,
+    )
 
 
 def choose_learner(

@@ -23,7 +23,7 @@ from waterflow_cli.checked_batches import CheckedBatch, Violation
 from waterflow_cli.errors import InputError, shorten
 from waterflow_cli.headers import Header, HeaderMatch, fold_name
 from waterflow_cli.messages import marked, tr
-from waterflow_cli.number_marks import describe_marks
+from waterflow_cli.number_marks import OTHER_MARK, describe_marks
 from waterflow_cli.numbers import PLAIN_MARKS, NumberMarks, missing_text
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.table_schema import Kind, TableSchema
@@ -426,7 +426,7 @@ def _is_not_whole(text: str, _row: int) -> str:
 
 def _is_no_number(marks: NumberMarks, text: str, _row: int) -> str:
     problem = tr("{text!r} is not a number", text=text)
-    if {",": ".", ".": ","}[marks.decimal] in text:
+    if OTHER_MARK[marks.decimal] in text:
         problem += tr(" (decimal mark '{mark}')", mark=marks.decimal)
     return f"{problem}."
 

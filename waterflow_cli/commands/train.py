@@ -251,6 +251,30 @@ def _show(report: TrainingReport, console: Console) -> None:
     )
     console.table(title, ("", *(f">{tr(name)}" for name in evaluations)), rows)
     _show_points(report, console)
+    _show_decision(report, console)
+    for line in describe_verdicts(result.verdicts):
+        console.result(line)
+    console.result(
+        tr(
+            "Registered {name} version {version} as @{alias} (run {run_id}).",
+            name=registered.name,
+            version=registered.version,
+            alias=registered.alias,
+            run_id=registered.run_id,
+        )
+    )
+    console.note(tr("The baselines are fitted without balancing."))
+    if result.evaluation.estimates["roc_auc"].low <= CHANCE:
+        console.warn(tr("Not shown to be better than chance: its ROC AUC may be 0.5 or less."))
+    if registered.alias != "champion":
+        console.note(
+            tr("To put it in use: waterflow models promote {version}", version=registered.version)
+        )
+
+
+def _show_decision(report: TrainingReport, console: Console) -> None:
+    """Print what the model decides by, and how often it decides."""
+    result = report.result
     console.result(
         tr(
             "These are figures of the procedure; the model itself learned from "
@@ -272,27 +296,9 @@ def _show(report: TrainingReport, console: Console) -> None:
     console.result(
         tr(
             "Share of tested samples decided: {decided_share:.1%}.",
-            decided_share=report.result.decided_share,
+            decided_share=result.decided_share,
         )
     )
-    for line in describe_verdicts(result.verdicts):
-        console.result(line)
-    console.result(
-        tr(
-            "Registered {name} version {version} as @{alias} (run {run_id}).",
-            name=registered.name,
-            version=registered.version,
-            alias=registered.alias,
-            run_id=registered.run_id,
-        )
-    )
-    console.note(tr("The baselines are fitted without balancing."))
-    if result.evaluation.estimates["roc_auc"].low <= CHANCE:
-        console.warn(tr("Not shown to be better than chance: its ROC AUC may be 0.5 or less."))
-    if registered.alias != "champion":
-        console.note(
-            tr("To put it in use: waterflow models promote {version}", version=registered.version)
-        )
 
 
 def _show_points(report: TrainingReport, console: Console) -> None:
