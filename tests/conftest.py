@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from clusters import pytest_runtest_setup, spark_cluster  # noqa: F401
 
 from waterflow_cli.main import main
 from waterflow_cli.messages import use_language

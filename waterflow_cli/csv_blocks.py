@@ -322,6 +322,21 @@ def whole_rows(data: bytes, sep: str) -> bytes:
     return data[: _last_row_end(data, sep)]
 
 
+def first_row_end(data: bytes, sep: str) -> int:
+    """Find where the first row of some bytes ends that start at the start of one; 0: not in them.
+
+    The bytes end with an LF.
+    """
+    ends = _line_ends(data)
+    outside = _outside_quotes(data, ends, sep)
+    if outside is not None:
+        return int(ends[outside][0]) if outside.any() else 0
+    lines = _latin_lines(data)
+    reader = csv.reader([*lines, "end"], delimiter=sep)
+    next(reader)
+    return sum(map(len, lines[: reader.line_num])) if reader.line_num <= len(lines) else 0
+
+
 def _last_row_end(data: bytes, sep: str) -> int:
     """Find where the last complete row of ``data`` ends; 0 when none does.
 

@@ -57,6 +57,10 @@ class TextStream:
         The file, for messages.
     encoding : str, optional
         What the user says that it is.
+    found : str, optional
+        What other bytes of the same file have told already.
+    line : int
+        Physical line on which the stream starts.
 
     Raises
     ------
@@ -66,15 +70,23 @@ class TextStream:
         If the user names an encoding that does not exist.
     """
 
-    def __init__(self, stream: io.BufferedReader, path: str, encoding: str | None = None) -> None:
+    def __init__(
+        self,
+        stream: io.BufferedReader,
+        path: str,
+        encoding: str | None = None,
+        *,
+        found: str | None = None,
+        line: int = 1,
+    ) -> None:
         self._stream, self._path = stream, path
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._n_lines = 0
+        self._n_lines = line - 1
         self._width = 1
         self._is_begun = False
         self._ahead = stream.read(SAMPLE_BYTES)
-        self._is_settled = encoding is not None
-        found = _by_mark(self._ahead)
+        self._is_settled = encoding is not None or found is not None
+        found = found or _by_mark(self._ahead)
         self.encoding = _python_name(encoding) if encoding else found
         if found.startswith(self.encoding):  # "utf-16", and the mark says in which order
             self.encoding = found

@@ -73,6 +73,12 @@ class ModelError(WaterflowError):
     exit_code = 4
 
 
+class EngineError(WaterflowError):
+    """The engine that the user chose is not available, or it failed."""
+
+    exit_code = 4
+
+
 class PluginError(WaterflowError):
     """A plugin failed; the message names its entry point and distribution."""
 

@@ -40,15 +40,23 @@ def without_notes(
         yield from held
         return
     last_line = held[-1].line + count_lines(held[-1].data)
-    first_note = last_line - _count_note_lines(b"".join(block.data for block in held), sep)
+    first_note = last_line - count_note_lines(b"".join(block.data for block in held), sep)
     notes.extend(range(first_note, last_line))
     for block in held:
         if block.line < first_note:
-            yield _cut(block, first_note)
+            yield cut_block(block, first_note)
 
 
-def _count_note_lines(data: bytes, sep: str) -> int:
-    """Count the lines at the end of a file's text that are notes, and empty ones above them."""
+def count_note_lines(data: bytes, sep: str) -> int:
+    """Count the lines at the end of a file's text that are notes, and empty ones above them.
+
+    Parameters
+    ----------
+    data : bytes
+        The text, or more than `TAIL_BYTES` of its end.
+    sep : str
+        The separator of the cells.
+    """
     # Cut as bytes: in text there are more line ends than in a CSV file.
     lines = [line.decode("utf-8", errors="replace") for line in data[-TAIL_BYTES:].splitlines()]
     if len(data) > TAIL_BYTES:
@@ -69,7 +77,7 @@ def _may_be_note(line: str, sep: str) -> bool:
     return sep not in text and '"' not in text and not _STARTS_AS_NUMBER.match(text)
 
 
-def _cut(block: Block, line: int) -> Block:
+def cut_block(block: Block, line: int) -> Block:
     """Keep the lines of a block that stand above a line."""
     if block.end.line <= line:
         return block

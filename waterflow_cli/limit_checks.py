@@ -242,6 +242,10 @@ class LimitCounts:
         """Add a batch."""
         self._add(flags.counts, flags.measured)
 
+    def merge(self, other: LimitCounts) -> None:
+        """Add the counts of other batches."""
+        self._add(other.by_limit, other.measured)
+
     def _add(self, counts: Sequence[Sequence[int]], measured: Mapping[str, int]) -> None:
         for sums, more in zip(self.by_limit, counts, strict=True):
             sums[:] = [one + other for one, other in zip(sums, more, strict=True)]

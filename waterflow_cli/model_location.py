@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -82,8 +83,39 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
 
-def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
-    """Find a model, verify each of its files, and load it.
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model's files on this machine, each verified.
+
+    Attributes
+    ----------
+    folder : Path
+        As MLflow lays it out.
+    label : str
+        What a scored row says judged it.
+    digest : str
+        The sha256 of the manifest.
+    """
+
+    folder: Path
+    label: str
+    digest: str
+
+    def load(self) -> StoredModel:
+        """Load it.
+
+        Raises
+        ------
+        ModelError
+            If it holds types that are not trusted, or was saved by another version.
+        """
+        payload = self.folder / "data" / PAYLOAD
+        return load_payload(payload, label=self.label, digest=self.digest)
+
+
+@contextmanager
+def fetch_model(reference: str, *, name: str, tracking_uri: str) -> Iterator[FetchedModel]:
+    """Find a model, and verify each of its files.
 
     Parameters
     ----------
@@ -95,12 +127,13 @@ def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
     Raises
     ------
     ModelError
-        If there is no such model, a file of it was changed, or it cannot be loaded.
+        If there is no such model, or a file of it was changed.
     """
     if (Path(reference) / "MLmodel").is_file():
         folder = Path(reference)
         digest = verify_folder(folder, label=reference)
-        return load_payload(folder / "data" / PAYLOAD, label=f"sha256:{digest[:12]}", digest=digest)
+        yield FetchedModel(folder, f"sha256:{digest[:12]}", digest)
+        return
     located = _locate_in_sqlite(reference, name, tracking_uri)
     if located is None:
         from waterflow_cli.registry import locate
@@ -109,7 +142,13 @@ def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         folder = _fetch(located, Path(scratch), tracking_uri)
         digest = verify_folder(folder, label=located.label, digest=located.digest)
-        return load_payload(folder / "data" / PAYLOAD, label=located.label, digest=digest)
+        yield FetchedModel(folder, located.label, digest)
+
+
+def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
+    """Find a model, verify each of its files, and load it; see `fetch_model`."""
+    with fetch_model(reference, name=name, tracking_uri=tracking_uri) as fetched:
+        return fetched.load()
 
 
 def _locate_in_sqlite(reference: str, name: str, uri: str) -> Located | None:

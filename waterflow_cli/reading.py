@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePath
@@ -27,7 +28,7 @@ from waterflow_cli.csv_blocks import (
 from waterflow_cli.dialect import Dialect, StartReader
 from waterflow_cli.encodings import SAMPLE_BYTES, TextStream
 from waterflow_cli.errors import InputError
-from waterflow_cli.footnotes import without_notes
+from waterflow_cli.footnotes import cut_block, without_notes
 from waterflow_cli.headers import Header, check_header
 from waterflow_cli.messages import tr
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
@@ -35,11 +36,12 @@ from waterflow_cli.sources import PARQUET_MAGIC, STDIN, open_source, open_to_see
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from waterflow_cli.arrays import IntArray
     from waterflow_cli.numbers import NumberMarks
 
+Opener = Callable[[str], AbstractContextManager["io.BufferedReader"]]
 NO_NAMES = Header({})
 PARQUET_ROWS = 1 << 16
 # Enough to tell how long a row is.
@@ -110,6 +112,31 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class FilePart:
+    """Some whole lines of a text file whose start was read by itself.
+
+    Attributes
+    ----------
+    stream : BufferedReader
+        The lines, in the file's own encoding.
+    encoding : str
+        That of the file, as all of its parts tell it.
+    line : int
+        Physical line on which the part starts.
+    n_passed : int
+        Lines at its start that are no rows: the header, or the end of a row of the part before.
+    notes : range
+        Physical lines of the notes below the table.
+    """
+
+    stream: io.BufferedReader
+    encoding: str
+    line: int
+    n_passed: int = 0
+    notes: range = range(0)
+
+
+@dataclass(frozen=True)
 class Table:
     """An open input.
 
@@ -131,6 +158,8 @@ class Table:
         Tells how much of the file was read: 0 to 1, None if that cannot be known.
     remarks : callable
         Says what else there is to know of how the file is read, at its end.
+    tasks_of : callable
+        Parses a part of the same file that comes from elsewhere; see `FilePart`.
     """
 
     path: str
@@ -143,6 +172,7 @@ class Table:
     marks: NumberMarks | None = None
     share_read: Callable[[], float | None] = field(default=lambda: None)
     remarks: Callable[[], list[str]] = field(default=list)
+    tasks_of: Callable[[FilePart], Iterator[Callable[[], Batch]]] | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -186,6 +216,7 @@ def open_table(
     *,
     batch_rows: int | None = None,
     block_bytes: int = BLOCK_BYTES,
+    opener: Opener = open_source,
 ) -> Iterator[Table]:
     """Open a CSV, TSV or Parquet file, plain or compressed, or standard input.
 
@@ -201,13 +232,15 @@ def open_table(
         About how many rows make a batch; it bounds memory. Default: by `block_bytes`.
     block_bytes : int
         About how much text makes a batch.
+    opener : callable
+        Gives the bytes, decompressed, where the path is no file of this machine.
 
     Raises
     ------
     InputError
         If the file is missing, empty, damaged, binary or has an unusable header.
     """
-    with open_source(path) as stream:
+    with opener(path) as stream:
         if stream.peek(4)[:4] == PARQUET_MAGIC:
             with open_to_seek(stream) as file:
                 yield _open_parquet(file, path, batch_rows or PARQUET_ROWS)
@@ -237,7 +270,7 @@ class _TextTable:
     def __init__(
         self, stream: io.BufferedReader, path: str, reader: StartReader, options: ReadingOptions
     ) -> None:
-        self._path, self._stream = path, stream
+        self._path, self._stream, self._options = path, stream, options
         self._text = TextStream(stream, path, options.encoding)
         start = self._read_start(reader)
         self._start = reader.read(start, self._text.encoding)
@@ -262,7 +295,32 @@ class _TextTable:
             self._sample,
             share_read=partial(share_read, self._stream) if self._path != STDIN else lambda: None,
             remarks=self._remarks,
+            tasks_of=partial(self._tasks_of, block_bytes),
         )
+
+    def _tasks_of(self, block_bytes: int, part: FilePart) -> Iterator[Callable[[], Batch]]:
+        self._text.encoding = part.encoding
+        self._notes.extend(part.notes)
+        text = TextStream(
+            part.stream, self._path, self._options.encoding, found=part.encoding, line=part.line
+        )
+        start = b""
+        while count_lines(start) <= part.n_passed and (more := text.read(block_bytes)):
+            start += more
+        rows = b"".join(start.splitlines(keepends=True)[part.n_passed :])
+        for block in split_blocks(
+            rows,
+            text,
+            path=self._path,
+            sep=self._sep,
+            position=Position(0, part.line + part.n_passed),
+            block_bytes=block_bytes,
+        ):
+            if part.notes and block.line >= part.notes.start:
+                continue
+            whole = cut_block(block, part.notes.start) if part.notes else block
+            if _PRINTABLE.search(whole.data) or len(self._parse(whole)):
+                yield partial(self._parse, whole)
 
     def _tasks(self, block_bytes: int, position: Position | None) -> Iterator[Callable[[], Batch]]:
         position = position or self._first

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from waterflow_cli.errors import UsageError
 from waterflow_cli.headers import Header, fold_name
 from waterflow_cli.messages import tr
 from waterflow_cli.profiles import SUFFIX, Profile, ResultColumns, check_names, load_profile
-from waterflow_cli.reading import Table, open_table
+from waterflow_cli.reading import Opener, Table, open_table
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.sources import open_source
 from waterflow_cli.table_schema import TableSchema
 
 
@@ -22,6 +24,7 @@ def open_samples(
     reading: ReadingOptions = AS_FOUND,
     *,
     batch_rows: int | None = None,
+    opener: Opener = open_source,
 ) -> Iterator[Table]:
     """Open an input.
 
@@ -31,6 +34,10 @@ def open_samples(
         Its names and aliases tell which line is the header.
     reading : ReadingOptions
         Its profile tells whether the file has one row for each result.
+    batch_rows : int, optional
+        See `open_table`.
+    opener : callable
+        See `open_table`.
 
     Raises
     ------
@@ -39,9 +46,9 @@ def open_samples(
     UsageError
         If there is no such profile, or an option does not go with it.
     """
+    opened = partial(open_table, path, options=reading, batch_rows=batch_rows, opener=opener)
     if reading.profile is None:
-        names = Header(schema.wanted(), reading.renames)
-        with open_table(path, names, reading, batch_rows=batch_rows) as table:
+        with opened(Header(schema.wanted(), reading.renames)) as table:
             yield table
         return
     profile = load_profile(reading.profile)
@@ -49,7 +56,7 @@ def open_samples(
         check_names(profile, schema, reading.profile)
     if profile.results is None:
         names = Header(_with_names_of(profile, schema), reading.renames)
-        with open_table(path, names, reading, batch_rows=batch_rows) as table:
+        with opened(names) as table:
             yield _with_profile(table, profile, schema, reading)
         return
     from waterflow_cli.result_tables import ResultTable
@@ -59,7 +66,7 @@ def open_samples(
             tr("--rename: in a table of results the profile says which column is which."),
             tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name),
         )
-    with open_table(path, _result_names(profile.results), reading, batch_rows=batch_rows) as table:
+    with opened(_result_names(profile.results)) as table:
         yield ResultTable(table, profile, schema, reading).read()
 
 

@@ -38,7 +38,7 @@ from waterflow_cli.scoring_task import Piece, ScoringOptions, ScoringTask
 from waterflow_cli.sources import STDIN
 from waterflow_cli.writing import TableWriter, names_format
 
-_USUAL_ROW_BYTES = 100
+USUAL_ROW_BYTES = 100
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
@@ -94,6 +94,16 @@ class ScoringSummary:
         if self.limits is not None:
             self.limits.take_up(counts[LIMITS])
 
+    def merge(self, other: ScoringSummary) -> None:
+        """Add what was counted of other batches."""
+        self.n_rows += other.n_rows
+        self.n_invalid += other.n_invalid
+        self.verdicts.update(other.verdicts)
+        self.dialects |= other.dialects
+        self.cells.add(other.cells)
+        if self.limits is not None and other.limits is not None:
+            self.limits.merge(other.limits)
+
     def note(self, piece: Piece) -> None:
         """Count a batch."""
         self.n_rows += piece.n_rows
@@ -140,7 +150,7 @@ def score_files(
     job = _ScoringJob(model, inputs, options, report)
     with _made(output), _open_outputs(model, inputs, groups, options) as outputs:
         job.run(groups, outputs)
-        _refuse_too_many(job.summary, options.max_invalid)
+        refuse_too_many(job.summary, options.max_invalid)
         outputs.publish()
         job.summary.outputs = [path for _, path in _results(groups, options) if path is not None]
         if options.manifest is not None:
@@ -269,7 +279,7 @@ class _ScoringJob:
         self._inputs, self._n_done = inputs, 0
         self._explainer = Explainer(model, options.explain) if options.explain else None
         n_scorings = 1 + (len(model.decision.measurements) if options.explain else 0)
-        model.decision.expect(n_scorings * self._shares.n_bytes // _USUAL_ROW_BYTES)
+        model.decision.expect(n_scorings * self._shares.n_bytes // USUAL_ROW_BYTES)
 
     def run(self, groups: Mapping[str, Sequence[str]], outputs: JobOutputs) -> None:
         """Score all inputs, but for what an earlier run had done."""
@@ -351,7 +361,14 @@ class _ScoringJob:
         outputs.save(Checkpoint(self._n_done + 1, None, self.summary.counts))
 
 
-def _refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
+def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
+    """Refuse a job of which too many rows are invalid.
+
+    Raises
+    ------
+    DataRefusedError
+        Naming the share.
+    """
     share = 100 * summary.n_invalid / summary.n_rows
     if share > max_invalid:
         raise DataRefusedError(

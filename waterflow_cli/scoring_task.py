@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.cell_counts import CellCounts
-from waterflow_cli.checked_batches import row_reasons
+from waterflow_cli.checked_batches import CheckedBatch, row_reasons
 from waterflow_cli.csv_blocks import Position
 from waterflow_cli.errors import DataRefusedError, UsageError, did_you_mean
 from waterflow_cli.limit_checks import LIMITS, LimitChecker, LimitFlags
@@ -164,7 +164,7 @@ class ScoringTask:
         flags = None if self._limits is None else self._limits.check(scored.checked)
         return Piece(
             self._encode(scored, flags),
-            None if self._rejects is None else self._rejects.encode(_rejected_rows(scored)),
+            None if self._rejects is None else self._rejects.encode(rejected_rows(scored.checked)),
             len(batch),
             int(scored.invalid.sum()),
             scored.verdict_counts,
@@ -228,15 +228,15 @@ def _refuse_invalid(scored: ScoredBatch, options: ScoringOptions) -> None:
         )
 
 
-def _rejected_rows(scored: ScoredBatch) -> dict[str, pa.Array]:
-    rows = np.flatnonzero(scored.invalid)
-    batch = scored.checked.batch
+def rejected_rows(checked: CheckedBatch) -> dict[str, pa.Array]:
+    """Give the invalid rows of a batch as they stand in the file, each with what is wrong."""
+    rows = np.flatnonzero(checked.invalid)
     columns = {
-        "file": [path_text(scored.checked.file)] * len(rows),
-        "line": [int(line) for line in batch.lines[rows]],
-        "raw": batch.raw_rows(rows),
-        "rule": [findings[0].rule for findings in scored.checked.by_row.values()],
-        "reason": row_reasons(scored.checked),
+        "file": [path_text(checked.file)] * len(rows),
+        "line": [int(line) for line in checked.batch.lines[rows]],
+        "raw": checked.batch.raw_rows(rows),
+        "rule": [findings[0].rule for findings in checked.by_row.values()],
+        "reason": row_reasons(checked),
     }
     kinds = {"line": pa.int64()}
     return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in REJECT_COLUMNS}

@@ -115,19 +115,38 @@ def open_source(path: str) -> Iterator[io.BufferedReader]:
         If the file is missing, a folder, unreadable, an archive of several members, damaged, or
         changed while it was read.
     """
-    with _open_raw(path) as opened:
-        start, raw = _read_ahead(opened, path)
-        codec = next((name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), "")
-        if not codec:
-            yield raw
-            return
-        with ExitStack() as stack:
-            if codec == "zip":
-                inner = _open_zip_member(stack.enter_context(open_to_seek(raw)), path)
-            else:
-                inner = _open_codec(codec, raw)
-            stream = io.BufferedReader(DecompressedStream(inner, raw, path, codec), _BUFFER_BYTES)
-            yield cast("io.BufferedReader", stack.enter_context(stream))
+    with _open_raw(path) as opened, decompressed(opened, path) as stream:
+        yield stream
+
+
+@contextmanager
+def decompressed(opened: io.BufferedReader, path: str) -> Iterator[io.BufferedReader]:
+    """Give the plain bytes of an open input; see `open_source`.
+
+    Parameters
+    ----------
+    opened : BufferedReader
+        At its start.
+    path : str
+        What it is called in messages.
+    """
+    start, raw = _read_ahead(opened, path)
+    codec = compression(start)
+    if not codec:
+        yield raw
+        return
+    with ExitStack() as stack:
+        if codec == "zip":
+            inner = _open_zip_member(stack.enter_context(open_to_seek(raw)), path)
+        else:
+            inner = _open_codec(codec, raw)
+        stream = io.BufferedReader(DecompressedStream(inner, raw, path, codec), _BUFFER_BYTES)
+        yield cast("io.BufferedReader", stack.enter_context(stream))
+
+
+def compression(start: bytes) -> str:
+    """Tell how a file is compressed by its first bytes; empty where it is not."""
+    return next((name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), "")
 
 
 def share_read(stream: io.BufferedReader) -> float | None:

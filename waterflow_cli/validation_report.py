@@ -90,6 +90,18 @@ class ValidationReport:
         if room > 0:
             self.findings += checked.findings(room)
 
+    def merge(self, other: ValidationReport, max_findings: int) -> None:
+        """Add what was found in rows that come after these."""
+        self.n_rows += other.n_rows
+        self.n_invalid += other.n_invalid
+        self.n_findings += other.n_findings
+        self.findings += other.findings[: max(0, max_findings - len(self.findings))]
+        self.by_rule.update(other.by_rule)
+        self.cells.add(other.cells)
+        self.dialects |= other.dialects
+        if self.limits is not None and other.limits is not None:
+            self.limits.merge(other.limits)
+
     def summary(self) -> dict[str, Any]:
         """Put the report into a JSON object."""
         return {
@@ -157,12 +169,12 @@ def validate_files(
     for n_done, path in enumerate(inputs):
         with (
             open_samples(path, schema, reading, batch_rows=batch_rows) as table,
-            _split(good, bad, force, inputs) as split,
+            _open_split(good, bad, force, inputs) as split,
         ):
             checker = RowChecker(schema, table, reading)
 
             def check(
-                parse: Callable[[], Batch], checker: RowChecker = checker, split: _Split = split
+                parse: Callable[[], Batch], checker: RowChecker = checker, split: RowSplit = split
             ) -> tuple[CheckedBatch, CellCounts, LimitFlags | None, list[Any]]:
                 checked = checker.check(parse())
                 flags = None if against is None else against.check(checked)
@@ -177,7 +189,7 @@ def validate_files(
     return report
 
 
-class _Split:
+class RowSplit:
     """Writes good and bad rows to their files, where there are such files."""
 
     def __init__(self, good: TableWriter | None, bad: TableWriter | None) -> None:
@@ -210,9 +222,9 @@ class _Split:
 
 
 @contextmanager
-def _split(
+def _open_split(
     good: str | None, bad: str | None, force: bool, inputs: Sequence[str]
-) -> Iterator[_Split]:
+) -> Iterator[RowSplit]:
     with OutputGroup(force=force, inputs=inputs) as outputs, ExitStack() as stack:
 
         def writer(path: str | None) -> TableWriter | None:
@@ -221,7 +233,7 @@ def _split(
             sink = stack.enter_context(outputs.open(path))
             return stack.enter_context(open_table_writer(path, sink))
 
-        yield _Split(writer(good), writer(bad))
+        yield RowSplit(writer(good), writer(bad))
 
 
 def _refuse_taken(name: str, columns: Mapping[str, pa.Array], option: str) -> None:

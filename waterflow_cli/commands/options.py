@@ -111,15 +111,11 @@ def schema_option(command: F) -> F:
 
 def limits_option(command: F) -> F:
     """Add ``--limits``; the command gets the names as a tuple."""
-
-    def split(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-        return tuple(name.strip() for name in value.split(",")) if value else ()
-
     return click.option(
         "--limits",
         default="",
         metavar="NAMES",
-        callback=split,
+        callback=split_names,
         help="Say which values lie above or below drinking-water limits: who,eu,epa,fr or "
         "FILE.toml, with commas. For information: it changes no verdict and no exit code.",
     )(command)
@@ -162,6 +158,79 @@ def batch_rows_option(command: F) -> F:
         metavar="N",
         help="About how many rows to hold at a time for each job; it changes no result.",
     )(command)
+
+
+def engine_options(command: F) -> F:
+    """Add ``--engine`` and Spark's options; the command gets ``engine``, None for local."""
+
+    @wraps(command)
+    def collecting(*args: Any, **options: Any) -> Any:
+        from waterflow_cli.spark.settings import SparkOptions
+
+        name = options.pop("engine_name")
+        chosen = {field.name: options.pop(field.name) for field in fields(SparkOptions)}
+        _refuse_options_of_other(click.get_current_context(), name)
+        engine = SparkOptions(**chosen) if name == "spark" else None
+        return command(*args, engine=engine, **options)
+
+    decorated: Any = collecting
+    for option in reversed(_ENGINE_OPTIONS):
+        decorated = option(decorated)
+    return cast("F", decorated)
+
+
+_OF_ENGINE = {
+    "spark": ("master", "conf", "ship_env", "is_single", "keys"),
+    "local": ("jobs", "batch_rows", "resume"),
+}
+
+
+def _refuse_options_of_other(ctx: click.Context, engine: str) -> None:
+    """Refuse options of another engine; settings can hold them for other runs."""
+    for other, names in _OF_ENGINE.items():
+        for param in ctx.command.params:
+            is_given = ctx.get_parameter_source(str(param.name)) == ParameterSource.COMMANDLINE
+            if other != engine and is_given and param.name in names:
+                raise UsageError(
+                    tr("{option} is for --engine {engine}.", option=param.opts[0], engine=other),
+                    tr("Leave it out, or choose that engine."),
+                )
+
+
+def single_file_option(command: F) -> F:
+    """Add ``--single-file``."""
+    return click.option(
+        "is_single",
+        "--single-file",
+        is_flag=True,
+        help="With --engine spark: write one file in the order of the inputs, as the local engine "
+        "does, instead of a folder of parts.",
+    )(command)
+
+
+def split_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Split names at commas."""
+    return tuple(name.strip() for name in value.split(",")) if value else ()
+
+
+def _spark_conf(
+    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Split Spark properties at the first =, for their values can have more."""
+    conf = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name.startswith("spark.") or name == "spark.":
+            raise UsageError(
+                tr(
+                    "{option} {text}: {form} is expected.",
+                    option=param.opts[0],
+                    text=text,
+                    form="spark.NAME=VALUE",
+                )
+            )
+        conf[name] = value.strip()
+    return conf
 
 
 def _count_cores() -> int:
@@ -235,6 +304,35 @@ def refuse_nan(ctx: click.Context, param: click.Parameter, value: float | None) 
     return value
 
 
+_ENGINE_OPTIONS = (
+    click.option(
+        "engine_name",
+        "--engine",
+        type=click.Choice(("local", "spark")),
+        default="local",
+        show_default=True,
+        help="What does the work: this machine, or Spark; the rows and values are the same.",
+    ),
+    click.option(
+        "--master",
+        metavar="URL",
+        help="Spark's master: local[N], spark://HOST:PORT, yarn, k8s://URL. Otherwise that of "
+        "spark-defaults.conf, or local[*].",
+    ),
+    click.option(
+        "conf",
+        "--spark-conf",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_spark_conf,
+        help="A Spark property. Can be given several times.",
+    ),
+    click.option(
+        "--ship-env",
+        is_flag=True,
+        help="Send the Python libraries that are installed here to Spark's workers.",
+    ),
+)
 _SEPARATORS = {",": ",", ";": ";", "|": "|", "tab": "\t"}
 _DECIMALS = {".": ".", ",": ",", "point": ".", "comma": ","}
 _THOUSANDS = {",": ",", ".": ".", "comma": ",", "point": "."}

@@ -11,12 +11,15 @@ from waterflow_cli.commands.options import (
     batch_rows_option,
     common_options,
     console_of,
+    engine_options,
     force_option,
     jobs_option,
     json_option,
     limits_option,
     reading_options,
     refuse_nan,
+    single_file_option,
+    split_names,
     store_options,
 )
 from waterflow_cli.errors import UsageError, shorten
@@ -24,7 +27,11 @@ from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
+    from waterflow_cli.model_location import FetchedModel
+    from waterflow_cli.model_store import StoredModel
+    from waterflow_cli.progress import Report
     from waterflow_cli.scoring_job import ScoringSummary
+    from waterflow_cli.scoring_task import ScoringOptions
 
 
 @click.command(short_help="Judge the samples of a file with a registered model.")
@@ -94,6 +101,16 @@ if TYPE_CHECKING:
 )
 @batch_rows_option
 @jobs_option
+@engine_options
+@single_file_option
+@click.option(
+    "--partition-by",
+    "keys",
+    default="",
+    metavar="A,B",
+    callback=split_names,
+    help="With --engine spark: write a folder for each value of these columns.",
+)
 @force_option
 @json_option
 @common_options
@@ -103,37 +120,68 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Each row comes out in order with its columns as they were written, followed by status,
     probability, prediction, verdict, reason and model_version, and with --limits by limits.
+    With --engine spark, FILE can also be a folder or a URI, and OUT is a folder of parts.
     """
     from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.limits import load_limits
-    from waterflow_cli.model_location import load_model
-    from waterflow_cli.scoring_job import score_files
+    from waterflow_cli.model_location import fetch_model
     from waterflow_cli.scoring_task import ScoringOptions
-    from waterflow_cli.sources import expand_inputs
 
     if as_json and "-" in (options["output"], options["rejects"], options["manifest"]):
         raise UsageError(tr("--json and rows both go to stdout."), tr("Write the rows to a file."))
     console = console_of(ctx)
-    inputs = expand_inputs(options["files"])
-    model = load_model(
-        options["reference"], name=options["name"], tracking_uri=options["tracking_uri"]
-    )
-    console.detail(tr("Loaded {model}, every file verified.", model=model.label))
-    options["limits"] = load_limits(options["limits"], model.schema)
-    chosen = {field.name: options[field.name] for field in fields(ScoringOptions)}
-    try:
-        with console.progress(tr("rows")) as report:
-            summary = score_files(
-                model, inputs, options["output"], ScoringOptions(**chosen), report
-            )
-    except KeyboardInterrupt:
-        if options["resume"]:
-            console.note(tr("Finished rows are kept: the same command goes on from them."))
-        raise
+    where = {"name": options["name"], "tracking_uri": options["tracking_uri"]}
+    with fetch_model(options["reference"], **where) as fetched:
+        model = fetched.load()
+        console.detail(tr("Loaded {model}, every file verified.", model=model.label))
+        options["limits"] = load_limits(options["limits"], model.schema)
+        chosen = ScoringOptions(
+            **{each.name: options[each.name] for each in fields(ScoringOptions)}
+        )
+        try:
+            with console.progress(tr("rows")) as report:
+                if options["engine"] is None:
+                    summary = _score_here(model, chosen, options, report)
+                else:
+                    summary = _score_on_spark(
+                        fetched, model, chosen, options, report, console.debug
+                    )
+        except KeyboardInterrupt:
+            if options["resume"]:
+                console.note(tr("Finished rows are kept: the same command goes on from them."))
+            raise
     if as_json:
         console.json(_content(summary, options["output"]))
     note_reading(summary.dialects, summary.cells, model.schema, options["reading"], console)
     _summarise(summary, console)
+
+
+def _score_here(
+    model: StoredModel, chosen: ScoringOptions, options: dict[str, Any], report: Report
+) -> ScoringSummary:
+    from waterflow_cli.scoring_job import score_files
+    from waterflow_cli.sources import expand_inputs
+
+    return score_files(model, expand_inputs(options["files"]), options["output"], chosen, report)
+
+
+def _score_on_spark(
+    fetched: FetchedModel,
+    model: StoredModel,
+    chosen: ScoringOptions,
+    options: dict[str, Any],
+    report: Report,
+    debug: bool,
+) -> ScoringSummary:
+    from waterflow_cli.spark.session import open_session
+    from waterflow_cli.spark.settings import OutputLayout
+
+    with open_session(options["engine"], debug=debug) as spark:
+        from waterflow_cli.spark.engine import SparkEngine
+
+        layout = OutputLayout(options["is_single"], options["keys"])
+        engine = SparkEngine(spark, report)
+        return engine.score(fetched, model, options["files"], options["output"], chosen, layout)
 
 
 def _content(summary: ScoringSummary, output: str) -> dict[str, Any]:

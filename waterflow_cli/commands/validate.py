@@ -10,22 +10,25 @@ from waterflow_cli.commands.options import (
     batch_rows_option,
     common_options,
     console_of,
+    engine_options,
     force_option,
     jobs_option,
     json_option,
     limits_option,
     reading_options,
     schema_option,
+    single_file_option,
 )
 from waterflow_cli.errors import UsageError
 from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
+    from waterflow_cli.progress import Report
     from waterflow_cli.validation_report import ValidationReport
 
 _FORMATS = ("text", "json", "csv", "html")
-_PASSED_ON = ("reading", "good", "bad", "force", "jobs", "batch_rows")
+_PASSED_ON = ("reading", "good", "bad", "force")
 
 
 @click.command(short_help="Check the rows of a file against a schema.")
@@ -53,6 +56,8 @@ _PASSED_ON = ("reading", "good", "bad", "force", "jobs", "batch_rows")
 @limits_option
 @batch_rows_option
 @jobs_option
+@engine_options
+@single_file_option
 @force_option
 @json_option
 @common_options
@@ -61,14 +66,12 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Check each row of FILE... against a pandera schema.
 
     Exit code 0: every row passes. 1: some do not. 3: a file cannot be read, or lacks a column.
+    With --engine spark, FILE can also be a folder or a URI, and --good and --bad are folders.
     """
     from waterflow_cli.commands.limits import note_limits
     from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.limits import load_limits
-    from waterflow_cli.outputs import check_outputs
     from waterflow_cli.schemas import load_schema
-    from waterflow_cli.sources import expand_inputs
-    from waterflow_cli.validation_report import validate_files
 
     if as_json and (options["form"] != "text" or options["output"] != "-"):
         raise UsageError(
@@ -76,26 +79,54 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
             tr("For a file: --format json -o FILE"),
         )
     console = console_of(ctx)
-    inputs = expand_inputs(options["files"])
-    outputs = (("-o", options["output"]), ("--good", options["good"]), ("--bad", options["bad"]))
-    check_outputs(outputs, force=options["force"], inputs=inputs)
     schema = load_schema(options["schema_name"])
     limits = load_limits(options["limits"], schema)
+    check = _check_here if options["engine"] is None else _check_on_spark
     with console.progress(tr("rows")) as report_progress:
-        report = validate_files(
-            inputs,
-            schema,
-            max_findings=options["max_errors"],
-            report_progress=report_progress,
-            limits=limits,
+        common = {
+            "schema": schema,
+            "max_findings": options["max_errors"],
+            "limits": limits,
             **{name: options[name] for name in _PASSED_ON},
-        )
+        }
+        report = check(options, common, report_progress)
     form = "json" if as_json else options["form"]
     _write(report, form, options["output"], options["force"], console)
     note_reading(report.dialects, report.cells, schema, options["reading"], console)
     note_limits(report.limits, console)
     _summarise(report, console)
     ctx.exit(0 if report.passed else 1)
+
+
+def _check_here(
+    options: dict[str, Any], common: dict[str, Any], report_progress: Report
+) -> ValidationReport:
+    from waterflow_cli.outputs import check_outputs
+    from waterflow_cli.sources import expand_inputs
+    from waterflow_cli.validation_report import validate_files
+
+    inputs = expand_inputs(options["files"])
+    outputs = (("-o", options["output"]), ("--good", options["good"]), ("--bad", options["bad"]))
+    check_outputs(outputs, force=options["force"], inputs=inputs)
+    local = {name: options[name] for name in ("jobs", "batch_rows")}
+    return validate_files(inputs, report_progress=report_progress, **common, **local)
+
+
+def _check_on_spark(
+    options: dict[str, Any], common: dict[str, Any], report_progress: Report
+) -> ValidationReport:
+    from waterflow_cli.outputs import check_output
+    from waterflow_cli.spark.session import open_session
+    from waterflow_cli.spark.settings import OutputLayout
+
+    check_output(options["output"], force=options["force"])
+    debug = console_of(click.get_current_context()).debug
+    with open_session(options["engine"], debug=debug) as spark:
+        from waterflow_cli.spark.engine import SparkEngine
+
+        layout = OutputLayout(options["is_single"])
+        engine = SparkEngine(spark, report_progress)
+        return engine.validate(options["files"], layout=layout, **common)
 
 
 def _summarise(report: ValidationReport, console: Console) -> None:

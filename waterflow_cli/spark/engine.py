@@ -1,0 +1,285 @@
+"""Score and validate on Spark: the local engine's code on executors, and one answer from all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from waterflow_cli.errors import UsageError
+from waterflow_cli.job_manifest import write_manifest
+from waterflow_cli.limits import LimitProfile
+from waterflow_cli.messages import chosen_language, tr
+from waterflow_cli.model_location import FetchedModel
+from waterflow_cli.model_store import StoredModel
+from waterflow_cli.outputs import STDOUT, check_distinct
+from waterflow_cli.profiles import SUFFIX
+from waterflow_cli.progress import Report, say_nothing
+from waterflow_cli.reading import Batch, Table
+from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.scoring_job import USUAL_ROW_BYTES, ScoringSummary, refuse_too_many
+from waterflow_cli.scoring_task import ScoringOptions
+from waterflow_cli.spark.files import HadoopFiles, InputFile, is_uri
+from waterflow_cli.spark.forms import Columns, Form, Nothing, Origin
+from waterflow_cli.spark.inputs import SparkInputs
+from waterflow_cli.spark.models import ship_model
+from waterflow_cli.spark.orders import RejectsOrder, ScoringOrder, ValidationOrder, no_scores
+from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
+from waterflow_cli.spark.remote import expected_versions, remote_errors
+from waterflow_cli.spark.settings import OutputLayout
+from waterflow_cli.spark.watching import watched
+from waterflow_cli.spark.worker import Order, Task
+from waterflow_cli.table_schema import TableSchema
+from waterflow_cli.validation_report import ValidationReport
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# So many rows show what columns an output has, and whether options and columns agree.
+_SHOWN_ROWS = 50
+
+
+class SparkEngine:
+    """Runs the commands that Spark can run.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Open.
+    report : callable
+        Is told how far a job came.
+    """
+
+    def __init__(self, spark: SparkSession, report: Report = say_nothing) -> None:
+        self._spark, self._report = spark, report
+        self._hadoop = HadoopFiles(spark)
+
+    def score(
+        self,
+        fetched: FetchedModel,
+        model: StoredModel,
+        paths: Sequence[str],
+        output: str,
+        options: ScoringOptions,
+        layout: OutputLayout,
+    ) -> ScoringSummary:
+        """Score files into one output; see `scoring_job.score_files` for what is common to both.
+
+        Parameters
+        ----------
+        fetched : FetchedModel
+            Verified.
+        model : StoredModel
+            The same, loaded.
+        paths : sequence of str
+            Files, folders, patterns or URIs.
+        output : str
+            A folder, or with ``layout.is_single`` a file.
+
+        Raises
+        ------
+        InputError, UsageError, DataRefusedError, ModelError, PluginError
+            As the local engine raises them.
+        EngineError
+            If Spark fails.
+        """
+        with remote_errors(), tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            shipped = ship_model(self._spark, fetched, model, Path(scratch))
+            reading = _found_everywhere(options.reading)
+            options = replace(options, reading=reading)
+            inputs = self._open_inputs(paths, model.schema, reading)
+            n_rows = inputs.n_bytes // USUAL_ROW_BYTES // inputs.n_cores
+            order = ScoringOrder(shipped, options, model.schema, len(inputs.files) > 1, n_rows)
+            named = [("-o", output), ("--rejects", options.rejects)]
+            outputs = self._outputs(named, inputs.files, layout, force=options.force)
+            summary = no_scores(model, options)
+            with _discarding(outputs):
+                for each in self._run(inputs, order, outputs[0]):
+                    summary.merge(each)
+                refuse_too_many(summary, options.max_invalid)
+                for each in outputs[1:]:
+                    self._run(inputs, RejectsOrder(model.schema, reading), each)
+                for each in outputs:
+                    each.publish()
+        summary.outputs = [each.path for each in outputs]
+        if options.manifest is not None:
+            write_manifest(
+                options.manifest,
+                model,
+                inputs=[file.name for file in inputs.files],
+                outputs=summary.outputs,
+                counts=summary.counts,
+                options=options.deciding,
+                force=options.force,
+            )
+        return summary
+
+    def validate(
+        self,
+        paths: Sequence[str],
+        schema: TableSchema,
+        *,
+        reading: ReadingOptions = AS_FOUND,
+        max_findings: int = 20,
+        good: str | None = None,
+        bad: str | None = None,
+        force: bool = False,
+        limits: Sequence[LimitProfile] = (),
+        layout: OutputLayout,
+    ) -> ValidationReport:
+        """Check each row of some files; see `validation_report.validate_files`.
+
+        Parameters
+        ----------
+        good, bad : str, optional
+            Folders, or with ``layout.is_single`` files, for the rows that pass and the others.
+
+        Raises
+        ------
+        InputError, UsageError
+            As the local engine raises them.
+        EngineError
+            If Spark fails.
+        """
+        with remote_errors():
+            inputs = self._open_inputs(paths, schema, _found_everywhere(reading))
+            if len(inputs.files) > 1 and (good is not None or bad is not None):
+                raise UsageError(tr("--good and --bad split one file; several were named."))
+            order = ValidationOrder(schema, inputs.reading, max_findings, tuple(limits))
+            named: dict[Literal["good", "bad"], str | None] = {"good": good, "bad": bad}
+            options = [(f"--{kept}", path) for kept, path in named.items()]
+            outputs = self._outputs(options, inputs.files, layout, force=force)
+            kinds = [kept for kept, path in named.items() if path is not None]
+            report = order.no_findings()
+            with _discarding(outputs):
+                for each in self._run(inputs, order, None):
+                    report.merge(each, max_findings)
+                for kept, output in zip(kinds, outputs, strict=True):
+                    self._run(inputs, replace(order, kept=kept), output)
+                for output in outputs:
+                    output.publish()
+        return report
+
+    def _open_inputs(
+        self, paths: Sequence[str], schema: TableSchema, reading: ReadingOptions
+    ) -> SparkInputs:
+        if schema.has_unique:
+            raise UsageError(
+                tr(
+                    "--engine spark: the schema has values that must be unique, and no executor "
+                    "knows the rows of the others."
+                ),
+                tr("Use the local engine."),
+            )
+        files = self._hadoop.list_inputs(tuple(paths))
+        return SparkInputs(self._spark, self._hadoop, files, schema, reading)
+
+    def _outputs(
+        self,
+        named: Sequence[tuple[str, str | None]],
+        inputs: Sequence[InputFile],
+        layout: OutputLayout,
+        *,
+        force: bool,
+    ) -> list[RowsOutput]:
+        """Check all outputs before anything is run."""
+        check_distinct([(option, path) for option, path in named if path and not is_uri(path)])
+        made: list[RowsOutput] = []
+        for option, path in named:
+            if path is None:
+                continue
+            if layout.is_single or path == STDOUT:
+                made.append(SingleOutput(path, self._hadoop, force=force, inputs=inputs))
+            else:
+                keys = layout.keys if option == "-o" else ()
+                made.append(FolderOutput(path, self._hadoop, keys=keys, force=force, inputs=inputs))
+        return made
+
+    def _run(self, inputs: SparkInputs, order: Order, output: RowsOutput | None) -> list[Any]:
+        """Run one job over all inputs; give what was counted, in the order of the inputs."""
+        columns, header = _look_at_first(inputs, order)
+        inputs.survey()
+        form: Form = Nothing() if output is None else output.form(columns)
+        counts: Any = self._spark.sparkContext.accumulator([], _Joined())
+        task = Task(
+            order,
+            form,
+            counts,
+            chosen_language(),
+            expected_versions(),
+            inputs.files[0].name,
+            None if output is None else header,
+        )
+        rows = inputs.rows(task)
+        with watched(
+            self._spark, self._report, lambda: sum(n_rows_of(*each) for each in counts.value)
+        ):
+            if output is None:
+                rows.write.format("noop").mode("overwrite").save()
+            else:
+                output.write(rows)
+        # A part whose executor was lost may have been counted twice, and equally.
+        return [summary for _, summary in sorted(dict(counts.value).items())]
+
+
+class _Joined:
+    """Joins what tasks report; see pyspark's AccumulatorParam."""
+
+    def zero(self, value: list[Any]) -> list[Any]:
+        return []
+
+    def addInPlace(self, value: list[Any], more: list[Any]) -> list[Any]:  # noqa: N802
+        value.extend(more)
+        return value
+
+
+def n_rows_of(_: Origin, summary: Any) -> int:
+    """Give the rows that were counted of a part."""
+    return getattr(summary, "n_rows", 0)
+
+
+def _look_at_first(
+    inputs: SparkInputs, order: Order
+) -> tuple[pa.Schema, tuple[list[str], Mapping[str, str]]]:
+    """Do the work with some rows of the first file here, to see what columns come out of it.
+
+    What is wrong with options or header is thus said before Spark starts.
+    """
+    with inputs.open_first() as table:
+        handle = order.start(Columns(pa.schema([]))).open(table)
+        encoded = handle(lambda: _some_rows(table))
+        columns = pa.schema([]) if encoded is None else encoded.schema
+        return columns, (table.columns, dict(table.units))
+
+
+def _some_rows(table: Table) -> Batch:
+    batch = table.sample()
+    if batch is None:
+        batch = next(table.batches())
+    faults = {row: fault for row, fault in batch.faults.items() if row < _SHOWN_ROWS}
+    columns = {name: column.slice(0, _SHOWN_ROWS) for name, column in batch.columns.items()}
+    return Batch(columns, batch.lines[:_SHOWN_ROWS], faults)
+
+
+def _found_everywhere(reading: ReadingOptions) -> ReadingOptions:
+    """Name a profile's file so that executors on shared storage find it."""
+    if reading.profile is None or not reading.profile.endswith(SUFFIX):
+        return reading
+    return replace(reading, profile=str(Path(reading.profile).absolute()))
+
+
+@contextmanager
+def _discarding(outputs: Sequence[RowsOutput]) -> Iterator[None]:
+    """Remove what was written of outputs if they do not come to their end."""
+    try:
+        yield
+    except BaseException:
+        for output in outputs:
+            with suppress(Exception):  # the first error is the one to tell
+                output.discard()
+        raise

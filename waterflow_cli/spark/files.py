@@ -1,0 +1,293 @@
+"""Files by their URI, as Spark's JVM sees them: any file system that Hadoop knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from waterflow_cli.errors import InputError, UsageError
+from waterflow_cli.messages import tr
+from waterflow_cli.sources import STDIN, expand_inputs
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_PATTERN = re.compile(r"[*?\[{]")
+_PARTITION = re.compile(r"[^=]+=")
+_FOOTER_BYTES = 8
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that is to be read.
+
+    Attributes
+    ----------
+    name : str
+        As the user typed it, or as it was found in a folder or by a pattern.
+    uri : str
+        With its scheme.
+    n_bytes : int
+        As stored.
+    """
+
+    name: str
+    uri: str
+    n_bytes: int
+
+
+def is_uri(path: str) -> bool:
+    """Tell ``s3a://bucket/a.csv`` from a path of this machine.
+
+    >>> is_uri("hdfs:///a.csv"), is_uri("a.csv")
+    (True, False)
+    """
+    return _SCHEME.match(path) is not None
+
+
+def path_of(uri: str) -> str:
+    """Give the path in a URI, by which answers of Spark are matched with what was asked.
+
+    >>> path_of("file:///tmp/a%20b.csv") == path_of("file:/tmp/a b.csv")
+    True
+    """
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}{unquote(parts.path)}"
+
+
+class HadoopFiles:
+    """What is done with files and folders beside reading and writing rows.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Its configuration holds what the file systems need.
+    """
+
+    def __init__(self, spark: SparkSession) -> None:
+        context: Any = spark.sparkContext
+        self._java = context._jvm
+        self._conf = context._jsc.hadoopConfiguration()
+
+    def list_inputs(self, paths: tuple[str, ...]) -> list[InputFile]:
+        """Find the files that some paths, folders and patterns name, in order.
+
+        Raises
+        ------
+        InputError
+            If a file or folder is not there, is empty of files, or cannot be reached.
+        UsageError
+            If a pattern matches nothing.
+        """
+        found: list[InputFile] = []
+        for path in paths:
+            if path == STDIN:
+                raise UsageError(
+                    tr("--engine spark: the executors cannot read this command's standard input."),
+                    tr("Name a file, a folder or a URI."),
+                )
+            for name in [path] if is_uri(path) else expand_inputs((path,)):
+                found += self._list(name)
+        return found
+
+    def _list(self, name: str) -> list[InputFile]:
+        with self._input_errors(name):
+            files, path = self._open(name)
+            if is_uri(name) and _PATTERN.search(name):
+                matches = [self._input(each) for each in files.globStatus(path) or []]
+                if not matches:
+                    raise UsageError(
+                        tr("No file matches '{path}'.", path=name),
+                        tr("Check the pattern and the folder."),
+                    )
+                return sorted(matches, key=lambda each: each.name)
+            status = files.getFileStatus(path)
+            if not status.isDirectory():
+                return [InputFile(name, status.getPath().toString(), status.getLen())]
+            return self._list_folder(name, list(files.listStatus(path)))
+
+    def _list_folder(self, name: str, entries: list[Any]) -> list[InputFile]:
+        found = []
+        for entry in entries:
+            last = entry.getPath().getName()
+            if last.startswith(("_", ".")):
+                continue
+            if entry.isDirectory():
+                problem = (
+                    tr("is partitioned by folders, which hold one of its columns.")
+                    if _PARTITION.match(last)
+                    else tr("holds the folder {folder}.", folder=last)
+                )
+                raise InputError(
+                    name, problem, hint=tr("Name the files in them, with a pattern: */*.csv")
+                )
+            found.append(
+                InputFile(f"{name.rstrip('/')}/{last}", entry.getPath().toString(), entry.getLen())
+            )
+        if not found:
+            raise InputError(name, tr("is a folder without files."))
+        return sorted(found, key=lambda each: each.name)
+
+    def _input(self, status: Any) -> InputFile:
+        uri = status.getPath().toString()
+        if status.isDirectory():
+            raise InputError(uri, tr("is a folder, not a file."), hint=tr("Name the files in it."))
+        return InputFile(uri, uri, status.getLen())
+
+    def read_start(self, file: InputFile, n_bytes: int) -> bytes:
+        """Read the first bytes of a file."""
+        return self._read(file, 0, n_bytes)
+
+    def read_footer(self, file: InputFile) -> bytes:
+        """Read what ends a Parquet file: its metadata, their length, and the magic bytes."""
+        end = self._read(file, max(0, file.n_bytes - _FOOTER_BYTES), _FOOTER_BYTES)
+        n_bytes = int.from_bytes(end[:4], "little") + _FOOTER_BYTES
+        return self._read(file, max(0, file.n_bytes - n_bytes), n_bytes)
+
+    def _read(self, file: InputFile, offset: int, n_bytes: int) -> bytes:
+        with self._input_errors(file.name):
+            files, path = self._open(file.uri)
+            stream = files.open(path)
+            try:
+                stream.seek(offset)
+                return bytes(stream.readNBytes(n_bytes))
+            finally:
+                stream.close()
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file or folder."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            return bool(files.exists(target))
+
+    def is_folder(self, path: str) -> bool:
+        """Say whether there is a folder."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            return bool(files.exists(target) and files.getFileStatus(target).isDirectory())
+
+    def names_in(self, path: str) -> list[str]:
+        """Give the names of what a folder holds."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            return [status.getPath().getName() for status in files.listStatus(target)]
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder, and those above it."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            files.mkdirs(target)
+
+    def write(self, path: str, content: bytes = b"") -> None:
+        """Write a small file."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            stream = files.create(target, True)
+            try:
+                stream.write(content)
+            finally:
+                stream.close()
+
+    def delete(self, path: str) -> None:
+        """Delete a file, or a folder with all that is in it."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            files.delete(target, True)
+
+    def rename(self, path: str, other: str) -> None:
+        """Give a file or folder another name, which is not taken.
+
+        Raises
+        ------
+        UsageError
+            If that fails.
+        """
+        with self._output_errors(other):
+            files, source = self._open(path)
+            _, target = self._open(other)
+            if not files.rename(source, target):
+                raise UsageError(
+                    tr(
+                        "{path}: cannot be written (renaming {source} failed).",
+                        path=other,
+                        source=path,
+                    )
+                )
+
+    def upload(self, local: Path, path: str) -> None:
+        """Copy a file of this machine; it appears under its name when all of it is there."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            part = self._java.org.apache.hadoop.fs.Path(f"{target.toString()}.part")
+            source = self._java.org.apache.hadoop.fs.Path(local.absolute().as_uri())
+            files.copyFromLocalFile(False, True, source, part)
+            files.delete(target, False)
+            files.rename(part, target)
+
+    def uri_of(self, path: str) -> str:
+        """Give a path's URI: that of this machine's files where it names no scheme."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            return str(files.makeQualified(target).toString())
+
+    def _open(self, path: str) -> tuple[Any, Any]:
+        """Give the file system of a path, and the path as it takes it."""
+        java_path = self._java.org.apache.hadoop.fs.Path
+        if is_uri(path):
+            target = java_path(path)
+        else:  # not through a URI's text: a name may hold a colon or a percent sign
+            full = str(Path(path).absolute())
+            target = java_path(self._java.java.net.URI("file", None, full, None, None))
+        return target.getFileSystem(self._conf), target
+
+    @contextmanager
+    def _input_errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as exc:
+            if (cause := _java_cause(exc)) is None:
+                raise
+            if "FileNotFoundException" in cause:
+                raise InputError(
+                    name, tr("no such file."), hint=tr("Check the name and the folder.")
+                ) from exc
+            raise InputError(
+                name,
+                tr("cannot be opened ({cause}).", cause=cause),
+                hint=_scheme_hint(cause),
+            ) from exc
+
+    @contextmanager
+    def _output_errors(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as exc:
+            if (cause := _java_cause(exc)) is None:
+                raise
+            raise UsageError(
+                tr("{path}: cannot be written ({strerror}).", path=path, strerror=cause),
+                _scheme_hint(cause),
+            ) from exc
+
+
+def _java_cause(exc: Exception) -> str | None:
+    """Give what Java says is wrong, in one line; None for what is no Java exception."""
+    from py4j.protocol import Py4JJavaError
+
+    if not isinstance(exc, Py4JJavaError):
+        return None
+    return str(exc.java_exception.toString()).splitlines()[0][:300]
+
+
+def _scheme_hint(cause: str) -> str | None:
+    if "No FileSystem for scheme" not in cause and "ClassNotFoundException" not in cause:
+        return None
+    return tr(
+        "Spark lacks what reads that scheme: --spark-conf spark.jars.packages=… (docs/scale.md)"
+    )

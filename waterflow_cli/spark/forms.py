@@ -1,0 +1,211 @@
+"""The forms in which executors hand rows on: as a file's bytes, or as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import pyarrow as pa
+
+from waterflow_cli.errors import UsageError, did_you_mean
+from waterflow_cli.messages import tr
+from waterflow_cli.writing import (
+    EncodedRows,
+    ParquetTableWriter,
+    Sink,
+    TableWriter,
+    kept_writer,
+    text_of,
+)
+
+# Where rows come from: the number of their file, and of their part of it.
+Origin = tuple[int, int]
+NOWHERE = cast("Sink", None)  # what executors encode is written elsewhere
+
+
+class Form(Protocol):
+    """How rows are handed on."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What the batches hold."""
+
+    def writer(self) -> TableWriter:
+        """Give what encodes rows, on an executor."""
+
+    def batches(self, encoded: Any, origin: Origin) -> Iterator[pa.RecordBatch]:
+        """Put what the writer encoded into batches of this form's schema."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No rows are handed on: they are only counted."""
+
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([("rows", pa.binary())]))
+
+    def writer(self) -> TableWriter:
+        """Give what encodes nothing."""
+        return _NoWriter()
+
+    def batches(self, encoded: Any, origin: Origin) -> Iterator[pa.RecordBatch]:
+        """Give no batch."""
+        yield from ()
+
+
+class _NoWriter(TableWriter):
+    def encode(self, columns: Mapping[str, pa.Array]) -> None:
+        pass
+
+    def append(self, encoded: Any) -> None:
+        pass
+
+
+@dataclass
+class FileBytes:
+    """Rows as the bytes of a file of their format.
+
+    Attributes
+    ----------
+    path : str
+        Its suffixes name the format.
+    keys : tuple of str
+        Columns whose values name the folders that rows go to; they are left out of the rows.
+    is_text : bool
+        Whether they go to Spark's writer of lines: each task's first with the header, all without
+        the last line end.
+    """
+
+    path: str
+    keys: tuple[str, ...] = ()
+    is_text: bool = False
+    _started: set[tuple[str, ...]] = field(default_factory=set)
+    _n_given: int = 0
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Origin, place among the rows of the origin, bytes, and the keys."""
+        kinds = {"file": pa.int32(), "part": pa.int32(), "place": pa.int64(), "rows": pa.binary()}
+        return pa.schema([*kinds.items(), *((name, pa.string()) for name in self.keys)])
+
+    def writer(self) -> TableWriter:
+        """Give what encodes rows, by folder where there are keys."""
+        inner = kept_writer(self.path, NOWHERE, started=False)
+        return _KeyedWriter(inner, self.keys) if self.keys else inner
+
+    def batches(self, encoded: Any, origin: Origin) -> Iterator[pa.RecordBatch]:
+        """Give one batch for each folder."""
+        for values, rows in encoded if self.keys else [((), encoded)]:
+            if not len(rows.body):
+                continue
+            data = bytes(rows.body)
+            if self.is_text:
+                head = b"" if values in self._started else bytes(rows.head)
+                data = head + data[:-1]
+                self._started.add(values)
+            self._n_given += 1
+            file, part = origin
+            row = [file, part, self._n_given, data, *values]
+            yield pa.record_batch(
+                [
+                    pa.array([value], kind)
+                    for value, kind in zip(row, self.schema.types, strict=True)
+                ],
+                schema=self.schema,
+            )
+
+
+class _KeyedWriter(TableWriter):
+    """Encodes rows by the values of some columns, which are left out."""
+
+    def __init__(self, inner: TableWriter, keys: Sequence[str]) -> None:
+        self._inner, self._keys = inner, keys
+
+    def encode(self, columns: Mapping[str, pa.Array]) -> list[tuple[tuple[str, ...], EncodedRows]]:
+        rest = {name: column for name, column in columns.items() if name not in self._keys}
+        texts = [text_of(columns[name]).to_pylist() for name in self._keys]
+        rows_of: dict[tuple[str, ...], list[int]] = {}
+        for row, values in enumerate(zip(*texts, strict=True)):
+            rows_of.setdefault(values, []).append(row)
+        return [
+            (
+                values,
+                self._inner.encode(
+                    {name: each.take(pa.array(rows)) for name, each in rest.items()}
+                ),
+            )
+            for values, rows in rows_of.items()
+        ]
+
+    def append(self, encoded: Any) -> None:
+        self._inner.append(encoded)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows as columns, for Spark to write.
+
+    Attributes
+    ----------
+    columns : pyarrow.Schema
+        The rows'.
+    """
+
+    columns: pa.Schema
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The rows' own."""
+        return self.columns
+
+    def writer(self) -> TableWriter:
+        """Give what puts rows into tables."""
+        return ParquetTableWriter(NOWHERE)
+
+    def batches(self, encoded: pa.Table, origin: Origin) -> Iterator[pa.RecordBatch]:
+        """Give the rows.
+
+        Raises
+        ------
+        UsageError
+            If a column does not hold what the first file's does.
+        """
+        for field_, before in zip(encoded.schema, self.columns, strict=True):
+            if field_.type != before.type:
+                raise UsageError(
+                    tr(
+                        "The column '{column}' holds {type} here and {earlier} before; a "
+                        "Parquet file holds one type a column.",
+                        column=field_.name,
+                        type=field_.type,
+                        earlier=before.type,
+                    ),
+                    tr("Write to .csv, .tsv or .jsonl, or the inputs one by one."),
+                )
+        yield from encoded.cast(self.columns).to_batches()
+
+
+def check_keys(keys: Sequence[str], columns: Iterable[str]) -> None:
+    """Refuse to part rows by columns that they lack.
+
+    Raises
+    ------
+    UsageError
+        Naming the column.
+    """
+    for name in keys:
+        if name not in columns:
+            raise UsageError(
+                tr("--partition-by: the output has no column '{name}'.", name=name)
+                + did_you_mean(name, columns)
+            )
+
+
+def line_bytes(lines: pa.Array) -> bytes:
+    """Put lines together, each with its LF; shape (n_lines,), of bytes."""
+    import pyarrow.compute as pc
+
+    from waterflow_cli.arrays import text_bytes
+
+    ended = pc.binary_join_element_wise(lines, pa.scalar(b""), pa.scalar(b"\n"))
+    return bytes(text_bytes(ended))

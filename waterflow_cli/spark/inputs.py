@@ -1,0 +1,339 @@
+"""The inputs of a command as Spark reads them: whole files, parts of text, row groups."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from waterflow_cli.dialect import Dialect
+from waterflow_cli.encodings import SAMPLE_BYTES, UTF_8_BOM
+from waterflow_cli.errors import InputError, UsageError
+from waterflow_cli.messages import tr
+from waterflow_cli.profiles import load_profile
+from waterflow_cli.reading import Batch, Table
+from waterflow_cli.reading_options import ReadingOptions
+from waterflow_cli.samples import open_samples
+from waterflow_cli.sources import PARQUET_MAGIC, compression
+from waterflow_cli.spark import worker
+from waterflow_cli.spark.files import HadoopFiles, InputFile, path_of
+from waterflow_cli.spark.survey import Survey, lay_out, open_starts
+from waterflow_cli.spark.worker import (
+    FileParts,
+    NamedFile,
+    ParquetParts,
+    Task,
+    TextFile,
+    WholeFiles,
+)
+from waterflow_cli.table_schema import TableSchema
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+# Enough to tell how a file is read, and that there is more.
+_START_BYTES = SAMPLE_BYTES + (1 << 16)
+_LEAST_SPLIT, _TASKS_PER_CORE = 8 << 20, 3
+# What one value of Spark, and one task's memory, can hold.
+_LARGEST_WHOLE = 1 << 30
+# In these each byte of ASCII is itself, so lines can be told apart before they are decoded.
+_LINEWISE = re.compile(r"utf-8|utf-8 with BOM|ascii|cp125\d|iso8859-\d+")
+_MAX_SPLIT, _OPEN_COST = "spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes"
+
+
+@dataclass
+class SparkInputs:
+    """Files, sorted by how Spark reads them.
+
+    Attributes
+    ----------
+    files : list of InputFile
+        In the order of the command.
+    whole, parquet : list of InputFile
+        What tasks take as they are; what Spark's own reader parts.
+    parted : dict of str to TextFile
+        Large text files, by `path_of` their URIs.
+    """
+
+    spark: SparkSession
+    hadoop: HadoopFiles
+    files: list[InputFile]
+    schema: TableSchema
+    reading: ReadingOptions
+    whole: list[InputFile] = field(default_factory=list)
+    parquet: list[InputFile] = field(default_factory=list)
+    parted: dict[str, TextFile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.n_cores = max(1, int(self.spark.sparkContext.defaultParallelism))
+        self.split_bytes = self._plan_split()
+        self._numbers = {path_of(file.uri): number for number, file in enumerate(self.files)}
+        for file in self.files:
+            if file.uri.rpartition("/")[2].startswith(("_", ".")):
+                raise InputError(
+                    file.name,
+                    tr("Spark passes over files whose names start with _ or a point."),
+                    hint=tr("Give it another name."),
+                )
+            self._sort(file)
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all files, as stored."""
+        return sum(file.n_bytes for file in self.files)
+
+    def _plan_split(self) -> int:
+        """Choose how many bytes make a part: some parts for each core, none too small."""
+        conf = self.spark.sparkContext.getConf()
+        most = _bytes_of(conf.get(_MAX_SPLIT, "128m"))
+        share = self.n_bytes // (_TASKS_PER_CORE * self.n_cores) + 1
+        return min(most, max(_LEAST_SPLIT, share))
+
+    def _sort(self, file: InputFile) -> None:
+        if file.n_bytes <= self.split_bytes:
+            self.whole.append(file)
+            return
+        start = self.hadoop.read_start(file, _START_BYTES)
+        if start.startswith(PARQUET_MAGIC):
+            self.parquet.append(file)
+            return
+        if (text := self._parted(file, start)) is not None:
+            self.parted[path_of(file.uri)] = text
+        elif file.n_bytes > _LARGEST_WHOLE:
+            raise InputError(
+                file.name,
+                tr(
+                    "must be read by one executor, and is larger than {limit} MiB.",
+                    limit=_LARGEST_WHOLE >> 20,
+                ),
+                hint=tr("Unpack it, write it as UTF-8 with line ends LF, or cut it into files."),
+            )
+        else:
+            self.whole.append(file)
+
+    def _parted(self, file: InputFile, start: bytes) -> TextFile | None:
+        """Describe a text file whose lines can be told apart; None for any other."""
+        if compression(start) or b"\n" not in start or self._is_of_results:
+            return None
+        with self._open(file.name, start) as table:
+            if not _LINEWISE.fullmatch(table.dialect.encoding):
+                return None
+            named = NamedFile(file.name, self._numbers[path_of(file.uri)])
+            dialect = table.dialect
+            return TextFile(
+                named, start, dialect.sep, dialect.encoding, n_above=dialect.first_line - 1
+            )
+
+    @property
+    def _is_of_results(self) -> bool:
+        profile = self.reading.profile
+        return profile is not None and load_profile(profile).results is not None
+
+    @contextmanager
+    def _open(self, name: str, data: bytes) -> Iterator[Table]:
+        opener = worker.opener_of(data)
+        with open_samples(name, self.schema, self.reading, opener=opener) as table:
+            yield table
+
+    @contextmanager
+    def open_first(self) -> Iterator[Table]:
+        """Open the first file as far as its start tells: columns, dialect, some rows."""
+        file = self.files[0]
+        if file in self.parquet:
+            columns = self._columns_of(file)
+            yield _empty_table(file.name, columns)
+            return
+        text = self.parted.get(path_of(file.uri))
+        data = text.start if text is not None else self._first_bytes(file)
+        with self._open(file.name, data) as table:
+            yield table
+
+    def _first_bytes(self, file: InputFile) -> bytes:
+        """Read the start of a file; all of it where its end tells how it is read."""
+        start = self.hadoop.read_start(file, _START_BYTES)
+        needs_end = start.startswith(PARQUET_MAGIC) or compression(start) == "zip"
+        if needs_end or self._is_of_results:
+            return self.hadoop.read_start(file, file.n_bytes)
+        return start
+
+    def _columns_of(self, file: InputFile) -> pa.Schema:
+        footer = self.hadoop.read_footer(file)
+        try:
+            return pq.read_schema(io.BytesIO(PARQUET_MAGIC + footer)).remove_metadata()
+        except (pa.ArrowException, OSError) as exc:
+            raise InputError(file.name, tr("the Parquet file is damaged or cut short.")) from exc
+
+    def survey(self) -> None:
+        """Find out where the parts of the large text files stand in them, by one pass."""
+        if not self.parted:
+            return
+        separators = {path: text.sep for path, text in self.parted.items()}
+        lines = self._lines()
+        found = lines.mapInArrow(
+            partial(_run, partial(worker.survey_parts, separators)), _spark_schema(worker.SURVEY)
+        ).collect()
+        surveys: dict[str, dict[int, Survey]] = {path: {} for path in self.parted}
+        for row in found:
+            values = row.asDict()
+            path, start = values.pop("path"), values.pop("start")
+            surveys[path][start] = Survey(**{**values, "tail": bytes(values["tail"])})
+        wanted = set()
+        for path, by_start in surveys.items():
+            starts = sorted(by_start)
+            opened = open_starts([by_start[start] for start in starts])
+            wanted |= {
+                (path, start) for start, is_open in zip(starts, opened, strict=True) if is_open
+            }
+        ends = self._read_ends(separators, frozenset(wanted))
+        for path, by_start in surveys.items():
+            self._place(path, by_start, ends)
+
+    def _read_ends(
+        self, separators: Mapping[str, str], wanted: frozenset[tuple[str, int]]
+    ) -> dict[tuple[str, int], bytes]:
+        if not wanted:
+            return {}
+        read = partial(worker.read_ends, separators, wanted)
+        rows = self._lines().mapInArrow(partial(_run, read), _spark_schema(worker.ENDS)).collect()
+        return {(row["path"], row["start"]): bytes(row["end"]) for row in rows}
+
+    def _place(
+        self, path: str, surveys: Mapping[int, Survey], ends: Mapping[tuple[str, int], bytes]
+    ) -> None:
+        """Complete what is known of a large text file."""
+        text, starts = self.parted[path], sorted(surveys)
+        own = {
+            number: ends[path, start]
+            for number, start in enumerate(starts)
+            if (path, start) in ends
+        }
+        with self._open(text.file.name, text.start) as table:
+            n_columns = len(table.columns)
+        layout = lay_out([surveys[start] for start in starts], own, text.sep, n_columns)
+        is_known = self.reading.encoding is not None or text.encoding == UTF_8_BOM
+        self.parted[path] = replace(
+            text,
+            encoding=text.encoding if is_known else layout.encoding,
+            notes=layout.notes,
+            places=dict(zip(starts, enumerate(layout.places), strict=True)),
+        )
+
+    def rows(self, task: Task) -> DataFrame:
+        """Give what a task makes of all inputs, as a frame of its form; nothing is run yet."""
+        frames = []
+        schema = _spark_schema(task.form.schema)
+        named = {
+            path_of(file.uri): NamedFile(file.name, number)
+            for number, file in enumerate(self.files)
+        }
+        if self.whole:
+            frames.append(
+                self._contents().mapInArrow(partial(_run, WholeFiles(task, named)), schema)
+            )
+        if self.parted:
+            frames.append(
+                self._lines().mapInArrow(partial(_run, FileParts(task, self.parted)), schema)
+            )
+        if self.parquet:
+            columns = {path_of(file.uri): self._columns_of(file) for file in self.parquet}
+            if len(set(columns.values())) > 1:
+                raise UsageError(
+                    tr("The Parquet files hold columns of different types."),
+                    tr("Score them one by one."),
+                )
+            read = ParquetParts(task, named, columns)
+            frames.append(
+                self._row_groups(next(iter(columns.values()))).mapInArrow(
+                    partial(_run, read), schema
+                )
+            )
+        first, *others = frames
+        for frame in others:
+            first = first.union(frame)
+        return first
+
+    def _contents(self) -> DataFrame:
+        from pyspark.sql.functions import col
+
+        self._set_split()
+        read = self.spark.read.format("binaryFile").load(_patterns(self.whole))
+        return read.select("path", col("content").alias("data"))
+
+    def _lines(self) -> DataFrame:
+        from pyspark.sql.functions import col
+
+        self._set_split()
+        files = [file for file in self.files if path_of(file.uri) in self.parted]
+        read = self.spark.read.option("lineSep", "\n").text(_patterns(files))
+        return read.select(
+            _of_first_row("_metadata.file_path").alias("path"),
+            _of_first_row("_metadata.file_block_start").alias("start"),
+            col("value").cast("binary").alias("data"),
+        )
+
+    def _row_groups(self, columns: pa.Schema) -> DataFrame:
+        from pyspark.sql.functions import col
+
+        self._set_split()
+        read = self.spark.read.parquet(*_patterns(self.parquet))
+        return read.select(
+            _of_first_row("_metadata.file_path").alias("path"),
+            col("_metadata.row_index").alias("row_index"),
+            *(col(f"`{name}`") for name in columns.names),
+        )
+
+    def _set_split(self) -> None:
+        """Have each task read one part: a file costs as much to open as a part to read."""
+        for key in (_MAX_SPLIT, _OPEN_COST):
+            self.spark.conf.set(key, str(self.split_bytes))
+
+
+def _run(call: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Call what reads batches; Spark takes plain functions alone."""
+    yield from call(batches)
+
+
+def _of_first_row(name: str) -> Column:
+    """Give a column's value in the first row of each partition alone, for it costs in each."""
+    from pyspark.sql.functions import col, monotonically_increasing_id, when
+
+    return when(monotonically_increasing_id() % (1 << 33) == 0, col(name))
+
+
+def _patterns(files: Sequence[InputFile]) -> list[str]:
+    """Write URIs as the patterns that match just them, for Spark takes each path for one."""
+    return [re.sub(r"([\[\]{}*?\\])", r"\\\1", file.uri) for file in files]
+
+
+def _spark_schema(schema: pa.Schema) -> Any:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return from_arrow_schema(schema)
+
+
+def _empty_table(name: str, columns: pa.Schema) -> Table:
+    empty = Batch(
+        {field_.name: pa.array([], field_.type) for field_ in columns}, np.zeros(0, dtype=np.int64)
+    )
+    dialect = Dialect("parquet", "", 1, 2)
+    return Table(name, columns.names, lambda: dialect, lambda _: iter([lambda: empty]))
+
+
+def _bytes_of(text: str) -> int:
+    """Read a size as Spark writes it.
+
+    >>> _bytes_of("128m"), _bytes_of("1000"), _bytes_of("2MB")
+    (134217728, 1000, 2097152)
+    """
+    match = re.fullmatch(r"(\d+)\s*([kmgt]?)b?", text.strip().lower())
+    if match is None:
+        raise UsageError(tr("--spark-conf {key}={text}: no size.", key=_MAX_SPLIT, text=text))
+    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]]

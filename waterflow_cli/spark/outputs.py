@@ -1,0 +1,271 @@
+"""Where rows go: a folder of parts that Spark writes, or one file in the order of the inputs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
+from waterflow_cli.outputs import OutputGroup, check_output
+from waterflow_cli.spark.files import HadoopFiles, InputFile, is_uri, path_of
+from waterflow_cli.spark.forms import NOWHERE, Columns, FileBytes, Form, check_keys
+from waterflow_cli.writing import (
+    EncodedRows,
+    TableWriter,
+    kept_writer,
+    open_table_writer,
+    output_format,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+SUCCESS, UNFINISHED = "_SUCCESS", "_waterflow-unfinished"
+_CODECS = {"": "none", ".gz": "gzip"}
+_NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+
+
+class RowsOutput(Protocol):
+    """An output; without `publish` it does not appear, or has no ``_SUCCESS``."""
+
+    path: str
+
+    def form(self, columns: pa.Schema) -> Form:
+        """Give the form in which it takes rows."""
+
+    def write(self, rows: DataFrame) -> None:
+        """Run the job whose rows go there."""
+
+    def publish(self) -> None:
+        """Say that all of it is there."""
+
+    def discard(self) -> None:
+        """Remove what was written."""
+
+
+class FolderOutput:
+    """A folder of parts by Spark's commit protocol.
+
+    Until its job has ended, the folder holds a file that says so, and no ``_SUCCESS``. Where it
+    replaces another output, it is written beside that and takes its name at the end.
+
+    Parameters
+    ----------
+    path : str
+        Its suffix names the format of the parts; CSV where it names none.
+    keys : sequence of str
+        Columns whose values become folders within it.
+    inputs : sequence of InputFile
+        What it may not hold.
+
+    Raises
+    ------
+    UsageError
+        If it exists and is not to be replaced, is no output of such a job, holds an input, or its
+        format cannot be written in parts.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        hadoop: HadoopFiles,
+        *,
+        keys: Sequence[str],
+        force: bool,
+        inputs: Sequence[InputFile],
+    ) -> None:
+        self.path, self._hadoop, self._keys = path, hadoop, tuple(keys)
+        self._uri = hadoop.uri_of(path.rstrip("/"))
+        named = path.rstrip("/")
+        self._format = named if PurePosixPath(named).suffix else f"{named}.csv"
+        self._kind, self._compression = output_format(self._format)
+        if self._kind != ".parquet" and self._compression not in _CODECS:
+            raise UsageError(
+                tr("{path}: Spark writes no {suffix} parts.", path=path, suffix=self._compression),
+                tr("Use .gz, or write one file: --single-file"),
+            )
+        self._check_inputs(inputs)
+        self._is_replacing = self._check_target(force=force)
+        folder, _, name = self._uri.rpartition("/")
+        self._target = f"{folder}/.{name}.part" if self._is_replacing else self._uri
+
+    def _check_inputs(self, inputs: Sequence[InputFile]) -> None:
+        own = path_of(self._uri)
+        for file in inputs:
+            if f"{path_of(file.uri)}/".startswith(f"{own}/"):
+                raise UsageError(
+                    tr("{path}: is an input; the output must be another file.", path=self.path),
+                    tr("Nothing was written. Choose another name."),
+                )
+
+    def _check_target(self, *, force: bool) -> bool:
+        """Say whether another output is to be replaced."""
+        hadoop, uri = self._hadoop, self._uri
+        if not hadoop.exists(uri):
+            return False
+        if hadoop.is_folder(uri):
+            names = hadoop.names_in(uri)
+            if not names or (UNFINISHED in names and SUCCESS not in names):
+                return False
+            if SUCCESS not in names:
+                raise UsageError(
+                    tr("{path}: is a folder that no Spark job has finished.", path=self.path),
+                    tr("It will not be replaced. Choose another name."),
+                )
+        if not force:
+            raise UsageError(
+                tr("{path}: exists already.", path=self.path), tr("To replace it: --force")
+            )
+        return True
+
+    def form(self, columns: pa.Schema) -> Form:
+        """Give the form in which it takes rows.
+
+        Parameters
+        ----------
+        columns : pyarrow.Schema
+            What the rows hold.
+        """
+        check_keys(self._keys, columns.names)
+        if self._kind == ".parquet":
+            return Columns(columns)
+        return FileBytes(self._format, self._keys, is_text=True)
+
+    def write(self, rows: DataFrame) -> None:
+        """Run the job whose rows go there."""
+        self._hadoop.delete(self._target)  # what a killed job left
+        self._hadoop.make_folder(self._target)
+        self._hadoop.write(f"{self._target}/{UNFINISHED}")
+        if self._kind == ".parquet":
+            writer = rows.write.mode("append").option(*_NO_MARKER)
+            writer = writer.partitionBy(*self._keys) if self._keys else writer
+            writer.parquet(self._target)
+            return
+        lines = rows
+        if self._keys:  # Spark puts each folder's rows together, and must keep their order
+            lines = rows.sortWithinPartitions(*self._keys, "place")
+        text = lines.selectExpr("cast(rows as string) as value", *map(_quoted, self._keys))
+        writer = text.write.mode("append").option(*_NO_MARKER)
+        writer = writer.partitionBy(*self._keys) if self._keys else writer
+        writer.text(self._target, compression=_CODECS[self._compression])
+
+    def publish(self) -> None:
+        """Say that all of it is there, and let it take its name."""
+        self._hadoop.write(f"{self._target}/{SUCCESS}")
+        self._hadoop.delete(f"{self._target}/{UNFINISHED}")
+        if self._is_replacing:
+            self._hadoop.delete(self._uri)
+            self._hadoop.rename(self._target, self._uri)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        if self._hadoop.exists(f"{self._target}/{UNFINISHED}"):
+            self._hadoop.delete(self._target)
+
+
+class SingleOutput:
+    """One file, or standard output, in the order of the inputs: the bytes of the local engine.
+
+    Raises
+    ------
+    UsageError
+        See `waterflow_cli.outputs.check_output`.
+    """
+
+    def __init__(
+        self, path: str, hadoop: HadoopFiles, *, force: bool, inputs: Sequence[InputFile]
+    ) -> None:
+        self.path, self._hadoop = path, hadoop
+        self._kind, _ = output_format(path)
+        names = [file.name for file in inputs if not is_uri(file.name)]
+        self._group = OutputGroup(force=force, inputs=names)
+        self._head = b""
+        self._scratch: Path | None = None
+        if not is_uri(path):
+            check_output(path, force=force, inputs=names)
+        elif hadoop.exists(path) and not force:
+            raise UsageError(tr("{path}: exists already.", path=path), tr("To replace it: --force"))
+
+    def form(self, columns: pa.Schema) -> Form:
+        """Give the form in which it takes rows.
+
+        Parameters
+        ----------
+        columns : pyarrow.Schema
+            What the rows hold; its names make the header.
+        """
+        encoder = kept_writer(self.path, NOWHERE, started=False)
+        self._head = bytes(encoder.encode(_no_rows(columns)).head)
+        return FileBytes(self.path)
+
+    def write(self, rows: DataFrame) -> None:
+        """Run the job, and then fetch its rows part by part, in order."""
+        from pyspark import StorageLevel
+
+        path = self.path
+        if is_uri(path):  # it is copied there when it is whole
+            self._scratch = Path(tempfile.mkdtemp(prefix="waterflow-"))
+            path = str(self._scratch / PurePosixPath(path).name)
+        kept = rows.persist(StorageLevel.DISK_ONLY)
+        try:
+            kept.write.format("noop").mode("overwrite").save()
+            with self._group.open(path) as sink, open_table_writer(path, sink) as writer:
+                for body in _in_order(kept):
+                    self._append(writer, body)
+        finally:
+            kept.unpersist()
+
+    def _append(self, writer: TableWriter, body: bytes) -> None:
+        if self._kind != ".parquet":
+            writer.append(EncodedRows(self._head, body))
+            return
+        with pa.ipc.open_stream(body) as stream:
+            writer.append(stream.read_all())
+
+    def publish(self) -> None:
+        """Give it its name."""
+        self._group.publish()
+        if self._scratch is not None:
+            self._hadoop.upload(self._scratch / PurePosixPath(self.path).name, self.path)
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self._group.discard()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _no_rows(columns: pa.Schema) -> dict[str, pa.Array]:
+    return {field.name: pa.array([], field.type) for field in columns}
+
+
+def _in_order(kept: DataFrame) -> Iterator[bytes]:
+    """Fetch the bytes of all rows in the order of the inputs, some partitions at a time."""
+    from pyspark.sql.functions import min as least
+    from pyspark.sql.functions import spark_partition_id, struct
+
+    context: Any = kept.sparkSession.sparkContext
+    origins = kept.groupBy(spark_partition_id().alias("number")).agg(
+        least(struct("file", "part")).alias("origin")
+    )
+    order = [row.number for row in sorted(origins.collect(), key=lambda row: tuple(row.origin))]
+    rows = kept.select("rows").rdd
+    at_once = max(1, context.defaultParallelism)
+    for first in range(0, len(order), at_once):
+        for row in context.runJob(rows, _as_they_are, order[first : first + at_once]):
+            yield bytes(row.rows)
+
+
+def _as_they_are(rows: Iterator[Any]) -> Iterator[Any]:
+    return rows
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

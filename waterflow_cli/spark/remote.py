@@ -1,0 +1,250 @@
+"""Errors on their way from an executor to the user, in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from subprocess import TimeoutExpired
+
+from waterflow_cli import errors
+from waterflow_cli.errors import EngineError, WaterflowError
+from waterflow_cli.messages import tr
+
+MARK = "WATERFLOW-ERROR "
+LIBRARIES = ("waterflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops", "numba")
+_LONGEST = 300
+_JVM_END_S = 1.0
+_OWN_MODULE = re.compile(r"No module named '(waterflow_\w+)")
+_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_PYTHONS = re.compile(r"different version: (\d+\.\d+) than that in driver: (\d+\.\d+)")
+_NO_PROGRAM = re.compile(r'Cannot run program "([^"]+)"')
+_NO_MEMORY = re.compile(r"OutOfMemoryError|MemoryError|code 137|Container killed")
+_CRASHED = re.compile(r"Python worker exited unexpectedly")
+_LOST = re.compile(r"ExecutorLostFailure|Max number of executor failures")
+_STOPPED = re.compile(
+    r"SparkContext (?:was|has been) shut ?down|stopped SparkContext"
+    r"|All masters are unresponsive|Master removed our application"
+)
+_NOISE = re.compile(r"""\s*(?:at |\.\.\. \d+ more|File "|Traceback|Driver stacktrace|SQLSTATE|$)""")
+_RAISED = re.compile(r"""(?:: )?(?:Exception in thread "[^"]*" )?[\w.$]*(?:Error|Exception)\b""")
+# What says which task of which stage, before what became of it.
+_TASK = re.compile(r".*most recent failure: Lost task [^()]*\(TID \d+\) \([^()]*\): ")
+_PREFIX = re.compile(
+    r"""(?:: |Caused by: |Exception in thread "[^"]*" )*(?:[a-z]\w*\.)+(?=[A-Z])"""
+)
+
+
+def encode_error(error: WaterflowError) -> str:
+    """Write an error of ours as one line, which `remote_errors` finds in what Spark makes of it.
+
+    On an executor: ``raise RuntimeError(encode_error(exc)) from None``.
+    """
+    known = (kind for kind in type(error).__mro__ if vars(errors).get(kind.__name__) is kind)
+    state = {
+        key: value
+        for key, value in vars(error).items()
+        if value is None or isinstance(value, (str, int, float, bool))
+    }
+    return MARK + json.dumps({"class": next(known).__name__, "state": state})
+
+
+def decode_error(text: str) -> WaterflowError | None:
+    r"""Find an error of ours in a text, such as a stack trace that ends in it.
+
+    >>> raised = errors.InputError("a.csv", "is empty.", hint="Try another.")
+    >>> found = decode_error("at org.apache.spark\nRuntimeError: " + encode_error(raised) + " x")
+    >>> type(found).__name__, str(found), found.hint
+    ('InputError', 'a.csv: is empty.', 'Try another.')
+    """
+    for piece in reversed(text.split(MARK)[1:]):
+        try:
+            content, _ = json.JSONDecoder().raw_decode(piece)
+            kind = vars(errors)[content["class"]]
+            error: WaterflowError = kind.__new__(kind)
+            Exception.__init__(error, content["state"]["message"])
+            vars(error).update(content["state"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        return error
+    return None
+
+
+@contextmanager
+def remote_errors() -> Iterator[None]:
+    """Turn what Spark raises while a job runs into an error of ours.
+
+    Raises
+    ------
+    WaterflowError
+        One that an executor encoded, with its class, message and hint.
+    EngineError
+        Any other failure of Spark, in one line.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError, ConnectionError) as exc:
+        raise explain_failure(exc) from exc
+
+
+def explain_failure(exc: BaseException) -> WaterflowError:
+    """Say what a failure of Spark means to the user."""
+    text = _text_of(exc)
+    return (
+        decode_error(text)
+        or _explain_python(text)
+        or _explain_loss(exc, text)
+        or EngineError(
+            tr("Spark failed: {cause}", cause=find_cause(exc, text)),
+            tr("For all that Spark says, add --debug."),
+        )
+    )
+
+
+def _explain_python(text: str) -> EngineError | None:
+    """Say what the executors' Python lacks, if that is what a text tells."""
+    if found := _OWN_MODULE.search(text):
+        return EngineError(
+            tr("The executors lack waterflow: no module named '{name}'.", name=found[1]),
+            tr("Install it in their Python as it is here, or send it along: --ship-env"),
+        )
+    if found := _MODULE.search(text):
+        return EngineError(
+            tr("The executors lack a library: no module named '{name}'.", name=found[1]),
+            tr("Install it in their Python as it is here, or send it along: --ship-env"),
+        )
+    if found := _PYTHONS.search(text):
+        return EngineError(
+            tr(
+                "The executors run Python {theirs}, and this is Python {ours}.",
+                theirs=found[1],
+                ours=found[2],
+            ),
+            tr("Name theirs of the same version: --spark-conf spark.pyspark.python=PATH"),
+        )
+    if found := _NO_PROGRAM.search(text):
+        return EngineError(
+            tr("The executors have no Python at {path}.", path=found[1]),
+            tr("Name theirs: --spark-conf spark.pyspark.python=PATH"),
+        )
+    return None
+
+
+def _explain_loss(exc: BaseException, text: str) -> EngineError | None:
+    """Say which process was lost, if that is what happened."""
+    hint = tr("If it is memory: --spark-conf spark.executor.memory=4g, or fewer --batch-rows.")
+    if _is_driver_gone(exc):
+        return EngineError(
+            tr("Spark's own process on this machine ended while the job ran."),
+            tr("If it lacked memory: --spark-conf spark.driver.memory=4g"),
+        )
+    if _NO_MEMORY.search(text):
+        return EngineError(
+            tr("The executors ran out of memory: {cause}", cause=find_cause(exc, text)), hint
+        )
+    if _CRASHED.search(text):
+        return EngineError(tr("Python crashed on the executors, again and again."), hint)
+    if _LOST.search(text):
+        return EngineError(
+            tr("Spark lost its executors, again and again: {cause}", cause=find_cause(exc, text)),
+            hint,
+        )
+    if _STOPPED.search(text):
+        return EngineError(
+            tr("Spark stopped while the job ran: the master is gone, or ended it."),
+            tr("Check that the cluster is up, and run the command again."),
+        )
+    return None
+
+
+def find_cause(exc: BaseException, text: str = "") -> str:
+    r"""Find the line that says most in what Spark says, without its stack of calls.
+
+    >>> find_cause(ValueError(), "a.SparkException: Aborted\n at a.b\nCaused by: z.E: why")
+    'E: why'
+    """
+    lines = [line.strip() for line in (text or str(exc)).splitlines() if not _NOISE.match(line)]
+    telling = [line for line in lines if ": " in line.removeprefix("Caused by: ")]
+    causes = [line for line in telling if line.startswith("Caused by: ")]
+    raised = [line for line in telling if _RAISED.match(line)]
+    chosen = (causes or raised or lines or [type(exc).__name__])[-1]
+    return _PREFIX.sub("", _TASK.sub("", chosen))[:_LONGEST]
+
+
+def expected_versions() -> dict[str, str]:
+    """Give the versions here of what a row's result depends on, for `check_versions`."""
+    return {name: found for name in LIBRARIES if (found := _version_of(name)) is not None}
+
+
+def check_versions(expected: Mapping[str, str]) -> None:
+    """Check, on an executor, that it has the driver's versions; once in a process.
+
+    Parameters
+    ----------
+    expected : mapping
+        What `expected_versions` gave on the driver.
+
+    Raises
+    ------
+    EngineError
+        If any differs: another version may give other digits.
+    """
+    _check_once(tuple(sorted(expected.items())))
+
+
+@cache
+def _check_once(expected: tuple[tuple[str, str], ...]) -> None:
+    found = {name: _version_of(name) for name, _ in expected}
+    wrong = [(name, wanted) for name, wanted in expected if found[name] != wanted]
+    if wrong:
+        raise EngineError(
+            tr(
+                "The executors have other versions than this machine, and may give other digits: "
+                "{differences}.",
+                differences=", ".join(
+                    tr(
+                        "{name} {theirs} instead of {ours}",
+                        name=name,
+                        theirs=found[name] or tr("none"),
+                        ours=wanted,
+                    )
+                    for name, wanted in wrong
+                ),
+            ),
+            tr("Install the same versions there, or send them along: --ship-env"),
+        )
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _text_of(exc: BaseException) -> str:
+    """Write an exception of Spark as text; one from Java asks the JVM, which can be gone."""
+    try:
+        return f"{exc}\n{getattr(exc, 'java_exception', '')}"
+    except Exception:  # noqa: BLE001 (py4j raises many kinds here)
+        return str(exc.args)
+
+
+def _is_driver_gone(exc: BaseException) -> bool:
+    """Tell whether the JVM ended; py4j raises many kinds of errors then."""
+    from py4j.protocol import Py4JError, Py4JJavaError
+    from pyspark import SparkContext
+
+    if isinstance(exc, Py4JJavaError) or not isinstance(exc, (Py4JError, ConnectionError)):
+        return False
+    jvm = getattr(SparkContext._gateway, "proc", None)
+    try:
+        return jvm is not None and jvm.wait(_JVM_END_S) is not None
+    except TimeoutExpired:
+        return False

@@ -1,0 +1,306 @@
+"""Open a Spark session, or say in one message why there is none; leave nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from waterflow_cli.errors import EngineError
+from waterflow_cli.messages import tr
+from waterflow_cli.spark.environment import pack_environment
+from waterflow_cli.spark.preflight import check_master, find_java, find_spark
+from waterflow_cli.spark.remote import find_cause
+from waterflow_cli.spark.settings import (
+    ARCHIVE_NAME,
+    WAITING_TIME,
+    SparkOptions,
+    SparkSettings,
+    plan_settings,
+)
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+__all__ = ["SparkOptions", "count_executors", "open_session"]
+
+# A master of another version takes the connection and never answers.
+_REGISTRATION_TIMEOUT_S = 40.0
+_EXIT_TIMEOUT_S = 10.0
+_POLL_S = 0.1
+_LOG_TAIL = 100_000
+
+
+@contextmanager
+def open_session(options: SparkOptions, *, debug: bool = False) -> Iterator[SparkSession]:
+    """Open a Spark session, and stop it at the end, however that comes.
+
+    A session that already runs in this process, as in a notebook, is used and not stopped.
+
+    Parameters
+    ----------
+    options : SparkOptions
+        Which master, and what to set.
+    debug : bool
+        Leave what Spark writes on stderr there, instead of dropping it.
+
+    Raises
+    ------
+    EngineError
+        If pyspark or Java is missing, the master does not answer or grants no executor, or Spark
+        does not start for another reason.
+    """
+    _, spark_home = find_spark()
+    from pyspark import SparkContext
+
+    settings = plan_settings(options, spark_home)
+    if SparkContext._active_spark_context is not None:
+        with _quiet(debug=debug):
+            yield _join_session(settings, options)
+        return
+    find_java()
+    check_master(settings)
+    with ExitStack() as stack:
+        stack.enter_context(_quiet(debug=debug))
+        if settings.ship_env:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="waterflow-"))
+            settings = _with_archive(settings, pack_environment(Path(folder)))
+        log = None if debug else stack.enter_context(tempfile.TemporaryFile())
+        context = _start(settings, log, stack)
+        from pyspark.sql import SparkSession
+
+        session = SparkSession(context)
+        _await_executor(session, settings)
+        yield session
+
+
+def count_executors(session: SparkSession) -> int:
+    """Count the executors that Spark has now; in local mode that is the driver itself."""
+    context = session.sparkContext._jsc.sc()
+    n_all = int(context.getExecutorMemoryStatus().size())
+    return n_all if context.isLocal() else n_all - 1
+
+
+def _join_session(settings: SparkSettings, options: SparkOptions) -> SparkSession:
+    """Use the session that runs, with our own settings of SQL; its master cannot be changed."""
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.builder.getOrCreate().newSession()
+    running = session.sparkContext.master
+    asked = options.master or options.conf.get("spark.master")
+    if asked not in (None, running):
+        raise EngineError(
+            tr("A Spark session runs in this process, with the master {master}.", master=running),
+            tr("Stop it, or leave --master out."),
+        )
+    for key, value in settings.conf.items():
+        if session.conf.isModifiable(key):
+            session.conf.set(key, value)
+    return session
+
+
+def _start(settings: SparkSettings, log: IO[bytes] | None, stack: ExitStack) -> SparkContext:
+    """Launch a JVM of our own and the context in it; the stack ends both."""
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    conf = SparkConf(loadDefaults=False).setMaster(settings.master)
+    conf.setAll(list(settings.conf.items()))
+    streams: dict[str, Any] = {"stdout": log, "stderr": log} if log else {"stdout": 2}
+    is_late = threading.Event()
+    try:
+        with _environment(_variables(settings)), _signal_handler_kept():
+            gateway = launch_gateway(conf, streams)
+            stack.callback(_shut_down, gateway, SparkContext._gateway, SparkContext._jvm)
+            SparkContext._gateway = None  # one of a session that was stopped has other properties
+            with _time_limit(gateway.proc, is_late, settings):
+                context = SparkContext(conf=conf, gateway=gateway)
+    except Exception as exc:
+        raise _explain(exc, settings, log, is_late=is_late.is_set()) from exc
+    stack.callback(_stop, context)
+    return context
+
+
+def _variables(settings: SparkSettings) -> dict[str, str | None]:
+    """Give the environment that Spark is started in; None for a variable that it may not see."""
+    variables: dict[str, str | None] = {
+        "PYSPARK_PYTHON": settings.python,
+        "PYSPARK_SUBMIT_ARGS": None,
+        "PYSPARK_GATEWAY_PORT": None,
+        "SPARK_CONNECT_MODE_ENABLED": None,
+        "SPARK_REMOTE": None,
+    }
+    if settings.is_loopback and "SPARK_LOCAL_IP" not in os.environ:
+        variables["SPARK_LOCAL_IP"] = "127.0.0.1"
+    return variables
+
+
+def _with_archive(settings: SparkSettings, archive: Path) -> SparkSettings:
+    """Send an archive of libraries along, before those that the executors have."""
+    conf = dict(settings.conf)
+    path = conf.get("spark.executorEnv.PYTHONPATH")
+    archives = conf.get("spark.archives")
+    shipped = f"{archive}#{ARCHIVE_NAME}"
+    conf["spark.archives"] = f"{archives},{shipped}" if archives else shipped
+    conf["spark.executorEnv.PYTHONPATH"] = os.pathsep.join(filter(None, (ARCHIVE_NAME, path)))
+    return replace(settings, conf=conf)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables for a while; those that Spark sets go too."""
+    before = dict(os.environ)
+    try:
+        _set_variables(variables)
+        yield
+    finally:
+        _set_variables({name: before.get(name) for name in os.environ.keys() | before.keys()})
+
+
+def _set_variables(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def _quiet(*, debug: bool) -> Iterator[None]:
+    """Drop what pyspark warns of, such as a new pandas, and what py4j logs with a traceback."""
+    handler = logging.NullHandler()  # without any, logging would write to stderr
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pyspark")
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support")
+        if not debug:
+            logging.root.addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.root.removeHandler(handler)
+
+
+@contextmanager
+def _signal_handler_kept() -> Iterator[None]:
+    """Put back the handler of Ctrl-C, in whose place pyspark installs its own."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _time_limit(
+    jvm: subprocess.Popen[bytes], is_late: threading.Event, settings: SparkSettings
+) -> Iterator[None]:
+    """End a JVM that waits for a standalone master: the call into it has no timeout."""
+
+    def end() -> None:
+        is_late.set()
+        jvm.kill()
+
+    timer = threading.Timer(_REGISTRATION_TIMEOUT_S, end)
+    timer.daemon = True
+    if settings.addresses:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _await_executor(session: SparkSession, settings: SparkSettings) -> None:
+    """Wait for the first executor: a job without one would wait for ever."""
+    from py4j.protocol import Py4JError
+
+    if settings.is_local:
+        return
+    try:
+        java_context = session.sparkContext._jsc.sc()
+        patience_s = java_context.conf().getTimeAsMs(WAITING_TIME, "40s") / 1000
+        deadline = time.monotonic() + patience_s
+        while not java_context.isStopped():
+            if count_executors(session) > 0:
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
+    except Py4JError:
+        patience_s = 0.0
+    raise EngineError(
+        tr(
+            "{master}: the cluster grants no executor, after {seconds:.0f} seconds.",
+            master=settings.master,
+            seconds=patience_s,
+        ),
+        tr(
+            "Check that workers are up and free; --spark-conf spark.executor.memory=… and "
+            "spark.cores.max=… ask for less."
+        ),
+    )
+
+
+def _explain(
+    exc: Exception, settings: SparkSettings, log: IO[bytes] | None, *, is_late: bool
+) -> EngineError:
+    """Say why Spark did not start."""
+    if is_late:
+        return EngineError(
+            tr(
+                "{master}: no Spark master answers within {seconds:.0f} seconds.",
+                master=settings.master,
+                seconds=_REGISTRATION_TIMEOUT_S,
+            ),
+            tr("Check the address, and that the cluster's Spark has the version of pyspark here."),
+        )
+    text = ""
+    if log is not None:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL))
+        text = log.read().decode("utf-8", "replace")
+    cause = find_cause(exc, text)
+    return EngineError(
+        tr("{master}: Spark does not start: {cause}", master=settings.master, cause=cause),
+        tr("For all that Spark says, add --debug."),
+    )
+
+
+def _stop(context: SparkContext) -> None:
+    """Stop a context, and cancel what runs in it."""
+    from pyspark.sql import SparkSession
+
+    for _ in range(2):  # where the JVM is gone the first time ends early
+        with suppress(Exception):
+            context.stop()
+    SparkSession._instantiatedSession = SparkSession._activeSession = None
+
+
+def _shut_down(gateway: Any, former_gateway: Any, former_jvm: Any) -> None:
+    """End the JVM: the next one in this process would have its properties."""
+    from pyspark import SparkContext
+
+    SparkContext._gateway, SparkContext._jvm = former_gateway, former_jvm
+    jvm = gateway.proc
+    try:
+        with suppress(Exception):  # it ends all the same
+            gateway.shutdown()
+        jvm.stdin.close()  # what it waits for
+        jvm.wait(_EXIT_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+    finally:
+        if jvm.poll() is None:
+            jvm.kill()
+            jvm.wait()

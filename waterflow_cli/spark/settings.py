@@ -1,0 +1,173 @@
+"""Which master, and which Spark properties: the user's, those of spark-defaults.conf, ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from waterflow_cli.errors import EngineError
+from waterflow_cli.messages import tr
+
+ARCHIVE_NAME = "environment"
+BATCH_BYTES = 8 << 20
+BATCH_ROWS = 32_768
+WAITING_TIME = "spark.scheduler.maxRegisteredResourcesWaitingTime"
+_LOOPBACK = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[::1\]$")
+_LOCAL = re.compile(r"local(\[(\*|\d+)(, *\d+)?\]|-cluster\[\d+, *\d+, *\d+\])?$")
+_STANDALONE = re.compile(r"spark://[^\s/:,]+:\d+(,[^\s/:,]+:\d+)*$")
+_OTHERS = re.compile(r"yarn$|k8s://\S+$")
+_PROPERTY = re.compile(r"\s*(spark\.[^\s=:]+)\s*[\s=:]\s*(.*?)\s*$")
+
+
+@dataclass(frozen=True)
+class SparkOptions:
+    """What the user says of Spark.
+
+    Attributes
+    ----------
+    master : str, optional
+        The master's URL; without it spark-defaults.conf decides, and then it is ``local[*]``.
+    conf : mapping
+        Spark properties, which go before all others.
+    ship_env : bool
+        Whether this Python environment is sent to the executors.
+    """
+
+    master: str | None = None
+    conf: Mapping[str, str] = field(default_factory=dict)
+    ship_env: bool = False
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """How outputs are laid out.
+
+    Attributes
+    ----------
+    is_single : bool
+        One file in the order of the inputs, instead of a folder of parts.
+    keys : tuple of str
+        Columns whose values become folders.
+    """
+
+    is_single: bool = False
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SparkSettings:
+    """What a session is opened with.
+
+    Attributes
+    ----------
+    master : str
+        A URL of a form that Spark knows.
+    conf : dict
+        Spark properties, without those that spark-defaults.conf sets.
+    python : str
+        The executors' Python.
+    ship_env : bool
+        Whether there are other machines to send the environment to, and it was asked for.
+    """
+
+    master: str
+    conf: dict[str, str]
+    python: str
+    ship_env: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all runs in one process on this machine."""
+        return self.master.startswith("local")
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each standalone master."""
+        if not self.master.startswith("spark://"):
+            return ()
+        masters = self.master.removeprefix("spark://").split(",")
+        parts = [each.rpartition(":") for each in masters]
+        return tuple((host, int(port)) for host, _, port in parts)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nothing beyond this machine takes part."""
+        hosts = [host for host, _ in self.addresses]
+        return self.is_local or (bool(hosts) and all(map(_LOOPBACK.match, hosts)))
+
+
+def plan_settings(options: SparkOptions, spark_home: Path | None = None) -> SparkSettings:
+    """Put together what a session is opened with.
+
+    Parameters
+    ----------
+    options : SparkOptions
+        What the user says.
+    spark_home : Path, optional
+        Where Spark is, for its ``conf/spark-defaults.conf``; SPARK_CONF_DIR goes before it.
+
+    Raises
+    ------
+    EngineError
+        If the master's URL has none of the forms that Spark knows.
+    """
+    defaults = read_defaults(spark_home)
+    conf = dict(options.conf)
+    in_conf = conf.pop("spark.master", None)
+    master = options.master or in_conf or defaults.get("spark.master", "local[*]")
+    _check_master_url(master)
+    plain = SparkSettings(master, {}, "")
+    given = defaults | conf
+    ours = {key: value for key, value in _defaults_for(plain).items() if key not in given}
+    ship_env = options.ship_env and not plain.is_local
+    python = os.environ.get("PYSPARK_PYTHON") or given.get("spark.pyspark.python")
+    if not python:
+        # What is shipped are libraries; the interpreter is the executors' own.
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        python = version if ship_env else sys.executable
+    if "spark.pyspark.python" in conf:
+        python = conf["spark.pyspark.python"]
+    return SparkSettings(master, ours | conf, python, ship_env)
+
+
+def read_defaults(spark_home: Path | None = None) -> dict[str, str]:
+    """Read the properties of ``spark-defaults.conf``; none where there is no such file."""
+    folder = os.environ.get("SPARK_CONF_DIR") or (spark_home / "conf" if spark_home else None)
+    if folder is None:
+        return {}
+    try:
+        lines = (Path(folder) / "spark-defaults.conf").read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {found[1]: found[2] for found in map(_PROPERTY.match, lines) if found}
+
+
+def _check_master_url(master: str) -> None:
+    if any(form.match(master) for form in (_LOCAL, _STANDALONE, _OTHERS)):
+        return
+    raise EngineError(
+        tr("--master {master}: Spark knows no such master.", master=master),
+        tr("Known are local[N], local[*], spark://HOST:PORT, yarn and k8s://URL."),
+    )
+
+
+def _defaults_for(settings: SparkSettings) -> dict[str, str]:
+    """Give our own values of Spark properties."""
+    conf = {
+        "spark.app.name": "waterflow",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH_ROWS),
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(BATCH_BYTES),
+        "spark.sql.session.timeZone": "UTC",
+        # Otherwise such a cluster grants no executor before there is work.
+        "spark.dynamicAllocation.initialExecutors": "1",
+        WAITING_TIME: "40s",
+    }
+    if settings.is_loopback:
+        conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    return conf

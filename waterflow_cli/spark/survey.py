@@ -1,0 +1,192 @@
+"""Look at the lines of one part of a file, so that the parts can then be read on their own.
+
+Where a part starts, nothing in it tells whether that is inside a quoted cell, and how many lines
+stand above it. Each part therefore says how it ends in both cases, and how many lines it has;
+`lay_out` puts these answers together in the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from waterflow_cli.csv_blocks import MAX_ROW_BYTES, count_lines, first_row_end, whole_rows
+from waterflow_cli.encodings import CP1252, UTF_8
+from waterflow_cli.footnotes import TAIL_BYTES, count_note_lines
+
+# Text may take twice the bytes in UTF-8.
+_KEPT_TAIL = 2 * TAIL_BYTES
+_QUOTE = b'"'
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the lines of a part tell.
+
+    Attributes
+    ----------
+    n_lines : int
+        Physical lines.
+    encoding : str
+        That of the first lines beyond ASCII; empty where there are none.
+    leaves_open, stays_open : bool
+        Whether it ends inside a quoted cell: if it starts outside of one, and if inside.
+    tail : bytes
+        Its last bytes.
+    """
+
+    n_lines: int
+    encoding: str
+    leaves_open: bool
+    stays_open: bool
+    tail: bytes
+
+
+def survey(pieces: Iterable[bytes], sep: str) -> Survey:
+    """Look at a part of a file.
+
+    Parameters
+    ----------
+    pieces : iterable of bytes
+        Its text, in pieces that end with an LF.
+    sep : str
+        The separator of the cells.
+    """
+    n_lines, encoding, tail = 0, "", b""
+    leaves_open, stays_open = False, True
+    for lines in pieces:
+        n_lines += count_lines(lines)
+        tail = (tail + lines[-_KEPT_TAIL:])[-_KEPT_TAIL:]
+        if not encoding and not lines.isascii():
+            encoding = UTF_8 if _is_utf_8(lines) else CP1252
+        if _QUOTE in lines:
+            after = {False: _leaves_open(lines, sep), True: _leaves_open(_QUOTE + lines, sep)}
+            leaves_open, stays_open = after[leaves_open], after[stays_open]
+    return Survey(n_lines, encoding, leaves_open, stays_open, tail)
+
+
+def end_of_row(pieces: Iterable[bytes], sep: str) -> bytes:
+    """Give the end of a row whose quoted cell is open where a part starts.
+
+    Returns
+    -------
+    bytes
+        All of the part, or what a row can hold of it, where the row does not end in it.
+    """
+    opened = _QUOTE
+    for lines in pieces:
+        opened += lines
+        if _QUOTE in lines and (end := first_row_end(opened, sep)):
+            return opened[1:end]
+        if len(opened) > MAX_ROW_BYTES:
+            break
+    return opened[1:]
+
+
+def open_starts(surveys: Sequence[Survey]) -> list[bool]:
+    """Say of each part, in the order of the file, whether it starts inside a quoted cell."""
+    starts, is_open = [], False
+    for each in surveys:
+        starts.append(is_open)
+        is_open = each.stays_open if is_open else each.leaves_open
+    return starts
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a part stands in its file.
+
+    Attributes
+    ----------
+    line : int
+        Physical line on which it starts.
+    n_lines : int
+        How many it has.
+    n_passed : int
+        Those at its start that end a row of an earlier part.
+    rest : bytes
+        What the parts after it hold of its last row.
+    """
+
+    line: int
+    n_lines: int
+    n_passed: int = 0
+    rest: bytes = b""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the parts of a file follow each other.
+
+    Attributes
+    ----------
+    places : list of Place
+        One for each part.
+    encoding : str
+        That of the file.
+    n_lines : int
+        Physical lines of all parts.
+    n_notes : int
+        How many of them, at the end, are notes below the table.
+    """
+
+    places: list[Place]
+    encoding: str
+    n_lines: int
+    n_notes: int
+
+    @property
+    def notes(self) -> range:
+        """Physical lines of the notes."""
+        return range(self.n_lines - self.n_notes + 1, self.n_lines + 1)
+
+
+def lay_out(
+    surveys: Sequence[Survey], ends: Mapping[int, bytes], sep: str, n_columns: int
+) -> Layout:
+    """Put the surveys of the parts of a file together.
+
+    Parameters
+    ----------
+    surveys : sequence of Survey
+        In the order of the file.
+    ends : mapping of int to bytes
+        The `end_of_row` of those parts that start inside a quoted cell, by number.
+    sep : str
+        The separator of its cells.
+    n_columns : int
+        How many cells a row has.
+    """
+    encoding = next((each.encoding for each in surveys if each.encoding), UTF_8)
+    places, line = [], 1
+    for number, each in enumerate(surveys):
+        n_passed = min(each.n_lines, count_lines(ends.get(number, b"")))
+        places.append(Place(line, each.n_lines, n_passed, _rest(surveys, ends, number + 1)))
+        line += each.n_lines
+    tail = b"".join(each.tail for each in surveys[-2:])[-_KEPT_TAIL:]
+    text = tail.decode(encoding, errors="replace").encode()
+    n_notes = count_note_lines(text, sep) if n_columns > 1 else 0
+    return Layout(places, encoding, line - 1, n_notes)
+
+
+def _rest(surveys: Sequence[Survey], ends: Mapping[int, bytes], number: int) -> bytes:
+    """Give what a row that is open at the start of a part holds of it, and of those after it."""
+    pieces: list[bytes] = []
+    while number in ends and sum(map(len, pieces)) <= MAX_ROW_BYTES:
+        pieces.append(ends[number])
+        if count_lines(ends[number]) < surveys[number].n_lines:
+            break
+        number += 1
+    return b"".join(pieces)
+
+
+def _leaves_open(lines: bytes, sep: str) -> bool:
+    return len(whole_rows(lines, sep)) != len(lines)
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,381 @@
+"""What runs on the executors: bytes that Spark read -> tables -> rows that Spark writes.
+
+Only these functions and the plain values that they are given reach an executor. They call the same
+code as the local engine, with whole files or with parts of them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from waterflow_cli.csv_blocks import Position, count_lines
+from waterflow_cli.dialect import Dialect
+from waterflow_cli.errors import InputError, WaterflowError
+from waterflow_cli.messages import tr, use_language
+from waterflow_cli.reading import Batch, FilePart, Opener, Table, plain_column
+from waterflow_cli.reading_options import ReadingOptions
+from waterflow_cli.samples import open_samples
+from waterflow_cli.sources import decompressed
+from waterflow_cli.spark.files import path_of
+from waterflow_cli.spark.forms import Form, Origin, line_bytes
+from waterflow_cli.spark.remote import check_versions, encode_error
+from waterflow_cli.spark.survey import Place, end_of_row, survey
+from waterflow_cli.table_schema import TableSchema
+
+Batches = Iterator[pa.RecordBatch]
+_WITHIN = Position(0, 0)
+SURVEY = pa.schema(
+    [
+        ("path", pa.string()),
+        ("start", pa.int64()),
+        ("n_lines", pa.int64()),
+        ("encoding", pa.string()),
+        ("leaves_open", pa.bool_()),
+        ("stays_open", pa.bool_()),
+        ("tail", pa.binary()),
+    ]
+)
+ENDS = pa.schema([("path", pa.string()), ("start", pa.int64()), ("end", pa.binary())])
+
+
+class Work(Protocol):
+    """What is done with the tables of one task."""
+
+    def open(self, table: Table) -> Callable[[Callable[[], Batch]], Any]:
+        """Give what turns a batch of a table into encoded rows."""
+
+    def close(self, table: Table) -> Any:
+        """Give what was counted of a table, or of a part of one, that was read to its end."""
+
+
+class Order(Protocol):
+    """Says which work is to be done; it is sent to the executors."""
+
+    @property
+    def reading(self) -> ReadingOptions:
+        """How files are to be read."""
+
+    @property
+    def schema(self) -> TableSchema:
+        """What the rows are checked against."""
+
+    def start(self, form: Form) -> Work:
+        """Begin it, on an executor."""
+
+
+class Report(Protocol):
+    """Takes what tasks counted; Spark's accumulators do."""
+
+    def add(self, term: list[Any]) -> None:
+        """Take it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What each task is told.
+
+    Attributes
+    ----------
+    language : str
+        Of reasons and messages.
+    versions : mapping of str to str
+        Of the libraries on the driver.
+    header : tuple
+        Columns and units of the first file; all others must have the same. None: any will do.
+    """
+
+    order: Order
+    form: Form
+    report: Report
+    language: str
+    versions: Mapping[str, str]
+    first_file: str
+    header: tuple[list[str], Mapping[str, str]] | None
+
+    def run(self, tables: Iterable[tuple[Table, Origin]]) -> Batches:
+        """Do the work with some tables, and yield rows in the form asked for."""
+        with sending_errors(), threadpool_limits(limits=1):
+            use_language(self.language)
+            _check_once(tuple(self.versions.items()))
+            work = None
+            for table, origin in tables:
+                work = work or self.order.start(self.form)
+                self._check_header(table)
+                handle = work.open(table)
+                # A part may have no row of its own; a file must.
+                for parse in table.tasks(_WITHIN if origin[1] else None):
+                    yield from self.form.batches(handle(parse), origin)
+                self.report.add([(origin, work.close(table))])
+
+    def _check_header(self, table: Table) -> None:
+        if self.header is not None and (table.columns, table.units) != self.header:
+            raise other_header(table, self.first_file)
+
+
+def other_header(table: Table, first_file: str) -> InputError:
+    """Build the error for a file whose header is not that of the first."""
+    return InputError(
+        table.path,
+        tr("its header differs from that of {path}.", path=first_file),
+        line=table.dialect.header_line,
+        hint=tr("Score them one by one, into a folder, or make their headers equal."),
+    )
+
+
+@cache
+def _check_once(versions: tuple[tuple[str, str], ...]) -> None:
+    check_versions(dict(versions))
+
+
+@contextmanager
+def sending_errors() -> Iterator[None]:
+    """Send an error of ours to the driver, as the one text that Spark carries."""
+    try:
+        yield
+    except WaterflowError as exc:
+        raise RuntimeError(encode_error(exc)) from None
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """What the user calls a file, and its number among the inputs."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True)
+class WholeFiles:
+    """Reads files that one task takes whole: small ones, and those that cannot be parted.
+
+    Parameters
+    ----------
+    files : mapping of str to NamedFile
+        By `path_of` the URI.
+    """
+
+    task: Task
+    files: Mapping[str, NamedFile]
+
+    def __call__(self, batches: Batches) -> Batches:
+        """Turn ``path`` and ``data`` into rows."""
+        return self.task.run(self._tables(batches))
+
+    def _tables(self, batches: Batches) -> Iterator[tuple[Table, Origin]]:
+        for batch in batches:
+            for path, data in zip(batch.column("path"), batch.column("data"), strict=True):
+                file = self.files[path_of(path.as_py())]
+                opener = opener_of(data.as_buffer())
+                order = self.task.order
+                with open_samples(file.name, order.schema, order.reading, opener=opener) as table:
+                    yield table, (file.number, 0)
+
+
+def opener_of(data: Any) -> Opener:
+    """Give what opens some bytes as if they were a file."""
+
+    @contextmanager
+    def opener(path: str) -> Iterator[io.BufferedReader]:
+        raw: Any = io.BytesIO(data)
+        with io.BufferedReader(raw) as opened, decompressed(opened, path) as stream:
+            yield stream
+
+    return opener
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A text file that is read in parts.
+
+    Attributes
+    ----------
+    start : bytes
+        Its first bytes, by which it is known how the rest is to be read.
+    sep : str
+        The separator of its cells.
+    encoding : str
+        That of the file.
+    notes : range
+        Physical lines of the notes below the table.
+    n_above : int
+        Physical lines above the first row.
+    places : mapping of int to (int, Place)
+        By the byte with which a part starts: its number, and where it stands.
+    """
+
+    file: NamedFile
+    start: bytes
+    sep: str
+    encoding: str = ""
+    notes: range = range(0)
+    n_above: int = 0
+    places: Mapping[int, tuple[int, Place]] | None = None
+
+
+@dataclass(frozen=True)
+class FileParts:
+    """Reads parts of large text files, each in a task of its own."""
+
+    task: Task
+    files: Mapping[str, TextFile]
+
+    def __call__(self, batches: Batches) -> Batches:
+        """Turn ``path``, ``start`` and the lines in ``data`` into rows."""
+        return self.task.run(self._tables(batches))
+
+    def _tables(self, batches: Batches) -> Iterator[tuple[Table, Origin]]:
+        for path, start, pieces in _parts(batches):
+            text, order = self.files[path], self.task.order
+            number, place = (text.places or {}).get(start, (-1, None))
+            if place is None:
+                raise changed(text.file.name)
+            lines = _Lines(pieces, place)
+            part = FilePart(
+                io.BufferedReader(lines, 1 << 20),
+                text.encoding,
+                place.line,
+                text.n_above if place.line == 1 else place.n_passed,
+                text.notes,
+            )
+            with open_samples(
+                text.file.name, order.schema, order.reading, opener=opener_of(text.start)
+            ) as table:
+                assert table.tasks_of is not None
+                tasks = table.tasks_of(part)
+                yield replace(table, _blocks=partial(_given, tasks)), (text.file.number, number)
+            if lines.n_read != place.n_lines:
+                raise changed(text.file.name)
+
+
+def _given(
+    tasks: Iterator[Callable[[], Batch]], _: Position | None
+) -> Iterator[Callable[[], Batch]]:
+    return tasks
+
+
+def changed(name: str) -> InputError:
+    """Build the error for a file that is no more what it was."""
+    return InputError(
+        name,
+        tr("was changed while it was read."),
+        hint=tr("Run the command again when nothing writes to it."),
+    )
+
+
+class _Lines(io.RawIOBase):
+    """The lines of a part, and what later parts hold of its last row, as a stream."""
+
+    def __init__(self, pieces: Iterator[bytes], place: Place) -> None:
+        super().__init__()
+        self._pieces, self._rest = pieces, place.rest
+        self._ahead = memoryview(b"")
+        self.n_read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._ahead:
+            piece = next(self._pieces, None)
+            if piece is None:
+                piece, self._rest = self._rest, b""
+            else:
+                self.n_read += count_lines(piece)
+            self._ahead = memoryview(piece)
+        data = self._ahead[: len(buffer)]
+        self._ahead = self._ahead[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@dataclass(frozen=True)
+class ParquetParts:
+    """Reads row groups of large Parquet files.
+
+    Attributes
+    ----------
+    columns : mapping of str to pyarrow.Schema
+        By `path_of` the URI: the file's own, to which Spark's types are cast.
+    """
+
+    task: Task
+    files: Mapping[str, NamedFile]
+    columns: Mapping[str, pa.Schema]
+
+    def __call__(self, batches: Batches) -> Batches:
+        """Turn ``path``, ``row_index`` and the file's columns into rows."""
+        return self.task.run(self._tables(batches))
+
+    def _tables(self, batches: Batches) -> Iterator[tuple[Table, Origin]]:
+        first = next((batch for batch in batches if len(batch)), None)
+        if first is None:
+            return
+        path = path_of(first.column("path")[0].as_py())
+        file, columns = self.files[path], self.columns[path]
+        start = first.column("row_index")[0].as_py()
+
+        def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
+            for batch in _chained(first, batches):
+                lines = batch.column("row_index").to_numpy() + 2
+                named = {
+                    field.name: plain_column(batch.column(field.name).cast(field.type))
+                    for field in columns
+                }
+                yield partial(Batch, named, lines.astype(np.int64))
+
+        dialect = Dialect("parquet", "", 1, 2)
+        yield Table(file.name, columns.names, lambda: dialect, tasks), (file.number, start)
+
+
+def survey_parts(separators: Mapping[str, str], batches: Batches) -> Batches:
+    """Look at parts of text files; see `survey`.
+
+    Parameters
+    ----------
+    separators : mapping of str to str
+        Of the files, by `path_of` their URIs.
+    """
+    for path, start, pieces in _parts(batches):
+        found = survey(pieces, separators[path])
+        row = {"path": path, "start": start, **vars(found)}
+        yield pa.RecordBatch.from_pylist([row], SURVEY)
+
+
+def read_ends(
+    separators: Mapping[str, str], wanted: frozenset[tuple[str, int]], batches: Batches
+) -> Batches:
+    """Read the ends of rows that start in earlier parts; see `end_of_row`.
+
+    Parameters
+    ----------
+    wanted : set of (str, int)
+        The parts, by file and first byte.
+    """
+    for path, start, pieces in _parts(batches):
+        if (path, start) in wanted:
+            row = {"path": path, "start": start, "end": end_of_row(pieces, separators[path])}
+            yield pa.RecordBatch.from_pylist([row], ENDS)
+
+
+def _parts(batches: Batches) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+    """Yield the one part of a file that a task is given, if it is given one."""
+    first = next((batch for batch in batches if len(batch)), None)
+    if first is None:
+        return
+    path, start = first.column("path")[0].as_py(), first.column("start")[0].as_py()
+    lines = (line_bytes(batch.column("data")) for batch in _chained(first, batches) if len(batch))
+    yield path_of(path), start, lines
+
+
+def _chained(first: pa.RecordBatch, rest: Batches) -> Batches:
+    yield first
+    yield from rest
