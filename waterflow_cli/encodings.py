@@ -132,13 +132,8 @@ class TextStream:
             return data
         self._is_settled = True
         data += self._stream.read(_LONGEST)  # a character may be cut at the end of the bytes
-        try:
-            is_end = not self._stream.peek(1)
-            codecs.getincrementaldecoder("utf-8")().decode(data, final=is_end)
-        except UnicodeDecodeError:
-            # Where some of it is UTF-8, let that be read: the line that is not will be named.
-            if _find_utf_8(data) is None:
-                self._decode_as(CP1252)
+        if tell_encoding(data, is_end=not self._stream.peek(1)) == CP1252:
+            self._decode_as(CP1252)
         return data
 
     def _decode_as(self, encoding: str) -> None:
@@ -193,6 +188,22 @@ class TextStream:
             line=self._n_lines + n_before + 1,
             hint=tr("If it is text, save it in one encoding, or name it: --encoding"),
         )
+
+
+def tell_encoding(data: bytes, *, is_end: bool = True) -> str:
+    """Choose between UTF-8 and cp1252 for bytes that are not all ASCII.
+
+    Parameters
+    ----------
+    is_end : bool
+        Whether their last character must be whole.
+    """
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=is_end)
+    except UnicodeDecodeError:
+        # Where some of it is UTF-8, let that be read: the line that is not will be named.
+        return CP1252 if _find_utf_8(data) is None else UTF_8
+    return UTF_8
 
 
 def _by_mark(start: bytes) -> str:

@@ -17,6 +17,7 @@ from waterflow_cli.json_text import json_text
 from waterflow_cli.messages import tr
 from waterflow_cli.model_store import StoredModel
 from waterflow_cli.outputs import STDOUT, open_output, path_text
+from waterflow_cli.sources import is_uri
 
 _LIBRARIES = ("scikit-learn", "numpy", "pandas", "pyarrow", "pandera", "mlflow", "numba")
 
@@ -64,8 +65,8 @@ def write_manifest(
 
 def _describe(path: str) -> dict[str, Any]:
     try:
-        if path == STDOUT or not stat.S_ISREG(Path(path).stat().st_mode):
-            # What went through a pipe is gone.
+        if path == STDOUT or is_uri(path) or not stat.S_ISREG(Path(path).stat().st_mode):
+            # What went through a pipe is gone; what lies elsewhere, or in a folder, is not read.
             return {"path": path_text(path), "bytes": None, "sha256": None}
         with Path(path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

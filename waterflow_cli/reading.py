@@ -203,9 +203,14 @@ class Table:
             empty = False
             yield task
         if empty:
-            raise InputError(
-                self.path, tr("has a header and no rows."), hint=tr("At least one row is expected.")
-            )
+            raise no_rows(self.path)
+
+
+def no_rows(path: str) -> InputError:
+    """Build the error for a file that has no row."""
+    return InputError(
+        path, tr("has a header and no rows."), hint=tr("At least one row is expected.")
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import shutil
 import stat
 import struct
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 PARQUET_MAGIC = b"PAR1"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PEEK = 8
 _BUFFER_BYTES = 1 << 18
 _SPOOL_BYTES = 64 << 20
@@ -93,6 +95,15 @@ class RejoinedStream(io.RawIOBase):
         self._start = self._start[len(view) :]
         view[: len(data)] = data
         return len(data)
+
+
+def is_uri(path: str) -> bool:
+    """Tell ``s3a://bucket/a.csv`` from a path of this machine.
+
+    >>> is_uri("hdfs:///a.csv"), is_uri("a.csv"), is_uri("12:30.csv")
+    (True, False, False)
+    """
+    return _SCHEME.match(path) is not None
 
 
 @contextmanager

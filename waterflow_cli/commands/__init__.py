@@ -2,6 +2,7 @@
 
 from waterflow_cli.commands.compare import compare
 from waterflow_cli.commands.demo import demo
+from waterflow_cli.commands.doctor import doctor
 from waterflow_cli.commands.evaluate import evaluate
 from waterflow_cli.commands.explore import explore
 from waterflow_cli.commands.limits import limits
@@ -30,4 +31,5 @@ COMMANDS = (
     limits,
     profiles,
     models,
+    doctor,
 )

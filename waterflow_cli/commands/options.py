@@ -129,6 +129,11 @@ def store_options(command: F) -> F:
         show_default=True,
         help="The registered model.",
     )(command)
+    return tracking_uri_option(command)
+
+
+def tracking_uri_option(command: F) -> F:
+    """Add ``--tracking-uri``."""
     return click.option(
         "--tracking-uri",
         envvar=["WATERFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI"],

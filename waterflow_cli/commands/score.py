@@ -173,9 +173,11 @@ def _score_on_spark(
     report: Report,
     debug: bool,
 ) -> ScoringSummary:
+    from waterflow_cli.spark.files import refuse_missing
     from waterflow_cli.spark.session import open_session
     from waterflow_cli.spark.settings import OutputLayout
 
+    refuse_missing(options["files"])
     with open_session(options["engine"], debug=debug) as spark:
         from waterflow_cli.spark.engine import SparkEngine
 

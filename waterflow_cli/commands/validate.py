@@ -116,11 +116,13 @@ def _check_on_spark(
     options: dict[str, Any], common: dict[str, Any], report_progress: Report
 ) -> ValidationReport:
     from waterflow_cli.outputs import check_output
+    from waterflow_cli.spark.files import refuse_missing
     from waterflow_cli.spark.session import open_session
     from waterflow_cli.spark.settings import OutputLayout
 
     check_output(options["output"], force=options["force"])
     debug = console_of(click.get_current_context()).debug
+    refuse_missing(options["files"])
     with open_session(options["engine"], debug=debug) as spark:
         from waterflow_cli.spark.engine import SparkEngine
 

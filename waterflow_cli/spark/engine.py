@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,11 +21,12 @@ from waterflow_cli.model_store import StoredModel
 from waterflow_cli.outputs import STDOUT, check_distinct
 from waterflow_cli.profiles import SUFFIX
 from waterflow_cli.progress import Report, say_nothing
-from waterflow_cli.reading import Batch, Table
+from waterflow_cli.reading import Batch, Table, no_rows
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.scoring_job import USUAL_ROW_BYTES, ScoringSummary, refuse_too_many
 from waterflow_cli.scoring_task import ScoringOptions
-from waterflow_cli.spark.files import HadoopFiles, InputFile, is_uri
+from waterflow_cli.sources import is_uri
+from waterflow_cli.spark.files import HadoopFiles, InputFile
 from waterflow_cli.spark.forms import Columns, Form, Nothing, Origin
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.models import ship_model
@@ -224,7 +226,10 @@ class SparkEngine:
             else:
                 output.write(rows)
         # A part whose executor was lost may have been counted twice, and equally.
-        return [summary for _, summary in sorted(dict(counts.value).items())]
+        found = dict(counts.value)
+        if not isinstance(order, RejectsOrder):
+            _refuse_empty(inputs, found)
+        return [found[origin] for origin in sorted(found)]
 
 
 class _Joined:
@@ -236,6 +241,16 @@ class _Joined:
     def addInPlace(self, value: list[Any], more: list[Any]) -> list[Any]:  # noqa: N802
         value.extend(more)
         return value
+
+
+def _refuse_empty(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
+    """Refuse a file that was read in parts, none of which has a row."""
+    rows: Counter[int] = Counter()
+    for origin, summary in found.items():
+        rows[origin[0]] += n_rows_of(origin, summary)
+    for text in inputs.parted.values():
+        if not rows[text.file.number]:
+            raise no_rows(text.file.name)
 
 
 def n_rows_of(_: Origin, summary: Any) -> int:

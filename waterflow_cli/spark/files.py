@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,11 @@ from urllib.parse import unquote, urlsplit
 
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.messages import tr
-from waterflow_cli.sources import STDIN, expand_inputs
+from waterflow_cli.sources import STDIN, expand_inputs, is_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _PATTERN = re.compile(r"[*?\[{]")
 _PARTITION = re.compile(r"[^=]+=")
 _FOOTER_BYTES = 8
@@ -42,13 +41,27 @@ class InputFile:
     n_bytes: int
 
 
-def is_uri(path: str) -> bool:
-    """Tell ``s3a://bucket/a.csv`` from a path of this machine.
+def refuse_missing(paths: Sequence[str]) -> None:
+    """Refuse paths of this machine that are not there, before Spark is started for them.
 
-    >>> is_uri("hdfs:///a.csv"), is_uri("a.csv")
-    (True, False)
+    Raises
+    ------
+    InputError
+        If a file is not there.
+    UsageError
+        If a pattern matches nothing, or standard input is named.
     """
-    return _SCHEME.match(path) is not None
+    for path in paths:
+        if path == STDIN:
+            raise UsageError(
+                tr("--engine spark: the executors cannot read this command's standard input."),
+                tr("Name a file, a folder or a URI."),
+            )
+        for name in [] if is_uri(path) else expand_inputs((path,)):
+            if not Path(name).exists():
+                raise InputError(
+                    name, tr("no such file."), hint=tr("Check the name and the folder.")
+                )
 
 
 def path_of(uri: str) -> str:
@@ -85,13 +98,9 @@ class HadoopFiles:
         UsageError
             If a pattern matches nothing.
         """
+        refuse_missing(paths)
         found: list[InputFile] = []
         for path in paths:
-            if path == STDIN:
-                raise UsageError(
-                    tr("--engine spark: the executors cannot read this command's standard input."),
-                    tr("Name a file, a folder or a URI."),
-                )
             for name in [path] if is_uri(path) else expand_inputs((path,)):
                 found += self._list(name)
         return found

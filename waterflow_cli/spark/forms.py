@@ -31,6 +31,10 @@ class Form(Protocol):
     def schema(self) -> pa.Schema:
         """What the batches hold."""
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether tasks must keep to the order of the inputs."""
+
     def writer(self) -> TableWriter:
         """Give what encodes rows, on an executor."""
 
@@ -43,6 +47,7 @@ class Nothing:
     """No rows are handed on: they are only counted."""
 
     schema: pa.Schema = field(default_factory=lambda: pa.schema([("rows", pa.binary())]))
+    is_ordered = False
 
     def writer(self) -> TableWriter:
         """Give what encodes nothing."""
@@ -81,6 +86,11 @@ class FileBytes:
     is_text: bool = False
     _started: set[tuple[str, ...]] = field(default_factory=set)
     _n_given: int = 0
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it makes one file."""
+        return not self.is_text
 
     @property
     def schema(self) -> pa.Schema:
@@ -152,6 +162,7 @@ class Columns:
     """
 
     columns: pa.Schema
+    is_ordered = False
 
     @property
     def schema(self) -> pa.Schema:

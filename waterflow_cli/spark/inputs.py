@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from waterflow_cli.dialect import Dialect
-from waterflow_cli.encodings import SAMPLE_BYTES, UTF_8_BOM
+from waterflow_cli.encodings import SAMPLE_BYTES
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.messages import tr
 from waterflow_cli.profiles import load_profile
@@ -25,6 +25,7 @@ from waterflow_cli.samples import open_samples
 from waterflow_cli.sources import PARQUET_MAGIC, compression
 from waterflow_cli.spark import worker
 from waterflow_cli.spark.files import HadoopFiles, InputFile, path_of
+from waterflow_cli.spark.forms import Form
 from waterflow_cli.spark.survey import Survey, lay_out, open_starts
 from waterflow_cli.spark.worker import (
     FileParts,
@@ -46,6 +47,7 @@ _LEAST_SPLIT, _TASKS_PER_CORE = 8 << 20, 3
 _LARGEST_WHOLE = 1 << 30
 # In these each byte of ASCII is itself, so lines can be told apart before they are decoded.
 _LINEWISE = re.compile(r"utf-8|utf-8 with BOM|ascii|cp125\d|iso8859-\d+")
+_NO_LINES = np.zeros(0, dtype=np.int64)
 _MAX_SPLIT, _OPEN_COST = "spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes"
 
 
@@ -124,13 +126,8 @@ class SparkInputs:
         if compression(start) or b"\n" not in start or self._is_of_results:
             return None
         with self._open(file.name, start) as table:
-            if not _LINEWISE.fullmatch(table.dialect.encoding):
-                return None
             named = NamedFile(file.name, self._numbers[path_of(file.uri)])
-            dialect = table.dialect
-            return TextFile(
-                named, start, dialect.sep, dialect.encoding, n_above=dialect.first_line - 1
-            )
+            return text_file(named, start, table, self.split_bytes)
 
     @property
     def _is_of_results(self) -> bool:
@@ -154,13 +151,13 @@ class SparkInputs:
         text = self.parted.get(path_of(file.uri))
         data = text.start if text is not None else self._first_bytes(file)
         with self._open(file.name, data) as table:
-            yield table
+            yield table if text is None else replace(table, sample=partial(_sample, table))
 
     def _first_bytes(self, file: InputFile) -> bytes:
         """Read the start of a file; all of it where its end tells how it is read."""
         start = self.hadoop.read_start(file, _START_BYTES)
         needs_end = start.startswith(PARQUET_MAGIC) or compression(start) == "zip"
-        if needs_end or self._is_of_results:
+        if needs_end or self._is_of_results or file.n_bytes <= _LEAST_SPLIT:
             return self.hadoop.read_start(file, file.n_bytes)
         return start
 
@@ -175,56 +172,26 @@ class SparkInputs:
         """Find out where the parts of the large text files stand in them, by one pass."""
         if not self.parted:
             return
+        starts = {path: (text.sep, text.n_above) for path, text in self.parted.items()}
+        found = self._map_lines(partial(worker.survey_parts, starts), worker.SURVEY)
+        surveys = surveys_of(row.asDict() for row in found)
         separators = {path: text.sep for path, text in self.parted.items()}
-        lines = self._lines()
-        found = lines.mapInArrow(
-            partial(_run, partial(worker.survey_parts, separators)), _spark_schema(worker.SURVEY)
-        ).collect()
-        surveys: dict[str, dict[int, Survey]] = {path: {} for path in self.parted}
-        for row in found:
-            values = row.asDict()
-            path, start = values.pop("path"), values.pop("start")
-            surveys[path][start] = Survey(**{**values, "tail": bytes(values["tail"])})
-        wanted = set()
-        for path, by_start in surveys.items():
-            starts = sorted(by_start)
-            opened = open_starts([by_start[start] for start in starts])
-            wanted |= {
-                (path, start) for start, is_open in zip(starts, opened, strict=True) if is_open
-            }
-        ends = self._read_ends(separators, frozenset(wanted))
-        for path, by_start in surveys.items():
-            self._place(path, by_start, ends)
+        ends: dict[tuple[str, int], bytes] = {}
+        if wanted := parts_within_a_row(surveys):
+            read = partial(worker.read_ends, separators, wanted)
+            rows = self._map_lines(read, worker.ENDS)
+            ends = {(row["path"], row["start"]): bytes(row["end"]) for row in rows}
+        for path, text in self.parted.items():
+            own = {start: end for (of, start), end in ends.items() if of == path}
+            with self._open(text.file.name, text.start) as table:
+                n_columns = len(table.columns)
+            is_known = self.reading.encoding is not None
+            self.parted[path] = with_places(
+                text, surveys.get(path, {}), own, n_columns, is_known=is_known
+            )
 
-    def _read_ends(
-        self, separators: Mapping[str, str], wanted: frozenset[tuple[str, int]]
-    ) -> dict[tuple[str, int], bytes]:
-        if not wanted:
-            return {}
-        read = partial(worker.read_ends, separators, wanted)
-        rows = self._lines().mapInArrow(partial(_run, read), _spark_schema(worker.ENDS)).collect()
-        return {(row["path"], row["start"]): bytes(row["end"]) for row in rows}
-
-    def _place(
-        self, path: str, surveys: Mapping[int, Survey], ends: Mapping[tuple[str, int], bytes]
-    ) -> None:
-        """Complete what is known of a large text file."""
-        text, starts = self.parted[path], sorted(surveys)
-        own = {
-            number: ends[path, start]
-            for number, start in enumerate(starts)
-            if (path, start) in ends
-        }
-        with self._open(text.file.name, text.start) as table:
-            n_columns = len(table.columns)
-        layout = lay_out([surveys[start] for start in starts], own, text.sep, n_columns)
-        is_known = self.reading.encoding is not None or text.encoding == UTF_8_BOM
-        self.parted[path] = replace(
-            text,
-            encoding=text.encoding if is_known else layout.encoding,
-            notes=layout.notes,
-            places=dict(zip(starts, enumerate(layout.places), strict=True)),
-        )
+    def _map_lines(self, call: Any, schema: pa.Schema) -> Any:
+        return self._lines().mapInArrow(partial(_run, call), _spark_schema(schema)).collect()
 
     def rows(self, task: Task) -> DataFrame:
         """Give what a task makes of all inputs, as a frame of its form; nothing is run yet."""
@@ -236,7 +203,7 @@ class SparkInputs:
         }
         if self.whole:
             frames.append(
-                self._contents().mapInArrow(partial(_run, WholeFiles(task, named)), schema)
+                self._contents(task.form).mapInArrow(partial(_run, WholeFiles(task, named)), schema)
             )
         if self.parted:
             frames.append(
@@ -260,12 +227,16 @@ class SparkInputs:
             first = first.union(frame)
         return first
 
-    def _contents(self) -> DataFrame:
+    def _contents(self, form: Form) -> DataFrame:
         from pyspark.sql.functions import col
 
         self._set_split()
         read = self.spark.read.format("binaryFile").load(_patterns(self.whole))
-        return read.select("path", col("content").alias("data"))
+        contents = read.select("path", col("content").alias("data"))
+        if form.is_ordered:  # a task for each file, whose rows are then fetched in order
+            return contents
+        n_parts = sum(file.n_bytes for file in self.whole) // self.split_bytes + 1
+        return contents.coalesce(max(n_parts, _TASKS_PER_CORE * self.n_cores))
 
     def _lines(self) -> DataFrame:
         from pyspark.sql.functions import col
@@ -296,6 +267,90 @@ class SparkInputs:
             self.spark.conf.set(key, str(self.split_bytes))
 
 
+def text_file(file: NamedFile, start: bytes, table: Table, split_bytes: int) -> TextFile | None:
+    """Describe a text file that can be read in parts; None for any other.
+
+    Parameters
+    ----------
+    start : bytes
+        Its first bytes.
+    table : Table
+        Opened with them.
+    split_bytes : int
+        How many bytes make a part.
+    """
+    dialect = table.dialect
+    if not _LINEWISE.fullmatch(dialect.encoding):
+        return None
+    n_above = dialect.first_line - 1
+    if sum(map(len, start.splitlines(keepends=True)[:n_above])) > split_bytes:
+        return None
+    return TextFile(file, start, dialect.sep, dialect.encoding, n_above=n_above)
+
+
+def surveys_of(rows: Iterable[dict[str, Any]]) -> dict[str, dict[int, Survey]]:
+    """Give the surveys that executors sent, by file and first byte."""
+    surveys: dict[str, dict[int, Survey]] = {}
+    for row in rows:
+        path, start = row.pop("path"), row.pop("start")
+        row["tail"] = bytes(row["tail"])
+        surveys.setdefault(path, {})[start] = Survey(**row)
+    return surveys
+
+
+def parts_within_a_row(surveys: Mapping[str, Mapping[int, Survey]]) -> frozenset[tuple[str, int]]:
+    """Name the parts that start inside a quoted cell, by file and first byte."""
+    found = set()
+    for path, by_start in surveys.items():
+        starts = sorted(by_start)
+        opened = open_starts([by_start[start] for start in starts])
+        found |= {(path, start) for start, is_open in zip(starts, opened, strict=True) if is_open}
+    return frozenset(found)
+
+
+def with_places(
+    text: TextFile,
+    surveys: Mapping[int, Survey],
+    ends: Mapping[int, bytes],
+    n_columns: int,
+    *,
+    is_known: bool,
+) -> TextFile:
+    """Complete what is known of a text file.
+
+    Parameters
+    ----------
+    surveys : mapping of int to Survey
+        Of its parts, by first byte.
+    ends : mapping of int to bytes
+        The `worker.read_ends` of those that start inside a quoted cell.
+    n_columns : int
+        How many cells a row has.
+    is_known : bool
+        Whether the user named its encoding.
+    """
+    starts = sorted(surveys)
+    own = {number: ends[start] for number, start in enumerate(starts) if start in ends}
+    # The local engine chooses by the same bytes, where they tell.
+    is_known = is_known or not text.start[:SAMPLE_BYTES].isascii()
+    encoding = text.encoding if is_known else None
+    layout = lay_out([surveys[start] for start in starts], own, text.sep, n_columns, encoding)
+    return replace(
+        text,
+        encoding=layout.encoding,
+        notes=layout.notes,
+        places=dict(zip(starts, enumerate(layout.places, 1), strict=True)),
+    )
+
+
+def _sample(table: Table) -> Batch:
+    """Give the first rows of a table; none where no row ends in what was read of it."""
+    sample = table.sample()
+    if sample is not None:
+        return sample
+    return Batch({name: pa.array([], pa.string()) for name in table.columns}, _NO_LINES)
+
+
 def _run(call: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Call what reads batches; Spark takes plain functions alone."""
     yield from call(batches)
@@ -320,9 +375,7 @@ def _spark_schema(schema: pa.Schema) -> Any:
 
 
 def _empty_table(name: str, columns: pa.Schema) -> Table:
-    empty = Batch(
-        {field_.name: pa.array([], field_.type) for field_ in columns}, np.zeros(0, dtype=np.int64)
-    )
+    empty = Batch({field_.name: pa.array([], field_.type) for field_ in columns}, _NO_LINES)
     dialect = Dialect("parquet", "", 1, 2)
     return Table(name, columns.names, lambda: dialect, lambda _: iter([lambda: empty]))
 

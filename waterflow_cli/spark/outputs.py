@@ -13,7 +13,8 @@ import pyarrow as pa
 from waterflow_cli.errors import UsageError
 from waterflow_cli.messages import tr
 from waterflow_cli.outputs import OutputGroup, check_output
-from waterflow_cli.spark.files import HadoopFiles, InputFile, is_uri, path_of
+from waterflow_cli.sources import is_uri
+from waterflow_cli.spark.files import HadoopFiles, InputFile, path_of
 from waterflow_cli.spark.forms import NOWHERE, Columns, FileBytes, Form, check_keys
 from waterflow_cli.writing import (
     EncodedRows,
@@ -185,7 +186,6 @@ class SingleOutput:
         self._kind, _ = output_format(path)
         names = [file.name for file in inputs if not is_uri(file.name)]
         self._group = OutputGroup(force=force, inputs=names)
-        self._head = b""
         self._scratch: Path | None = None
         if not is_uri(path):
             check_output(path, force=force, inputs=names)
@@ -201,7 +201,8 @@ class SingleOutput:
             What the rows hold; its names make the header.
         """
         encoder = kept_writer(self.path, NOWHERE, started=False)
-        self._head = bytes(encoder.encode(_no_rows(columns)).head)
+        empty = {field.name: pa.array([], field.type) for field in columns}
+        self._no_rows: EncodedRows = encoder.encode(empty)
         return FileBytes(self.path)
 
     def write(self, rows: DataFrame) -> None:
@@ -216,6 +217,7 @@ class SingleOutput:
         try:
             kept.write.format("noop").mode("overwrite").save()
             with self._group.open(path) as sink, open_table_writer(path, sink) as writer:
+                self._append(writer, self._no_rows.body)  # a file without rows has its header
                 for body in _in_order(kept):
                     self._append(writer, body)
         finally:
@@ -223,7 +225,7 @@ class SingleOutput:
 
     def _append(self, writer: TableWriter, body: bytes) -> None:
         if self._kind != ".parquet":
-            writer.append(EncodedRows(self._head, body))
+            writer.append(EncodedRows(self._no_rows.head, body))
             return
         with pa.ipc.open_stream(body) as stream:
             writer.append(stream.read_all())
@@ -240,10 +242,6 @@ class SingleOutput:
         self._group.discard()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-
-
-def _no_rows(columns: pa.Schema) -> dict[str, pa.Array]:
-    return {field.name: pa.array([], field.type) for field in columns}
 
 
 def _in_order(kept: DataFrame) -> Iterator[bytes]:

@@ -34,7 +34,7 @@ def find_spark() -> tuple[str, Path]:
     except ImportError as exc:
         raise EngineError(
             tr("--engine spark needs pyspark, which is not installed ({cause}).", cause=exc),
-            "pip install 'waterflow[spark]'",
+            tr("Install it: pip install 'waterflow[spark]'"),
         ) from exc
     return str(pyspark.__version__), Path(_find_spark_home())
 

@@ -138,7 +138,9 @@ def _explain_python(text: str) -> EngineError | None:
 
 def _explain_loss(exc: BaseException, text: str) -> EngineError | None:
     """Say which process was lost, if that is what happened."""
-    hint = tr("If it is memory: --spark-conf spark.executor.memory=4g, or fewer --batch-rows.")
+    hint = tr(
+        "If it is memory: --spark-conf spark.executor.memory=4g or spark.executor.memoryOverhead=2g"
+    )
     if _is_driver_gone(exc):
         return EngineError(
             tr("Spark's own process on this machine ended while the job ran."),
@@ -200,25 +202,31 @@ def check_versions(expected: Mapping[str, str]) -> None:
 
 @cache
 def _check_once(expected: tuple[tuple[str, str], ...]) -> None:
-    found = {name: _version_of(name) for name, _ in expected}
-    wrong = [(name, wanted) for name, wanted in expected if found[name] != wanted]
-    if wrong:
-        raise EngineError(
-            tr(
-                "The executors have other versions than this machine, and may give other digits: "
-                "{differences}.",
-                differences=", ".join(
-                    tr(
-                        "{name} {theirs} instead of {ours}",
-                        name=name,
-                        theirs=found[name] or tr("none"),
-                        ours=wanted,
-                    )
-                    for name, wanted in wrong
-                ),
-            ),
-            tr("Install the same versions there, or send them along: --ship-env"),
-        )
+    found = {name: _version_of(name) or "" for name, _ in expected}
+    error = difference_of(dict(expected), found)
+    if error is not None:
+        raise error
+
+
+def difference_of(expected: Mapping[str, str], found: Mapping[str, str]) -> EngineError | None:
+    """Say which versions on an executor differ; an empty one is of a library that it lacks."""
+    differences = [
+        tr("{name} {theirs} instead of {ours}", name=name, theirs=found[name], ours=wanted)
+        if found[name]
+        else tr("no {name} instead of {ours}", name=name, ours=wanted)
+        for name, wanted in expected.items()
+        if found[name] != wanted
+    ]
+    if not differences:
+        return None
+    return EngineError(
+        tr(
+            "The executors have other versions than this machine, and may give other digits: "
+            "{differences}.",
+            differences=", ".join(differences),
+        ),
+        tr("Install the same versions there, or send them along: --ship-env"),
+    )
 
 
 def _version_of(name: str) -> str | None:

@@ -20,7 +20,7 @@ from waterflow_cli.errors import EngineError
 from waterflow_cli.messages import tr
 from waterflow_cli.spark.environment import pack_environment
 from waterflow_cli.spark.preflight import check_master, find_java, find_spark
-from waterflow_cli.spark.remote import find_cause
+from waterflow_cli.spark.remote import find_cause, remote_errors
 from waterflow_cli.spark.settings import (
     ARCHIVE_NAME,
     WAITING_TIME,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-__all__ = ["SparkOptions", "count_executors", "open_session"]
+__all__ = ["SparkOptions", "count_executors", "list_executors", "open_session"]
 
 # A master of another version takes the connection and never answers.
 _REGISTRATION_TIMEOUT_S = 40.0
@@ -80,16 +80,26 @@ def open_session(options: SparkOptions, *, debug: bool = False) -> Iterator[Spar
         context = _start(settings, log, stack)
         from pyspark.sql import SparkSession
 
-        session = SparkSession(context)
-        _await_executor(session, settings)
+        with remote_errors():
+            session = SparkSession(context)
+            _await_executor(session, settings)
         yield session
+
+
+def list_executors(session: SparkSession) -> list[str]:
+    """List the host of each executor that Spark has now; that of the driver in local mode."""
+    context = session.sparkContext._jsc.sc()
+    known = str(context.getExecutorMemoryStatus().keySet().mkString(",")).split(",")
+    hosts = [each.rpartition(":")[0] for each in known]
+    driver = str(context.conf().get("spark.driver.host"))
+    if not context.isLocal() and driver in hosts:  # the driver is in Spark's list too
+        hosts.remove(driver)
+    return sorted(hosts)
 
 
 def count_executors(session: SparkSession) -> int:
     """Count the executors that Spark has now; in local mode that is the driver itself."""
-    context = session.sparkContext._jsc.sc()
-    n_all = int(context.getExecutorMemoryStatus().size())
-    return n_all if context.isLocal() else n_all - 1
+    return len(list_executors(session))
 
 
 def _join_session(settings: SparkSettings, options: SparkOptions) -> SparkSession:
@@ -224,22 +234,15 @@ def _time_limit(
 
 def _await_executor(session: SparkSession, settings: SparkSettings) -> None:
     """Wait for the first executor: a job without one would wait for ever."""
-    from py4j.protocol import Py4JError
-
     if settings.is_local:
         return
-    try:
-        java_context = session.sparkContext._jsc.sc()
-        patience_s = java_context.conf().getTimeAsMs(WAITING_TIME, "40s") / 1000
-        deadline = time.monotonic() + patience_s
-        while not java_context.isStopped():
-            if count_executors(session) > 0:
-                return
-            if time.monotonic() > deadline:
-                break
-            time.sleep(_POLL_S)
-    except Py4JError:
-        patience_s = 0.0
+    java_context = session.sparkContext._jsc.sc()
+    patience_s = java_context.conf().getTimeAsMs(WAITING_TIME, "40s") / 1000
+    deadline = time.monotonic() + patience_s
+    while not java_context.isStopped() and time.monotonic() < deadline:
+        if count_executors(session) > 0:
+            return
+        time.sleep(_POLL_S)
     raise EngineError(
         tr(
             "{master}: the cluster grants no executor, after {seconds:.0f} seconds.",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from waterflow_cli.csv_blocks import MAX_ROW_BYTES, count_lines, first_row_end, whole_rows
-from waterflow_cli.encodings import CP1252, UTF_8
+from waterflow_cli.encodings import UTF_8, UTF_8_BOM, tell_encoding
 from waterflow_cli.footnotes import TAIL_BYTES, count_note_lines
 
 # Text may take twice the bytes in UTF-8.
@@ -42,7 +42,7 @@ class Survey:
     tail: bytes
 
 
-def survey(pieces: Iterable[bytes], sep: str) -> Survey:
+def survey(pieces: Iterable[bytes], sep: str, n_above: int = 0) -> Survey:
     """Look at a part of a file.
 
     Parameters
@@ -51,16 +51,19 @@ def survey(pieces: Iterable[bytes], sep: str) -> Survey:
         Its text, in pieces that end with an LF.
     sep : str
         The separator of the cells.
+    n_above : int
+        Lines at its start whose quotes are none: those above the first row.
     """
     n_lines, encoding, tail = 0, "", b""
     leaves_open, stays_open = False, True
     for lines in pieces:
+        rows = lines if n_lines >= n_above else _without_lines(lines, n_above - n_lines)
         n_lines += count_lines(lines)
         tail = (tail + lines[-_KEPT_TAIL:])[-_KEPT_TAIL:]
         if not encoding and not lines.isascii():
-            encoding = UTF_8 if _is_utf_8(lines) else CP1252
-        if _QUOTE in lines:
-            after = {False: _leaves_open(lines, sep), True: _leaves_open(_QUOTE + lines, sep)}
+            encoding = tell_encoding(lines)
+        if _QUOTE in rows:
+            after = {False: _leaves_open(rows, sep), True: _leaves_open(_QUOTE + rows, sep)}
             leaves_open, stays_open = after[leaves_open], after[stays_open]
     return Survey(n_lines, encoding, leaves_open, stays_open, tail)
 
@@ -142,7 +145,11 @@ class Layout:
 
 
 def lay_out(
-    surveys: Sequence[Survey], ends: Mapping[int, bytes], sep: str, n_columns: int
+    surveys: Sequence[Survey],
+    ends: Mapping[int, bytes],
+    sep: str,
+    n_columns: int,
+    encoding: str | None = None,
 ) -> Layout:
     """Put the surveys of the parts of a file together.
 
@@ -156,15 +163,20 @@ def lay_out(
         The separator of its cells.
     n_columns : int
         How many cells a row has.
+    encoding : str, optional
+        That of the file, where it is known.
     """
-    encoding = next((each.encoding for each in surveys if each.encoding), UTF_8)
+    if encoding is None:
+        encoding = next((each.encoding for each in surveys if each.encoding), UTF_8)
     places, line = [], 1
     for number, each in enumerate(surveys):
         n_passed = min(each.n_lines, count_lines(ends.get(number, b"")))
-        places.append(Place(line, each.n_lines, n_passed, _rest(surveys, ends, number + 1)))
+        # Where no row of its own begins, none can go on in the parts after it.
+        rest = _rest(surveys, ends, number + 1) if n_passed < each.n_lines else b""
+        places.append(Place(line, each.n_lines, n_passed, rest))
         line += each.n_lines
-    tail = b"".join(each.tail for each in surveys[-2:])[-_KEPT_TAIL:]
-    text = tail.decode(encoding, errors="replace").encode()
+    codec = UTF_8 if encoding == UTF_8_BOM else encoding
+    text = _tail(surveys).decode(codec, errors="replace").encode()
     n_notes = count_note_lines(text, sep) if n_columns > 1 else 0
     return Layout(places, encoding, line - 1, n_notes)
 
@@ -180,13 +192,19 @@ def _rest(surveys: Sequence[Survey], ends: Mapping[int, bytes], number: int) -> 
     return b"".join(pieces)
 
 
+def _tail(surveys: Sequence[Survey]) -> bytes:
+    """Put the last bytes of a file together, which more than one part may hold."""
+    tail = b""
+    for each in reversed(surveys):
+        if len(tail) >= _KEPT_TAIL:
+            break
+        tail = each.tail + tail
+    return tail[-_KEPT_TAIL:]
+
+
+def _without_lines(lines: bytes, number: int) -> bytes:
+    return b"".join(lines.splitlines(keepends=True)[number:])
+
+
 def _leaves_open(lines: bytes, sep: str) -> bool:
     return len(whole_rows(lines, sep)) != len(lines)
-
-
-def _is_utf_8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

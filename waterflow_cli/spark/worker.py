@@ -111,7 +111,7 @@ class Task:
                 work = work or self.order.start(self.form)
                 self._check_header(table)
                 handle = work.open(table)
-                # A part may have no row of its own; a file must.
+                # A part may have no row of its own; a file that is read whole must.
                 for parse in table.tasks(_WITHIN if origin[1] else None):
                     yield from self.form.batches(handle(parse), origin)
                 self.report.add([(origin, work.close(table))])
@@ -207,9 +207,9 @@ class TextFile:
     notes : range
         Physical lines of the notes below the table.
     n_above : int
-        Physical lines above the first row.
+        Physical lines above the first row; all of them are in the first part.
     places : mapping of int to (int, Place)
-        By the byte with which a part starts: its number, and where it stands.
+        By the byte with which a part starts: its number, from 1, and where it stands.
     """
 
     file: NamedFile
@@ -336,16 +336,17 @@ class ParquetParts:
         yield Table(file.name, columns.names, lambda: dialect, tasks), (file.number, start)
 
 
-def survey_parts(separators: Mapping[str, str], batches: Batches) -> Batches:
+def survey_parts(starts: Mapping[str, tuple[str, int]], batches: Batches) -> Batches:
     """Look at parts of text files; see `survey`.
 
     Parameters
     ----------
-    separators : mapping of str to str
-        Of the files, by `path_of` their URIs.
+    starts : mapping of str to (str, int)
+        By `path_of` the URIs of the files: the separator, and the lines above the first row.
     """
     for path, start, pieces in _parts(batches):
-        found = survey(pieces, separators[path])
+        sep, n_above = starts[path]
+        found = survey(pieces, sep, 0 if start else n_above)
         row = {"path": path, "start": start, **vars(found)}
         yield pa.RecordBatch.from_pylist([row], SURVEY)
 

@@ -1,0 +1,141 @@
+"""Is all here that waterflow needs? Each check says what it found, and what to do if it failed."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sqlite3
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import quote
+
+from waterflow_cli.errors import WaterflowError
+from waterflow_cli.messages import marked, tr
+from waterflow_cli.model_location import sqlite_path
+
+OK, FAILED, NOT_CHECKED = marked("ok"), marked("failed"), marked("not checked")
+LEAST_PYTHON = (3, 11)
+# Distributions that scoring needs, and what to import of them; mlflow is only ever imported
+# through the module that forbids it to send anything.
+LIBRARIES = {
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "scikit-learn": "sklearn",
+    "scipy": "scipy",
+    "numba": "numba",
+    "skops": "skops.io",
+    "pandera": "pandera",
+    "mlflow": "waterflow_cli.store",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name : str
+        What it is; English, as is the status.
+    status : str
+        ``ok``, ``failed`` or ``not checked``.
+    found : str
+        What was found.
+    fix : str
+        What to do about it; empty if it is all right.
+    """
+
+    name: str
+    status: str
+    found: str = ""
+    fix: str = ""
+
+    @classmethod
+    def failed(cls, name: str, error: WaterflowError) -> Check:
+        """Make a failed check of an error."""
+        return cls(name, FAILED, error.message, error.hint or "")
+
+
+def check_installation(tracking_uri: str) -> list[Check]:
+    """Check Python, the libraries that scoring needs, and the tracking store.
+
+    Parameters
+    ----------
+    tracking_uri : str
+        As MLflow takes it. The store is only read, and not created.
+    """
+    libraries = check_libraries(LIBRARIES)
+    store = Check(marked("tracking store"), NOT_CHECKED)
+    if libraries.status == OK:
+        store = check_store(tracking_uri)
+    return [check_python(), libraries, store]
+
+
+def check_python(running: Sequence[int] = sys.version_info[:2]) -> Check:
+    """Check the version of Python."""
+    name, found = marked("Python"), f"{platform.python_version()}, {sys.executable}"
+    if tuple(running[:2]) >= LEAST_PYTHON:
+        return Check(name, OK, found)
+    least = ".".join(map(str, LEAST_PYTHON))
+    return Check(name, FAILED, found, tr("Install Python {version} or newer.", version=least))
+
+
+def check_libraries(modules: dict[str, str]) -> Check:
+    """Check that libraries can be imported: distributions, and what to import of each."""
+    name = marked("libraries")
+    problems = [problem for module in modules.values() if (problem := _import_problem(module))]
+    if problems:
+        fix = tr("Install it again: pip install --force-reinstall waterflow")
+        return Check(name, FAILED, "; ".join(problems), fix)
+    return Check(name, OK, ", ".join(f"{each} {_version_of(each)}" for each in modules))
+
+
+def check_store(tracking_uri: str) -> Check:
+    """Check that the tracking store can be read; none at all is no failure."""
+    from waterflow_cli.store import connect, redact
+
+    name, shown = marked("tracking store"), redact(tracking_uri)
+    database = sqlite_path(tracking_uri)
+    if database is None or database.is_dir():
+        try:
+            connect(tracking_uri)
+        except WaterflowError as exc:
+            return Check.failed(name, exc)
+        return Check(name, OK, shown)
+    if not database.exists():
+        return Check(name, OK, tr("none yet at {uri}; waterflow train makes it", uri=shown))
+    try:
+        n_models = _count_models(database)
+    except sqlite3.Error as exc:
+        problem = tr("{uri}: cannot be read as a store ({cause}).", uri=shown, cause=exc)
+        return Check(name, FAILED, problem, tr("Name another: --tracking-uri"))
+    return Check(name, OK, tr("{uri}, registered models: {n_models}", uri=shown, n_models=n_models))
+
+
+def _count_models(database: Path) -> int:
+    """Count registered models with sqlite itself: MLflow would put tables into an empty file."""
+    uri = f"file:{quote(str(database.absolute()))}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True)
+    try:
+        return int(connection.execute("SELECT COUNT(*) FROM registered_models").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def _import_problem(module: str) -> str | None:
+    try:
+        importlib.import_module(module)
+    except Exception as exc:  # noqa: BLE001 (a broken library can raise anything)
+        return f"{module}: {' '.join(str(exc).split()) or type(exc).__name__}"
+    return None
+
+
+def _version_of(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "?"
