@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from random import Random
 
 import numpy as np
@@ -103,10 +103,10 @@ def cut(data, cuts, n_above):
     """Cut text below its header into parts of whole lines, by first byte."""
     lines, parts = lines_of(data), {}
     n_bytes = len(b"".join(data.splitlines(keepends=True)[:n_above]))
-    below = [n for n in range(len(lines)) if len(b"".join(lines[:n])) >= n_bytes]
-    bounds = sorted({0, len(lines), *({*cuts} & {*below})})
-    for first, last in pairwise(bounds):
-        parts[sum(map(len, lines[:first]))] = lines[first:last]
+    starts = list(accumulate(map(len, lines), initial=0))
+    bounds = [number for number in {*cuts} if number < len(lines) and starts[number] >= n_bytes]
+    for first, last in pairwise(sorted({0, *bounds, len(lines)})):
+        parts[starts[first]] = lines[first:last]
     return parts
 
 

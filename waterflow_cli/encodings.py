@@ -83,7 +83,7 @@ class TextStream:
         self._decoder: codecs.IncrementalDecoder | None = None
         self._n_lines = line - 1
         self._width = 1
-        self._is_begun = False
+        self._is_begun = line > 1  # a mark of the byte order stands at the start alone
         self._ahead = stream.read(SAMPLE_BYTES)
         self._is_settled = encoding is not None or found is not None
         found = found or _by_mark(self._ahead)
@@ -94,7 +94,7 @@ class TextStream:
         self._looks_for_utf_8 = encoding is None
         self._tail = b""
         if self.encoding in (UTF_8, UTF_8_BOM):
-            self._ahead = self._ahead.removeprefix(codecs.BOM_UTF8)
+            self._ahead = self._ahead.removeprefix(b"" if self._is_begun else codecs.BOM_UTF8)
         else:
             self._decode_as(self.encoding)
         self._is_settled |= self.encoding != UTF_8

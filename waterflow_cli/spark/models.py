@@ -41,13 +41,14 @@ class ShippedModel:
         ModelError
             If a file is not what the tracking store says, or cannot be loaded.
         """
-        if self not in _LOADED:
-            _LOADED[self] = _load(self)
-        return _LOADED[self]
+        key = self.label, self.digest
+        if key not in _LOADED:
+            _LOADED[key] = _load(self)
+        return _LOADED[key]
 
 
-# Of this process.
-_LOADED: dict[ShippedModel, StoredModel] = {}
+# By label and digest, in this process.
+_LOADED: dict[tuple[str, str], StoredModel] = {}
 
 
 def ship_model(
@@ -64,13 +65,13 @@ def ship_model(
     scratch : Path
         A folder that stays as long as the session.
     """
-    archive = scratch / f"waterflow-{fetched.digest[:16]}.zip"
+    archive = scratch / f"{scratch.name}.zip"  # a session takes a name only once
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         for path in sorted(fetched.folder.rglob("*")):
             packed.write(path, path.relative_to(fetched.folder))
     spark.sparkContext.addFile(str(archive))
     shipped = ShippedModel(archive.name, fetched.label, fetched.digest)
-    _LOADED[shipped] = model
+    _LOADED[shipped.label, shipped.digest] = model
     return shipped
 
 
