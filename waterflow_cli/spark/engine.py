@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
 import pyarrow as pa
 
@@ -60,6 +61,8 @@ class SparkEngine:
     def __init__(self, spark: SparkSession, report: Report = say_nothing) -> None:
         self._spark, self._report = spark, report
         self._hadoop = HadoopFiles(spark)
+        self._group = f"waterflow-{uuid4()}"
+        spark.sparkContext.setJobGroup(self._group, "waterflow", interruptOnCancel=True)
 
     def score(
         self,
@@ -100,7 +103,7 @@ class SparkEngine:
             named = [("-o", output), ("--rejects", options.rejects)]
             outputs = self._outputs(named, inputs.files, layout, force=options.force)
             summary = no_scores(model, options)
-            with _discarding(outputs):
+            with self._discarding(outputs):
                 for each in self._run(inputs, order, outputs[0]):
                     summary.merge(each)
                 refuse_too_many(summary, options.max_invalid)
@@ -158,7 +161,7 @@ class SparkEngine:
             outputs = self._outputs(options, inputs.files, layout, force=force)
             kinds = [kept for kept, path in named.items() if path is not None]
             report = order.no_findings()
-            with _discarding(outputs):
+            with self._discarding(outputs):
                 for each in self._run(inputs, order, None):
                     report.merge(each, max_findings)
                 for kept, output in zip(kinds, outputs, strict=True):
@@ -201,6 +204,18 @@ class SparkEngine:
                 keys = layout.keys if option == "-o" else ()
                 made.append(FolderOutput(path, self._hadoop, keys=keys, force=force, inputs=inputs))
         return made
+
+    @contextmanager
+    def _discarding(self, outputs: Sequence[RowsOutput]) -> Iterator[None]:
+        """Remove what was written of outputs if they do not come to their end."""
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                self._spark.sparkContext.cancelJobGroup(self._group)
+                for output in outputs:
+                    output.discard()
+            raise
 
     def _run(self, inputs: SparkInputs, order: Order, output: RowsOutput | None) -> list[Any]:
         """Run one job over all inputs; give what was counted, in the order of the inputs."""
@@ -286,15 +301,3 @@ def _found_everywhere(reading: ReadingOptions) -> ReadingOptions:
     if reading.profile is None or not reading.profile.endswith(SUFFIX):
         return reading
     return replace(reading, profile=str(Path(reading.profile).absolute()))
-
-
-@contextmanager
-def _discarding(outputs: Sequence[RowsOutput]) -> Iterator[None]:
-    """Remove what was written of outputs if they do not come to their end."""
-    try:
-        yield
-    except BaseException:
-        for output in outputs:
-            with suppress(Exception):  # the first error is the one to tell
-                output.discard()
-        raise

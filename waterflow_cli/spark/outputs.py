@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 SUCCESS, UNFINISHED = "_SUCCESS", "_waterflow-unfinished"
+_TEMPORARY = "_temporary"  # where Spark's tasks write; some do so when their job was stopped
 _CODECS = {"": "none", ".gz": "gzip"}
 _NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
 
@@ -111,8 +112,8 @@ class FolderOutput:
         if not hadoop.exists(uri):
             return False
         if hadoop.is_folder(uri):
-            names = hadoop.names_in(uri)
-            if not names or (UNFINISHED in names and SUCCESS not in names):
+            names = set(hadoop.names_in(uri))
+            if names <= {_TEMPORARY} or (UNFINISHED in names and SUCCESS not in names):
                 return False
             if SUCCESS not in names:
                 raise UsageError(
