@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -36,7 +35,7 @@ from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
 from waterflow_cli.spark.remote import expected_versions, remote_errors
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.spark.watching import watched
-from waterflow_cli.spark.worker import Order, Task
+from waterflow_cli.spark.worker import Order, Task, changed
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.validation_report import ValidationReport
 
@@ -93,8 +92,8 @@ class SparkEngine:
         EngineError
             If Spark fails.
         """
-        with remote_errors(), tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-            shipped = ship_model(self._spark, fetched, model, Path(scratch))
+        with remote_errors():
+            shipped = ship_model(self._spark, fetched, model)
             reading = _found_everywhere(options.reading)
             options = replace(options, reading=reading)
             inputs = self._open_inputs(paths, model.schema, reading)
@@ -242,6 +241,7 @@ class SparkEngine:
                 output.write(rows)
         # A part whose executor was lost may have been counted twice, and equally.
         found = dict(counts.value)
+        _refuse_lost(inputs, found)
         if not isinstance(order, RejectsOrder):
             _refuse_empty(inputs, found)
         return [found[origin] for origin in sorted(found)]
@@ -256,6 +256,14 @@ class _Joined:
     def addInPlace(self, value: list[Any], more: list[Any]) -> list[Any]:  # noqa: N802
         value.extend(more)
         return value
+
+
+def _refuse_lost(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
+    """Refuse a file that lost its last parts since it was surveyed: no task was given them."""
+    for text in inputs.parted.values():
+        numbers = [number for number, _ in (text.places or {}).values()]
+        if any((text.file.number, number) not in found for number in numbers):
+            raise changed(text.file.name)
 
 
 def _refuse_empty(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.messages import tr
@@ -64,14 +64,23 @@ def refuse_missing(paths: Sequence[str]) -> None:
                 )
 
 
-def path_of(uri: str) -> str:
-    """Give the path in a URI, by which answers of Spark are matched with what was asked.
+def path_of(uri: str, *, is_escaped: bool = False) -> str:
+    """Give one form of a path, by which answers of Spark are matched with what was asked.
 
-    >>> path_of("file:///tmp/a%20b.csv") == path_of("file:/tmp/a b.csv")
+    Parameters
+    ----------
+    uri : str
+        As Hadoop writes a path.
+    is_escaped : bool
+        Whether it is a URI in earnest, in which ``%20`` is a space.
+
+    >>> path_of("file:///tmp/a%20b.csv", is_escaped=True) == path_of("file:/tmp/a b.csv")
     True
     """
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc}{unquote(parts.path)}"
+    scheme, _, rest = uri.partition(":")
+    host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
+    path = slash + path
+    return f"{scheme}://{host}{unquote(path) if is_escaped else path}"
 
 
 class HadoopFiles:
@@ -288,13 +297,18 @@ class HadoopFiles:
 def _java_cause(exc: Exception) -> str | None:
     """Give what Java says is wrong, in one line; None for what is no Java exception."""
     from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
 
+    if isinstance(exc, PySparkException):  # it has a class of its own for some of Java's
+        return str(exc).splitlines()[0][:300]
     if not isinstance(exc, Py4JJavaError):
         return None
     return str(exc.java_exception.toString()).splitlines()[0][:300]
 
 
 def _scheme_hint(cause: str) -> str | None:
+    if "URISyntaxException" in cause:
+        return tr("Hadoop takes no colon in a name: give it another.")
     if "No FileSystem for scheme" not in cause and "ClassNotFoundException" not in cause:
         return None
     return tr(

@@ -21,6 +21,12 @@ from waterflow_cli.writing import (
 
 # Where rows come from: the number of their file, and of their part of it.
 Origin = tuple[int, int]
+_SIGNED = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+}
 NOWHERE = cast("Sink", None)  # what executors encode is written elsewhere
 
 
@@ -166,8 +172,9 @@ class Columns:
 
     @property
     def schema(self) -> pa.Schema:
-        """The rows' own."""
-        return self.columns
+        """The rows' own; Spark knows no numbers without a sign, so those take a wider type."""
+        kinds = (_SIGNED.get(kind, kind) for kind in self.columns.types)
+        return pa.schema(zip(self.columns.names, kinds, strict=True))
 
     def writer(self) -> TableWriter:
         """Give what puts rows into tables."""
@@ -193,7 +200,7 @@ class Columns:
                     ),
                     tr("Write to .csv, .tsv or .jsonl, or the inputs one by one."),
                 )
-        yield from encoded.cast(self.columns).to_batches()
+        yield from encoded.cast(self.schema).to_batches()
 
 
 def check_keys(keys: Sequence[str], columns: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from waterflow_cli.encodings import SAMPLE_BYTES
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.messages import tr
 from waterflow_cli.profiles import load_profile
-from waterflow_cli.reading import Batch, Table
+from waterflow_cli.reading import Batch, Table, plain_column
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.sources import PARQUET_MAGIC, compression
@@ -375,7 +375,8 @@ def _spark_schema(schema: pa.Schema) -> Any:
 
 
 def _empty_table(name: str, columns: pa.Schema) -> Table:
-    empty = Batch({field_.name: pa.array([], field_.type) for field_ in columns}, _NO_LINES)
+    no_cells = {field_.name: plain_column(pa.array([], field_.type)) for field_ in columns}
+    empty = Batch(no_cells, _NO_LINES)
     dialect = Dialect("parquet", "", 1, 2)
     return Table(name, columns.names, lambda: dialect, lambda _: iter([lambda: empty]))
 

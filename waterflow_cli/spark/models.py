@@ -51,9 +51,7 @@ class ShippedModel:
 _LOADED: dict[tuple[str, str], StoredModel] = {}
 
 
-def ship_model(
-    spark: SparkSession, fetched: FetchedModel, model: StoredModel, scratch: Path
-) -> ShippedModel:
+def ship_model(spark: SparkSession, fetched: FetchedModel, model: StoredModel) -> ShippedModel:
     """Put a model's files where the executors fetch them.
 
     Parameters
@@ -62,10 +60,13 @@ def ship_model(
         Verified.
     model : StoredModel
         The same, as this process loaded it.
-    scratch : Path
-        A folder that stays as long as the session.
     """
-    archive = scratch / f"{scratch.name}.zip"  # a session takes a name only once
+    from pyspark import SparkFiles
+
+    # An executor that starts later fetches the files of earlier jobs too: this folder stays as
+    # long as the session. And a session takes a name only once.
+    scratch = Path(tempfile.mkdtemp(prefix="waterflow-", dir=SparkFiles.getRootDirectory()))
+    archive = scratch / f"{scratch.name}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         for path in sorted(fetched.folder.rglob("*")):
             packed.write(path, path.relative_to(fetched.folder))

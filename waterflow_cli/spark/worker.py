@@ -319,7 +319,7 @@ class ParquetParts:
         first = next((batch for batch in batches if len(batch)), None)
         if first is None:
             return
-        path = path_of(first.column("path")[0].as_py())
+        path = path_of(first.column("path")[0].as_py(), is_escaped=True)
         file, columns = self.files[path], self.columns[path]
         start = first.column("row_index")[0].as_py()
 
@@ -374,7 +374,7 @@ def _parts(batches: Batches) -> Iterator[tuple[str, int, Iterator[bytes]]]:
         return
     path, start = first.column("path")[0].as_py(), first.column("start")[0].as_py()
     lines = (line_bytes(batch.column("data")) for batch in _chained(first, batches) if len(batch))
-    yield path_of(path), start, lines
+    yield path_of(path, is_escaped=True), start, lines
 
 
 def _chained(first: pa.RecordBatch, rest: Batches) -> Batches:
