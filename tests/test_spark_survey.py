@@ -15,18 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waterflow_cli import reading
+from waterflow_cli.encodings import SAMPLE_BYTES
 from waterflow_cli.errors import InputError
+from waterflow_cli.numbers import PLAIN_MARKS
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.spark.files import path_of
 from waterflow_cli.spark.forms import Nothing
-from waterflow_cli.spark.inputs import parts_within_a_row, surveys_of, text_file, with_places
+from waterflow_cli.spark.inputs import can_be_parted, parts_within_a_row, surveys_of, with_places
 from waterflow_cli.spark.survey import end_of_row, survey
 from waterflow_cli.spark.worker import (
     FileParts,
     NamedFile,
     Task,
+    TextFile,
     opener_of,
     read_ends,
     survey_parts,
@@ -111,11 +114,15 @@ def cut(data, cuts, n_above):
     return parts
 
 
+def described(table):
+    told = table.columns, table.dialect, table.units, table.renames
+    return TextFile(NamedFile(NAME, 0), *told, PLAIN_MARKS)
+
+
 def read_parts(data, cuts, options=AS_FOUND, n_at_once=100):
     """Read text in parts as the Spark engine does, without Spark."""
     with open_samples(NAME, SCHEMA, options, opener=opener_of(data)) as table:
-        text = text_file(NamedFile(NAME, 0), data, table, len(data))
-        n_columns = len(table.columns)
+        text = described(table)
     parts = cut(data, cuts, text.n_above)
 
     def run(call):
@@ -123,12 +130,12 @@ def read_parts(data, cuts, options=AS_FOUND, n_at_once=100):
             for batch in call(as_spark_gives(part, start, n_at_once)):
                 yield from batch.to_pylist()
 
-    surveys = surveys_of(run(partial(survey_parts, {PATH: (text.sep, text.n_above)})))
+    surveys = surveys_of(run(partial(survey_parts, {PATH: (text.dialect.sep, text.n_above)})))
     wanted = parts_within_a_row(surveys)
-    found = run(partial(read_ends, {PATH: text.sep}, wanted))
+    found = run(partial(read_ends, {PATH: text.dialect.sep}, wanted))
     ends = {row["start"]: row["end"] for row in found}
-    is_known = options.encoding is not None
-    text = with_places(text, surveys[PATH], ends, n_columns, is_known=is_known)
+    is_told = options.encoding is not None or not data[:SAMPLE_BYTES].isascii()
+    text = with_places(text, surveys[PATH], ends, is_told=is_told)
     task = Task(Reading(options), Nothing(), None, "en", {}, NAME, None)
     return read_tables(FileParts(task, {PATH: text}), parts, n_at_once)
 
@@ -315,8 +322,8 @@ def test_first_part_of_blank_lines_is_no_fault():
 def test_header_in_a_later_part_is_not_read_in_parts():
     data = b"a title\n\n\n" + HEAD + b"S1,7,8\n"
     with open_samples(NAME, SCHEMA, opener=opener_of(data)) as table:
-        assert text_file(NamedFile(NAME, 0), data, table, 10) is None
-        assert text_file(NamedFile(NAME, 0), data, table, 30).n_above == 4
+        assert not can_be_parted(table.dialect, data, 10)
+        assert can_be_parted(table.dialect, data, 30)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "cp037", "shift_jis"])
@@ -324,7 +331,7 @@ def test_text_whose_lines_cannot_be_told_apart_is_not_read_in_parts(encoding):
     data = "id,ph,Sulfate\nS1,7,8\n".encode(encoding)
     options = ReadingOptions(encoding=encoding)
     with open_samples(NAME, SCHEMA, options, opener=opener_of(data)) as table:
-        assert text_file(NamedFile(NAME, 0), data, table, 1000) is None
+        assert not can_be_parted(table.dialect, data, 1000)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
@@ -348,9 +355,9 @@ def test_notes_over_several_parts_are_left_out():
 def test_input_that_lost_a_line_since_the_survey_is_refused():
     data = HEAD + b"S1,7,8\n" * 9
     with open_samples(NAME, SCHEMA, opener=opener_of(data)) as table:
-        text = text_file(NamedFile(NAME, 0), data, table, 1000)
+        text = described(table)
     surveys = {0: survey([data], ","), len(data): survey([data], ",")}
-    text = with_places(text, surveys, {}, 3, is_known=False)
+    text = with_places(text, surveys, {}, is_told=False)
     task = Task(Reading(AS_FOUND), Nothing(), None, "en", {}, NAME, None)
     for start, lines in [(0, 9), (0, 11), (5, 10)]:
         part = {start: lines_of(data + b"S1,7,8\n")[:lines]}

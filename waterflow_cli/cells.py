@@ -145,18 +145,11 @@ def make_readers(
     UsageError
         If an option names a column that is not there, or a unit that does not fit.
     """
-    numeric = {
-        name: shown for name, shown in match.columns.items() if schema.kinds[name].is_numeric
-    }
     units = _by_column("--unit", options.units, schema, match)
     loqs = _by_column("--loq", options.loq, schema, match)
-    marks = table.marks or NumberMarks(options.decimal or ".", options.thousands or "")
-    if table.marks is None and (sample := table.sample()) is not None:
-        marks = find_marks(
-            sample, numeric, table.path, options, is_continental=table.dialect.sep == ";"
-        )
+    marks = marks_of(schema, table, match, options)
     readers = {}
-    for name in numeric:
+    for name in _numeric(schema, match):
         unit, factor = _unit_and_factor(name, units.get(name), schema, table, match)
         is_measured = name in schema.measurements and schema.kinds[name] is Kind.NUMBER
         nondetect = options.nondetect if is_measured else None
@@ -165,6 +158,24 @@ def make_readers(
             marks, factor, loqs.get(name), nondetect, words if factor != 1 else ""
         )
     return readers
+
+
+def marks_of(
+    schema: TableSchema, table: Table, match: HeaderMatch, options: ReadingOptions
+) -> NumberMarks:
+    """Tell which marks the numbers of a table have; see `find_marks`."""
+    if table.marks is not None:
+        return table.marks
+    if (sample := table.sample()) is None:
+        return NumberMarks(options.decimal or ".", options.thousands or "")
+    is_continental = table.dialect.sep == ";"
+    numeric = _numeric(schema, match)
+    return find_marks(sample, numeric, table.path, options, is_continental=is_continental)
+
+
+def _numeric(schema: TableSchema, match: HeaderMatch) -> dict[str, str]:
+    """Give the columns of numbers that a table has, by name in the schema."""
+    return {name: shown for name, shown in match.columns.items() if schema.kinds[name].is_numeric}
 
 
 def _unit_and_factor(

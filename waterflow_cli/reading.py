@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -49,7 +49,8 @@ _SAMPLE_BYTES = 1 << 16
 _LARGEST_BLOCK = 64 << 20
 # What Arrow raises on damaged files, and on what it cannot read of whole ones.
 _PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
-# A line that holds one of these is no blank line.
+# A line that holds one of these is no blank line. A block of blank lines alone is no batch; few
+# need a closer look.
 _PRINTABLE = re.compile(rb"[!#-~]")
 
 
@@ -112,31 +113,6 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class FilePart:
-    """Some whole lines of a text file whose start was read by itself.
-
-    Attributes
-    ----------
-    stream : BufferedReader
-        The lines, in the file's own encoding.
-    encoding : str
-        That of the file, as all of its parts tell it.
-    line : int
-        Physical line on which the part starts.
-    n_passed : int
-        Lines at its start that are no rows: the header, or the end of a row of the part before.
-    notes : range
-        Physical lines of the notes below the table.
-    """
-
-    stream: io.BufferedReader
-    encoding: str
-    line: int
-    n_passed: int = 0
-    notes: range = range(0)
-
-
-@dataclass(frozen=True)
 class Table:
     """An open input.
 
@@ -158,8 +134,6 @@ class Table:
         Tells how much of the file was read: 0 to 1, None if that cannot be known.
     remarks : callable
         Says what else there is to know of how the file is read, at its end.
-    tasks_of : callable
-        Parses a part of the same file that comes from elsewhere; see `FilePart`.
     """
 
     path: str
@@ -172,7 +146,6 @@ class Table:
     marks: NumberMarks | None = None
     share_read: Callable[[], float | None] = field(default=lambda: None)
     remarks: Callable[[], list[str]] = field(default=list)
-    tasks_of: Callable[[FilePart], Iterator[Callable[[], Batch]]] | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -300,32 +273,7 @@ class _TextTable:
             self._sample,
             share_read=partial(share_read, self._stream) if self._path != STDIN else lambda: None,
             remarks=self._remarks,
-            tasks_of=partial(self._tasks_of, block_bytes),
         )
-
-    def _tasks_of(self, block_bytes: int, part: FilePart) -> Iterator[Callable[[], Batch]]:
-        self._text.encoding = part.encoding
-        self._notes.extend(part.notes)
-        text = TextStream(
-            part.stream, self._path, self._options.encoding, found=part.encoding, line=part.line
-        )
-        start = b""
-        while count_lines(start) <= part.n_passed and (more := text.read(block_bytes)):
-            start += more
-        rows = b"".join(start.splitlines(keepends=True)[part.n_passed :])
-        for block in split_blocks(
-            rows,
-            text,
-            path=self._path,
-            sep=self._sep,
-            position=Position(0, part.line + part.n_passed),
-            block_bytes=block_bytes,
-        ):
-            if part.notes and block.line >= part.notes.start:
-                continue
-            whole = cut_block(block, part.notes.start) if part.notes else block
-            if _PRINTABLE.search(whole.data) or len(self._parse(whole)):
-                yield partial(self._parse, whole)
 
     def _tasks(self, block_bytes: int, position: Position | None) -> Iterator[Callable[[], Batch]]:
         position = position or self._first
@@ -339,20 +287,12 @@ class _TextTable:
             block_bytes=block_bytes,
         )
         for block in without_notes(blocks, self._sep, self._n_columns, self._notes):
-            # A block of nothing but blank lines is no batch; few need a closer look.
             if _PRINTABLE.search(block.data) or len(self._parse(block)):
                 yield partial(self._parse, block)
 
     def _parse(self, block: Block) -> Batch:
-        parsed = parse_block(
-            block,
-            n_columns=self._n_columns,
-            sep=self._sep,
-            path=self._path,
-            check_utf8=not self._text.is_decoded,
-        )
-        named = dict(zip(self._start.columns, parsed.columns, strict=True))
-        return Batch(named, parsed.lines, parsed.faults, block.data, block.line, block.end)
+        names, check_utf8 = self._start.columns, not self._text.is_decoded
+        return _parse_rows(block, names, self._sep, self._path, check_utf8=check_utf8)
 
     def _sample(self) -> Batch | None:
         """Parse the first rows, the same ones however the file is read later."""
@@ -388,12 +328,76 @@ class _TextTable:
         return start
 
     def _remarks(self) -> list[str]:
-        if not self._notes:
-            return []
-        first, last = self._notes[0], self._notes[-1]
-        return [
-            tr("notes below the rows not read (lines {first} to {last})", first=first, last=last)
-        ]
+        return remark_on_notes(self._notes)
+
+
+def remark_on_notes(lines: Sequence[int]) -> list[str]:
+    """Say which lines below a table are notes, if any are."""
+    if not lines:
+        return []
+    first, last = lines[0], lines[-1]
+    return [tr("notes below the rows not read (lines {first} to {last})", first=first, last=last)]
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """Some whole lines of a text file, of which it is known how it is written.
+
+    Attributes
+    ----------
+    stream : BufferedReader
+        The lines, in the file's own encoding.
+    line : int
+        Physical line on which the part starts.
+    n_passed : int
+        Lines at its start that are no rows: the header, or the end of a row of the part before.
+    notes : range
+        Physical lines of the notes below the table.
+    """
+
+    stream: io.BufferedReader
+    line: int
+    n_passed: int = 0
+    notes: range = range(0)
+
+
+def part_tasks(
+    path: str, columns: Sequence[str], dialect: Dialect, part: FilePart, encoding: str | None = None
+) -> Iterator[Callable[[], Batch]]:
+    """Yield the batches of a part of a text file as calls that parse them; see `Table.tasks`.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The file's header.
+    dialect : Dialect
+        How all of the file is written.
+    encoding : str, optional
+        What the user says that it is.
+    """
+    text = TextStream(part.stream, path, encoding, found=dialect.encoding, line=part.line)
+    start = b""
+    while count_lines(start) <= part.n_passed and (more := text.read(BLOCK_BYTES)):
+        start += more
+    rows = b"".join(start.splitlines(keepends=True)[part.n_passed :])
+    position = Position(0, part.line + part.n_passed)
+    parse = partial(
+        _parse_rows, columns=columns, sep=dialect.sep, path=path, check_utf8=not text.is_decoded
+    )
+    for block in split_blocks(rows, text, path=path, sep=dialect.sep, position=position):
+        if part.notes and block.line >= part.notes.start:
+            continue
+        whole = cut_block(block, part.notes.start) if part.notes else block
+        if _PRINTABLE.search(whole.data) or len(parse(whole)):
+            yield partial(parse, whole)
+
+
+def _parse_rows(
+    block: Block, columns: Sequence[str], sep: str, path: str, *, check_utf8: bool
+) -> Batch:
+    parsed = parse_block(block, n_columns=len(columns), sep=sep, path=path, check_utf8=check_utf8)
+    named = dict(zip(columns, parsed.columns, strict=True))
+    return Batch(named, parsed.lines, parsed.faults, block.data, block.line, block.end)
 
 
 def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:

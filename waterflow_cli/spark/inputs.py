@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from waterflow_cli.cells import marks_of
 from waterflow_cli.dialect import Dialect
 from waterflow_cli.encodings import SAMPLE_BYTES
 from waterflow_cli.errors import InputError, UsageError
@@ -36,6 +37,7 @@ from waterflow_cli.spark.worker import (
     WholeFiles,
 )
 from waterflow_cli.table_schema import TableSchema
+from waterflow_cli.validation import match_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -73,6 +75,8 @@ class SparkInputs:
     whole: list[InputFile] = field(default_factory=list)
     parquet: list[InputFile] = field(default_factory=list)
     parted: dict[str, TextFile] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+    _is_surveyed: bool = False
 
     def __post_init__(self) -> None:
         self.n_cores = max(1, int(self.spark.sparkContext.defaultParallelism))
@@ -127,7 +131,17 @@ class SparkInputs:
             return None
         with self._open(file.name, start) as table:
             named = NamedFile(file.name, self._numbers[path_of(file.uri)])
-            return text_file(named, start, table, self.split_bytes)
+            text = text_file(named, table, self.schema, self.reading)
+        above = start.splitlines(keepends=True)[: text.n_above]
+        if (
+            not _LINEWISE.fullmatch(text.dialect.encoding)
+            or sum(map(len, above)) > self.split_bytes
+        ):
+            return None
+        # The local engine chooses by the same bytes, where they tell.
+        if self.reading.encoding is not None or not start[:SAMPLE_BYTES].isascii():
+            self._told.add(path_of(file.uri))
+        return text
 
     @property
     def _is_of_results(self) -> bool:
@@ -148,10 +162,9 @@ class SparkInputs:
             columns = self._columns_of(file)
             yield _empty_table(file.name, columns)
             return
-        text = self.parted.get(path_of(file.uri))
-        data = text.start if text is not None else self._first_bytes(file)
-        with self._open(file.name, data) as table:
-            yield table if text is None else replace(table, sample=partial(_sample, table))
+        with self._open(file.name, self._first_bytes(file)) as table:
+            is_parted = path_of(file.uri) in self.parted
+            yield replace(table, sample=partial(_sample, table)) if is_parted else table
 
     def _first_bytes(self, file: InputFile) -> bytes:
         """Read the start of a file; all of it where its end tells how it is read."""
@@ -170,12 +183,13 @@ class SparkInputs:
 
     def survey(self) -> None:
         """Find out where the parts of the large text files stand in them, by one pass."""
-        if not self.parted:
+        if not self.parted or self._is_surveyed:
             return
-        starts = {path: (text.sep, text.n_above) for path, text in self.parted.items()}
+        self._is_surveyed = True
+        starts = {path: (text.dialect.sep, text.n_above) for path, text in self.parted.items()}
         found = self._map_lines(partial(worker.survey_parts, starts), worker.SURVEY)
         surveys = surveys_of(row.asDict() for row in found)
-        separators = {path: text.sep for path, text in self.parted.items()}
+        separators = {path: text.dialect.sep for path, text in self.parted.items()}
         ends: dict[tuple[str, int], bytes] = {}
         if wanted := parts_within_a_row(surveys):
             read = partial(worker.read_ends, separators, wanted)
@@ -183,12 +197,8 @@ class SparkInputs:
             ends = {(row["path"], row["start"]): bytes(row["end"]) for row in rows}
         for path, text in self.parted.items():
             own = {start: end for (of, start), end in ends.items() if of == path}
-            with self._open(text.file.name, text.start) as table:
-                n_columns = len(table.columns)
-            is_known = self.reading.encoding is not None
-            self.parted[path] = with_places(
-                text, surveys.get(path, {}), own, n_columns, is_known=is_known
-            )
+            is_told = path in self._told
+            self.parted[path] = with_places(text, surveys.get(path, {}), own, is_told=is_told)
 
     def _map_lines(self, call: Any, schema: pa.Schema) -> Any:
         return self._lines().mapInArrow(partial(_run, call), _spark_schema(schema)).collect()
@@ -267,25 +277,38 @@ class SparkInputs:
             self.spark.conf.set(key, str(self.split_bytes))
 
 
-def text_file(file: NamedFile, start: bytes, table: Table, split_bytes: int) -> TextFile | None:
-    """Describe a text file that can be read in parts; None for any other.
+def can_be_parted(dialect: Dialect, start: bytes, split_bytes: int) -> bool:
+    """Say whether a text file can be read in parts.
 
     Parameters
     ----------
+    dialect : Dialect
+        How it is written.
     start : bytes
         Its first bytes.
-    table : Table
-        Opened with them.
     split_bytes : int
-        How many bytes make a part.
+        How many bytes make a part; the first must hold all that is above the first row.
     """
-    dialect = table.dialect
-    if not _LINEWISE.fullmatch(dialect.encoding):
-        return None
-    n_above = dialect.first_line - 1
-    if sum(map(len, start.splitlines(keepends=True)[:n_above])) > split_bytes:
-        return None
-    return TextFile(file, start, dialect.sep, dialect.encoding, n_above=n_above)
+    above = start.splitlines(keepends=True)[: dialect.first_line - 1]
+    is_linewise = _LINEWISE.fullmatch(dialect.encoding) is not None
+    return is_linewise and sum(map(len, above)) <= split_bytes
+
+
+def text_file(
+    file: NamedFile, table: Table, schema: TableSchema, reading: ReadingOptions
+) -> TextFile:
+    """Describe a text file by its start.
+
+    Parameters
+    ----------
+    table : Table
+        Opened with its first bytes.
+    schema : TableSchema
+        Its columns tell which cells are numbers.
+    """
+    match = match_columns(schema, table, reading)
+    marks = marks_of(schema, table, match, reading)
+    return TextFile(file, table.columns, table.dialect, table.units, table.renames, marks)
 
 
 def surveys_of(rows: Iterable[dict[str, Any]]) -> dict[str, dict[int, Survey]]:
@@ -309,12 +332,7 @@ def parts_within_a_row(surveys: Mapping[str, Mapping[int, Survey]]) -> frozenset
 
 
 def with_places(
-    text: TextFile,
-    surveys: Mapping[int, Survey],
-    ends: Mapping[int, bytes],
-    n_columns: int,
-    *,
-    is_known: bool,
+    text: TextFile, surveys: Mapping[int, Survey], ends: Mapping[int, bytes], *, is_told: bool
 ) -> TextFile:
     """Complete what is known of a text file.
 
@@ -324,20 +342,17 @@ def with_places(
         Of its parts, by first byte.
     ends : mapping of int to bytes
         The `worker.read_ends` of those that start inside a quoted cell.
-    n_columns : int
-        How many cells a row has.
-    is_known : bool
-        Whether the user named its encoding.
+    is_told : bool
+        Whether its start, or the user, told its encoding.
     """
-    starts = sorted(surveys)
+    starts, dialect = sorted(surveys), text.dialect
     own = {number: ends[start] for number, start in enumerate(starts) if start in ends}
-    # The local engine chooses by the same bytes, where they tell.
-    is_known = is_known or not text.start[:SAMPLE_BYTES].isascii()
-    encoding = text.encoding if is_known else None
-    layout = lay_out([surveys[start] for start in starts], own, text.sep, n_columns, encoding)
+    encoding = dialect.encoding if is_told else None
+    known = [surveys[start] for start in starts]
+    layout = lay_out(known, own, dialect.sep, len(text.columns), encoding)
     return replace(
         text,
-        encoding=layout.encoding,
+        dialect=replace(dialect, encoding=layout.encoding),
         notes=layout.notes,
         places=dict(zip(starts, enumerate(layout.places, 1), strict=True)),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, Protocol
 
@@ -21,7 +21,16 @@ from waterflow_cli.csv_blocks import Position, count_lines
 from waterflow_cli.dialect import Dialect
 from waterflow_cli.errors import InputError, WaterflowError
 from waterflow_cli.messages import tr, use_language
-from waterflow_cli.reading import Batch, FilePart, Opener, Table, plain_column
+from waterflow_cli.numbers import NumberMarks
+from waterflow_cli.reading import (
+    Batch,
+    FilePart,
+    Opener,
+    Table,
+    part_tasks,
+    plain_column,
+    remark_on_notes,
+)
 from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.sources import decompressed
@@ -194,31 +203,35 @@ def opener_of(data: Any) -> Opener:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file that is read in parts.
+    """A text file that is read in parts, and what its start tells of all of it.
 
     Attributes
     ----------
-    start : bytes
-        Its first bytes, by which it is known how the rest is to be read.
-    sep : str
-        The separator of its cells.
-    encoding : str
-        That of the file.
+    columns : list of str
+        The header as written.
+    dialect : Dialect
+        How the file is written.
+    units, renames, marks : object
+        See `reading.Table`.
     notes : range
         Physical lines of the notes below the table.
-    n_above : int
-        Physical lines above the first row; all of them are in the first part.
     places : mapping of int to (int, Place)
         By the byte with which a part starts: its number, from 1, and where it stands.
     """
 
     file: NamedFile
-    start: bytes
-    sep: str
-    encoding: str = ""
+    columns: list[str]
+    dialect: Dialect
+    units: Mapping[str, str]
+    renames: Mapping[str, str]
+    marks: NumberMarks
     notes: range = range(0)
-    n_above: int = 0
-    places: Mapping[int, tuple[int, Place]] | None = None
+    places: Mapping[int, tuple[int, Place]] = field(default_factory=dict)
+
+    @property
+    def n_above(self) -> int:
+        """Physical lines above the first row; all of them are in the first part."""
+        return self.dialect.first_line - 1
 
 
 @dataclass(frozen=True)
@@ -234,32 +247,37 @@ class FileParts:
 
     def _tables(self, batches: Batches) -> Iterator[tuple[Table, Origin]]:
         for path, start, pieces in _parts(batches):
-            text, order = self.files[path], self.task.order
-            number, place = (text.places or {}).get(start, (-1, None))
-            if place is None:
+            text = self.files[path]
+            if start not in text.places:
                 raise changed(text.file.name)
+            number, place = text.places[start]
             lines = _Lines(pieces, place)
-            part = FilePart(
-                io.BufferedReader(lines, 1 << 20),
-                text.encoding,
-                place.line,
-                text.n_above if place.line == 1 else place.n_passed,
-                text.notes,
-            )
-            with open_samples(
-                text.file.name, order.schema, order.reading, opener=opener_of(text.start)
-            ) as table:
-                assert table.tasks_of is not None
-                tasks = table.tasks_of(part)
-                yield replace(table, _blocks=partial(_given, tasks)), (text.file.number, number)
+            yield self._table(text, lines, place), (text.file.number, number)
             if lines.n_read != place.n_lines:
                 raise changed(text.file.name)
 
+    def _table(self, text: TextFile, lines: _Lines, place: Place) -> Table:
+        part = FilePart(
+            io.BufferedReader(lines, 1 << 20),
+            place.line,
+            text.n_above if place.line == 1 else place.n_passed,
+            text.notes,
+        )
+        name, said = text.file.name, self.task.order.reading.encoding
+        return Table(
+            name,
+            text.columns,
+            partial(_given, text.dialect),
+            partial(_given, part_tasks(name, text.columns, text.dialect, part, said)),
+            text.units,
+            renames=text.renames,
+            marks=text.marks,
+            remarks=partial(remark_on_notes, text.notes),
+        )
 
-def _given(
-    tasks: Iterator[Callable[[], Batch]], _: Position | None
-) -> Iterator[Callable[[], Batch]]:
-    return tasks
+
+def _given(value: Any, *_: Any) -> Any:
+    return value
 
 
 def changed(name: str) -> InputError:
