@@ -143,7 +143,7 @@ class HadoopFiles:
                     else tr("holds the folder {folder}.", folder=last)
                 )
                 raise InputError(
-                    name, problem, hint=tr("Name the files in them, with a pattern: */*.csv")
+                    name, problem, hint=tr("Name the files in them, with a pattern: */*")
                 )
             found.append(
                 InputFile(f"{name.rstrip('/')}/{last}", entry.getPath().toString(), entry.getLen())
