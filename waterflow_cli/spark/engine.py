@@ -18,7 +18,7 @@ from waterflow_cli.limits import LimitProfile
 from waterflow_cli.messages import chosen_language, tr
 from waterflow_cli.model_location import FetchedModel
 from waterflow_cli.model_store import StoredModel
-from waterflow_cli.outputs import STDOUT, check_distinct
+from waterflow_cli.outputs import STDOUT, check_distinct, check_outputs
 from waterflow_cli.profiles import SUFFIX
 from waterflow_cli.progress import Report, say_nothing
 from waterflow_cli.reading import Batch, Table, no_rows
@@ -100,6 +100,9 @@ class SparkEngine:
             n_rows = inputs.n_bytes // USUAL_ROW_BYTES // inputs.n_cores
             order = ScoringOrder(shipped, options, model.schema, len(inputs.files) > 1, n_rows)
             named = [("-o", output), ("--rejects", options.rejects)]
+            manifest = ("--manifest", options.manifest)
+            check_outputs([manifest], force=options.force, inputs=inputs.names)
+            check_distinct([pair for pair in (*named, manifest) if not is_uri(pair[1] or "")])
             outputs = self._outputs(named, inputs.files, layout, force=options.force)
             summary = no_scores(model, options)
             with self._discarding(outputs):
@@ -115,7 +118,7 @@ class SparkEngine:
             write_manifest(
                 options.manifest,
                 model,
-                inputs=[file.name for file in inputs.files],
+                inputs=inputs.names,
                 outputs=summary.outputs,
                 counts=summary.counts,
                 options=options.deciding,
@@ -157,6 +160,7 @@ class SparkEngine:
             order = ValidationOrder(schema, inputs.reading, max_findings, tuple(limits))
             named: dict[Literal["good", "bad"], str | None] = {"good": good, "bad": bad}
             options = [(f"--{kept}", path) for kept, path in named.items()]
+            check_distinct([pair for pair in options if not is_uri(pair[1] or "")])
             outputs = self._outputs(options, inputs.files, layout, force=force)
             kinds = [kept for kept, path in named.items() if path is not None]
             report = order.no_findings()
@@ -192,7 +196,6 @@ class SparkEngine:
         force: bool,
     ) -> list[RowsOutput]:
         """Check all outputs before anything is run."""
-        check_distinct([(option, path) for option, path in named if path and not is_uri(path)])
         made: list[RowsOutput] = []
         for option, path in named:
             if path is None:
@@ -228,7 +231,7 @@ class SparkEngine:
             counts,
             chosen_language(),
             expected_versions(),
-            inputs.files[0].name,
+            inputs.names[0],
             None if output is None else header,
         )
         rows = inputs.rows(task)
@@ -286,7 +289,7 @@ def _look_at_first(
 ) -> tuple[pa.Schema, tuple[list[str], Mapping[str, str]]]:
     """Do the work with some rows of the first file here, to see what columns come out of it.
 
-    What is wrong with options or header is thus said before Spark starts.
+    What is wrong with options or header is thus said before any task starts.
     """
     with inputs.open_first() as table:
         handle = order.start(Columns(pa.schema([]))).open(table)

@@ -92,6 +92,11 @@ class SparkInputs:
             self._sort(file)
 
     @property
+    def names(self) -> list[str]:
+        """What the files are called, in order."""
+        return [file.name for file in self.files]
+
+    @property
     def n_bytes(self) -> int:
         """Of all files, as stored."""
         return sum(file.n_bytes for file in self.files)
