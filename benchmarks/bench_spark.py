@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--plugin", default="rf")
     options = parser.parse_args()
-    print(describe_machine())
+    print(describe_machine(), f"pyspark {version('pyspark')}.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)
