@@ -41,6 +41,7 @@ from waterflow_cli.simulation import write_simulation
 from waterflow_cli.sources import expand_inputs
 from waterflow_cli.spark import engine
 from waterflow_cli.spark.engine import SparkEngine
+from waterflow_cli.spark.files import HadoopFiles
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.models import ship_model
 from waterflow_cli.spark.session import SparkOptions, open_session
@@ -238,6 +239,19 @@ def test_rejects_are_a_folder_too(end, engines):
     assert found == sorted(Path("here.jsonl").read_bytes().splitlines())
 
 
+@pytest.mark.parametrize("suffix", ["", ".csv.gz"])
+def test_no_part_is_without_a_header(suffix, engines, split):
+    split(10_000)
+    write_plain("in.csv", 1000)
+    with Path("in.csv").open("a") as file:
+        file.write("bad,x,200,20000,7,300,400,14,66,4\n")
+    options = ScoringOptions(rejects=f"rejects{suffix}")
+    engines.score_there(["in.csv"], f"out{suffix}", options, FOLDER)
+    (part,) = Path(f"rejects{suffix}").glob("part-*")
+    text = gzip.decompress(part.read_bytes()) if suffix else part.read_bytes()
+    assert len(text.splitlines()) == 2
+
+
 def test_french_file_is_scored_alike(engines):
     text = "Résultats 2024\r\n\r\n" + ";".join(["Prélèvement", "Site", *NAMES]) + "\r\n"
     text += ";".join(["", "", "", "", "mg/L", "", "mg/L", "mS/cm", "", "", ""]) + "\r\n"
@@ -295,7 +309,14 @@ def typed():
             [datetime(2024, 1, 1, number % 24, tzinfo=UTC) for number in range(n_rows)],
             pa.timestamp("us", "Europe/Paris"),
         ),
+        "exact": pa.array(range(n_rows), pa.timestamp("ns")),
+        "zoned_exact": pa.array(range(n_rows), pa.timestamp("ns", "UTC")),
         "flag": pa.array([bool(number % 2) for number in range(n_rows)]),
+        # Names that the engine could use itself, and names that Spark would take for others.
+        "path": pa.array(["p"] * n_rows),
+        "row_index": pa.array(range(n_rows)),
+        "a`b.c": pa.array(["x"] * n_rows),
+        "Flag": pa.array(["another"] * n_rows),
         "large": pa.array(["x"] * n_rows, pa.large_string()),
     }
     for name, cell in zip(NAMES, GOOD, strict=True):
@@ -315,8 +336,11 @@ def test_parquet_in_row_groups_is_scored_alike(kind, engines, typed):
 
 
 def test_parquet_folder_holds_the_values_and_types_of_the_local_file(engines, typed):
-    engines.score_here(["in.parquet"], "here.parquet")
-    engines.score_there(["in.parquet"], "there.parquet", layout=FOLDER)
+    # Spark's timestamps end with the microseconds.
+    kept = ",".join(name for name in pq.read_schema("in.parquet").names if "exact" not in name)
+    options = ScoringOptions(columns=kept)
+    engines.score_here(["in.parquet"], "here.parquet", options)
+    engines.score_there(["in.parquet"], "there.parquet", options, FOLDER)
     here = pq.read_table("here.parquet")
     there = ds.dataset("there.parquet", exclude_invalid_files=True).to_table().sort_by("n")
     assert there.column_names == here.column_names
@@ -324,6 +348,16 @@ def test_parquet_folder_holds_the_values_and_types_of_the_local_file(engines, ty
     differing = [f.name for f in here.schema if there.schema.field(f.name).type != f.type]
     # Spark knows no unsigned numbers, and its timestamps with a zone are in UTC.
     assert set(differing) <= {"small", "zoned"}
+
+
+@pytest.mark.parametrize("n_rows", [30, 3000], ids=["whole", "row groups"])
+def test_nanoseconds_become_the_microseconds_that_spark_has(n_rows, engines):
+    times = pa.array(range(0, n_rows * 1000, 1000), pa.timestamp("ns"))
+    cells = {name: pa.array([float(cell)] * n_rows) for name, cell in zip(NAMES, GOOD, strict=True)}
+    pq.write_table(pa.table({"at": times, **cells}), "in.parquet", row_group_size=300)
+    engines.score_there(["in.parquet"], "there.parquet", layout=FOLDER)
+    there = ds.dataset("there.parquet", exclude_invalid_files=True).to_table().sort_by("at")
+    assert there["at"].combine_chunks().equals(times.cast(pa.timestamp("us")))
 
 
 def test_folder_of_parquet_from_text_holds_the_rows_of_the_local_file(engines):
@@ -403,6 +437,14 @@ def test_values_become_folders(engines):
         table = found.to_table(columns=["id", "site", "verdict"]).sort_by("id")
         expected = here.select(["id", "site", "verdict"]).sort_by("id").to_pylist()
         assert [{**row, "site": row["site"] or ""} for row in table.to_pylist()] == expected
+
+
+@pytest.mark.parametrize("name", ["file", "part", "place", "rows", "value", "a`b", "PLACE"])
+def test_any_column_can_part_the_rows(name, engines):
+    write_plain("in.csv", 30, header=(name, *NAMES))
+    layout = OutputLayout(keys=(name,))
+    summary = engines.score_there(["in.csv"], "there.csv", layout=layout)
+    assert len(list(Path("there.csv").glob("*=S*"))) == summary.n_rows == 30
 
 
 def test_rows_keep_their_order_within_a_folder(engines, split):
@@ -584,6 +626,56 @@ def test_output_is_never_an_input(layout, engines):
         with pytest.raises(UsageError, match="is an input; the output must be another file"):
             engines.score_there(["in/a.csv"], output, ScoringOptions(force=True), layout)
     assert [str(path) for path in Path().rglob("*.csv")] == ["in/a.csv"]
+
+
+@pytest.mark.parametrize(("source", "output"), [("file", "path"), ("path", "file")])
+def test_input_is_known_by_any_of_its_names(source, output, engines):
+    write_plain("in.csv", 10)
+    before = Path("in.csv").read_bytes()
+    names = {"path": "in.csv", "file": Path("in.csv").absolute().as_uri()}
+    force = ScoringOptions(force=True)
+    with pytest.raises(UsageError, match="is an input; the output must be another file"):
+        engines.score_there([names[source]], names[output], force)
+    if output == "path":
+        for told in ({"findings": "in.csv"}, {"bad": "in.csv"}):
+            with pytest.raises(UsageError, match="is an input; the output must be another file"):
+                engines.spark.validate([names[source]], WATER, force=True, layout=SINGLE, **told)
+    assert Path("in.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("output", "rejects"), [("out", "file:"), ("out", "out/rejects"), ("out/a", "out")]
+)
+def test_outputs_lie_apart(output, rejects, engines):
+    write_plain("in.csv", 10)
+    rejects = Path("out").absolute().as_uri() if rejects == "file:" else rejects
+    with pytest.raises(UsageError, match=r"lies within .*; name two places\."):
+        engines.score_there(["in.csv"], output, ScoringOptions(rejects=rejects), FOLDER)
+    assert not Path("out").exists()
+
+
+def test_file_that_is_named_twice_is_refused(engines):
+    Path("in").mkdir()
+    write_plain("in/a.csv", 10)
+    with pytest.raises(UsageError, match=r"in/a\.csv: is named twice\."):
+        engines.score_there(["in", "in/a.csv"], "out.csv")
+
+
+def test_output_that_cannot_take_its_place_leaves_the_old_one(engines, monkeypatch):
+    write_plain("in.csv", 10)
+    engines.score_there(["in.csv"], "out", layout=FOLDER)
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    rename = HadoopFiles.rename
+
+    def fails(self, path, other):
+        if path.endswith(".out.part"):
+            raise UsageError("no")
+        rename(self, path, other)
+
+    monkeypatch.setattr(HadoopFiles, "rename", fails)
+    with pytest.raises(UsageError, match="no"):
+        engines.score_there(["in.csv"], "out", ScoringOptions(force=True), FOLDER)
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
 
 
 def test_folder_of_another_kind_is_never_replaced(engines):

@@ -58,6 +58,17 @@ def test_uris_of_two_stores_have_two_paths():
     assert path_of("hdfs://a/x.csv") != path_of("file:/x.csv")
 
 
+@pytest.mark.parametrize("uri", ["ftp://ana:secret@host/a.csv", "s3a://KEY:secret@bucket/"])
+def test_password_in_a_uri_is_refused_and_not_shown(uri):
+    with pytest.raises(UsageError, match=r"://\*\*\*@.*: holds a password\.") as caught:
+        refuse_missing((uri,))
+    assert "secret" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_account_in_a_uri_is_no_password():
+    refuse_missing(("abfss://container@account.dfs.core.windows.net/a@c.csv",))
+
+
 def test_missing_file_is_refused_without_spark(workdir):
     Path("a.csv").write_text("x")
     refuse_missing(["a.csv", "s3a://bucket/a.csv"])

@@ -251,6 +251,18 @@ def test_cause_is_the_last_line_that_tells_something():
     assert find_cause(RuntimeError()) == "RuntimeError"
 
 
+def test_cause_is_not_the_plan_of_the_query():
+    text = "[UNRESOLVED_COLUMN] no such column;\n'Sort ['a ASC], false\n+- Relation [p#1] x: y"
+    assert find_cause(ValueError(), text) == "[UNRESOLVED_COLUMN] no such column;"
+
+
+def test_value_of_a_property_is_not_shown(cli):
+    done = cli("doctor", "--engine", "spark", "--spark-conf", "fs.s3a.secret.key=hush")
+    assert done.code == 2
+    assert "fs.s3a.secret.key" in done.err
+    assert "hush" not in done.err
+
+
 def test_versions_of_this_machine_are_those_expected():
     expected = expected_versions()
     assert {"waterflow", "numpy", "pandas", "pyarrow", "scikit-learn"} <= set(expected)

@@ -119,12 +119,17 @@ def _check_existing(path: str, mode: int, *, force: bool, inputs: Sequence[str])
         )
     for source in inputs:
         if _is_same_file(source, path):
-            raise UsageError(
-                tr("{path}: is an input; the output must be another file.", path=path),
-                tr("Nothing was written. Choose another name."),
-            )
+            raise input_error(path)
     if not force:
         raise UsageError(tr("{path}: exists already.", path=path), tr("To replace it: --force"))
+
+
+def input_error(path: str) -> UsageError:
+    """Build the error for an output that is, or holds, an input."""
+    return UsageError(
+        tr("{path}: is an input; the output must be another file.", path=path),
+        tr("Nothing was written. Choose another name."),
+    )
 
 
 def _is_same_file(source: str, path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
@@ -230,7 +231,7 @@ def _spark_conf(
                 tr(
                     "{option} {text}: {form} is expected.",
                     option=param.opts[0],
-                    text=text,
+                    text=re.split(r"[=:\s]", text)[0],  # not the value: it can be a password
                     form="spark.NAME=VALUE",
                 )
             )

@@ -128,7 +128,8 @@ def _check_on_spark(
 
         layout = OutputLayout(options["is_single"])
         engine = SparkEngine(spark, report_progress)
-        return engine.validate(options["files"], layout=layout, **common)
+        findings = options["output"]
+        return engine.validate(options["files"], findings=findings, layout=layout, **common)
 
 
 def _summarise(report: ValidationReport, console: Console) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
@@ -25,8 +26,13 @@ from waterflow_cli.reading import Batch, Table, no_rows
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.scoring_job import USUAL_ROW_BYTES, ScoringSummary, refuse_too_many
 from waterflow_cli.scoring_task import ScoringOptions
-from waterflow_cli.sources import is_uri
-from waterflow_cli.spark.files import HadoopFiles, InputFile
+from waterflow_cli.spark.files import (
+    HadoopFiles,
+    InputFile,
+    local_paths,
+    path_of,
+    refuse_credentials,
+)
 from waterflow_cli.spark.forms import Columns, Form, Nothing, Origin
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.models import ship_model
@@ -101,8 +107,8 @@ class SparkEngine:
             order = ScoringOrder(shipped, options, model.schema, len(inputs.files) > 1, n_rows)
             named = [("-o", output), ("--rejects", options.rejects)]
             manifest = ("--manifest", options.manifest)
-            check_outputs([manifest], force=options.force, inputs=inputs.names)
-            check_distinct([pair for pair in (*named, manifest) if not is_uri(pair[1] or "")])
+            self._check_apart((*named, manifest))
+            check_outputs([manifest], force=options.force, inputs=local_paths(inputs.files))
             outputs = self._outputs(named, inputs.files, layout, force=options.force)
             summary = no_scores(model, options)
             with self._discarding(outputs):
@@ -135,6 +141,7 @@ class SparkEngine:
         max_findings: int = 20,
         good: str | None = None,
         bad: str | None = None,
+        findings: str = STDOUT,
         force: bool = False,
         limits: Sequence[LimitProfile] = (),
         layout: OutputLayout,
@@ -145,6 +152,9 @@ class SparkEngine:
         ----------
         good, bad : str, optional
             Folders, or with ``layout.is_single`` files, for the rows that pass and the others.
+        findings : str
+            The file of this machine that the caller will write the report to; it is checked here,
+            where all inputs are known.
 
         Raises
         ------
@@ -160,7 +170,9 @@ class SparkEngine:
             order = ValidationOrder(schema, inputs.reading, max_findings, tuple(limits))
             named: dict[Literal["good", "bad"], str | None] = {"good": good, "bad": bad}
             options = [(f"--{kept}", path) for kept, path in named.items()]
-            check_distinct([pair for pair in options if not is_uri(pair[1] or "")])
+            told = ("-o", findings)
+            self._check_apart((told, *options))
+            check_outputs([told], force=force, inputs=local_paths(inputs.files))
             outputs = self._outputs(options, inputs.files, layout, force=force)
             kinds = [kept for kept, path in named.items() if path is not None]
             report = order.no_findings()
@@ -186,6 +198,28 @@ class SparkEngine:
             )
         files = self._hadoop.list_inputs(tuple(paths))
         return SparkInputs(self._spark, self._hadoop, files, schema, reading)
+
+    def _check_apart(self, named: Iterable[tuple[str, str | None]]) -> None:
+        """Refuse outputs of which one is another, or lies within it."""
+        given = [(option, path) for option, path in named if path is not None]
+        for _, path in given:
+            refuse_credentials(path)
+        check_distinct(given)
+        places = [
+            (option, path, f"{path_of(self._hadoop.uri_of(path))}/")
+            for option, path in given
+            if path != STDOUT
+        ]
+        for (option, path, inner), (other, _, outer) in permutations(places, 2):
+            if inner.startswith(outer):
+                raise UsageError(
+                    tr(
+                        "{path}: {option} lies within {other}; name two places.",
+                        path=path,
+                        option=option,
+                        other=other,
+                    )
+                )
 
     def _outputs(
         self,
@@ -262,7 +296,14 @@ class _Joined:
 
 
 def _refuse_lost(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
-    """Refuse a file that lost its last parts since it was surveyed: no task was given them."""
+    """Refuse a file that lost its last parts since it was surveyed: no task was given them.
+
+    Where Spark is set to pass over files that are gone, a whole one can be lost too.
+    """
+    read = {number for number, _ in found}
+    for number, name in enumerate(inputs.names):
+        if number not in read:
+            raise changed(name)
     for text in inputs.parted.values():
         numbers = [number for number, _ in (text.places or {}).values()]
         if any((text.file.number, number) not in found for number in numbers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _PATTERN = re.compile(r"[*?\[{]")
 _PARTITION = re.compile(r"[^=]+=")
+_CREDENTIALS = re.compile(r"://[^/@]*:[^/]*@")
+_LOCAL = "file://"  # how `path_of` starts for files of this machine
 _FOOTER_BYTES = 8
 
 
@@ -40,6 +42,29 @@ class InputFile:
     uri: str
     n_bytes: int
 
+    @property
+    def local_path(self) -> str | None:
+        """Its path if it is a file of this machine, however the user named it."""
+        path = path_of(self.uri)
+        return path.removeprefix(_LOCAL) if path.startswith(f"{_LOCAL}/") else None
+
+
+def refuse_credentials(path: str) -> None:
+    """Refuse a URI that holds a password: it would stand in outputs, messages and records.
+
+    Raises
+    ------
+    UsageError
+        Without the password.
+    """
+    if is_uri(path) and _CREDENTIALS.search(path):
+        raise UsageError(
+            tr("{path}: holds a password.", path=_CREDENTIALS.sub("://***@", path)),
+            tr(
+                "Leave it out of the URI: credentials belong into Spark's own files (docs/scale.md)"
+            ),
+        )
+
 
 def refuse_missing(paths: Sequence[str]) -> None:
     """Refuse paths of this machine that are not there, before Spark is started for them.
@@ -49,9 +74,10 @@ def refuse_missing(paths: Sequence[str]) -> None:
     InputError
         If a file is not there.
     UsageError
-        If a pattern matches nothing, or standard input is named.
+        If a pattern matches nothing, standard input is named, or a URI holds a password.
     """
     for path in paths:
+        refuse_credentials(path)
         if path == STDIN:
             raise UsageError(
                 tr("--engine spark: the executors cannot read this command's standard input."),
@@ -81,6 +107,11 @@ def path_of(uri: str, *, is_escaped: bool = False) -> str:
     host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
     path = slash + path
     return f"{scheme}://{host}{unquote(path) if is_escaped else path}"
+
+
+def local_paths(files: Sequence[InputFile]) -> list[str]:
+    """Give the paths of those inputs that are files of this machine."""
+    return [path for file in files if (path := file.local_path) is not None]
 
 
 class HadoopFiles:
@@ -218,6 +249,16 @@ class HadoopFiles:
             files, target = self._open(path)
             files.delete(target, True)
 
+    def delete_small(self, folder: str, prefix: str, n_bytes: int) -> None:
+        """Delete files in a folder that have so many bytes or fewer, by their names' start."""
+        with self._output_errors(folder):
+            files, target = self._open(folder)
+            for status in files.listStatus(target):
+                path = status.getPath()
+                is_small = status.isFile() and status.getLen() <= n_bytes
+                if is_small and path.getName().startswith(prefix):
+                    files.delete(path, False)
+
     def rename(self, path: str, other: str) -> None:
         """Give a file or folder another name, which is not taken.
 
@@ -242,11 +283,16 @@ class HadoopFiles:
         """Copy a file of this machine; it appears under its name when all of it is there."""
         with self._output_errors(path):
             files, target = self._open(path)
-            part = self._java.org.apache.hadoop.fs.Path(f"{target.toString()}.part")
+            part = f"{target.toString()}.part"
             source = self._java.org.apache.hadoop.fs.Path(local.absolute().as_uri())
-            files.copyFromLocalFile(False, True, source, part)
+            try:
+                files.copyFromLocalFile(False, True, source, self._open(part)[1])
+            except BaseException:
+                with suppress(Exception):  # the first error is the one to tell
+                    self.delete(part)
+                raise
             files.delete(target, False)
-            files.rename(part, target)
+            self.rename(part, path)
 
     def uri_of(self, path: str) -> str:
         """Give a path's URI: that of this machine's files where it names no scheme."""

@@ -21,6 +21,8 @@ from waterflow_cli.writing import (
 
 # Where rows come from: the number of their file, and of their part of it.
 Origin = tuple[int, int]
+# Columns of `FileBytes`, beside which the user's keys stand: no table has such names.
+FILE, PART, PLACE, ROWS = (f"waterflow: {name}" for name in ("file", "part", "place", "rows"))
 _SIGNED = {
     pa.uint8(): pa.int16(),
     pa.uint16(): pa.int32(),
@@ -52,7 +54,7 @@ class Form(Protocol):
 class Nothing:
     """No rows are handed on: they are only counted."""
 
-    schema: pa.Schema = field(default_factory=lambda: pa.schema([("rows", pa.binary())]))
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([(ROWS, pa.binary())]))
     is_ordered = False
 
     def writer(self) -> TableWriter:
@@ -101,7 +103,7 @@ class FileBytes:
     @property
     def schema(self) -> pa.Schema:
         """Origin, place among the rows of the origin, bytes, and the keys."""
-        kinds = {"file": pa.int32(), "part": pa.int32(), "place": pa.int64(), "rows": pa.binary()}
+        kinds = {FILE: pa.int32(), PART: pa.int32(), PLACE: pa.int64(), ROWS: pa.binary()}
         return pa.schema([*kinds.items(), *((name, pa.string()) for name in self.keys)])
 
     def writer(self) -> TableWriter:
@@ -172,8 +174,8 @@ class Columns:
 
     @property
     def schema(self) -> pa.Schema:
-        """The rows' own; Spark knows no numbers without a sign, so those take a wider type."""
-        kinds = (_SIGNED.get(kind, kind) for kind in self.columns.types)
+        """The rows' own, in the types that Spark knows."""
+        kinds = map(_type_in_spark, self.columns.types)
         return pa.schema(zip(self.columns.names, kinds, strict=True))
 
     def writer(self) -> TableWriter:
@@ -203,6 +205,13 @@ class Columns:
         yield from encoded.cast(self.schema).to_batches()
 
 
+def _type_in_spark(kind: pa.DataType) -> pa.DataType:
+    """Give a wider type for numbers without a sign, and microseconds for nanoseconds."""
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    return _SIGNED.get(kind, kind)
+
+
 def check_keys(keys: Sequence[str], columns: Iterable[str]) -> None:
     """Refuse to part rows by columns that they lack.
 
@@ -217,6 +226,11 @@ def check_keys(keys: Sequence[str], columns: Iterable[str]) -> None:
                 tr("--partition-by: the output has no column '{name}'.", name=name)
                 + did_you_mean(name, columns)
             )
+
+
+def quoted(name: str) -> str:
+    """Write a column's name as Spark reads it in any expression."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def line_bytes(lines: pa.Array) -> bytes:

@@ -18,6 +18,7 @@ from waterflow_cli.cells import marks_of
 from waterflow_cli.dialect import Dialect
 from waterflow_cli.encodings import SAMPLE_BYTES
 from waterflow_cli.errors import InputError, UsageError
+from waterflow_cli.headers import check_header
 from waterflow_cli.messages import tr
 from waterflow_cli.profiles import load_profile
 from waterflow_cli.reading import Batch, Table, plain_column
@@ -26,7 +27,7 @@ from waterflow_cli.samples import open_samples
 from waterflow_cli.sources import PARQUET_MAGIC, compression
 from waterflow_cli.spark import worker
 from waterflow_cli.spark.files import HadoopFiles, InputFile, path_of
-from waterflow_cli.spark.forms import Form
+from waterflow_cli.spark.forms import Form, quoted
 from waterflow_cli.spark.survey import Survey, lay_out, open_starts
 from waterflow_cli.spark.worker import (
     FileParts,
@@ -51,6 +52,7 @@ _LARGEST_WHOLE = 1 << 30
 _LINEWISE = re.compile(r"utf-8|utf-8 with BOM|ascii|cp125\d|iso8859-\d+")
 _NO_LINES = np.zeros(0, dtype=np.int64)
 _MAX_SPLIT, _OPEN_COST = "spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes"
+_MAX_PARTITIONS, _NO_LIMIT = "spark.sql.files.maxPartitionNum", (1 << 31) - 1
 
 
 @dataclass
@@ -81,7 +83,7 @@ class SparkInputs:
     def __post_init__(self) -> None:
         self.n_cores = max(1, int(self.spark.sparkContext.defaultParallelism))
         self.split_bytes = self._plan_split()
-        self._numbers = {path_of(file.uri): number for number, file in enumerate(self.files)}
+        self._numbers = self._number_files()
         for file in self.files:
             if file.uri.rpartition("/")[2].startswith(("_", ".")):
                 raise InputError(
@@ -90,6 +92,23 @@ class SparkInputs:
                     hint=tr("Give it another name."),
                 )
             self._sort(file)
+
+    def _number_files(self) -> dict[str, int]:
+        """Give the files their numbers, by `path_of` their URIs.
+
+        Raises
+        ------
+        UsageError
+            If one is named twice.
+        """
+        numbers: dict[str, int] = {}
+        for number, file in enumerate(self.files):
+            if numbers.setdefault(path_of(file.uri), number) != number:
+                raise UsageError(
+                    tr("{path}: is named twice.", path=file.name),
+                    tr("--engine spark reads each file once: name it once."),
+                )
+        return numbers
 
     @property
     def names(self) -> list[str]:
@@ -137,11 +156,7 @@ class SparkInputs:
         with self._open(file.name, start) as table:
             named = NamedFile(file.name, self._numbers[path_of(file.uri)])
             text = text_file(named, table, self.schema, self.reading)
-        above = start.splitlines(keepends=True)[: text.n_above]
-        if (
-            not _LINEWISE.fullmatch(text.dialect.encoding)
-            or sum(map(len, above)) > self.split_bytes
-        ):
+        if not can_be_parted(text.dialect, start, self.split_bytes):
             return None
         # The local engine chooses by the same bytes, where they tell.
         if self.reading.encoding is not None or not start[:SAMPLE_BYTES].isascii():
@@ -182,9 +197,11 @@ class SparkInputs:
     def _columns_of(self, file: InputFile) -> pa.Schema:
         footer = self.hadoop.read_footer(file)
         try:
-            return pq.read_schema(io.BytesIO(PARQUET_MAGIC + footer)).remove_metadata()
+            columns = pq.read_schema(io.BytesIO(PARQUET_MAGIC + footer)).remove_metadata()
         except (pa.ArrowException, OSError) as exc:
             raise InputError(file.name, tr("the Parquet file is damaged or cut short.")) from exc
+        check_header(columns.names, file.name, 1)
+        return columns
 
     def survey(self) -> None:
         """Find out where the parts of the large text files stand in them, by one pass."""
@@ -213,8 +230,8 @@ class SparkInputs:
         frames = []
         schema = _spark_schema(task.form.schema)
         named = {
-            path_of(file.uri): NamedFile(file.name, number)
-            for number, file in enumerate(self.files)
+            path: NamedFile(self.files[number].name, number)
+            for path, number in self._numbers.items()
         }
         if self.whole:
             frames.append(
@@ -273,13 +290,16 @@ class SparkInputs:
         return read.select(
             _of_first_row("_metadata.file_path").alias("path"),
             col("_metadata.row_index").alias("row_index"),
-            *(col(f"`{name}`") for name in columns.names),
+            # Spark would take a point in a name for a part of one, and the file may have "path".
+            *(col(quoted(name)).alias(str(number)) for number, name in enumerate(columns.names)),
         )
 
     def _set_split(self) -> None:
         """Have each task read one part: a file costs as much to open as a part to read."""
         for key in (_MAX_SPLIT, _OPEN_COST):
             self.spark.conf.set(key, str(self.split_bytes))
+        # A site's own limit would put several parts into one partition.
+        self.spark.conf.set(_MAX_PARTITIONS, str(_NO_LIMIT))
 
 
 def can_be_parted(dialect: Dialect, start: bytes, split_bytes: int) -> bool:

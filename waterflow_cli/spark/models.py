@@ -67,7 +67,10 @@ def ship_model(spark: SparkSession, fetched: FetchedModel, model: StoredModel) -
     # long as the session. And a session takes a name only once.
     scratch = Path(tempfile.mkdtemp(prefix="waterflow-", dir=SparkFiles.getRootDirectory()))
     archive = scratch / f"{scratch.name}.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+    # Not strict: files of a reproducible build are older than a zip file can say.
+    with zipfile.ZipFile(
+        archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False
+    ) as packed:
         for path in sorted(fetched.folder.rglob("*")):
             packed.write(path, path.relative_to(fetched.folder))
     spark.sparkContext.addFile(str(archive))

@@ -7,15 +7,27 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 import pyarrow as pa
 
 from waterflow_cli.errors import UsageError
 from waterflow_cli.messages import tr
-from waterflow_cli.outputs import OutputGroup, check_output
+from waterflow_cli.outputs import OutputGroup, check_output, input_error
 from waterflow_cli.sources import is_uri
-from waterflow_cli.spark.files import HadoopFiles, InputFile, path_of
-from waterflow_cli.spark.forms import NOWHERE, Columns, FileBytes, Form, check_keys
+from waterflow_cli.spark.files import HadoopFiles, InputFile, local_paths, path_of
+from waterflow_cli.spark.forms import (
+    FILE,
+    NOWHERE,
+    PART,
+    PLACE,
+    ROWS,
+    Columns,
+    FileBytes,
+    Form,
+    check_keys,
+    quoted,
+)
 from waterflow_cli.writing import (
     EncodedRows,
     TableWriter,
@@ -30,6 +42,8 @@ if TYPE_CHECKING:
 SUCCESS, UNFINISHED = "_SUCCESS", "_waterflow-unfinished"
 _TEMPORARY = "_temporary"  # where Spark's tasks write; some do so when their job was stopped
 _CODECS = {"": "none", ".gz": "gzip"}
+# How long a part without a row is: Spark writes one, and no header, if its first task has none.
+_EMPTY_BYTES = {"": 0, ".gz": 20}
 _NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
 
 
@@ -96,15 +110,13 @@ class FolderOutput:
         self._is_replacing = self._check_target(force=force)
         folder, _, name = self._uri.rpartition("/")
         self._target = f"{folder}/.{name}.part" if self._is_replacing else self._uri
+        self._replaced = f"{folder}/.{name}.{uuid4().hex}.old"
 
     def _check_inputs(self, inputs: Sequence[InputFile]) -> None:
         own = path_of(self._uri)
         for file in inputs:
             if f"{path_of(file.uri)}/".startswith(f"{own}/"):
-                raise UsageError(
-                    tr("{path}: is an input; the output must be another file.", path=self.path),
-                    tr("Nothing was written. Choose another name."),
-                )
+                raise input_error(self.path)
 
     def _check_target(self, *, force: bool) -> bool:
         """Say whether another output is to be replaced."""
@@ -151,19 +163,35 @@ class FolderOutput:
             return
         lines = rows
         if self._keys:  # Spark puts each folder's rows together, and must keep their order
-            lines = rows.sortWithinPartitions(*self._keys, "place")
-        text = lines.selectExpr("cast(rows as string) as value", *map(_quoted, self._keys))
+            lines = rows.sortWithinPartitions(*map(quoted, (*self._keys, PLACE)))
+        value = f"cast({quoted(ROWS)} as string) as {quoted(ROWS)}"
+        text = lines.selectExpr(value, *map(quoted, self._keys))
         writer = text.write.mode("append").option(*_NO_MARKER)
         writer = writer.partitionBy(*self._keys) if self._keys else writer
         writer.text(self._target, compression=_CODECS[self._compression])
 
     def publish(self) -> None:
         """Say that all of it is there, and let it take its name."""
+        if self._kind != ".parquet":
+            self._hadoop.delete_small(self._target, "part-", _EMPTY_BYTES[self._compression])
         self._hadoop.write(f"{self._target}/{SUCCESS}")
         self._hadoop.delete(f"{self._target}/{UNFINISHED}")
         if self._is_replacing:
-            self._hadoop.delete(self._uri)
+            self._replace()
+
+    def _replace(self) -> None:
+        """Put the new output in the place of the old one.
+
+        The old one is moved away first, for deleting it takes its time: a command that is killed
+        meanwhile would leave half of it under its name.
+        """
+        self._hadoop.rename(self._uri, self._replaced)
+        try:
             self._hadoop.rename(self._target, self._uri)
+        except BaseException:
+            self._hadoop.rename(self._replaced, self._uri)
+            raise
+        self._hadoop.delete(self._replaced)
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -185,12 +213,15 @@ class SingleOutput:
     ) -> None:
         self.path, self._hadoop = path, hadoop
         self._kind, _ = output_format(path)
-        names = [file.name for file in inputs if not is_uri(file.name)]
+        names = local_paths(inputs)
         self._group = OutputGroup(force=force, inputs=names)
         self._scratch: Path | None = None
         if not is_uri(path):
             check_output(path, force=force, inputs=names)
-        elif hadoop.exists(path) and not force:
+            return
+        if path_of(hadoop.uri_of(path)) in {path_of(file.uri) for file in inputs}:
+            raise input_error(path)
+        if hadoop.exists(path) and not force:
             raise UsageError(tr("{path}: exists already.", path=path), tr("To replace it: --force"))
 
     def form(self, columns: pa.Schema) -> Form:
@@ -252,19 +283,15 @@ def _in_order(kept: DataFrame) -> Iterator[bytes]:
 
     context: Any = kept.sparkSession.sparkContext
     origins = kept.groupBy(spark_partition_id().alias("number")).agg(
-        least(struct("file", "part")).alias("origin")
+        least(struct(quoted(FILE), quoted(PART))).alias("origin")
     )
     order = [row.number for row in sorted(origins.collect(), key=lambda row: tuple(row.origin))]
-    rows = kept.select("rows").rdd
+    rows = kept.select(quoted(ROWS)).rdd
     at_once = max(1, context.defaultParallelism)
     for first in range(0, len(order), at_once):
         for row in context.runJob(rows, _as_they_are, order[first : first + at_once]):
-            yield bytes(row.rows)
+            yield bytes(row[0])
 
 
 def _as_they_are(rows: Iterator[Any]) -> Iterator[Any]:
     return rows
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -31,6 +31,8 @@ _STOPPED = re.compile(
 )
 _NOISE = re.compile(r"""\s*(?:at |\.\.\. \d+ more|File "|Traceback|Driver stacktrace|SQLSTATE|$)""")
 _RAISED = re.compile(r"""(?:: )?(?:Exception in thread "[^"]*" )?[\w.$]*(?:Error|Exception)\b""")
+# Behind it Spark can show its plan of the query.
+_NAMED = re.compile(r"\[[A-Z][A-Z_.]+\] ")
 # What says which task of which stage, before what became of it.
 _TASK = re.compile(r".*most recent failure: Lost task [^()]*\(TID \d+\) \([^()]*\): ")
 _PREFIX = re.compile(
@@ -175,7 +177,8 @@ def find_cause(exc: BaseException, text: str = "") -> str:
     telling = [line for line in lines if ": " in line.removeprefix("Caused by: ")]
     causes = [line for line in telling if line.startswith("Caused by: ")]
     raised = [line for line in telling if _RAISED.match(line)]
-    chosen = (causes or raised or lines or [type(exc).__name__])[-1]
+    named = [line for line in lines if _NAMED.match(line)]
+    chosen = (causes or raised or named or lines or [type(exc).__name__])[-1]
     return _PREFIX.sub("", _TASK.sub("", chosen))[:_LONGEST]
 
 

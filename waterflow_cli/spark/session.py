@@ -40,6 +40,7 @@ _REGISTRATION_TIMEOUT_S = 40.0
 _EXIT_TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _LOG_TAIL = 100_000
+_QUERY_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 
 
 @contextmanager
@@ -188,17 +189,26 @@ def _set_variables(variables: Mapping[str, str | None]) -> None:
 
 @contextmanager
 def _quiet(*, debug: bool) -> Iterator[None]:
-    """Drop what pyspark warns of, such as a new pandas, and what py4j logs with a traceback."""
+    """Drop what pyspark warns of, such as a new pandas, and what it and py4j log of errors."""
+    from pyspark.logger import PySparkLogger
+
     handler = logging.NullHandler()  # without any, logging would write to stderr
+    # These two write the whole stack of Java to stderr by themselves.
+    loggers = [PySparkLogger.getLogger(name) for name in _QUERY_LOGGERS]
+    before = [logger.disabled for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pyspark")
         warnings.filterwarnings("ignore", "PySpark does not yet fully support")
         if not debug:
             logging.root.addHandler(handler)
+            for logger in loggers:
+                logger.disabled = True
         try:
             yield
         finally:
             logging.root.removeHandler(handler)
+            for logger, was_disabled in zip(loggers, before, strict=True):
+                logger.disabled = was_disabled
 
 
 @contextmanager

@@ -164,6 +164,10 @@ def _defaults_for(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH_ROWS),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(BATCH_BYTES),
         "spark.sql.session.timeZone": "UTC",
+        # pandas writes timestamps of nanoseconds; they are cast back to what the file says.
+        "spark.sql.legacy.parquet.nanosAsLong": "true",
+        # A file can have the columns pH and PH.
+        "spark.sql.caseSensitive": "true",
         # Otherwise such a cluster grants no executor before there is work.
         "spark.dynamicAllocation.initialExecutors": "1",
         WAITING_TIME: "40s",

@@ -330,7 +330,7 @@ class ParquetParts:
     columns: Mapping[str, pa.Schema]
 
     def __call__(self, batches: Batches) -> Batches:
-        """Turn ``path``, ``row_index`` and the file's columns into rows."""
+        """Turn ``path``, ``row_index`` and the file's columns, by their numbers, into rows."""
         return self.task.run(self._tables(batches))
 
     def _tables(self, batches: Batches) -> Iterator[tuple[Table, Origin]]:
@@ -345,8 +345,8 @@ class ParquetParts:
             for batch in _chained(first, batches):
                 lines = batch.column("row_index").to_numpy() + 2
                 named = {
-                    field.name: plain_column(batch.column(field.name).cast(field.type))
-                    for field in columns
+                    field.name: plain_column(batch.column(str(number)).cast(field.type))
+                    for number, field in enumerate(columns)
                 }
                 yield partial(Batch, named, lines.astype(np.int64))
 
