@@ -147,7 +147,7 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
                         fetched, model, chosen, options, report, console.debug
                     )
         except KeyboardInterrupt:
-            if options["resume"]:
+            if options["resume"] and options["engine"] is None:
                 console.note(tr("Finished rows are kept: the same command goes on from them."))
             raise
     if as_json:

@@ -270,7 +270,7 @@ class SparkEngine:
         )
         rows = inputs.rows(task)
         with watched(
-            self._spark, self._report, lambda: sum(n_rows_of(*each) for each in counts.value)
+            self._spark, self._report, lambda: sum(_n_rows(summary) for _, summary in counts.value)
         ):
             if output is None:
                 rows.write.format("noop").mode("overwrite").save()
@@ -314,14 +314,14 @@ def _refuse_empty(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
     """Refuse a file that was read in parts, none of which has a row."""
     rows: Counter[int] = Counter()
     for origin, summary in found.items():
-        rows[origin[0]] += n_rows_of(origin, summary)
+        rows[origin[0]] += _n_rows(summary)
     for text in inputs.parted.values():
         if not rows[text.file.number]:
             raise no_rows(text.file.name)
 
 
-def n_rows_of(_: Origin, summary: Any) -> int:
-    """Give the rows that were counted of a part."""
+def _n_rows(summary: Any) -> int:
+    """Give the rows that were counted of a part; rejects are not."""
     return getattr(summary, "n_rows", 0)
 
 

@@ -243,6 +243,18 @@ class HadoopFiles:
             finally:
                 stream.close()
 
+    def read(self, path: str) -> bytes | None:
+        """Read a small file; None where there is none."""
+        with self._output_errors(path):
+            files, target = self._open(path)
+            if not files.exists(target):
+                return None
+            stream = files.open(target)
+            try:
+                return bytes(stream.readAllBytes())
+            finally:
+                stream.close()
+
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all that is in it."""
         with self._output_errors(path):

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -37,14 +38,16 @@ from waterflow_cli.writing import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, DataFrameWriter
 
 SUCCESS, UNFINISHED = "_SUCCESS", "_waterflow-unfinished"
 _TEMPORARY = "_temporary"  # where Spark's tasks write; some do so when their job was stopped
 _CODECS = {"": "none", ".gz": "gzip"}
 # How long a part without a row is: Spark writes one, and no header, if its first task has none.
 _EMPTY_BYTES = {"": 0, ".gz": 20}
-_NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+_OWN_MARKER = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
+# Names the folder in which the tasks of a job write, so that no other's are committed with them.
+_ATTEMPT = "mapreduce.job.application.attempt.id"
 
 
 class RowsOutput(Protocol):
@@ -97,6 +100,7 @@ class FolderOutput:
         inputs: Sequence[InputFile],
     ) -> None:
         self.path, self._hadoop, self._keys = path, hadoop, tuple(keys)
+        self._token = token_bytes(16)
         self._uri = hadoop.uri_of(path.rstrip("/"))
         named = path.rstrip("/")
         self._format = named if PurePosixPath(named).suffix else f"{named}.csv"
@@ -155,23 +159,35 @@ class FolderOutput:
         """Run the job whose rows go there."""
         self._hadoop.delete(self._target)  # what a killed job left
         self._hadoop.make_folder(self._target)
-        self._hadoop.write(f"{self._target}/{UNFINISHED}")
+        self._hadoop.write(f"{self._target}/{UNFINISHED}", self._token)
         if self._kind == ".parquet":
-            writer = rows.write.mode("append").option(*_NO_MARKER)
-            writer = writer.partitionBy(*self._keys) if self._keys else writer
-            writer.parquet(self._target)
+            self._writer(rows).parquet(self._target)
             return
         lines = rows
         if self._keys:  # Spark puts each folder's rows together, and must keep their order
             lines = rows.sortWithinPartitions(*map(quoted, (*self._keys, PLACE)))
         value = f"cast({quoted(ROWS)} as string) as {quoted(ROWS)}"
         text = lines.selectExpr(value, *map(quoted, self._keys))
-        writer = text.write.mode("append").option(*_NO_MARKER)
-        writer = writer.partitionBy(*self._keys) if self._keys else writer
-        writer.text(self._target, compression=_CODECS[self._compression])
+        self._writer(text).text(self._target, compression=_CODECS[self._compression])
+
+    def _writer(self, rows: DataFrame) -> DataFrameWriter:
+        writer = rows.write.mode("append").options(**_OWN_MARKER)
+        writer = writer.option(_ATTEMPT, str(int.from_bytes(self._token[:3])))
+        return writer.partitionBy(*self._keys) if self._keys else writer
 
     def publish(self) -> None:
-        """Say that all of it is there, and let it take its name."""
+        """Say that all of it is there, and let it take its name.
+
+        Raises
+        ------
+        UsageError
+            If another command has begun to write there meanwhile.
+        """
+        if not self._is_own():
+            raise UsageError(
+                tr("{path}: another command has begun to write there.", path=self.path),
+                tr("Its output stays. Run this command again, with another name."),
+            )
         if self._kind != ".parquet":
             self._hadoop.delete_small(self._target, "part-", _EMPTY_BYTES[self._compression])
         self._hadoop.write(f"{self._target}/{SUCCESS}")
@@ -195,8 +211,12 @@ class FolderOutput:
 
     def discard(self) -> None:
         """Remove what was written."""
-        if self._hadoop.exists(f"{self._target}/{UNFINISHED}"):
+        if self._is_own():
             self._hadoop.delete(self._target)
+
+    def _is_own(self) -> bool:
+        """Tell whether what lies there is this command's, and of no other that came after it."""
+        return self._hadoop.read(f"{self._target}/{UNFINISHED}") == self._token
 
 
 class SingleOutput:

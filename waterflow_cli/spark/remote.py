@@ -21,6 +21,9 @@ _JVM_END_S = 1.0
 _OWN_MODULE = re.compile(r"No module named '(waterflow_\w+)")
 _MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _PYTHONS = re.compile(r"different version: (\d+\.\d+) than that in driver: (\d+\.\d+)")
+_OTHER_CODE = re.compile(
+    r"Can't get attribute '\w+' on <module 'waterflow_|cannot import name '\w+' from 'waterflow_"
+)
 _NO_PROGRAM = re.compile(r'Cannot run program "([^"]+)"')
 _NO_MEMORY = re.compile(r"OutOfMemoryError|MemoryError|code 137|Container killed")
 _CRASHED = re.compile(r"Python worker exited unexpectedly")
@@ -129,6 +132,11 @@ def _explain_python(text: str) -> EngineError | None:
                 ours=found[2],
             ),
             tr("Name theirs of the same version: --spark-conf spark.pyspark.python=PATH"),
+        )
+    if _OTHER_CODE.search(text):
+        return EngineError(
+            tr("The executors have another version of waterflow than this machine."),
+            tr("Install the same versions there, or send them along: --ship-env"),
         )
     if found := _NO_PROGRAM.search(text):
         return EngineError(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["SparkOptions", "count_executors", "list_executors", "open_session"]
 
 # A master of another version takes the connection and never answers.
-_REGISTRATION_TIMEOUT_S = 40.0
+_REGISTRATION_TIMEOUT_S = 25.0
 _EXIT_TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _LOG_TAIL = 100_000
@@ -247,7 +247,7 @@ def _await_executor(session: SparkSession, settings: SparkSettings) -> None:
     if settings.is_local:
         return
     java_context = session.sparkContext._jsc.sc()
-    patience_s = java_context.conf().getTimeAsMs(WAITING_TIME, "40s") / 1000
+    patience_s = java_context.conf().getTimeAsMs(WAITING_TIME, "30s") / 1000
     deadline = time.monotonic() + patience_s
     while not java_context.isStopped() and time.monotonic() < deadline:
         if count_executors(session) > 0:

@@ -170,7 +170,12 @@ def _defaults_for(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.caseSensitive": "true",
         # Otherwise such a cluster grants no executor before there is work.
         "spark.dynamicAllocation.initialExecutors": "1",
-        WAITING_TIME: "40s",
+        WAITING_TIME: "30s",
+        # Hadoop's clients would try for a quarter of an hour.
+        "spark.hadoop.yarn.resourcemanager.connect.max-wait.ms": "30000",
+        "spark.hadoop.ipc.client.connect.max.retries": "2",
+        "spark.hadoop.ipc.client.connect.max.retries.on.timeouts": "2",
+        "spark.hadoop.ipc.client.connect.timeout": "10000",
     }
     if settings.is_loopback:
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
