@@ -140,7 +140,7 @@ class ScoringTask:
         if source and SOURCE_FILE in self._kept:
             raise UsageError(
                 tr("The input has a column '{name}' already.", name=SOURCE_FILE),
-                tr("Score one file a time."),
+                tr("Score one file at a time."),
             )
         taken = [*self._kept, *([SOURCE_FILE] if source else [])]
         self._limits = LimitChecker(options.limits, scorer.measurements) if options.limits else None

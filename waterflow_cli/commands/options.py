@@ -114,7 +114,6 @@ def limits_option(command: F) -> F:
     """Add ``--limits``; the command gets the names as a tuple."""
     return click.option(
         "--limits",
-        default="",
         metavar="NAMES",
         callback=split_names,
         help="Say which values lie above or below drinking-water limits: who,eu,epa,fr or "
@@ -214,9 +213,14 @@ def single_file_option(command: F) -> F:
     )(command)
 
 
-def split_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-    """Split names at commas."""
-    return tuple(name.strip() for name in value.split(",")) if value else ()
+def split_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Split names at commas; none where the option is not given."""
+    if value is None:
+        return ()
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names):
+        raise click.BadParameter(tr("a name is empty."), ctx, param)
+    return names
 
 
 def _spark_conf(

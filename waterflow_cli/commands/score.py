@@ -106,7 +106,6 @@ if TYPE_CHECKING:
 @click.option(
     "--partition-by",
     "keys",
-    default="",
     metavar="A,B",
     callback=split_names,
     help="With --engine spark: write a folder for each value of these columns.",

@@ -230,6 +230,8 @@ class SparkEngine:
         force: bool,
     ) -> list[RowsOutput]:
         """Check all outputs before anything is run."""
+        if layout.is_single and layout.keys:
+            raise UsageError(tr("--partition-by makes folders, and --single-file one file."))
         made: list[RowsOutput] = []
         for option, path in named:
             if path is None:

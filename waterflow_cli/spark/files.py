@@ -165,6 +165,12 @@ class HadoopFiles:
         found = []
         for entry in entries:
             last = entry.getPath().getName()
+            if ":" in last:
+                raise InputError(
+                    f"{name.rstrip('/')}/{last}",
+                    tr("cannot be opened."),
+                    hint=tr("Hadoop takes no colon in a name: give it another."),
+                )
             if last.startswith(("_", ".")):
                 continue
             if entry.isDirectory():

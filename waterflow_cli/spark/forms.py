@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -21,6 +22,8 @@ from waterflow_cli.writing import (
 
 # Where rows come from: the number of their file, and of their part of it.
 Origin = tuple[int, int]
+# What a file system takes, less "NAME="; and what Spark calls the folder of empty values.
+_LONGEST_NAME, _OF_EMPTY = 200, "__HIVE_DEFAULT_PARTITION__"
 # Columns of `FileBytes`, beside which the user's keys stand: no table has such names.
 FILE, PART, PLACE, ROWS = (f"waterflow: {name}" for name in ("file", "part", "place", "rows"))
 _SIGNED = {
@@ -145,6 +148,10 @@ class _KeyedWriter(TableWriter):
         rows_of: dict[tuple[str, ...], list[int]] = {}
         for row, values in enumerate(zip(*texts, strict=True)):
             rows_of.setdefault(values, []).append(row)
+        for name, value in (
+            (n, v) for each in rows_of for n, v in zip(self._keys, each, strict=True)
+        ):
+            _check_value(name, value)
         return [
             (
                 values,
@@ -157,6 +164,19 @@ class _KeyedWriter(TableWriter):
 
     def append(self, encoded: Any) -> None:
         self._inner.append(encoded)
+
+
+def _check_value(name: str, value: str) -> None:
+    """Refuse a value that makes no name of a folder."""
+    if len(quote(value)) > _LONGEST_NAME or value == _OF_EMPTY:
+        raise UsageError(
+            tr(
+                "--partition-by: '{value}' in the column '{name}' makes no name of a folder.",
+                value=value[:50],
+                name=name,
+            ),
+            tr("Choose another column."),
+        )
 
 
 @dataclass(frozen=True)
@@ -221,6 +241,8 @@ def check_keys(keys: Sequence[str], columns: Iterable[str]) -> None:
         Naming the column.
     """
     for name in keys:
+        if keys.count(name) > 1:
+            raise UsageError(tr("--partition-by: '{name}' is named twice.", name=name))
         if name not in columns:
             raise UsageError(
                 tr("--partition-by: the output has no column '{name}'.", name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -117,10 +118,13 @@ class FolderOutput:
         self._replaced = f"{folder}/.{name}.{uuid4().hex}.old"
 
     def _check_inputs(self, inputs: Sequence[InputFile]) -> None:
-        own = path_of(self._uri)
+        own = _true_path(self._uri)
         for file in inputs:
-            if f"{path_of(file.uri)}/".startswith(f"{own}/"):
-                raise input_error(self.path)
+            if f"{_true_path(file.uri)}/".startswith(f"{own}/"):
+                raise UsageError(
+                    tr("{path}: is an input; the output must be another file.", path=self.path),
+                    tr("Nothing was written. Choose another name."),
+                )
 
     def _check_target(self, *, force: bool) -> bool:
         """Say whether another output is to be replaced."""
@@ -136,6 +140,11 @@ class FolderOutput:
                     tr("{path}: is a folder that no Spark job has finished.", path=self.path),
                     tr("It will not be replaced. Choose another name."),
                 )
+        elif force:
+            raise UsageError(
+                tr("{path}: is a file, and a folder of parts will not replace it.", path=self.path),
+                tr("Choose another name, or write one file: --single-file"),
+            )
         if not force:
             raise UsageError(
                 tr("{path}: exists already.", path=self.path), tr("To replace it: --force")
@@ -217,6 +226,13 @@ class FolderOutput:
     def _is_own(self) -> bool:
         """Tell whether what lies there is this command's, and of no other that came after it."""
         return self._hadoop.read(f"{self._target}/{UNFINISHED}") == self._token
+
+
+def _true_path(uri: str) -> str:
+    """Give the path of a URI, without the links that a file of this machine may be reached by."""
+    path = path_of(uri)
+    local = path.removeprefix("file://")
+    return path if local == path else f"file://{os.path.realpath(local)}"
 
 
 class SingleOutput:

@@ -94,6 +94,8 @@ def remote_errors() -> Iterator[None]:
 
     try:
         yield
+    except BrokenPipeError:  # nobody reads standard output any more
+        raise
     except (PySparkException, Py4JError, ConnectionError) as exc:
         raise explain_failure(exc) from exc
 
