@@ -44,6 +44,7 @@ from waterflow_cli.spark.engine import SparkEngine
 from waterflow_cli.spark.files import HadoopFiles
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.models import ship_model
+from waterflow_cli.spark.outputs import FolderOutput
 from waterflow_cli.spark.session import SparkOptions, open_session
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.validation_report import validate_files
@@ -607,15 +608,54 @@ def test_options_are_refused_alike(options, engines):
     engines.refuse_both(["in.csv"], options)
 
 
-@pytest.mark.parametrize("layout", [SINGLE, FOLDER])
-def test_output_that_exists_is_kept(layout, engines):
+def test_file_that_exists_is_kept(engines):
     write_plain("in.csv", 10)
     Path("out.csv").write_text("precious\n")
     with pytest.raises(UsageError, match=r"out\.csv: exists already\."):
-        engines.score_there(["in.csv"], "out.csv", layout=layout)
+        engines.score_there(["in.csv"], "out.csv")
+    for force in (False, True):
+        with pytest.raises(
+            UsageError, match="is a file, and a folder of parts will not replace it"
+        ):
+            engines.score_there(["in.csv"], "out.csv", ScoringOptions(force=force), FOLDER)
     assert Path("out.csv").read_text() == "precious\n"
-    engines.score_there(["in.csv"], "out.csv", ScoringOptions(force=True), layout)
+    engines.score_there(["in.csv"], "out.csv", ScoringOptions(force=True))
     assert len(list(Path().glob("*out.csv*"))) == 1
+
+
+def test_folder_that_exists_is_replaced_by_force_alone(engines):
+    write_plain("in.csv", 10)
+    engines.score_there(["in.csv"], "out", layout=FOLDER)
+    with pytest.raises(UsageError, match="out: exists already"):
+        engines.score_there(["in.csv"], "out", layout=FOLDER)
+    engines.score_there(["in.csv"], "out", ScoringOptions(force=True, prefix="b_"), FOLDER)
+    part = next(Path("out").glob("part-*"))
+    assert "b_status" in part.read_text()
+    assert [path.name for path in Path().iterdir() if "out" in path.name] == ["out"]
+
+
+def test_input_behind_a_link_is_never_replaced(engines):
+    write_plain("in.csv", 10)
+    engines.score_there(["in.csv"], "scored", layout=FOLDER)
+    Path("link").symlink_to("scored")
+    with pytest.raises(UsageError, match="is an input; the output must be another file"):
+        engines.score_there(["link"], "scored", ScoringOptions(force=True, prefix="b_"), FOLDER)
+    assert is_finished("scored")
+
+
+def test_command_that_came_later_goes_on_alone(engines, monkeypatch):
+    write_plain("in.csv", 10)
+    write = FolderOutput.write
+
+    def late(self, rows):
+        write(self, rows)
+        (Path("out") / "_waterflow-unfinished").write_bytes(b"another command's")
+
+    monkeypatch.setattr(FolderOutput, "write", late)
+    with pytest.raises(UsageError, match="another command has begun to write there"):
+        engines.score_there(["in.csv"], "out", layout=FOLDER)
+    assert (Path("out") / "_waterflow-unfinished").exists()
+    assert not (Path("out") / "_SUCCESS").exists()
 
 
 @pytest.mark.parametrize("layout", [SINGLE, FOLDER])
@@ -694,6 +734,21 @@ def test_values_that_must_be_unique_are_refused(engines, tmp_path):
     schema_file.write_text("schema_type: dataframe\nversion: 0.0\n" + text)
     with pytest.raises(UsageError, match="must be unique"):
         engines.spark.validate(["in.csv"], load_schema(str(schema_file)), layout=FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (("site", "site"), "'site' is named twice"),
+        (("id",), "'x+' in the column 'id' makes no name"),
+    ],
+)
+def test_rows_that_cannot_be_parted_are_refused(keys, message, engines):
+    rows = [["id", "site", *NAMES], ["x" * 300, "A", *GOOD]]
+    Path("in.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    with pytest.raises(UsageError, match=message):
+        engines.score_there(["in.csv"], "out", layout=OutputLayout(keys=keys))
+    assert not Path("out").exists()
 
 
 def test_column_that_is_not_there_cannot_part_the_rows(engines):

@@ -448,3 +448,9 @@ def test_interrupted_job_ends_with_130(no_spark_settings):
     assert err.strip().startswith("Error: Interrupted")
     assert "Traceback" not in err
     assert "at org" not in err
+
+
+def test_closed_pipe_is_no_failure_of_spark():
+    pytest.importorskip("pyspark")
+    with pytest.raises(BrokenPipeError), remote_errors():
+        raise BrokenPipeError

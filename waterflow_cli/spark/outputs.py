@@ -140,7 +140,7 @@ class FolderOutput:
                     tr("{path}: is a folder that no Spark job has finished.", path=self.path),
                     tr("It will not be replaced. Choose another name."),
                 )
-        elif force:
+        else:
             raise UsageError(
                 tr("{path}: is a file, and a folder of parts will not replace it.", path=self.path),
                 tr("Choose another name, or write one file: --single-file"),
