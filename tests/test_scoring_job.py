@@ -939,10 +939,10 @@ def test_share_that_is_written_as_the_bound_is_never_above_it(n_rows, data):
     exact = Fraction(100 * n_invalid, n_rows)
     bound = Fraction(f"{float(exact):.6f}")
     if exact <= bound:
-        scoring_job._refuse_too_many(summary, float(bound))
+        scoring_job.refuse_too_many(summary, float(bound))
     else:
         with pytest.raises(DataRefusedError, match=f"^{n_invalid} of {n_rows} rows are invalid"):
-            scoring_job._refuse_too_many(summary, float(bound))
+            scoring_job.refuse_too_many(summary, float(bound))
 
 
 @pytest.mark.parametrize("percent", ["-1", "101", "nan", "many"])
