@@ -331,18 +331,7 @@ class ParquetTableWriter(TableWriter):
         """
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._sink, encoded.schema)
-        for field, before in zip(encoded.schema, self._writer.schema, strict=True):
-            if field.type != before.type:
-                raise UsageError(
-                    tr(
-                        "The column '{column}' holds {type} here and {earlier} before; a "
-                        "Parquet file holds one type a column.",
-                        column=field.name,
-                        type=field.type,
-                        earlier=before.type,
-                    ),
-                    tr("Write to .csv, .tsv or .jsonl, or the inputs one by one."),
-                )
+        check_types(encoded.schema, self._writer.schema)
         self._pending.append(encoded)
         while sum(map(len, self._pending)) >= self.ROW_GROUP:
             waiting = pa.concat_tables(self._pending)
@@ -352,6 +341,28 @@ class ParquetTableWriter(TableWriter):
     def _write_group(self, writer: pq.ParquetWriter, rows: pa.Table) -> None:
         # In one piece, for Parquet ends its pages where a piece ends.
         writer.write_table(rows.combine_chunks(), self.ROW_GROUP)
+
+
+def check_types(columns: pa.Schema, before: pa.Schema) -> None:
+    """Refuse columns that do not hold what they held in the rows before.
+
+    Raises
+    ------
+    UsageError
+        Naming the first such column.
+    """
+    for column, earlier in zip(columns, before, strict=True):
+        if column.type != earlier.type:
+            raise UsageError(
+                tr(
+                    "The column '{column}' holds {type} here and {earlier} before; a "
+                    "Parquet file holds one type a column.",
+                    column=column.name,
+                    type=column.type,
+                    earlier=earlier.type,
+                ),
+                tr("Write to .csv, .tsv or .jsonl, or the inputs one by one."),
+            )
 
 
 def _convert(convert: Callable[[pa.Array], pa.Array], name: str, column: pa.Array) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -107,6 +108,13 @@ def path_of(uri: str, *, is_escaped: bool = False) -> str:
     host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
     path = slash + path
     return f"{scheme}://{host}{unquote(path) if is_escaped else path}"
+
+
+def true_path(uri: str) -> str:
+    """Give the path of a URI, without the links by which a file of this machine may be reached."""
+    path = path_of(uri)
+    local = path.removeprefix(_LOCAL)
+    return path if local == path else f"{_LOCAL}{os.path.realpath(local)}"
 
 
 def local_paths(files: Sequence[InputFile]) -> list[str]:

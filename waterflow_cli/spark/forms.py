@@ -16,6 +16,7 @@ from waterflow_cli.writing import (
     ParquetTableWriter,
     Sink,
     TableWriter,
+    check_types,
     kept_writer,
     text_of,
 )
@@ -148,10 +149,9 @@ class _KeyedWriter(TableWriter):
         rows_of: dict[tuple[str, ...], list[int]] = {}
         for row, values in enumerate(zip(*texts, strict=True)):
             rows_of.setdefault(values, []).append(row)
-        for name, value in (
-            (n, v) for each in rows_of for n, v in zip(self._keys, each, strict=True)
-        ):
-            _check_value(name, value)
+        for values in rows_of:
+            for name, value in zip(self._keys, values, strict=True):
+                _check_value(name, value)
         return [
             (
                 values,
@@ -210,18 +210,7 @@ class Columns:
         UsageError
             If a column does not hold what the first file's does.
         """
-        for field_, before in zip(encoded.schema, self.columns, strict=True):
-            if field_.type != before.type:
-                raise UsageError(
-                    tr(
-                        "The column '{column}' holds {type} here and {earlier} before; a "
-                        "Parquet file holds one type a column.",
-                        column=field_.name,
-                        type=field_.type,
-                        earlier=before.type,
-                    ),
-                    tr("Write to .csv, .tsv or .jsonl, or the inputs one by one."),
-                )
+        check_types(encoded.schema, self.columns)
         yield from encoded.cast(self.schema).to_batches()
 
 
@@ -253,13 +242,3 @@ def check_keys(keys: Sequence[str], columns: Iterable[str]) -> None:
 def quoted(name: str) -> str:
     """Write a column's name as Spark reads it in any expression."""
     return "`" + name.replace("`", "``") + "`"
-
-
-def line_bytes(lines: pa.Array) -> bytes:
-    """Put lines together, each with its LF; shape (n_lines,), of bytes."""
-    import pyarrow.compute as pc
-
-    from waterflow_cli.arrays import text_bytes
-
-    ended = pc.binary_join_element_wise(lines, pa.scalar(b""), pa.scalar(b"\n"))
-    return bytes(text_bytes(ended))

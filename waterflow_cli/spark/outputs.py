@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from waterflow_cli.errors import UsageError
 from waterflow_cli.messages import tr
 from waterflow_cli.outputs import OutputGroup, check_output, input_error
 from waterflow_cli.sources import is_uri
-from waterflow_cli.spark.files import HadoopFiles, InputFile, local_paths, path_of
+from waterflow_cli.spark.files import HadoopFiles, InputFile, local_paths, path_of, true_path
 from waterflow_cli.spark.forms import (
     FILE,
     NOWHERE,
@@ -118,13 +117,10 @@ class FolderOutput:
         self._replaced = f"{folder}/.{name}.{uuid4().hex}.old"
 
     def _check_inputs(self, inputs: Sequence[InputFile]) -> None:
-        own = _true_path(self._uri)
+        own = true_path(self._uri)
         for file in inputs:
-            if f"{_true_path(file.uri)}/".startswith(f"{own}/"):
-                raise UsageError(
-                    tr("{path}: is an input; the output must be another file.", path=self.path),
-                    tr("Nothing was written. Choose another name."),
-                )
+            if f"{true_path(file.uri)}/".startswith(f"{own}/"):
+                raise input_error(self.path)
 
     def _check_target(self, *, force: bool) -> bool:
         """Say whether another output is to be replaced."""
@@ -226,13 +222,6 @@ class FolderOutput:
     def _is_own(self) -> bool:
         """Tell whether what lies there is this command's, and of no other that came after it."""
         return self._hadoop.read(f"{self._target}/{UNFINISHED}") == self._token
-
-
-def _true_path(uri: str) -> str:
-    """Give the path of a URI, without the links that a file of this machine may be reached by."""
-    path = path_of(uri)
-    local = path.removeprefix("file://")
-    return path if local == path else f"file://{os.path.realpath(local)}"
 
 
 class SingleOutput:

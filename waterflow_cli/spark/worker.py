@@ -10,13 +10,15 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
+from waterflow_cli.arrays import text_bytes
 from waterflow_cli.csv_blocks import Position, count_lines
 from waterflow_cli.dialect import Dialect
 from waterflow_cli.errors import InputError, WaterflowError
@@ -35,7 +37,7 @@ from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.samples import open_samples
 from waterflow_cli.sources import decompressed
 from waterflow_cli.spark.files import path_of
-from waterflow_cli.spark.forms import Form, Origin, line_bytes
+from waterflow_cli.spark.forms import Form, Origin
 from waterflow_cli.spark.remote import check_versions, encode_error
 from waterflow_cli.spark.survey import Place, end_of_row, survey
 from waterflow_cli.table_schema import TableSchema
@@ -114,7 +116,7 @@ class Task:
         """Do the work with some tables, and yield rows in the form asked for."""
         with sending_errors(), threadpool_limits(limits=1):
             use_language(self.language)
-            _check_once(tuple(self.versions.items()))
+            check_versions(self.versions)
             work = None
             for table, origin in tables:
                 work = work or self.order.start(self.form)
@@ -138,11 +140,6 @@ def other_header(table: Table, first_file: str) -> InputError:
         line=table.dialect.header_line,
         hint=tr("Score them one by one, into a folder, or make their headers equal."),
     )
-
-
-@cache
-def _check_once(versions: tuple[tuple[str, str], ...]) -> None:
-    check_versions(dict(versions))
 
 
 @contextmanager
@@ -391,10 +388,16 @@ def _parts(batches: Batches) -> Iterator[tuple[str, int, Iterator[bytes]]]:
     if first is None:
         return
     path, start = first.column("path")[0].as_py(), first.column("start")[0].as_py()
-    lines = (line_bytes(batch.column("data")) for batch in _chained(first, batches) if len(batch))
+    lines = (_join_lines(batch.column("data")) for batch in _chained(first, batches) if len(batch))
     yield path_of(path, is_escaped=True), start, lines
 
 
 def _chained(first: pa.RecordBatch, rest: Batches) -> Batches:
     yield first
     yield from rest
+
+
+def _join_lines(lines: pa.Array) -> bytes:
+    """Put lines together, each with its LF; shape (n_lines,), of bytes."""
+    ended = pc.binary_join_element_wise(lines, pa.scalar(b""), pa.scalar(b"\n"))
+    return bytes(text_bytes(ended))
