@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from waterflow_cli.errors import InputError
@@ -37,3 +40,29 @@ def test_error_of_a_job_is_the_error_of_the_whole():
 
     with pytest.raises(InputError, match=r"^in\.csv: is damaged$"):
         list(map_in_order(fail, range(50), 3))
+
+
+# A condition that is left locked lets the workers, and so the whole process, wait for ever.
+INTERRUPTED = """
+import random, signal
+from waterflow_cli.interrupts import install_interrupts
+from waterflow_cli.parallel import map_in_order
+install_interrupts()
+signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
+chance = random.Random(1)
+for _ in range(1500):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.003))
+        for _ in map_in_order(abs, range(10**6), 2):
+            pass
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_interrupt_at_any_moment_ends_the_work_and_locks_nothing():
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.split() == ["interrupted"] * 1500

@@ -6,12 +6,10 @@ import errno
 import gc
 import io
 import os
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -22,6 +20,7 @@ from waterflow_cli.commands.options import common_options
 from waterflow_cli.config import Setting, load_defaults
 from waterflow_cli.console import Console
 from waterflow_cli.errors import WaterflowError, did_you_mean
+from waterflow_cli.interrupts import install_interrupts
 from waterflow_cli.messages import find_language, tr, use_language
 
 EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
@@ -91,9 +90,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit; the entry point of the ``waterflow`` script."""
     # What imports make stays to the end; looking for garbage in it takes a tenth of the start-up.
     gc.set_threshold(_GC_THRESHOLD)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, _interrupt)
+    install_interrupts()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # File names that are no UTF-8, and terminals that know no µ, stop no command.
@@ -170,8 +167,3 @@ def _flush_stdout() -> None:
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """End on TERM and HUP as on Ctrl-C, cleaning up on the way."""
-    raise KeyboardInterrupt

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from waterflow_cli.interrupts import interrupts_held_back
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -26,12 +28,19 @@ def map_in_order(
     # OpenMP keeps its number of threads for each thread that starts some.
     pool = ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,))
     waiting: deque[Future[Result]] = deque()
+
+    def take_first() -> Result:
+        with interrupts_held_back():
+            return waiting.popleft().result()
+
     try:
         for item in items:
-            waiting.append(pool.submit(call, item))
+            with interrupts_held_back():
+                waiting.append(pool.submit(call, item))
             if len(waiting) >= 2 * jobs:
-                yield waiting.popleft().result()
+                yield take_first()
         while waiting:
-            yield waiting.popleft().result()
+            yield take_first()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        with interrupts_held_back():
+            pool.shutdown(wait=True, cancel_futures=True)
