@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 
@@ -112,6 +115,64 @@ def test_a_database_that_may_not_be_read_is_refused_at_once():
         connect("sqlite:///mlflow.db")
 
 
+@pytest.mark.parametrize("options", [{}, {"write": True}, {"create": True}])
+def test_a_database_of_another_program_is_refused_and_left_as_it_was(options):
+    with closing(sqlite3.connect("mlflow.db")) as connection:
+        connection.execute("CREATE TABLE rivers (name TEXT)")
+    before = Path("mlflow.db").read_bytes()
+    with pytest.raises(ModelError, match="is no store of MLflow: its tables are missing"):
+        connect("sqlite:///mlflow.db", **options)
+    assert Path("mlflow.db").read_bytes() == before
+
+
+def test_an_empty_file_is_refused_and_left_empty():
+    Path("mlflow.db").touch()
+    with pytest.raises(ModelError, match="is no store of MLflow") as refused:
+        connect("sqlite:///mlflow.db", create=True)
+    assert refused.value.hint == "Nothing was written to it. Name another: --tracking-uri"
+    assert Path("mlflow.db").read_bytes() == b""
+
+
+def test_a_damaged_store_is_refused_before_anything_is_written():
+    connect("sqlite:///mlflow.db", create=True)
+    whole = Path("mlflow.db").read_bytes()
+    middle = len(whole) // 2
+    damaged = whole[:middle] + os.urandom(8192) + whole[middle + 8192 :]
+    Path("mlflow.db").write_bytes(damaged)
+    with pytest.raises(ModelError, match=r"is damaged: |disk image is malformed"):
+        connect("sqlite:///mlflow.db", write=True)
+    assert Path("mlflow.db").read_bytes() == damaged
+
+
+def test_a_store_that_cannot_be_written_to_is_refused_before_any_work(workdir):
+    connect("sqlite:///mlflow.db", create=True)
+    readonly = workdir / "readonly"
+    readonly.mkdir()
+    mount = ["mount", "--bind", "-o", "ro", str(workdir), str(readonly)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if mounted.returncode:
+        pytest.skip(f"a folder can be mounted by root only ({mounted.stderr.strip()})")
+    try:
+        with pytest.raises(ModelError, match="cannot be written to: it is read-only here"):
+            connect(f"sqlite:///{readonly / 'mlflow.db'}", write=True)
+        assert names(connect(f"sqlite:///{readonly / 'mlflow.db'}")) == ["Default"]
+    finally:
+        subprocess.run(["umount", "--lazy", str(readonly)], check=True)
+
+
+def test_a_store_that_is_locked_is_said_to_be_busy(monkeypatch):
+    monkeypatch.setattr("waterflow_cli.store._BUSY_TIMEOUT_S", 0.2)
+    connect("sqlite:///mlflow.db", create=True)
+    with closing(sqlite3.connect("mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ModelError, match="is busy: other commands are writing to it") as busy:
+            connect("sqlite:///mlflow.db")
+    assert busy.value.hint == "Try again when they have ended."
+
+
 def test_a_server_that_does_not_answer_is_given_up_within_a_minute():
     started = time.monotonic()
     with pytest.raises(ModelError, match=r"http://127\.0\.0\.1:9/ cannot be used: ") as refused:
@@ -126,7 +187,7 @@ def test_a_database_without_its_driver_is_refused_without_the_password():
     ) as no:
         connect("mysql://ana:secret@db/mlflow")
     assert "secret" not in no.value.message
-    assert no.value.hint == "Install the driver of its database."
+    assert no.value.hint.startswith("Install the driver of its database")
 
 
 def test_an_unknown_kind_of_store_is_refused():

@@ -31,12 +31,12 @@ from waterflow_cli.guarantee import parse_guarantee
 from waterflow_cli.metrics import METRICS
 from waterflow_cli.model_location import load_model
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST
-from waterflow_cli.registry import list_versions, version_behind
+from waterflow_cli.registry import list_versions
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.store import connect
 from waterflow_cli.thresholds import parse_threshold
-from waterflow_cli.tracking import TrackingOptions, promote, run_training, tracked_run
+from waterflow_cli.tracking import TrackingOptions, run_training, tracked_run
 from waterflow_cli.training_data import load_training_data
 from waterflow_cli.training_options import CrossValidation, TrainingOptions
 
@@ -377,42 +377,7 @@ def test_leftovers_of_other_distributions_do_not_stop_a_training(data, uri, tmp_
     assert report.registered.version == 1
 
 
-# --- promotion -----------------------------------------------------------------------------------
-
-
-def aliases_of(uri):
-    client = connect(uri)
-    found = {}
-    for alias in ("champion", "challenger", "previous"):
-        version = version_behind(client, "waterflow", alias)
-        found[alias] = version and int(version.version)
-    return found
-
-
-def test_promotion_moves_the_aliases_and_remembers_the_one_before(data, uri):
-    for _ in range(2):
-        run(data, load_plugin("logreg"), uri, balance="none")
-    assert aliases_of(uri) == {"champion": 1, "challenger": 2, "previous": None}
-    assert promote("waterflow", "@challenger", uri) == 2
-    assert aliases_of(uri) == {"champion": 2, "challenger": None, "previous": 1}
-    # Promoting the champion again changes nothing.
-    assert promote("waterflow", "2", uri) == 2
-    assert aliases_of(uri) == {"champion": 2, "challenger": None, "previous": 1}
-    run(data, load_plugin("logreg"), uri, balance="none")
-    assert aliases_of(uri) == {"champion": 2, "challenger": 3, "previous": 1}
-    # Back to the one before: the challenger stays what it is.
-    assert promote("waterflow", "@previous", uri) == 1
-    assert aliases_of(uri) == {"champion": 1, "challenger": 3, "previous": 2}
-
-
-def test_promotion_of_another_models_version_moves_its_own_aliases(data, uri):
-    for name in ("waterflow", "river", "river"):
-        run(data, load_plugin("logreg"), uri, name=name, balance="none")
-    assert promote("waterflow", "models:/river/2", uri) == 2
-    assert aliases_of(uri) == {"champion": 1, "challenger": None, "previous": None}
-    client = connect(uri)
-    assert version_behind(client, "river", "champion").version == 2
-    assert version_behind(client, "river", "previous").version == 1
+# --- names ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "o'brien", "a:b", "a@b"])
@@ -421,27 +386,6 @@ def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(name, 
         TrackingOptions("sqlite:///mlflow.db", name=name)
     assert cli("train", samples, "--plugin", "logreg", "--name", name).code == 2
     assert list(Path().iterdir()) == []
-
-
-def test_promotion_of_a_version_that_is_not_there_is_refused(logged):
-    uri, _, _ = logged
-    with pytest.raises(ModelError, match="The model 'waterflow' has no version 99"):
-        promote("waterflow", "99", uri)
-    with pytest.raises(ModelError, match="The model 'waterflow' has no @previous"):
-        promote("waterflow", "@previous", uri)
-
-
-def test_models_promote_and_list_work_on_the_command_line(cli, data, uri, monkeypatch):
-    for _ in range(2):
-        run(data, load_plugin("logreg"), uri, balance="none")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    outcome = cli("models", "promote", "2")
-    assert (outcome.code, outcome.err) == (0, "waterflow version 2 is now @champion.\n")
-    versions = json.loads(cli("models", "list", "--json").out)["versions"]
-    assert [(each["version"], each["aliases"]) for each in versions] == [
-        (2, ["champion"]),
-        (1, ["previous"]),
-    ]
 
 
 def test_models_are_kept_apart_by_name(data, uri):

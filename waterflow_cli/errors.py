@@ -36,6 +36,12 @@ class DataRefusedError(WaterflowError):
     exit_code = 1
 
 
+class ModelRefusedError(WaterflowError):
+    """The model is there, and the answer is no: it is not good enough to be put in use."""
+
+    exit_code = 1
+
+
 class UsageError(WaterflowError):
     """The command, its options or its output path are wrong."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from waterflow_cli.store import connect, redact, store_errors
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 DEFAULT_NAME = "waterflow"
+HEADLINES = ("roc_auc", "balanced_accuracy", "precision_potable", "false_potable_per_1000")
+_MOST_VERSIONS = 10_000
 # MLflow calls an alias that does not exist an invalid parameter.
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -55,6 +58,26 @@ def version_behind(client: MlflowClient, name: str, alias: str) -> Any:
         return None
 
 
+def all_versions(client: MlflowClient, name: str, *, uri: str | None = None) -> list[Any]:
+    """Give the versions of a registered model, the oldest first.
+
+    Raises
+    ------
+    ModelError
+        If there is none, and a store is named to say so of.
+    """
+    found = sorted(
+        client.search_model_versions(f"name='{name}'", max_results=_MOST_VERSIONS),
+        key=lambda version: int(version.version),
+    )
+    if not found and uri is not None:
+        raise ModelError(
+            tr("No model named '{name}' in {uri}.", name=name, uri=redact(uri)),
+            tr("Train one: waterflow train"),
+        )
+    return found
+
+
 def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
     """List the versions of a registered model, the newest first.
 
@@ -65,31 +88,41 @@ def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
     """
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
-        found = client.search_model_versions(f"name='{name}'")
-        if not found:
-            raise ModelError(
-                tr("No model named '{name}' in {uri}.", name=name, uri=redact(tracking_uri)),
-                tr("Train one: waterflow train"),
-            )
+        found = all_versions(client, name, uri=tracking_uri)
         aliases = client.get_registered_model(name).aliases
-        versions = []
-        for version in sorted(found, key=lambda version: -int(version.version)):
-            metrics = _metrics_of(client, version.run_id)
-            versions.append(
-                {
-                    "version": int(version.version),
-                    "aliases": [
-                        alias
-                        for alias, number in aliases.items()
-                        if str(number) == str(version.version)
-                    ],
-                    "plugin": version.tags.get("waterflow.plugin", ""),
-                    "roc_auc": metrics.get("test_roc_auc"),
-                    "created_s": version.creation_timestamp / 1000,
-                    "run_id": version.run_id,
-                }
-            )
-    return versions
+        return [
+            {**describe_version(version, aliases), **_shown_figures(client, version.run_id)}
+            for version in reversed(found)
+        ]
+
+
+def describe_version(version: Any, aliases: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what the registry knows about a version."""
+    return {
+        "version": int(version.version),
+        "aliases": sorted(
+            alias for alias, number in aliases.items() if str(number) == str(version.version)
+        ),
+        "plugin": version.tags.get("waterflow.plugin", ""),
+        "gate": version.tags.get("waterflow.gate"),
+        "created_s": version.creation_timestamp / 1000,
+        "run_id": version.run_id,
+    }
+
+
+def _shown_figures(client: MlflowClient, run_id: str) -> dict[str, float | None]:
+    figures = headline_figures(client, run_id)
+    return {name: figures.get(name) for name in ("roc_auc", "false_potable_per_1000")}
+
+
+def headline_figures(client: MlflowClient, run_id: str) -> dict[str, float]:
+    """Give the figures by which versions are told apart, from rows that they did not learn from.
+
+    With their intervals: ``roc_auc``, ``roc_auc_low``, ``roc_auc_high`` and so on.
+    """
+    metrics = _metrics_of(client, run_id)
+    names = [f"{figure}{end}" for figure in HEADLINES for end in ("", "_low", "_high")]
+    return {name: metrics[f"test_{name}"] for name in names if f"test_{name}" in metrics}
 
 
 def _metrics_of(client: MlflowClient, run_id: str) -> dict[str, float]:

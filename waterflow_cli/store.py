@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 # Before mlflow is imported: nothing is sent anywhere, and a store that does not answer is given
 # up within a minute instead of some ten.
@@ -18,24 +20,33 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("PGCONNECT_TIMEOUT", "20")
+# It would hold the password of the tracking URI.
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
 import mlflow
+import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
+from waterflow_cli.credentials import redact as redact
 from waterflow_cli.errors import ModelError
 from waterflow_cli.messages import tr
 from waterflow_cli.model_location import SQLITE, sqlite_path
 
 ARTIFACT_FOLDER = "mlartifacts"
+DATABASES = ("postgresql", "mysql", "mssql")
 _LOCK_TIMEOUT_S = 120
+_BUSY_TIMEOUT_S = 30
+_MADE_BY_MLFLOW = "alembic_version"
 
 for _name in ("mlflow", "alembic", "sqlalchemy"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 
-def connect(uri: str, *, create: bool = False) -> MlflowClient:
+def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowClient:
     """Connect to a tracking store.
 
     Parameters
@@ -44,11 +55,13 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
         As MLflow takes it.
     create : bool
         Whether a sqlite store that does not exist is created.
+    write : bool
+        Whether something is going to be written to it.
 
     Raises
     ------
     ModelError
-        If the store does not exist, does not answer, or is damaged.
+        If the store does not exist, does not answer, is damaged, or cannot be written to.
     """
     database = sqlite_path(uri)
     if database is not None and not database.is_dir():
@@ -62,8 +75,10 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
             _create_sqlite(uri, database)
     try:
         with store_errors(uri):
-            if database is not None:  # MLflow would try a folder for two minutes
-                database.open("rb").close()
+            if database is not None:
+                _check_sqlite(uri, database, write=create or write)
+            elif uri.startswith(DATABASES):
+                _check_database(uri)
             mlflow.set_tracking_uri(_absolute(uri))
             client = MlflowClient(tracking_uri=_absolute(uri))
             client.search_experiments(max_results=1)
@@ -71,17 +86,34 @@ def connect(uri: str, *, create: bool = False) -> MlflowClient:
     except ImportError as exc:
         raise ModelError(
             tr("The tracking store {uri} cannot be used: {cause}.", uri=redact(uri), cause=exc),
-            tr("Install the driver of its database."),
+            tr("Install the driver of its database; for PostgreSQL: waterflow[postgres]"),
         ) from exc
 
 
-def redact(uri: str) -> str:
-    """Hide the user and password of a URI.
+@contextmanager
+def changing(uri: str) -> Iterator[None]:
+    """Let no other command change the versions in a sqlite store at the same time.
 
-    >>> redact("postgresql://ana:secret@db/mlflow")
-    'postgresql://***@db/mlflow'
+    Other stores have no such lock.
+
+    Raises
+    ------
+    ModelError
+        If another command keeps the store for too long.
     """
-    return re.sub(r"(?<=://)[^/@\s]+@", "***@", uri)
+    database = sqlite_path(uri)
+    if database is None:
+        yield
+        return
+    path = database.with_name(f".{database.name}.changes.lock")
+    lock = FileLock(path, timeout=_BUSY_TIMEOUT_S)
+    with store_errors(uri):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who waits for it makes a new one
+        lock.release()
 
 
 @contextmanager
@@ -95,12 +127,70 @@ def store_errors(uri: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as exc:
-        cause = redact(" ".join(str(exc).split())[:200])
+    except Timeout as exc:
+        raise _busy(uri) from exc
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as exc:
+        if "database is locked" in str(exc):
+            raise _busy(uri) from exc
+        cause = redact(" ".join(str(exc).split()), uri)[:200]
         raise ModelError(
             tr("The tracking store {uri} cannot be used: {cause}", uri=redact(uri), cause=cause),
             tr("Check the URI, and that the store is up, intact and writable."),
         ) from exc
+
+
+def _busy(uri: str) -> ModelError:
+    return ModelError(
+        tr("The tracking store {uri} is busy: other commands are writing to it.", uri=redact(uri)),
+        tr("Try again when they have ended."),
+    )
+
+
+def _check_sqlite(uri: str, database: Path, *, write: bool) -> None:
+    """Refuse what is no store of MLflow, which would make its tables in it, or is damaged.
+
+    The file is not opened but by sqlite: closing it elsewhere would drop this process's locks.
+    """
+    if database.is_dir():  # MLflow would try it for two minutes
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(database))
+    if not os.access(database, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database))
+    address = f"file:{quote(str(database))}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_TIMEOUT_S)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if _MADE_BY_MLFLOW not in tables:
+            raise ModelError(
+                tr(
+                    "The tracking store {uri} is no store of MLflow: its tables are missing.",
+                    uri=uri,
+                ),
+                tr("Nothing was written to it. Name another: --tracking-uri"),
+            )
+        damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if write else "ok"
+    if damage != "ok":
+        raise ModelError(
+            tr("The tracking store {uri} is damaged: {damage}", uri=uri, damage=damage),
+            tr("Nothing was written to it. Put back a copy, or name another: --tracking-uri"),
+        )
+    if write and not (
+        os.access(database, os.W_OK) and os.access(database.absolute().parent, os.W_OK)
+    ):
+        raise ModelError(
+            tr("The tracking store {uri} cannot be written to: it is read-only here.", uri=uri),
+            tr("Name another: --tracking-uri"),
+        )
+
+
+def _check_database(uri: str) -> None:
+    """Connect once: MLflow would try ten times, for two minutes."""
+    try:
+        address = sqlalchemy.make_url(uri)
+    except ValueError:  # which says parts of a password that is not escaped
+        raise ModelError(
+            tr("The tracking store {uri} is no URI of a database.", uri=redact(uri)),
+            tr("In a user and password write %40 for @, %3A for :, %2F for / and %25 for %."),
+        ) from None
+    sqlalchemy.create_engine(address, poolclass=NullPool).connect().close()
 
 
 def _absolute(uri: str) -> str:

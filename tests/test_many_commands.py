@@ -1,0 +1,116 @@
+"""Commands that use one sqlite store at the same time, or are killed while they do."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from waterflow_cli.model_location import load_model
+from waterflow_cli.store import connect
+from waterflow_cli.versions import promote, read_history
+
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+NAME = "waterflow"
+TRAIN = ("train", "--plugin", "hgb", "--cv", "3x1", "-q", "--param", "max_iter=30")
+
+# Ends the process at once, as a kill does, before the n-th line of a function that saves a model.
+KILLED = """
+import os, signal, sys
+from waterflow_cli import main, tracking, versions
+function, left = sys.argv[1], int(sys.argv[2])
+def trace(frame, event, arg):
+    global left
+    if frame.f_code.co_qualname != function:
+        return None
+    if event == "line":
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return trace
+sys.settrace(trace)
+main.main(sys.argv[3:])
+"""
+# Before the model's digest is kept, before and after its version is made, before its alias.
+MOMENTS = [("TrackedRun._log_pyfunc", 15), ("register", 5), ("register", 9), ("register", 13)]
+
+
+@pytest.fixture
+def uri(store_uri, workdir):
+    """A copy of the store with one model."""
+    shutil.copy(store_uri.removeprefix("sqlite:///"), "mlflow.db")
+    return f"sqlite:///{workdir / 'mlflow.db'}"
+
+
+def start(*args, uri):
+    command = [sys.executable, "-m", "waterflow_cli", *map(str, args), "--tracking-uri", uri]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def assert_whole(uri):
+    """Each version can be loaded, each alias stands for one, and the history tells of all."""
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    client = connect(uri)
+    versions = {int(each.version) for each in client.search_model_versions(f"name='{NAME}'")}
+    for version in versions:
+        load_model(str(version), name=NAME, tracking_uri=uri)
+    aliases = {
+        alias: int(number) for alias, number in client.get_registered_model(NAME).aliases.items()
+    }
+    assert set(aliases.values()) <= versions
+    entries = read_history(NAME, uri)
+    assert {entry.version for entry in entries} >= versions
+    assert entries[-1].after == aliases["champion"]
+    return versions, aliases
+
+
+def test_trainings_a_promotion_and_ten_scorings_at_the_same_time(uri, samples):
+    """All end well, or say that the store is busy; nothing is lost."""
+    first = start(*TRAIN, samples, "--seed", "5", uri=uri)
+    assert first.wait(120) == 0
+    running = {
+        **{f"train {n}": start(*TRAIN, samples, "--seed", n, uri=uri) for n in (6, 7)},
+        "promote": start("models", "promote", "2", uri=uri),
+        **{f"score {n}": start("score", samples, "-o", f"{n}.csv", uri=uri) for n in range(10)},
+    }
+    done = set()
+    for name, process in running.items():
+        _, said = process.communicate(timeout=300)
+        if process.returncode == 0:
+            done.add(name)
+        else:
+            assert (process.returncode, "is busy" in said) == (4, True), (name, said)
+    versions, aliases = assert_whole(uri)
+    assert versions == {*range(1, 3 + len(done & {"train 6", "train 7"}))}
+    assert ("promote" in done) == (aliases["champion"] == 2)
+    by_version = {1: set(), 2: set()}
+    for n in range(10):
+        if f"score {n}" in done:
+            text = Path(f"{n}.csv").read_text()
+            judge = 2 if "waterflow/2" in text else 1
+            assert text.count(f"waterflow/{judge}\n") == 400  # never two models in one file
+            by_version[judge].add(text)
+    assert all(len(texts) <= 1 for texts in by_version.values())
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_training_that_is_killed_while_it_saves_leaves_no_half_version(uri, samples, moment):
+    command = [sys.executable, "-c", KILLED, moment[0], str(moment[1]), *TRAIN, str(samples)]
+    killed = subprocess.run(
+        [*command, "--tracking-uri", uri], capture_output=True, text=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    versions, aliases = assert_whole(uri)
+    assert aliases["champion"] == 1
+    assert start(*TRAIN, samples, "--seed", "1", uri=uri).wait(120) == 0
+    after, aliases = assert_whole(uri)
+    assert after == {*versions, max(versions) + 1}
+    assert aliases == {"champion": 1, "challenger": max(after)}
+    assert promote(NAME, "@challenger", uri).version == max(after)
