@@ -61,13 +61,13 @@ class SparkCluster:
         parents = {worker.pid for worker in self.workers}
         return [
             pid
-            for pid, parent, command in _processes()
+            for pid, parent, command in processes()
             if parent in parents and "CoarseGrainedExecutorBackend" in command
         ]
 
     def kill_executor(self, timeout_s: float = 30.0) -> int:
         """Kill one executor as a machine that fails would, and give its process id."""
-        _wait_until(lambda: bool(self.executors()), timeout_s, "no executor runs")
+        wait_until(lambda: bool(self.executors()), timeout_s, "no executor runs")
         victim = self.executors()[0]
         os.kill(victim, signal.SIGKILL)
         return victim
@@ -90,18 +90,18 @@ class SparkCluster:
 
 def start_cluster(folder: Path, n_workers: int = 2) -> SparkCluster:
     """Start a master and workers of one core each, and wait until they know each other."""
-    port, page_port = _free_ports(2)
+    port, page_port = free_ports(2)
     url, page = f"spark://127.0.0.1:{port}", f"http://127.0.0.1:{page_port}/json/"
     master = _launch(folder, "master", _MASTER, "--port", str(port), "--webui-port", str(page_port))
     cluster = SparkCluster(url, page, master)
     try:
-        _wait_until(lambda: _alive_workers(page) is not None, START_TIMEOUT_S, "no master")
+        wait_until(lambda: _alive_workers(page) is not None, START_TIMEOUT_S, "no master")
         for number in range(n_workers):
             options = ("--webui-port", "0", "--cores", "1", "--memory", "1g")
             work = ("--work-dir", str(folder / f"work{number}"), url)
             name = f"worker{number}"
             cluster.workers.append(_launch(folder, name, _WORKER, *options, *work))
-        _wait_until(lambda: _alive_workers(page) == n_workers, START_TIMEOUT_S, "no workers")
+        wait_until(lambda: _alive_workers(page) == n_workers, START_TIMEOUT_S, "no workers")
     except BaseException:
         cluster.stop()
         raise
@@ -145,7 +145,7 @@ def _alive_workers(page: str) -> int | None:
         return None
 
 
-def _processes() -> Iterator[tuple[int, int, str]]:
+def processes() -> Iterator[tuple[int, int, str]]:
     """Yield process id, parent and command of each process."""
     ps = shutil.which("ps")
     assert ps is not None
@@ -157,7 +157,7 @@ def _processes() -> Iterator[tuple[int, int, str]]:
         yield int(pid), int(parent), command
 
 
-def _wait_until(is_so: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
+def wait_until(is_so: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
         if time.monotonic() > deadline:
@@ -165,7 +165,7 @@ def _wait_until(is_so: Callable[[], bool], timeout_s: float, otherwise: str) -> 
         time.sleep(0.1)
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     sockets = [socket.socket() for _ in range(number)]
     try:
         for each in sockets:

@@ -1,0 +1,205 @@
+"""``waterflow replay``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from waterflow_cli.commands.options import (
+    batch_rows_option,
+    common_options,
+    console_of,
+    force_option,
+    jobs_option,
+    json_option,
+    reading_options,
+    store_options,
+)
+from waterflow_cli.errors import UsageError
+from waterflow_cli.messages import tr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waterflow_cli.console import Console
+    from waterflow_cli.flips import Flip, RowJudgement
+    from waterflow_cli.replay import Replay
+
+# A line of a terminal holds no more; the output and the JSON have all.
+_SHOWN_IDS = 3
+
+
+@click.command(short_help="Score a past output again, and list what flipped.")
+@click.argument("file", metavar="OUT")
+@click.option(
+    "--model",
+    "reference",
+    default="@challenger",
+    show_default=True,
+    metavar="MODEL",
+    help="@alias, a version number, models:/…, runs:/… or a model folder.",
+)
+@store_options
+@reading_options
+@click.option("--prefix", help="What the names of the past results start with, where unclear.")
+@click.option(
+    "--max-flips",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="List at most so many flips; they are always counted.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FLIPS",
+    help="Write each row that flipped here, as it was and as it is now: .csv, .tsv, .jsonl "
+    "(also .gz, .zst) or .parquet.",
+)
+@batch_rows_option
+@jobs_option
+@force_option
+@json_option
+@common_options
+@click.pass_context
+def replay(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Score OUT, which `waterflow score` wrote, again with another model, and list the flips.
+
+    A row flips where its prediction or verdict is another one now, or where it becomes invalid
+    or scored. The most dangerous come first: called potable now, and not before. Read OUT with the
+    options that score was given (--unit, --nondetect, --decimal, …). Flips are information: the
+    exit code is 0 with and without them.
+    """
+    from waterflow_cli.commands.notes import note_reading
+    from waterflow_cli.model_location import load_model
+    from waterflow_cli.replay import ReplayOptions
+    from waterflow_cli.replay import replay as replay_file
+
+    if options["output"] == "-":
+        raise UsageError(
+            tr("The counts and the flips both go to stdout."), tr("Write the flips to a file.")
+        )
+    console = console_of(ctx)
+    where = {"name": options["name"], "tracking_uri": options["tracking_uri"]}
+    model = load_model(options["reference"], **where)
+    chosen = ReplayOptions(**{each.name: options[each.name] for each in fields(ReplayOptions)})
+    with console.progress(tr("rows")) as report:
+        result = replay_file(options["file"], model, chosen, report)
+    if as_json:
+        console.json({**result.summary(), "output": chosen.output})
+    else:
+        _show(result, console)
+    note_reading({result.path: result.reading}, result.cells, model.schema, chosen.reading, console)
+    _note(result, chosen.output, console)
+
+
+def _show(result: Replay, console: Console) -> None:
+    """Print the counts, then the first flips."""
+    counts = result.counts
+    _show_matrix(result, console)
+    console.result(
+        tr(
+            "{n_flips} of {n_rows} rows flipped; {n_to_potable} from likely_not_potable to "
+            "likely_potable.",
+            n_flips=counts.n_flips,
+            n_rows=counts.n_rows,
+            n_to_potable=counts.n_to_potable,
+        )
+    )
+    console.result(
+        tr(
+            "Predictions: {n_up} from 0 to 1, {n_down} from 1 to 0.",
+            n_up=counts.n_up,
+            n_down=counts.n_down,
+        )
+    )
+    console.result(
+        tr(
+            "Probabilities: {n_changed} of {n_compared} changed, by {mean:.3f} on average and "
+            "{largest:.3f} at most.",
+            n_changed=counts.n_changed,
+            n_compared=counts.n_both_scored,
+            mean=counts.mean_change,
+            largest=counts.largest_change,
+        )
+    )
+    if result.flips:
+        _show_flips(result, console)
+
+
+def _show_matrix(result: Replay, console: Console) -> None:
+    from waterflow_cli.errors import shorten
+    from waterflow_cli.past_results import STATES
+
+    console.table(
+        tr(
+            "{path}: judged by {old}, and again by {model}",
+            path=result.path,
+            old=shorten(list(result.counts.old_models), 4),
+            model=result.model,
+        ),
+        (tr("before"), *(">" + tr("now {verdict}", verdict=name) for name in STATES)),
+        [
+            (name, *map(str, row))
+            for name, row in zip(STATES, result.counts.matrix.tolist(), strict=True)
+        ],
+    )
+
+
+def _show_flips(result: Replay, console: Console) -> None:
+    ids = result.id_columns[:_SHOWN_IDS]
+    several = len(result.counts.old_models) > 1
+    columns: list[tuple[str, Callable[[Flip], str]]] = [
+        (">" + tr("line"), lambda flip: str(flip.line)),
+        *((name, lambda flip, name=name: flip.ids[name]) for name in ids),
+        (tr("before"), lambda flip: _judgement_text(flip.old, with_model=several)),
+        (tr("now"), lambda flip: _judgement_text(flip.new)),
+        (">" + tr("change"), _change_text),
+    ]
+    console.table(
+        tr(
+            "The {n_shown} most dangerous of {n_flips} flips",
+            n_shown=len(result.flips),
+            n_flips=result.counts.n_flips,
+        ),
+        [name for name, _ in columns],
+        [[text(flip) for _, text in columns] for flip in result.flips],
+    )
+
+
+def _judgement_text(judged: RowJudgement, *, with_model: bool = False) -> str:
+    parts = [judged.state]
+    if judged.probability is not None:
+        parts = [f"{judged.probability:.3f}", str(judged.prediction), judged.state]
+    return " ".join([*parts, *([judged.model] if with_model else [])])
+
+
+def _change_text(flip: Flip) -> str:
+    old, new = flip.old.probability, flip.new.probability
+    return "" if old is None or new is None else f"{new - old:+.3f}"
+
+
+def _note(result: Replay, output: str | None, console: Console) -> None:
+    counts = result.counts
+    if counts.n_unsteady:
+        console.warn(
+            tr(
+                "{n_rows} rows changed though {model} judged them before too: the file is not read "
+                "as the samples were. Give the options that score had (--unit, --nondetect, "
+                "--decimal, …); a row of units is in no output.",
+                n_rows=counts.n_unsteady,
+                model=result.model,
+            )
+        )
+    if counts.n_lost:
+        console.note(
+            tr(
+                "{n_rows} rows stay invalid: what was wrong with them is not in their cells.",
+                n_rows=counts.n_lost,
+            )
+        )
+    if output is not None:
+        console.note(tr("Wrote {files}.", files=output))
