@@ -328,7 +328,7 @@ def test_promoting_makes_the_champion_and_remembers_the_one_before(cli, two_vers
     before = aliases()
     outcome = cli("models", "promote", "@challenger", *store)
     assert (outcome.code, outcome.out) == (0, "")
-    assert outcome.err == f"own version {before['challenger']} is now @champion.\n"
+    assert outcome.err.startswith(f"own version {before['challenger']} is now @champion.\n")
     assert aliases() == {"champion": before["challenger"], "previous": before["champion"]}
     assert cli("models", "promote", before["champion"], *store).code == 0
     assert aliases() == {"champion": before["champion"], "previous": before["challenger"]}

@@ -41,6 +41,7 @@ from waterflow_cli.model_store import (
     write_manifest,
 )
 from waterflow_cli.pipelines import strip_for_scoring
+from waterflow_cli.reference import REFERENCE_FILES, Reference
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.store import connect
 from waterflow_cli.tracking import TrackingOptions, run_training
@@ -65,6 +66,22 @@ QUICK = {
 }
 COLUMNS = load_schema().measurements
 LABEL = "tests"
+REFERENCE = Reference(
+    n_rows=0,
+    n_left_out=0,
+    n_read=0,
+    nondetect="half",
+    missing={},
+    below={},
+    above={},
+    classes=(0, 0),
+    verdicts=(0, 0, 0),
+    n_repeated=0,
+    X=pd.DataFrame(columns=list(COLUMNS), dtype=float),
+    label=np.empty(0),
+    probability=np.empty(0),
+    hashes=np.empty(0, dtype=np.uint64),
+)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +112,7 @@ def saved(request, data, tmp_path_factory):
     """The payload of each bundled plugin, and the model that it was saved from."""
     plugin, decision = fit_quickly(request.param, data)
     folder = tmp_path_factory.mktemp(request.param) / PAYLOAD
-    save_payload(folder, decision, load_schema(), plugin, {"run_id": "r1"})
+    save_payload(folder, decision, load_schema(), plugin, {"run_id": "r1"}, REFERENCE)
     return folder, decision
 
 
@@ -138,7 +155,7 @@ def test_a_saved_model_scores_any_rows_as_the_one_in_memory(saved, seed):
 def test_no_file_holds_a_pickle(saved):
     folder, _ = saved
     names = {path.name for path in folder.iterdir()}
-    assert names == {ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE}
+    assert names == {ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE, *REFERENCE_FILES}
     for path in folder.iterdir():
         assert not path.read_bytes().startswith(b"\x80")
     with zipfile.ZipFile(folder / ESTIMATOR_FILE) as archive:
@@ -243,6 +260,7 @@ FILES = [
     "conda.yaml",
     "data/waterflow/decision.json",
     "data/waterflow/estimator.skops",
+    *(f"data/waterflow/{name}" for name in sorted(REFERENCE_FILES)),
     "data/waterflow/schema.yaml",
     "python_env.yaml",
     "requirements.txt",
@@ -466,7 +484,7 @@ def build_folder(root, estimator, **changes):
     payload = root / "data" / PAYLOAD
     plugin = load_plugin("logreg")
     fitted = Pipeline([("classifier", LogisticRegression().fit([[0.0], [1.0]], [0, 1]))])
-    save_payload(payload, decision_of(fitted), load_schema(), plugin, {})
+    save_payload(payload, decision_of(fitted), load_schema(), plugin, {}, REFERENCE)
     skops.io.dump(estimator, payload / ESTIMATOR_FILE)
     content = json.loads((payload / DECISION_FILE).read_text("utf-8"))
     (payload / DECISION_FILE).write_text(json.dumps({**content, **changes}), "utf-8")
@@ -503,6 +521,7 @@ def test_a_model_is_not_saved_with_a_type_that_loading_would_refuse(tmp_path):
             load_schema(),
             load_plugin("logreg"),
             {},
+            REFERENCE,
         )
     assert no.value.hint == "The plugin's author can declare them as trusted_types."
 

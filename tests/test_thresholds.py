@@ -280,3 +280,34 @@ def test_unreachable_precision_is_refused_with_exit_code_1(cli, workdir):
     (run,) = client.search_runs([client.get_experiment_by_name("waterflow").experiment_id])
     assert run.info.status == "FAILED"
     assert client.search_registered_models() == []
+
+
+def test_a_ceiling_raises_a_threshold_only_where_it_is_broken():
+    random = np.random.default_rng(0)
+    y = (random.random(500) < 0.4).astype(np.int64)
+    probability = np.clip(0.3 * y + 0.7 * random.random(500), 0, 1)
+    plain = tune_threshold(parse_threshold("f1"), y, probability)
+    assert tune_threshold(parse_threshold("f1+fpr:1"), y, probability) == plain
+    for ceiling in (0.3, 0.05, 0.0):
+        raised = tune_threshold(parse_threshold(f"f1+fpr:{ceiling}"), y, probability)
+        assert raised > plain
+        called = (probability[y == 0] >= raised).mean()
+        assert ceiling - 0.01 <= called <= ceiling
+    assert tune_threshold(parse_threshold("0.9+fpr:0.5"), y, probability) == 0.9
+
+
+def test_a_ceiling_takes_the_place_of_another():
+    rule = parse_threshold("cost:10:1").below(0.31234567).below(0.2)
+    assert (rule.text, rule.name, rule.arguments) == ("cost:10:1+fpr:0.2", "cost", (10.0, 1.0))
+    assert parse_threshold(rule.text) == rule
+
+
+@pytest.mark.parametrize("text", ["f1+fpr:2", "f1+fpr:x", "f1+fpr:", "+fpr:0.5"])
+def test_a_ceiling_that_is_none_is_refused(text):
+    with pytest.raises(UsageError, match="--threshold"):
+        parse_threshold(text)
+
+
+def test_a_ceiling_that_no_threshold_keeps_leaves_the_highest():
+    y, probability = np.array([0, 1]), np.array([1.0, 1.0])
+    assert tune_threshold(parse_threshold("f1+fpr:0"), y, probability) == 1

@@ -180,8 +180,8 @@ def read_samples(
             schema,
             checker.columns,
             LimitChecker(profiles, schema.measurements),
-            site=_choose_column("--site", site, SITE_NAMES, table, checker.columns),
-            date=_choose_column("--date", date, DATE_NAMES, table, checker.columns),
+            site=choose_column("--site", site, SITE_NAMES, table, checker.columns),
+            date=choose_column("--date", date, DATE_NAMES, table, checker.columns),
         )
         n_rows = 0
         cells = CellCounts()
@@ -195,7 +195,7 @@ def read_samples(
         return replace(samples, cells=cells, alarms=cells.alarms(schema))
 
 
-def _choose_column(
+def choose_column(
     option: str,
     named: str | None,
     names: Sequence[str],

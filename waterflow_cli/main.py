@@ -19,6 +19,7 @@ from waterflow_cli.commands import COMMANDS
 from waterflow_cli.commands.options import common_options
 from waterflow_cli.config import Setting, load_defaults
 from waterflow_cli.console import Console
+from waterflow_cli.credentials import redact
 from waterflow_cli.errors import WaterflowError, did_you_mean
 from waterflow_cli.interrupts import install_interrupts
 from waterflow_cli.messages import find_language, tr, use_language
@@ -119,7 +120,7 @@ def _run(args: list[str], console: Console) -> int:
 def _report(exc: BaseException, console: Console) -> int:
     """Say what went wrong in at most three lines, and choose the exit code."""
     if console.debug and not isinstance(exc, (SystemExit, click.exceptions.Exit)):
-        traceback.print_exception(exc)
+        click.echo(redact("".join(traceback.format_exception(exc))), err=True, nl=False)
     match exc:
         case BrokenPipeError():  # the reader has seen enough
             return 0
@@ -148,7 +149,7 @@ def _report(exc: BaseException, console: Console) -> int:
         case click.ClickException():
             console.error(exc.format_message())
             return EXIT_USAGE
-    cause = " ".join(str(exc).split())[:300]
+    cause = redact(" ".join(str(exc).split()))[:300]
     console.error(
         tr(
             "waterflow met a defect of its own: {kind}: {cause}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def evaluate_predictions(
         speaks of this model on rows like these, not of another training of it.
     """
     values = _measure(y, probability, threshold, np.ones((1, len(y))))
-    resampled = _measure_resamples(y, probability, threshold, seed)
+    resampled = measure_resamples(y, probability, threshold, seed)
     tail = (1 - LEVEL) / 2
     estimates = {}
     for name, value in values.items():
@@ -148,21 +149,40 @@ def _calibration_error(y: IntArray, probability: FloatArray) -> float:
     return float(np.abs(gaps).sum() / len(y))
 
 
-def _measure_resamples(
-    y: IntArray, probability: FloatArray, threshold: float, seed: int
+def measure_resamples(
+    y: IntArray,
+    probability: FloatArray,
+    threshold: float,
+    seed: int,
+    groups: Any | None = None,
 ) -> dict[str, FloatArray]:
-    classes = [np.flatnonzero(y == label) for label in (1, 0)]
+    """Compute each metric in `N_RESAMPLES` bootstrap resamples, shape (n_resamples,) each.
+
+    Equal labels, groups and seeds give equal resamples, so models can be compared in pairs.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_samples,), optional
+        What is drawn as a whole; otherwise rows are drawn, within each class.
+    """
+    codes = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = [np.flatnonzero(y == label) for label in (1, 0)]
+    if codes is not None:
+        units = [np.arange(codes.max() + 1)]
     # A generator for each class: how many resamples are drawn at once changes none of them.
     draws = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(2)]
     at_once = max(1, _CELLS_AT_ONCE // len(y))
     parts = []
     for start in range(0, N_RESAMPLES, at_once):
         n_resamples = min(at_once, N_RESAMPLES - start)
-        weights = np.empty((n_resamples, len(y)))
-        for rows, random in zip(classes, draws, strict=True):
-            share = np.full(len(rows), 1 / len(rows))
-            weights[:, rows] = random.multinomial(len(rows), share, size=n_resamples)
-        parts.append(_measure(y, probability, threshold, weights))
+        weights = np.empty((n_resamples, sum(map(len, units))))
+        for each, random in zip(units, draws, strict=False):
+            share = np.full(len(each), 1 / len(each))
+            weights[:, each] = random.multinomial(len(each), share, size=n_resamples)
+        # Groups may leave a class out of a resample; what is undefined there becomes NaN.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            by_row = weights if codes is None else weights[:, codes]
+            parts.append(_measure(y, probability, threshold, by_row))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

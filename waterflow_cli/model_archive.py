@@ -33,7 +33,7 @@ from waterflow_cli.registry import find_version
 from waterflow_cli.store import connect, store_errors
 from waterflow_cli.tracking import TrackingOptions, tracked_run
 from waterflow_cli.training_record import RECORD_FILE
-from waterflow_cli.versions import RegisteredVersion, read_history, register
+from waterflow_cli.versions import Origin, RegisteredVersion, read_history, register
 
 FORMAT = 1
 _LIST = "export.json"
@@ -186,8 +186,7 @@ def _log_import(
             run.run_id,
             uri=tracking.uri,
             plugin=content["plugin"],
-            action=Action.IMPORT,
-            why=f"{origin} from {path}",
+            origin=Origin(Action.IMPORT, f"{origin} from {path}"),
         )
 
 

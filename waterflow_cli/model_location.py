@@ -134,21 +134,39 @@ def fetch_model(reference: str, *, name: str, tracking_uri: str) -> Iterator[Fet
         digest = verify_folder(folder, label=reference)
         yield FetchedModel(folder, f"sha256:{digest[:12]}", digest)
         return
-    located = _locate_in_sqlite(reference, name, tracking_uri)
-    if located is None:
-        from waterflow_cli.registry import locate
-
-        located = locate(reference, name=name, tracking_uri=tracking_uri)
+    located = _locate(reference, name, tracking_uri)
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         folder = _fetch(located, Path(scratch), tracking_uri)
         digest = verify_folder(folder, label=located.label, digest=located.digest)
         yield FetchedModel(folder, located.label, digest)
 
 
+def locate_model(reference: str, *, name: str, tracking_uri: str) -> Located | None:
+    """Tell which version a reference names now, and load nothing; None for a model folder.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    if (Path(reference) / "MLmodel").is_file():
+        return None
+    return _locate(reference, name, tracking_uri)
+
+
 def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
     """Find a model, verify each of its files, and load it; see `fetch_model`."""
     with fetch_model(reference, name=name, tracking_uri=tracking_uri) as fetched:
         return fetched.load()
+
+
+def _locate(reference: str, name: str, uri: str) -> Located:
+    located = _locate_in_sqlite(reference, name, uri)
+    if located is None:
+        from waterflow_cli.registry import locate
+
+        located = locate(reference, name=name, tracking_uri=uri)
+    return located
 
 
 def _locate_in_sqlite(reference: str, name: str, uri: str) -> Located | None:

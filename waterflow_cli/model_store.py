@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,13 @@ from waterflow_cli.discovery import LoadedPlugin, describe_failure, load_plugin
 from waterflow_cli.errors import ModelError, PluginError, UsageError, WaterflowError
 from waterflow_cli.messages import tr
 from waterflow_cli.model import DecisionModel, Policy
+from waterflow_cli.reference import REFERENCE_FILES
 from waterflow_cli.table_schema import TableSchema
 
-FORMAT, MANIFEST_FORMAT = 3, 1
+if TYPE_CHECKING:
+    from waterflow_cli.reference import Reference
+
+FORMAT, MANIFEST_FORMAT = 4, 1
 MANIFEST = "waterflow-manifest.json"
 PAYLOAD = "waterflow"
 DIGEST_TAG = "waterflow.manifest_sha256"
@@ -111,6 +115,7 @@ def save_payload(
     schema: TableSchema,
     plugin: LoadedPlugin,
     details: dict[str, Any],
+    reference: Reference,
 ) -> None:
     """Write the payload of a model.
 
@@ -120,6 +125,8 @@ def save_payload(
         Created here.
     details : dict
         JSON of what else is worth knowing.
+    reference : Reference
+        What `waterflow monitor` holds new rows against.
 
     Raises
     ------
@@ -144,6 +151,7 @@ def save_payload(
     }
     (folder / DECISION_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     (folder / SCHEMA_FILE).write_text(schema.text, "utf-8")
+    reference.save(folder)
 
 
 def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
@@ -267,6 +275,9 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ModelError(_tampered(label, folder / MANIFEST)) from exc
     payload = {f"data/{PAYLOAD}/{name}" for name in (ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE)}
+    # Models of former formats have no reference; one that is there must be listed too.
+    reference = {f"data/{PAYLOAD}/{name}" for name in REFERENCE_FILES}
+    payload |= {name for name in reference if (folder / name).exists()}
     if version != MANIFEST_FORMAT or not {"MLmodel", *payload} <= {name for name, _ in entries}:
         raise ModelError(_tampered(label, folder / MANIFEST))
     for name, expected in entries:

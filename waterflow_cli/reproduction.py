@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
+from waterflow_cli.combined_data import COMBINED, COMBINED_FILE, read_combined
 from waterflow_cli.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.errors import DataRefusedError, InputError, ModelError, UsageError
 from waterflow_cli.messages import tr
@@ -21,6 +23,7 @@ from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.model_location import load_model
 from waterflow_cli.model_store import StoredModel
 from waterflow_cli.registry import find_run
+from waterflow_cli.sample_ids import IdColumn
 from waterflow_cli.store import connect, store_errors
 from waterflow_cli.training import train_model
 from waterflow_cli.training_data import (
@@ -160,7 +163,7 @@ def reproduce_run(
         run_id = find_run(client, reference, name, tracking_uri).info.run_id
         record = read_record(client, run_id)
     stored = load_model(f"runs:/{run_id}/model", name=name, tracking_uri=tracking_uri)
-    plugin = _plugin_of(record)
+    plugin = plugin_of(record)
     versions = compare_versions(record.versions, deciding_versions(plugin))
     if versions:
         pairs = (
@@ -173,7 +176,7 @@ def reproduce_run(
                 pairs=", ".join(pairs),
             )
         )
-    with _recorded_data(record, path) as found:
+    with recorded_data(client, run_id, record, path) as found:
         data = load_recorded(found, record)
     result = train_model(data, plugin, replace(record.options, jobs=jobs), report=report)
     report(tr("Comparing with the stored model"))
@@ -212,8 +215,13 @@ def compare_versions(
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def load_recorded(path: str, record: TrainingRecord) -> TrainingData:
+def load_recorded(path: str, record: TrainingRecord, ids: IdColumn | None = None) -> TrainingData:
     """Read data as a run read it, if it is the same data.
+
+    Parameters
+    ----------
+    ids : IdColumn, optional
+        Where it stands which sample a row is of, if that is wanted.
 
     Raises
     ------
@@ -244,7 +252,11 @@ def load_recorded(path: str, record: TrainingRecord) -> TrainingData:
         raise InputError(
             path, tr("cannot be read ({strerror}).", strerror=exc.strerror), hint=hint
         ) from exc
-    data = load_training_data(path, record.schema, **vars(record.reading))
+    if record.path == COMBINED:
+        if not Path(path).is_file():
+            raise InputError(path, tr("is no file."), hint=hint)
+        return read_combined(path, record.schema, record.reading)
+    data = load_training_data(path, record.schema, **vars(record.reading), ids=ids)
     refuse_other(data.sha256)
     return data
 
@@ -266,8 +278,18 @@ def compare_models(stored: StoredModel, again: DecisionModel, X: pd.DataFrame) -
 
 
 @contextmanager
-def _recorded_data(record: TrainingRecord, path: str | None) -> Iterator[str]:
-    """Give the data that is named, else make the sample anew, else the path of then."""
+def recorded_data(
+    client: MlflowClient, run_id: str, record: TrainingRecord, path: str | None
+) -> Iterator[str]:
+    """Give the data that is named, else what lies with the run, else the path of then.
+
+    Raises
+    ------
+    InputError
+        If it came through a pipe.
+    ModelError
+        If it should lie with the run, and does not.
+    """
     if path is not None:
         yield path
     elif record.path is None:
@@ -277,11 +299,31 @@ def _recorded_data(record: TrainingRecord, path: str | None) -> Iterator[str]:
         raise InputError(
             PIPE, tr("the run read its data through a pipe."), hint=tr("Pipe it again: --data -")
         )
+    elif record.path == COMBINED:
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            yield _download_combined(client, run_id, scratch)
     else:
         yield record.path
 
 
-def _plugin_of(record: TrainingRecord) -> LoadedPlugin:
+def _download_combined(client: MlflowClient, run_id: str, folder: str) -> str:
+    try:
+        return str(client.download_artifacts(run_id, COMBINED_FILE, folder))
+    except (MlflowException, OSError) as exc:
+        raise ModelError(
+            tr("The run {run_id} has lost its {file}.", run_id=run_id, file=COMBINED_FILE),
+            tr("If there is a copy, name it: --data FILE"),
+        ) from exc
+
+
+def plugin_of(record: TrainingRecord) -> LoadedPlugin:
+    """Load the plugin that trained a run.
+
+    Raises
+    ------
+    ModelError
+        If it is not installed.
+    """
     try:
         return load_plugin(record.plugin)
     except UsageError as exc:

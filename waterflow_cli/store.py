@@ -139,6 +139,23 @@ def store_errors(uri: str) -> Iterator[None]:
         ) from exc
 
 
+def find_experiment(client: MlflowClient, name: str, uri: str) -> str:
+    """Give an experiment's id; it is made where there is none, maybe by another command."""
+    database = sqlite_path(uri)
+    location = None
+    if database is not None:
+        location = (database.absolute().parent / ARTIFACT_FOLDER).as_uri()
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
 def _busy(uri: str) -> ModelError:
     return ModelError(
         tr("The tracking store {uri} is busy: other commands are writing to it.", uri=redact(uri)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from waterflow_cli.arrays import FloatArray, IntArray
 from waterflow_cli.errors import DataRefusedError, UsageError, did_you_mean
 from waterflow_cli.messages import tr
 
+_CEILING = "+fpr:"
 FORMS = ("balanced-accuracy", "f1", "fbeta:BETA", "cost:FP:FN", "precision:P", "fpr:F", "NUMBER")
 
 
@@ -36,11 +37,20 @@ class ThresholdRule:
         The rule, or ``fixed``.
     arguments : tuple of float
         Its numbers.
+    ceiling : float, optional
+        Share of the not potable samples that may be called potable at most; where the rule's own
+        choice calls more of them so, the threshold is raised. Written ``RULE+fpr:CEILING``.
     """
 
     text: str
     name: str
     arguments: tuple[float, ...] = ()
+    ceiling: float | None = None
+
+    def below(self, ceiling: float) -> ThresholdRule:
+        """Give the rule with a ceiling, in the place of any other that it has."""
+        rule = self.text.lower().partition(_CEILING)[0]
+        return parse_threshold(f"{rule}{_CEILING}{ceiling:g}")
 
 
 def parse_threshold(text: str) -> ThresholdRule:
@@ -54,6 +64,10 @@ def parse_threshold(text: str) -> ThresholdRule:
     UsageError
         If it is none of the forms, or a number lies outside its range.
     """
+    chosen, has_ceiling, ceiling = text.strip().lower().partition(_CEILING)
+    if has_ceiling:
+        limit = parse_threshold(f"fpr:{ceiling}").arguments[0]
+        return replace(parse_threshold(chosen), text=text.strip(), ceiling=limit)
     name, *parts = text.strip().lower().split(":")
     rule, numbers = (name, parts) if name in _UTILITIES else ("fixed", [name, *parts])
     try:
@@ -93,6 +107,9 @@ def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) ->
     DataRefusedError
         If no threshold keeps the asked precision.
     """
+    if rule.ceiling is not None:
+        chosen = tune_threshold(replace(rule, ceiling=None), y, probability)
+        return max(chosen, _lowest_within(rule.ceiling, y, probability))
     if rule.name == "fixed":
         return rule.arguments[0]
     candidates, counts = _count_at_each(y, probability)
@@ -104,6 +121,13 @@ def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) ->
         )
     # Candidates fall, so the first of equal utilities is the highest threshold.
     return float(candidates[int(np.argmax(utility))])
+
+
+def _lowest_within(ceiling: float, y: IntArray, probability: FloatArray) -> float:
+    """Find the lowest threshold that keeps a ceiling; the highest there is where none does."""
+    candidates, counts = _count_at_each(y, probability)
+    kept = np.flatnonzero(counts.false_positive <= ceiling * counts.negatives)
+    return float(candidates[kept[-1] if len(kept) else 0])
 
 
 def _count_at_each(y: IntArray, probability: FloatArray) -> tuple[FloatArray, Counts]:

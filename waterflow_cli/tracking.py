@@ -1,4 +1,4 @@
-"""Write training runs and model versions to MLflow; no other module does."""
+"""Write training runs to MLflow; no other module does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,22 +23,18 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from waterflow_cli import __version__
+from waterflow_cli.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import ModelError, UsageError
+from waterflow_cli.history import Action
 from waterflow_cli.messages import tr
 from waterflow_cli.model_location import sqlite_path
 from waterflow_cli.model_store import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
 from waterflow_cli.outputs import path_text
 from waterflow_cli.plots import save_plots
-from waterflow_cli.registry import (
-    CHALLENGER,
-    CHAMPION,
-    DEFAULT_NAME,
-    PREVIOUS,
-    find_version,
-    version_behind,
-)
-from waterflow_cli.store import ARTIFACT_FOLDER, connect, store_errors
+from waterflow_cli.reference import build_reference
+from waterflow_cli.registry import DEFAULT_NAME
+from waterflow_cli.store import connect, find_experiment, store_errors
 from waterflow_cli.table_schema import TableSchema
 from waterflow_cli.training import TrainingResult, train_model
 from waterflow_cli.training_data import TrainingData
@@ -46,11 +42,13 @@ from waterflow_cli.training_options import TrainingOptions
 from waterflow_cli.training_page import render_page
 from waterflow_cli.training_record import RECORD_FILE, TrainingRecord
 from waterflow_cli.training_summary import flat_metrics, result_summary
+from waterflow_cli.versions import Origin, RegisteredVersion, register
 
 # What a machine needs to load the model; the plugin's own distribution is added to it.
 _REQUIRED = ("imbalanced-learn", "mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
 # MLflow's limit for one parameter's text.
 _MAX_PARAM = 500
+_BY_TRAINING = Origin(Action.TRAIN)
 
 
 @dataclass(frozen=True)
@@ -67,16 +65,6 @@ class TrackingOptions:
                 tr("--name {name}: is no name for a model.", name=self.name),
                 tr("Use letters, digits, spaces, dots, hyphens and underscores."),
             )
-
-
-@dataclass(frozen=True)
-class RegisteredVersion:
-    """A version that a run registered."""
-
-    name: str
-    version: int
-    alias: str
-    run_id: str
 
 
 @dataclass(frozen=True)
@@ -104,8 +92,8 @@ class TrackedRun:
     """An open MLflow run."""
 
     def __init__(self, client: MlflowClient, options: TrackingOptions, run: Any) -> None:
-        self._client, self._options = client, options
-        self.run_id, self._experiment_id = run.info.run_id, run.info.experiment_id
+        self.client, self._options = client, options
+        self.run_id, self.experiment_id = run.info.run_id, run.info.experiment_id
 
     def log_start(
         self,
@@ -121,6 +109,7 @@ class TrackedRun:
         mlflow.set_tags(
             {
                 "waterflow.version": __version__,
+                "mlflow.runName": plugin.name,  # MLflow would make one up
                 "waterflow.plugin": plugin.name,
                 "waterflow.plugin_distribution": plugin.installed.distribution,
                 "waterflow.data_sha256": data.sha256,
@@ -137,14 +126,15 @@ class TrackedRun:
                 "rows_repeated": data.n_repeated,
             }
         )
+        source = COMBINED_FILE if data.path == COMBINED else path_text(data.path)
         frame = data.X.assign(**{str(schema.label): data.y.astype(float)})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = mlflow.data.from_pandas(
                 frame,
-                source=path_text(data.path),
+                source=source,
                 targets=schema.label,
-                name=path_text(Path(data.path).name),
+                name=Path(source).name,
             )
             mlflow.log_input(dataset, context="training")
 
@@ -187,7 +177,7 @@ class TrackedRun:
             mlflow.log_artifacts(scratch)
         for number, trial in enumerate(result.trials):
             with mlflow.start_run(
-                experiment_id=self._experiment_id, run_name=f"trial {number}", nested=True
+                experiment_id=self.experiment_id, run_name=f"trial {number}", nested=True
             ):
                 mlflow.log_params({name: str(value) for name, value in trial.params.items()})
                 mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
@@ -201,22 +191,34 @@ class TrackedRun:
         result: TrainingResult,
         schema: TableSchema,
         plugin: LoadedPlugin,
+        origin: Origin = _BY_TRAINING,
     ) -> RegisteredVersion:
         """Save the model without pickle, record its manifest's sha256, and register a version."""
         model_id = self._log_pyfunc(data, result, schema, plugin)
-        name = self._options.name
-        if not self._client.search_registered_models(f"name='{name}'"):
-            self._client.create_registered_model(name)
-        version = self._client.create_model_version(
-            name,
-            f"models:/{model_id}",
+        return register(
+            self.client,
+            self._options.name,
+            model_id,
             self.run_id,
-            tags={"waterflow.plugin": plugin.name},
-            model_id=model_id,
+            uri=self._options.uri,
+            plugin=plugin.name,
+            origin=origin,
         )
-        alias = CHALLENGER if version_behind(self._client, name, CHAMPION) else CHAMPION
-        self._client.set_registered_model_alias(name, alias, version.version)
-        return RegisteredVersion(name, int(version.version), alias, self.run_id)
+
+    def log_more(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Log what not every run has."""
+        mlflow.set_tags(dict(tags or {}))
+        mlflow.log_metrics(dict(metrics or {}))
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            for name, content in (files or {}).items():
+                (Path(scratch) / name).write_bytes(content)
+            mlflow.log_artifacts(scratch)
 
     def _log_pyfunc(
         self,
@@ -232,7 +234,8 @@ class TrackedRun:
         }
         with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
             payload = Path(scratch) / PAYLOAD
-            save_payload(payload, result.model, schema, plugin, details)
+            reference = build_reference(data, result)
+            save_payload(payload, result.model, schema, plugin, details, reference)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it would like an input example
                 info = mlflow.pyfunc.log_model(
@@ -247,8 +250,8 @@ class TrackedRun:
             stored.mkdir()
             folder = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=str(stored)))
             digest = write_manifest(folder)
-            self._client.log_model_artifact(info.model_id, str(folder / MANIFEST))
-        self._client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
+            self.client.log_model_artifact(info.model_id, str(folder / MANIFEST))
+        self.client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
         return str(info.model_id)
 
 
@@ -263,7 +266,7 @@ def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
     """
     client = connect(options.uri, create=True)
     with store_errors(options.uri):
-        experiment_id = _experiment_id(client, options)
+        experiment_id = find_experiment(client, options.experiment, options.uri)
         run = mlflow.start_run(experiment_id=experiment_id)
     status = "FAILED"
     try:
@@ -322,44 +325,6 @@ def _no_second_error(uri: str, *, quiet: bool) -> Iterator[None]:
     except ModelError:
         if not quiet:
             raise
-
-
-def promote(name: str, reference: str, tracking_uri: str) -> int:
-    """Make a version the champion; the one before stays known as @previous.
-
-    Returns
-    -------
-    int
-        The version's number.
-
-    Raises
-    ------
-    ModelError
-        If there is no such version.
-    """
-    client = connect(tracking_uri)
-    with store_errors(tracking_uri):
-        found = find_version(client, reference, name, tracking_uri)
-        name, version = found.name, found.version
-        champion = version_behind(client, name, CHAMPION)
-        if champion is not None and champion.version != version:
-            client.set_registered_model_alias(name, PREVIOUS, champion.version)
-        client.set_registered_model_alias(name, CHAMPION, version)
-        challenger = version_behind(client, name, CHALLENGER)
-        if challenger is not None and challenger.version == version:
-            client.delete_registered_model_alias(name, CHALLENGER)
-    return int(version)
-
-
-def _experiment_id(client: MlflowClient, options: TrackingOptions) -> str:
-    experiment = client.get_experiment_by_name(options.experiment)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    database = sqlite_path(options.uri)
-    location = None
-    if database is not None:
-        location = (database.absolute().parent / ARTIFACT_FOLDER).as_uri()
-    return str(client.create_experiment(options.experiment, artifact_location=location))
 
 
 def _signature(result: TrainingResult) -> ModelSignature:

@@ -99,8 +99,9 @@ class TrainingResult:
         (``value``, ``low``, ``high``), by measurement, the largest first.
     trials : list of Trial
         What the search for the final model's parameters tried.
-    n_trained : int
-        Rows that the final model was fitted on.
+    rows : ndarray of int64, shape (n_trained,)
+        Positions, in the data given, of the rows that the final model was fitted on. The folds'
+        positions are places in this list.
     """
 
     model: DecisionModel
@@ -114,7 +115,12 @@ class TrainingResult:
     importance: pd.DataFrame
     loss_curve: list[float]
     trials: list[Trial]
-    n_trained: int
+    rows: IntArray
+
+    @property
+    def n_trained(self) -> int:
+        """Rows that the final model was fitted on."""
+        return len(self.rows)
 
     @property
     def evaluation(self) -> Evaluation:
@@ -125,6 +131,13 @@ class TrainingResult:
     def decided_share(self) -> float:
         """Share of the tested samples that get a verdict other than ``send_to_lab``."""
         return sum(each.n_given for each in self.verdicts.values()) / self.evaluation.n_rows
+
+    @property
+    def false_potable_rate(self) -> float:
+        """Share of the tested not potable rows that the final threshold calls potable."""
+        folds = [fold for repeat in self.measured.folds for fold in repeat]
+        unsafe = np.concatenate([fold.scores[fold.y == 0] for fold in folds])
+        return float(self.model.predict(self.model.calibrator.apply(unsafe)).mean())
 
     @property
     def verdicts(self) -> dict[str, VerdictRecord]:
@@ -227,7 +240,7 @@ def train_model(
             importance=importance,
             loss_curve=_loss_curve(model),
             trials=[] if search is None else search.trials,
-            n_trained=len(used),
+            rows=used,
         )
 
 

@@ -20,6 +20,7 @@ from waterflow_cli.errors import DataRefusedError, InputError, UsageError, did_y
 from waterflow_cli.headers import fold_name
 from waterflow_cli.messages import tr
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.sample_ids import IdColumn
 from waterflow_cli.samples import open_samples
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.table_schema import TableSchema
@@ -68,6 +69,12 @@ class TrainingData:
         How it was read.
     cells : CellCounts
         What the cells of each column are, in the whole file.
+    ids : ndarray of object, shape (n_samples,), optional
+        Which sample each row is of; None where that is not told.
+    id_column : str
+        Where that stands; empty without ids.
+    lines : ndarray of int64, shape (n_samples,), optional
+        Physical lines, where ids were asked for.
     """
 
     path: str
@@ -80,6 +87,9 @@ class TrainingData:
     options: DataOptions = DataOptions()
     reading: str = ""
     cells: CellCounts = field(default_factory=CellCounts)
+    ids: Any = None
+    id_column: str = ""
+    lines: IntArray | None = None
 
     def take(self, rows: IntArray) -> TrainingData:
         """Give some of the rows, by position."""
@@ -89,6 +99,8 @@ class TrainingData:
             y=self.y[rows],
             groups=None if self.groups is None else self.groups[rows],
             when=None if self.when is None else self.when[rows],
+            ids=None if self.ids is None else self.ids[rows],
+            lines=None if self.lines is None else self.lines[rows],
         )
 
     def summary(self) -> dict[str, Any]:
@@ -134,6 +146,7 @@ def load_training_data(
     group: str | None = None,
     time: str | None = None,
     min_per_class: int = MIN_ROWS_PER_CLASS,
+    ids: IdColumn | None = None,
 ) -> TrainingData:
     """Read the measurements and the label of a file.
 
@@ -143,6 +156,8 @@ def load_training_data(
         Columns that say which rows belong together, and when they were taken.
     min_per_class : int
         How many rows of each class there must be.
+    ids : IdColumn, optional
+        Where it stands which sample a row is of, if that is wanted, and the rows' lines with it.
 
     Raises
     ------
@@ -156,7 +171,7 @@ def load_training_data(
     """
     label = _label_of(schema)
     frames: list[pd.DataFrame] = []
-    refused, cells = Refusals(label), CellCounts()
+    refused, cells, lines = Refusals(label), CellCounts(), []
     with open_samples(path, schema, reading) as table:
         checker = RowChecker(schema, table, reading)
         if label not in checker.columns:
@@ -171,12 +186,14 @@ def load_training_data(
                 ),
             )
         groups, times = _Column.of(table, group, "--group"), _Column.of(table, time, "--time")
+        samples = None if ids is None else _Column.of_ids(table, ids)
         for batch in table.batches():
             checked = checker.check(batch)
             cells.add(CellCounts.of(checked, schema))
             good = refused.note(checked)
             frames.append(pd.DataFrame(checked.numbers)[good])
-            for column in (groups, times):
+            lines.append(batch.lines[good])
+            for column in (groups, times, samples):
                 if column is not None:
                     column.note(batch, good)
         how = checker.reading
@@ -197,6 +214,9 @@ def load_training_data(
         DataOptions(reading, drop_invalid, group, time),
         how,
         cells,
+        None if samples is None else samples.as_ids(),
+        "" if samples is None else samples.name,
+        None if ids is None else np.concatenate(lines),
     )
 
 
@@ -246,7 +266,7 @@ class _Column:
     """A column of a file that says how its rows may be split."""
 
     def __init__(self, path: str, name: str) -> None:
-        self._path, self._name = path, name
+        self._path, self.name = path, name
         self._texts: list[str | None] = []
         self._lines: list[int] = []
 
@@ -265,9 +285,17 @@ class _Column:
             line=table.dialect.header_line,
         )
 
+    @classmethod
+    def of_ids(cls, table: Table, ids: IdColumn) -> _Column | None:
+        """Find the column of sample ids; None where there is none."""
+        if ids.is_needed:
+            return cls.of(table, ids.name, "--id")
+        found = ids.find(table.columns)
+        return None if found is None else cls(table.path, found)
+
     def note(self, batch: Batch, good: BoolArray) -> None:
         """Remember the cells of the good rows of a batch."""
-        texts = batch.columns[self._name].to_pylist()
+        texts = batch.columns[self.name].to_pylist()
         rows = np.flatnonzero(good)
         # Parquet files have numbers and dates as such.
         self._texts += [
@@ -280,6 +308,10 @@ class _Column:
         self._refuse([text is None for text in self._texts], tr("the group is missing"))
         return np.array(self._texts)
 
+    def as_ids(self) -> Any:
+        """Give the texts, None where a cell is empty, shape (n_samples,)."""
+        return np.array(self._texts, dtype=object)
+
     def as_times(self) -> FloatArray:
         """Give numbers, or dates as numbers that rise with them, shape (n_samples,)."""
         self._refuse([text is None for text in self._texts], tr("the time is missing"))
@@ -289,7 +321,8 @@ class _Column:
             return np.asarray(numbers, dtype=np.float64)
         dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
         self._refuse(dates.isna(), tr("no date such as 2024-05-31, and no number"))
-        return np.asarray(dates.astype("int64"), dtype=np.float64)
+        # In one unit, so that the times of two files can be compared.
+        return np.asarray(dates.dt.as_unit("us").astype("int64"), dtype=np.float64)
 
     def _refuse(self, bad: Sequence[bool] | pd.Series, message: str) -> None:
         rows = np.flatnonzero(bad)
@@ -299,7 +332,7 @@ class _Column:
                     "{path}, line {line}, column {name}: {message} ({n_rows} such rows).",
                     path=self._path,
                     line=self._lines[rows[0]],
-                    name=self._name,
+                    name=self.name,
                     message=message,
                     n_rows=len(rows),
                 ),

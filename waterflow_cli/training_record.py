@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from waterflow_cli import __version__
+from waterflow_cli.combined_data import COMBINED
 from waterflow_cli.discovery import LoadedPlugin
 from waterflow_cli.errors import ModelError, WaterflowError
 from waterflow_cli.guarantee import Guarantee
@@ -42,7 +43,8 @@ class TrainingRecord:
     Attributes
     ----------
     path : str or None
-        The data file in full, or ``-``; None for the simulated sample, which can be made again.
+        The data file in full, ``-``, or `COMBINED` for one that lies with the run; None for the
+        simulated sample, which can be made again.
     sha256 : str
         Of the data; see `TrainingData`.
     reading : DataOptions
@@ -168,8 +170,8 @@ def deciding_versions(plugin: LoadedPlugin) -> dict[str, str]:
 
 def _lasting_path(data: TrainingData) -> str | None:
     """Name the file in full; None for the simulated sample, whose file is gone by now."""
-    if data.path == PIPE:
-        return PIPE
+    if data.path in (PIPE, COMBINED):
+        return data.path
     if not Path(data.path).exists():
         with simulated_sample() as sample:
             if file_sha256(sample) == data.sha256:

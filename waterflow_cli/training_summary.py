@@ -19,6 +19,7 @@ def result_summary(result: TrainingResult) -> dict[str, Any]:
         "design": {"text": result.design.text, "sha256": result.design.digest},
         "fits": result.n_fits,
         "threshold": result.model.threshold,
+        "false_potable_rate": result.false_potable_rate,
         "policy": asdict(result.model.policy),
         "verdicts": verdicts_summary(result.verdicts),
         "calibration": calibrator_to_json(result.model.calibrator),

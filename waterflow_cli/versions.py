@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 
 from waterflow_cli.errors import ModelError, ModelRefusedError
 from waterflow_cli.history import (
+    MAX_WHY,
     Action,
     Entry,
     check_why,
@@ -49,6 +50,29 @@ class RegisteredVersion:
     version: int
     alias: str
     run_id: str
+
+
+class GateVerdict(NamedTuple):
+    """Whether a version may take the champion's place, and why."""
+
+    passed: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a version came to be.
+
+    Attributes
+    ----------
+    gate : GateVerdict, optional
+        What a gate said of it. It is kept with the version from its first moment, so that none
+        that was refused is promoted by mistake.
+    """
+
+    action: Action
+    why: str = ""
+    gate: GateVerdict | None = None
 
 
 @dataclass(frozen=True)
@@ -155,8 +179,7 @@ def register(
     *,
     uri: str,
     plugin: str,
-    action: Action,
-    why: str = "",
+    origin: Origin,
 ) -> RegisteredVersion:
     """Register a logged model that is complete; the first one becomes the champion.
 
@@ -164,22 +187,28 @@ def register(
     ----------
     model_id : str
         Of the logged model, whose manifest's sha256 the store keeps already.
-    action, why : Action, str
+    origin : Origin
         For the history.
     """
+    tags = {PLUGIN_TAG: plugin}
+    if origin.gate is not None:
+        tags[GATE_TAG] = PASSED if origin.gate.passed else REFUSED
     with changing(uri):
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name)
         model = _Model(client, name)
         model.note_untold()
         made = client.create_model_version(
-            name, f"models:/{model_id}", run_id, tags={PLUGIN_TAG: plugin}, model_id=model_id
+            name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id
         )
         version = int(made.version)
         model.versions[version] = made
         alias = CHAMPION if model.champion is None else CHALLENGER
         after = version if alias == CHAMPION else model.champion
-        model.note(action, version, after=after, why=why)
+        model.note(origin.action, version, after=after, why=origin.why)
+        if origin.gate is not None:
+            said = f"{tags[GATE_TAG]}: {origin.gate.why}"
+            model.note(Action.GATE, version, after=after, why=said[:MAX_WHY])
         model.point(alias, version)
     return RegisteredVersion(name, version, alias, run_id)
 
@@ -259,22 +288,6 @@ def rollback(name: str, tracking_uri: str, *, why: str = "") -> Change:
                 )
             earlier = _before(former_champions(model.entries), version, model.versions)
             return model.put_in_use(Action.ROLLBACK, version, earlier, why)
-
-
-def record_gate(
-    name: str,
-    version: int,
-    tracking_uri: str,
-    *,
-    passed: bool,
-    why: str,
-) -> None:
-    """Keep with a version, and in the history, what a gate said of it."""
-    client = connect(tracking_uri, write=True)
-    with store_errors(tracking_uri), _changed_model(client, name, tracking_uri) as model:
-        verdict = PASSED if passed else REFUSED
-        model.note(Action.GATE, version, after=model.champion, why=f"{verdict}: {why}")
-        client.set_model_version_tag(name, str(version), GATE_TAG, verdict)
 
 
 def read_history(name: str, tracking_uri: str) -> list[Entry]:

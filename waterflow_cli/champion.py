@@ -1,0 +1,142 @@
+"""The version in use, and all that it takes to train it again and to be judged beside another."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from threadpoolctl import threadpool_limits
+
+from waterflow_cli.errors import ModelError
+from waterflow_cli.gate import Calls
+from waterflow_cli.messages import tr
+from waterflow_cli.metrics import Estimate
+from waterflow_cli.model_location import load_model
+from waterflow_cli.model_store import StoredModel
+from waterflow_cli.registry import CHAMPION, find_version
+from waterflow_cli.reproduction import load_recorded, read_record, recorded_data
+from waterflow_cli.sample_ids import IdColumn
+from waterflow_cli.store import connect, store_errors
+from waterflow_cli.training_data import TrainingData
+from waterflow_cli.training_record import TrainingRecord
+
+_EVALUATION_FILE = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How the champion fared in its own training.
+
+    Attributes
+    ----------
+    roc_auc : Estimate
+        Of its procedure.
+    false_potable_rate : float
+        Share of the tested not potable rows that its threshold calls potable.
+    n_negatives : int
+        Those rows.
+    """
+
+    roc_auc: Estimate
+    false_potable_rate: float
+    n_negatives: int
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version in use, and all that it takes to train it again."""
+
+    uri: str
+    name: str
+    version: int
+    run_id: str
+    experiment: str
+    record: TrainingRecord
+    measures: Measures
+    model: StoredModel
+
+    def load_data(self, path: str | None, ids: IdColumn) -> TrainingData:
+        """Load what it was trained on, if that is the same still.
+
+        Parameters
+        ----------
+        path : str, optional
+            Where the data lies now, if not where it was.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        DataRefusedError
+            If it is other data.
+        """
+        client = connect(self.uri)
+        with recorded_data(client, self.run_id, self.record, path) as found:
+            return load_recorded(found, self.record, ids)
+
+    def judge(self, rows: TrainingData) -> Calls:
+        """Let it decide on rows."""
+        with threadpool_limits(limits=1):  # the same bits as `waterflow score`
+            decision = self.model.decision
+            probability = self.model.probability(rows.X[list(decision.measurements)])
+        return Calls.of(decision, probability)
+
+
+def find_champion(name: str, tracking_uri: str) -> Champion:
+    """Find the version in use, and what it was trained from.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or its run recorded too little to train it again.
+    """
+    client = connect(tracking_uri, write=True)
+    with store_errors(tracking_uri):
+        found = find_version(client, f"@{CHAMPION}", name, tracking_uri)
+        record = read_record(client, found.run_id)
+        run = client.get_run(found.run_id)
+        experiment = client.get_experiment(run.info.experiment_id).name
+        measures = _read_measures(client, found.run_id)
+    model = load_model(
+        f"models:/{found.name}/{found.version}", name=name, tracking_uri=tracking_uri
+    )
+    return Champion(
+        tracking_uri,
+        str(found.name),
+        int(found.version),
+        str(found.run_id),
+        str(experiment),
+        record,
+        measures,
+        model,
+    )
+
+
+def _read_measures(client: MlflowClient, run_id: str) -> Measures:
+    """Read how a run measured its model.
+
+    Raises
+    ------
+    ModelError
+        If it left no evaluation, or one that cannot be read.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            path = client.download_artifacts(run_id, _EVALUATION_FILE, scratch)
+            content = json.loads(Path(path).read_bytes())
+        evaluation = content["evaluation"]
+        counts = evaluation["confusion"]
+        return Measures(
+            Estimate(**evaluation["estimates"]["roc_auc"]),
+            float(content["false_potable_rate"]),
+            round(counts["true_negative"] + counts["false_positive"]),
+        )
+    except (MlflowException, OSError, ValueError, TypeError, KeyError) as exc:
+        raise ModelError(
+            tr("The run {run_id} has no {file} to judge by.", run_id=run_id, file=_EVALUATION_FILE),
+            tr("Train the champion again: waterflow train"),
+        ) from exc

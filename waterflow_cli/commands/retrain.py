@@ -1,0 +1,249 @@
+"""``waterflow retrain``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from waterflow_cli.commands.labelled import on_invalid_option
+from waterflow_cli.commands.options import (
+    common_options,
+    console_of,
+    jobs_option,
+    json_option,
+    reading_options,
+    refuse_nan,
+    store_options,
+)
+from waterflow_cli.figures import format_estimate
+from waterflow_cli.messages import marked, tr
+
+if TYPE_CHECKING:
+    from waterflow_cli.champion import Champion
+    from waterflow_cli.console import Console
+    from waterflow_cli.new_rows import NewRows
+    from waterflow_cli.retraining import Retraining
+    from waterflow_cli.training_data import TrainingData
+
+_PASSED_ON = ("plugin", "holdout", "margin", "on_conflict", "promote", "seed", "jobs")
+
+
+@click.command(short_help="Train the champion again with new samples; a gate judges the outcome.")
+@click.option(
+    "--with",
+    "file",
+    required=True,
+    metavar="NEW",
+    help="New labelled samples, in any format that train reads; - for stdin.",
+)
+@click.option(
+    "--data",
+    "path",
+    metavar="FILE",
+    help="Where the champion's training data lies now, if not where it was.",
+)
+@click.option(
+    "--plugin", metavar="NAME", help="Another model than the champion's, with its own defaults."
+)
+@click.option(
+    "--promote", is_flag=True, help="Make the challenger the champion where it passes the gate."
+)
+@click.option(
+    "--holdout",
+    type=click.FloatRange(0.1, 0.9),
+    callback=refuse_nan,
+    default=0.5,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the new samples that judge; the challenger learns from the others.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 0.5),
+    callback=refuse_nan,
+    default=0.08,
+    show_default=True,
+    help="By how much ROC AUC and balanced accuracy may be worse.",
+)
+@click.option(
+    "--id",
+    "id_name",
+    metavar="COLUMN",
+    help="The column of sample ids, where its name does not tell; without one the measurements "
+    "tell samples apart.",
+)
+@click.option(
+    "--on-conflict",
+    type=click.Choice(("drop", "new", "old", "fail")),
+    default="drop",
+    show_default=True,
+    help="Which row is learned from where a new one contradicts an earlier one of its sample.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the split of the new samples, and of the resampling behind the intervals.",
+)
+@on_invalid_option
+@reading_options
+@store_options
+@jobs_option
+@json_option
+@common_options
+@click.pass_context
+def retrain(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Train the champion again on its training data and new labelled samples.
+
+    The challenger is registered, and judged beside the champion by new samples that neither
+    learned from. The exit code is 0 if it passes the gate, and 1, with the reasons, if not.
+    """
+    from waterflow_cli.champion import find_champion
+    from waterflow_cli.commands.notes import note_reading
+    from waterflow_cli.retraining import RetrainingOptions
+    from waterflow_cli.retraining import retrain as retrain_champion
+    from waterflow_cli.sample_ids import IdColumn
+
+    console = console_of(ctx)
+    champion = find_champion(options["name"], options["tracking_uri"])
+    recorded = champion.load_data(options["path"], IdColumn(options["id_name"]))
+    new = _load_new(champion, options)
+    note_reading(
+        {new.path: new.reading}, new.cells, champion.record.schema, options["reading"], console
+    )
+    _note_ids(recorded, new, console)
+    chosen = RetrainingOptions(**{name: options[name] for name in _PASSED_ON})
+    found = retrain_champion(
+        champion, recorded, new, chosen, report=console.note, warn=console.warn
+    )
+    if as_json:
+        console.json(found.summary())
+    else:
+        _show(found, console)
+    ctx.exit(0 if found.gate.passed else 1)
+
+
+def _load_new(champion: Champion, options: dict[str, Any]) -> TrainingData:
+    from waterflow_cli.sample_ids import IdColumn
+    from waterflow_cli.training_data import load_training_data
+
+    recorded = champion.record.reading
+    name = options["id_name"]
+    return load_training_data(
+        options["file"],
+        champion.record.schema,
+        reading=options["reading"],
+        drop_invalid=options["on_invalid"] == "drop",
+        group=recorded.group,
+        time=recorded.time,
+        min_per_class=1,
+        ids=IdColumn(name, is_needed=name is not None),
+    )
+
+
+def _note_ids(recorded: TrainingData, new: TrainingData, console: Console) -> None:
+    if new.n_dropped:
+        console.note(
+            tr(
+                "{n_dropped} rows dropped: invalid, or without label.",
+                n_dropped=new.n_dropped,
+            )
+        )
+    if new.ids is None:
+        text = tr("No column of sample ids (--id): samples are told apart by their measurements.")
+    elif recorded.ids is None:
+        text = tr(
+            "Sample ids: '{column}'; the training data has none, so samples of both are told "
+            "apart by their measurements.",
+            column=new.id_column,
+        )
+    else:
+        text = tr("Sample ids: '{column}'.", column=new.id_column)
+    console.note(text)
+
+
+def _show(found: Retraining, console: Console) -> None:
+    """Print what became of the new rows, both models' figures, the conditions and the outcome."""
+    from waterflow_cli.gate import FIGURES
+
+    champion, rows = found.prepared.champion, found.prepared.rows
+    console.result(_describe_rows(rows, len(found.prepared.data.y)))
+    console.table(
+        tr(
+            "{n_rows} new samples that neither model learned from: {n_negatives} not potable, "
+            "{n_positives} potable",
+            n_rows=sum(found.gate.counts),
+            n_negatives=found.gate.counts[0],
+            n_positives=found.gate.counts[1],
+        ),
+        (
+            "",
+            ">" + tr("champion, version {version}", version=champion.version),
+            ">" + tr("challenger, version {version}", version=found.registered.version),
+            ">" + tr("difference (90 % interval)"),
+        ),
+        [
+            (
+                tr(FIGURES[name]),
+                format_estimate(each.champion),
+                format_estimate(each.challenger),
+                format_estimate(each.difference, "+.3f"),
+            )
+            for name, each in found.gate.figures.items()
+        ],
+    )
+    console.table(
+        tr("The gate"),
+        ("", tr("what it found")),
+        [
+            (tr("passed") if each.passed else tr("REFUSED"), each.text)
+            for each in found.gate.conditions
+        ],
+    )
+    _show_outcome(found, console)
+
+
+def _describe_rows(rows: NewRows, n_trained: int) -> str:
+    matching = rows.matching
+    return tr(
+        "New rows: {n_learned} learned from and {n_judging} set apart to judge; {n_repeated} "
+        "repeat what is known, {n_conflicts} contradict it, {n_copies} copy measurements. The "
+        "challenger learned from {n_trained} rows in all.",
+        n_learned=len(rows.learned),
+        n_judging=len(rows.judging.y),
+        n_repeated=matching.n_repeated,
+        n_conflicts=len(matching.conflicts),
+        n_copies=rows.n_copies,
+        n_trained=n_trained,
+    )
+
+
+def _show_outcome(found: Retraining, console: Console) -> None:
+    registered, champion = found.registered, found.prepared.champion.version
+    console.note(
+        tr(
+            "Threshold {threshold:.3f}: so high that the challenger calls at most {ceiling:.1%} "
+            "of its not potable training rows potable, which leaves room for chance at the gate.",
+            threshold=found.result.model.threshold,
+            ceiling=found.prepared.ceiling,
+        )
+    )
+    if found.promoted:
+        outcome = marked(
+            "Passed: {name} version {version} is now @champion, and version {champion} @previous."
+        )
+    elif found.gate.passed:
+        outcome = marked("Passed: {name} version {version} may replace {champion}.")
+    else:
+        outcome = marked(
+            "Refused: {name} version {version} stays @challenger, and {champion} @champion."
+        )
+    console.result(tr(outcome, name=registered.name, version=registered.version, champion=champion))
+    for reason in found.gate.reasons:
+        console.result(f"- {reason}")
+    if found.gate.passed and not found.promoted:
+        console.note(
+            tr("To put it in use: waterflow models promote {version}", version=registered.version)
+        )

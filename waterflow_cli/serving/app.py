@@ -1,0 +1,285 @@
+"""The application: who may ask, what is read of a request, and what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from threadpoolctl import threadpool_limits
+
+from waterflow_cli.errors import WaterflowError
+from waterflow_cli.messages import tr
+from waterflow_cli.serving.description import describe_api, describe_model
+from waterflow_cli.serving.judging import CSV, JSON, Answer, judge
+from waterflow_cli.serving.media_types import chosen_type, sent_type
+from waterflow_cli.serving.metrics import MEDIA_TYPE, ServerMetrics
+from waterflow_cli.serving.options import ServingOptions
+from waterflow_cli.serving.problems import RequestError, as_request_error, problem_response
+from waterflow_cli.serving.served_model import ModelWatch
+
+HEALTH = "/health"
+_PATHS = ("/score", HEALTH, "/model", "/metrics", "/openapi.json")
+_RETRY_AFTER_S = 1
+# Client, method and path, status, seconds.
+Access = Callable[[str, str, int, float], None]
+
+
+class Service:
+    """Answers requests with the model of a `ModelWatch`.
+
+    Parameters
+    ----------
+    watch : ModelWatch
+        Has the model.
+    options : ServingOptions
+        What requests may ask for.
+    note_access : callable
+        Is told of each request; never what it held.
+    note_defect : callable
+        Is told of an error that nobody foresaw.
+    """
+
+    def __init__(
+        self,
+        watch: ModelWatch,
+        options: ServingOptions,
+        *,
+        note_access: Access,
+        note_defect: Callable[[Exception], None],
+    ) -> None:
+        self._watch, self._options = watch, options
+        self._note_access, self._note_defect = note_access, note_defect
+        self._metrics = ServerMetrics(watch)
+        # OpenMP keeps its number of threads for each thread that starts some.
+        self._pool = ThreadPoolExecutor(
+            options.jobs, "scoring", initializer=threadpool_limits, initargs=(1,)
+        )
+        self._n_bytes_held = self._n_scoring = 0
+
+    def app(self) -> ASGIApp:
+        """Build the application."""
+        routes = [
+            Route("/score", self.score, methods=["POST"]),
+            Route(HEALTH, self.health),
+            Route("/model", self.model),
+            Route("/metrics", self.metrics),
+            Route("/openapi.json", self.openapi),
+        ]
+        handlers = {
+            HTTPException: self._answer_http_error,
+            WaterflowError: self._answer_error,
+            ClientDisconnect: self._answer_nobody,
+            Exception: self._answer_defect,
+        }
+        gates = [Middleware(Observed, note=self._note), Middleware(Guarded, self._options.token)]
+        return Starlette(routes=routes, middleware=gates, exception_handlers=handlers)
+
+    def close(self) -> None:
+        """Let the requests that are being scored end, and no others begin."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def score(self, request: Request) -> Response:
+        """Judge the samples in the body."""
+        sent = sent_type(request.headers)
+        wanted = chosen_type(request.headers.get("accept", ""), sent)
+        deadline = asyncio.get_running_loop().time() + self._options.timeout_s
+        body = await self._read_body(request, deadline)
+        try:
+            answer = await self._judge(bytes(body), sent, wanted, deadline)
+        finally:
+            self._n_bytes_held -= len(body)
+        self._metrics.note_answer(answer)
+        charset = "; charset=utf-8" if wanted == CSV else ""
+        return Response(answer.body, headers={"content-type": wanted + charset})
+
+    async def health(self, _: Request) -> Response:
+        """Say whether requests are answered, and by which model."""
+        served = self._watch.current
+        return _json(
+            {
+                "version": 1,
+                "status": "ready",
+                "model": served.label,
+                "sha256": served.model.digest,
+                "loaded": served.loaded.isoformat(timespec="seconds"),
+                "reload": "failing" if self._watch.is_failing else "ok",
+            }
+        )
+
+    async def model(self, _: Request) -> Response:
+        """Say what the model judges by."""
+        return _json(describe_model(self._watch.current.model, self._options))
+
+    async def metrics(self, _: Request) -> Response:
+        """Give the counters."""
+        return Response(self._metrics.text(), headers={"content-type": MEDIA_TYPE})
+
+    async def openapi(self, _: Request) -> Response:
+        """Describe the interface."""
+        return _json(describe_api(self._watch.current.model, self._options))
+
+    async def _read_body(self, request: Request, deadline: float) -> bytearray:
+        """Read a body, never more of it than is allowed; its bytes count as held."""
+        options, body = self._options, bytearray()
+        most_held = options.max_concurrent * options.max_bytes
+        if int(request.headers.get("content-length", 0)) > options.max_bytes:
+            raise _too_large(options.max_bytes)
+        try:
+            async with asyncio.timeout_at(deadline):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._n_bytes_held += len(chunk)
+                    if len(body) > options.max_bytes:
+                        raise _too_large(options.max_bytes)
+                    if self._n_bytes_held > most_held:
+                        raise _busy()
+        except BaseException as exc:
+            self._n_bytes_held -= len(body)
+            if isinstance(exc, TimeoutError):
+                raise _too_slow(408, options.timeout_s) from exc
+            raise
+        return body
+
+    async def _judge(self, body: bytes, sent: str, wanted: str, deadline: float) -> Answer:
+        if self._n_scoring >= self._options.max_concurrent:
+            raise _busy()
+        loop = asyncio.get_running_loop()
+        self._count_scoring(1)
+        future = self._pool.submit(judge, self._watch.current, body, sent, wanted, self._options)
+        # When the thread is done with it, and not when nobody waits for it any more.
+        future.add_done_callback(lambda done: self._release(loop, done))
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.wrap_future(future)
+        except TimeoutError as exc:
+            raise _too_slow(504, self._options.timeout_s) from exc
+
+    def _release(self, loop: asyncio.AbstractEventLoop, _: Future[Answer]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._count_scoring, -1)
+
+    def _count_scoring(self, change: int) -> None:
+        self._n_scoring += change
+        self._metrics.in_progress.set(self._n_scoring)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"] if scope["path"] in _PATHS else "other"
+        self._metrics.note_request(path, status, seconds)
+        client = scope["client"][0] if scope.get("client") else "?"
+        self._note_access(client, f"{scope['method']} {scope['path']}", status, seconds)
+
+    async def _answer_error(self, _: Request, exc: Exception) -> Response:
+        assert isinstance(exc, WaterflowError)
+        return problem_response(as_request_error(exc))
+
+    async def _answer_http_error(self, request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)
+        where = f"{request.method} {request.url.path}"
+        detail = tr("{where}: {problem}", where=where, problem=HTTPStatus(exc.status_code).phrase)
+        hint = tr("There are {paths}.", paths=", ".join(_PATHS))
+        return problem_response(RequestError(exc.status_code, detail, hint, headers=exc.headers))
+
+    async def _answer_nobody(self, _: Request, __: Exception) -> Response:
+        return Response(status_code=400)
+
+    async def _answer_defect(self, _: Request, exc: Exception) -> Response:
+        self._note_defect(exc)
+        return problem_response(
+            RequestError(500, tr("waterflow met a defect of its own; its log says which."))
+        )
+
+
+class Observed:
+    """Tells how each request was answered, and adds headers that hold for all answers."""
+
+    def __init__(self, app: ASGIApp, note: Callable[[Scope, int, float], None]) -> None:
+        self._app, self._note = app, note
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        start, status = time.perf_counter(), 500
+
+        async def observe(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"cache-control", b"no-store"))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observe)
+        finally:
+            self._note(scope, status, time.perf_counter() - start)
+
+
+class Guarded:
+    """Lets no request without the token pass, but for those that ask for the health."""
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._expected = None if token is None else token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if self._expected is not None and scope["path"] != HEALTH:
+            given = next(
+                (value for name, value in scope["headers"] if name == b"authorization"), b""
+            )
+            kind, _, token = given.partition(b" ")
+            is_known = hmac.compare_digest(token.strip(), self._expected)
+            if not (is_known and kind.lower() == b"bearer"):
+                await problem_response(_unknown())(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _json(content: dict[str, object]) -> Response:
+    return Response(json.dumps(content, allow_nan=False), headers={"content-type": JSON})
+
+
+def _unknown() -> RequestError:
+    return RequestError(
+        401,
+        tr("The token is missing or wrong."),
+        tr("Send the header {header}.", header="Authorization: Bearer TOKEN"),
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _too_large(max_bytes: int) -> RequestError:
+    return RequestError(
+        413,
+        tr("A body may hold {max_bytes} bytes.", max_bytes=max_bytes),
+        tr("Send the samples in several requests, or score the file: waterflow score"),
+    )
+
+
+def _too_slow(status: int, timeout_s: float) -> RequestError:
+    message = (
+        tr("The body did not arrive within {timeout_s:g} s.", timeout_s=timeout_s)
+        if status == 408
+        else tr("The samples could not be scored within {timeout_s:g} s.", timeout_s=timeout_s)
+    )
+    closing = {"Connection": "close"} if status == 408 else None
+    return RequestError(status, message, tr("Send fewer samples at a time."), headers=closing)
+
+
+def _busy() -> RequestError:
+    return RequestError(
+        503,
+        tr("Too many requests are under way."),
+        tr("Try again in a moment."),
+        headers={"Retry-After": str(_RETRY_AFTER_S)},
+    )

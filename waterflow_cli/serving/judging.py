@@ -1,0 +1,127 @@
+"""A body of samples and a model -> the answer."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from waterflow_cli.messages import tr
+from waterflow_cli.reading import Batch, Table
+from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
+from waterflow_cli.scoring_task import ScoringOptions, ScoringTask
+from waterflow_cli.serving.options import ServingOptions
+from waterflow_cli.serving.problems import RequestError
+from waterflow_cli.serving.samples import field_names, open_csv, parse_samples, too_many
+from waterflow_cli.serving.served_model import ServedModel
+from waterflow_cli.writing import DelimitedWriter
+
+JSON, CSV = "application/json", "text/csv"
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
+@dataclass
+class Answer:
+    """What a client gets.
+
+    Attributes
+    ----------
+    body : bytes
+    media_type : str
+        One of `JSON` and `CSV`.
+    verdicts : Counter of str
+        Of the scored samples.
+    """
+
+    body: bytes = b""
+    media_type: str = JSON
+    n_rows: int = 0
+    n_invalid: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+
+def judge(
+    served: ServedModel, body: bytes, sent: str, wanted: str, options: ServingOptions
+) -> Answer:
+    """Score the samples of a body, as `waterflow score` scores those of a file.
+
+    Parameters
+    ----------
+    sent, wanted : str
+        What the body holds, and what the answer is to hold: `JSON` or `CSV`.
+
+    Raises
+    ------
+    WaterflowError
+        If the body is none of the model's samples, or holds too many.
+    """
+    answer = Answer(media_type=wanted)
+    with _open(served, body, sent, options) as (scorer, table):
+        tasks = _counted(table, answer, options.max_rows)
+        if wanted == CSV:
+            answer.body = _write_csv(scorer, table, tasks, answer)
+        else:
+            answer.body = _write_json(served.label, scorer, tasks, answer)
+    return answer
+
+
+@contextmanager
+def _open(
+    served: ServedModel, body: bytes, sent: str, options: ServingOptions
+) -> Iterator[tuple[Scorer, Table]]:
+    if sent == JSON:
+        samples = parse_samples(body, options.max_rows)
+        layout, scorer = served.layout_of(field_names(samples, served.model.schema))
+        table = layout.table(samples)
+        yield scorer or served.new_scorer(table), table
+        return
+    if not body.strip():
+        raise RequestError(422, tr("The body is empty."))
+    with open_csv(body, served.model.schema, options.reading) as table:
+        yield Scorer(served.model, table, options.reading), table
+
+
+def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Callable[[], Batch]]:
+    """Yield the batches of a table, until they are too many."""
+    for parse in table.tasks():
+        batch = parse()
+        answer.n_rows += len(batch)
+        if answer.n_rows > max_rows:
+            raise too_many(max_rows)
+        yield lambda batch=batch: batch  # type: ignore[misc]
+
+
+def _write_csv(
+    scorer: Scorer, table: Table, tasks: Iterator[Callable[[], Batch]], answer: Answer
+) -> bytes:
+    sink = io.BytesIO()
+    rows = DelimitedWriter(sink, ",")
+    task = ScoringTask(scorer, table, ScoringOptions(), source=None, rows=rows, rejects=None)
+    for piece in map(task, tasks):
+        rows.append(piece.rows)
+        answer.n_invalid += piece.n_invalid
+        answer.verdicts.update(piece.verdict_counts)
+    return sink.getvalue()
+
+
+def _write_json(
+    label: str, scorer: Scorer, tasks: Iterator[Callable[[], Batch]], answer: Answer
+) -> bytes:
+    texts: list[str] = []
+    for parse in tasks:
+        scored = scorer.score(parse())
+        answer.n_invalid += int(scored.invalid.sum())
+        answer.verdicts.update(scored.verdict_counts)
+        # Row by row: encoding all of them at once would let no other thread run meanwhile.
+        texts += map(_encode, _rows(scored))
+    head = f'{{"version": 1, "model": {_encode(label)}, "results": ['
+    return "".join((head, ", ".join(texts), "]}\n")).encode()
+
+
+def _rows(scored: ScoredBatch) -> Iterator[dict[str, object]]:
+    columns = [scored.results[name].to_pylist() for name in RESULT_COLUMNS]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(RESULT_COLUMNS, values, strict=True))

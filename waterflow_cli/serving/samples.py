@@ -1,0 +1,203 @@
+"""Samples as JSON, or as CSV, in the body of a request -> an open table."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from waterflow_cli.csv_blocks import Position
+from waterflow_cli.dialect import Dialect
+from waterflow_cli.errors import shorten
+from waterflow_cli.messages import marked, tr
+from waterflow_cli.numbers import PLAIN_MARKS
+from waterflow_cli.reading import Batch, Table
+from waterflow_cli.reading_options import ReadingOptions
+from waterflow_cli.samples import open_samples
+from waterflow_cli.serving.problems import RequestError
+from waterflow_cli.sources import PARQUET_MAGIC
+from waterflow_cli.table_schema import TableSchema
+
+SAMPLES = "samples"
+BODY = "body"
+_NUMBERS = {float, type(None)}
+_CELLS = {float, str, type(None)}
+
+_NULLS = marked("A measurement that was not made is null; one that is not there is a slip.")
+
+Sample = dict[str, Any]
+
+
+class _NotJsonError(ValueError):
+    """What Python reads, and JSON does not know."""
+
+
+def parse_samples(body: bytes, max_rows: int) -> list[Sample]:
+    """Parse ``{"samples": [{"ph": 7.1, ...}, ...]}``; all numbers become floats.
+
+    Raises
+    ------
+    RequestError
+        400 if it is no JSON, 413 if there are too many samples, 422 if it is other JSON.
+    """
+    try:
+        content = json.loads(
+            body,
+            object_pairs_hook=_without_repeats,
+            parse_int=float,
+            parse_constant=_refuse_constant,
+        )
+    except (ValueError, RecursionError) as exc:
+        cause = tr("it is nested too deeply") if isinstance(exc, RecursionError) else exc
+        raise RequestError(
+            400,
+            tr("The body is no JSON: {cause}.", cause=cause),
+            tr("Send {form}, or CSV as text/csv.", form='{"samples": [{...}, ...]}'),
+        ) from exc
+    samples = content.get(SAMPLES) if isinstance(content, dict) else None
+    if not isinstance(samples, list) or not samples or len(content) > 1:
+        raise RequestError(
+            422, tr("The body must be {form}, with a sample or more.", form='{"samples": [...]}')
+        )
+    if len(samples) > max_rows:
+        raise too_many(max_rows)
+    for place, sample in enumerate(samples):
+        if type(sample) is not dict:
+            raise RequestError(422, tr("samples[{place}] is no object.", place=place))
+    return samples
+
+
+def too_many(max_rows: int) -> RequestError:
+    """Build the error for a body with too many samples."""
+    return RequestError(
+        413,
+        tr("A request may hold {max_rows} samples.", max_rows=max_rows),
+        tr("Send them in several requests, or score the file: waterflow score"),
+    )
+
+
+def field_names(samples: Sequence[Sample], schema: TableSchema) -> frozenset[str]:
+    """Give the names of the fields that some sample has; those that count."""
+    names = frozenset[str]().union(*samples)
+    return names if schema.strict else names.intersection(schema.columns)
+
+
+class SampleLayout:
+    """Which columns of a schema some samples have; a field goes by its column's own name.
+
+    Other names of a column are for the headers of files: in JSON, where any field may stand beside
+    the measurements, one could be taken for a measurement that it is not.
+
+    Parameters
+    ----------
+    names : set of str
+        The fields' names; those that the schema does not know are not read.
+
+    Raises
+    ------
+    RequestError
+        422 if a column that the schema requires is not there, or another is and may not be.
+    """
+
+    def __init__(self, schema: TableSchema, names: Set[str]) -> None:
+        known = [name for name in schema.columns if name != schema.label]
+        self._required = [name for name in schema.required if name in known]
+        if lacking := [name for name in self._required if name not in names]:
+            raise RequestError(
+                422, tr("The samples lack {names}.", names=shorten(lacking)), tr(_NULLS)
+            )
+        if schema.strict and (strange := sorted(names - {*known, schema.label})):
+            raise RequestError(
+                422,
+                tr("The schema knows no {names}.", names=shorten(strange)),
+                tr("Leave them out; its fields are listed at GET /model."),
+            )
+        self._fields = {name: schema.kinds[name].is_numeric for name in known if name in names}
+
+    def table(self, samples: Sequence[Sample]) -> Table:
+        """Present samples as an open table of one batch; their lines count from 1.
+
+        Raises
+        ------
+        RequestError
+            422 if a sample lacks a field, or one is neither number, text nor null.
+        """
+        for name in self._required:
+            if any(name not in sample for sample in samples):
+                self._refuse_gap(samples, name)
+        cells = {
+            field: _column(field, [sample.get(field) for sample in samples], is_numeric=numeric)
+            for field, numeric in self._fields.items()
+        }
+        batch = Batch(cells, np.arange(1, len(samples) + 1, dtype=np.int64))
+
+        def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
+            yield lambda: batch
+
+        dialect = partial(Dialect, "json", "", 1, 1)
+        return Table(SAMPLES, list(self._fields), dialect, tasks, marks=PLAIN_MARKS)
+
+    def _refuse_gap(self, samples: Sequence[Sample], name: str) -> NoReturn:
+        place = next(place for place, sample in enumerate(samples) if name not in sample)
+        raise RequestError(
+            422,
+            tr("samples[{place}] lacks '{name}'.", place=place, name=name),
+            tr(_NULLS),
+        )
+
+
+def open_csv(
+    body: bytes, schema: TableSchema, reading: ReadingOptions
+) -> AbstractContextManager[Table]:
+    """Open the CSV in a body as a file is opened; but it is text, and not compressed."""
+    if body.startswith(PARQUET_MAGIC):
+        raise RequestError(415, tr("The body is Parquet, and no CSV."))
+
+    @contextmanager
+    def opener(_: str) -> Iterator[io.BufferedReader]:
+        raw: Any = io.BytesIO(body)
+        with io.BufferedReader(raw) as stream:
+            yield stream
+
+    return open_samples(BODY, schema, reading, opener=opener)
+
+
+def _column(name: str, cells: list[Any], *, is_numeric: bool) -> pa.Array:
+    kinds = set(map(type, cells))
+    if not kinds <= _CELLS:
+        place = next(place for place, cell in enumerate(cells) if type(cell) not in _CELLS)
+        raise RequestError(
+            422,
+            tr(
+                "samples[{place}], '{name}': neither a number, nor text, nor null.",
+                place=place,
+                name=name,
+            ),
+        )
+    if is_numeric and kinds <= _NUMBERS:
+        return pa.array(cells, pa.float64())
+    return pa.array([_text(cell) for cell in cells], pa.string())
+
+
+def _text(cell: float | str | None) -> str | None:
+    """Write a cell as it would stand in a file; half of a surrogate pair is no text."""
+    if isinstance(cell, str):
+        return cell.encode("utf-8", "replace").decode()
+    return None if cell is None else repr(cell)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise _NotJsonError(tr("an object has the same name twice"))
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _NotJsonError(tr("{name} is no number of JSON", name=name))
