@@ -20,6 +20,6 @@ ENV NUMBA_CACHE_DIR=/home/waterflow/.cache/numba PYTHONUNBUFFERED=1
 VOLUME /model
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD ["python", "-c", \
-    "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+    "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=4)"]
 ENTRYPOINT ["waterflow"]
 CMD ["serve", "--host", "0.0.0.0", "--model", "/model", "--token-file", "/run/secrets/waterflow-token"]

@@ -12,6 +12,7 @@ from waterflow_cli.drift_tests import (
     classify_samples,
     compare_levels,
     compare_mixes,
+    compare_repeats,
     compare_shapes,
     compare_shares,
     known_values,
@@ -56,6 +57,20 @@ def test_a_share_is_compared_exactly():
     assert found.effect == pytest.approx(2 * np.arcsin(0.5))
     assert found.p_value < 1e-6
     assert compare_shares((10, 100), (10, 100)).p_value == 1.0
+
+
+def test_a_smaller_share_is_no_news_where_only_more_is_asked_for():
+    assert compare_shares((300, 1000), (0, 100), only_more=True).p_value > 0.99
+    assert compare_shares((0, 1000), (5, 20), only_more=True).p_value < 1e-6
+
+
+def test_a_row_that_comes_too_often_and_many_that_come_twice_are_told_apart():
+    stuck = compare_repeats(np.array([30, *[1] * 70]), (0.37, 0.01))
+    assert stuck[0].p_value > 0.5
+    assert (stuck[1].effect, stuck[1].p_value < 1e-6) == (pytest.approx(0.29), True)
+    fivefold = compare_repeats(np.full(60, 5), (0.37, 0.01))
+    assert (fivefold[0].effect, fivefold[0].p_value < 1e-6) == (pytest.approx(0.43), True)
+    assert fivefold[1].effect < 0.1
 
 
 def test_rare_kinds_of_a_mix_are_put_with_the_frequent_one():

@@ -3,10 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from waterflow_cli.gate import FIGURES, Calls, estimate_auc, false_potable_ceiling, judge_challenger
+from waterflow_cli.gate import (
+    FIGURES,
+    Beginning,
+    Calls,
+    estimate_auc,
+    false_potable_ceiling,
+    judge_challenger,
+)
 from waterflow_cli.metrics import Estimate
 
 RECORDED = Estimate(0.8, 0.76, 0.84)
+BEGINNING = Beginning(3, balanced_accuracy=0.7, false_potable_rate=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +31,7 @@ def calls(probability, threshold=0.45, likely_from=0.8):
 
 def judge(y, champion, challenger, **others):
     on_new = others.pop("on_new", estimate_auc(y, champion.probability))
+    others = {"beginning": BEGINNING, "balanced_accuracy": 0.7, **others}
     return judge_challenger(y, champion, challenger, recorded=RECORDED, on_new=on_new, **others)
 
 
@@ -78,10 +87,10 @@ def test_a_challenger_without_skill_fails(rows):
     assert {"skill", "not_worse"} <= set(failed(result))
 
 
-def test_false_promises_fail_where_chance_does_not_explain_them(rows):
+def test_one_more_false_promise_is_one_too_many(rows):
     y, probability = rows
     unsafe = np.flatnonzero((y == 0) & (probability >= 0.45) & (probability < 0.6))
-    for n_false, expected in ((1, []), (6, ["false_likely_potable"])):
+    for n_false, expected in ((0, []), (1, ["false_likely_potable"])):
         promised = np.zeros(300, dtype=bool)
         promised[unsafe[:n_false]] = True
         challenger = calls(probability)._replace(likely_potable=promised)
@@ -103,7 +112,17 @@ def test_such_labels_are_believed_where_the_challenger_is_beyond_doubt_better(ro
     champion, challenger = calls(1 - probability, 0.3), calls(probability, 0.5)
     result = judge(y, champion, challenger)
     assert result.passed
-    assert "the water has changed" in result.conditions[-1].text
+    said = {condition.name: condition.text for condition in result.conditions}
+    assert "the water has changed" in said["labels_credible"]
+
+
+def test_a_loss_that_crept_in_over_many_retrainings_is_refused(rows):
+    y, probability = rows
+    assert judge(y, calls(probability), calls(probability), balanced_accuracy=0.63).passed
+    result = judge(y, calls(probability), calls(probability), balanced_accuracy=0.61)
+    assert failed(result) == ["since_beginning"]
+    assert "version 3, from which the retrainings began" in result.reasons[0]
+    assert "waterflow train" in result.reasons[0]
 
 
 def test_groups_are_resampled_as_a_whole(rows):

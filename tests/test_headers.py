@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +57,18 @@ def test_case_spaces_punctuation_and_accents_do_not_count(written: str) -> None:
 )
 def test_other_letters_and_digits_do_count(written: str) -> None:
     assert match([written]) == {}
+
+
+def test_a_cell_much_longer_than_any_name_is_none_and_costs_no_time() -> None:
+    """With a wrong separator a whole line of names is one cell."""
+    start = time.perf_counter()
+    header = Header({**WANTED, "long " * 60: []}, {"x" * 300: "Turbidity"})
+    assert header.column_of(";".join(f"c_{n}" for n in range(100_000))) is None
+    assert header.column_of("pH value" + " " * 1_000_000) is None
+    assert header.column_of("(" * 1_000_000) is None
+    assert time.perf_counter() - start < 5
+    assert header.column_of("long " * 60) == ("long " * 60, "")
+    assert header.column_of("x" * 300) == ("Turbidity", "")
 
 
 def test_schema_name_is_found_at_any_place_and_other_columns_pass() -> None:

@@ -143,6 +143,81 @@ def test_a_model_whose_list_was_changed_with_it_is_refused_by_its_manifest(
     assert not Path("mlflow.db").exists()
 
 
+def rebuilt(exported, changes):
+    """Change files of the model so that the manifest and the list agree with them."""
+    import hashlib
+
+    def described(data):
+        return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+    content = listed(exported)
+    with zipfile.ZipFile(exported) as archive:
+        manifest = json.loads(archive.read("model/waterflow-manifest.json"))
+    for name, data in changes.items():
+        manifest["sha256"][name] = described(data)["sha256"]
+        content["files"][f"model/{name}"] = described(data)
+    text = json.dumps(manifest).encode()
+    content["files"]["model/waterflow-manifest.json"] = described(text)
+    content["manifest_sha256"] = described(text)["sha256"]
+    members = {f"model/{name}": data for name, data in changes.items()}
+    return {
+        **members,
+        "model/waterflow-manifest.json": text,
+        "export.json": json.dumps(content).encode(),
+    }
+
+
+def test_an_import_plants_no_code_that_mlflow_would_run(cli, rewritten, exported):
+    with zipfile.ZipFile(exported) as archive:
+        text = archive.read("model/MLmodel").decode()
+    assert "loader_module: waterflow_cli.pyfunc" in text
+    for evil in (
+        text.replace("waterflow_cli.pyfunc", "evil"),
+        text.replace("    data: ", "    code: code\n    data: "),
+        text.replace("flavors:\n", "flavors:\n  sklearn:\n    pickled_model: x.pkl\n"),
+    ):
+        assert evil != text
+        changes = rebuilt(exported, {"MLmodel": evil.encode(), "code/evil.py": b"1"})
+        outcome = cli("models", "import", rewritten(**changes))
+        assert outcome.code == 4, evil
+        assert "holds code or files that are no part of a model" in outcome.err
+    assert not Path("mlflow.db").exists()
+
+
+def test_a_version_that_a_gate_refused_is_refused_elsewhere_too(cli, rewritten, exported):
+    content = {**listed(exported), "gate": "refused"}
+    path = rewritten(**{"export.json": json.dumps(content).encode()})
+    registered = json.loads(cli("models", "import", path, "--json").out)["registered"]
+    assert registered["alias"] == "challenger"
+    refused = cli("models", "promote", "1")
+    assert refused.code == 1
+    assert "was refused by the gate" in refused.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metrics": {"test_roc_auc": float("nan")}},
+        {"tags": {"mlflow.note.content": "x"}},
+        {"model": "x" * 3000},
+        {"gate": "open"},
+    ],
+)
+def test_a_list_with_what_no_export_writes_is_refused(cli, rewritten, exported, change):
+    content = json.dumps({**listed(exported), **change}).encode()
+    outcome = cli("models", "import", rewritten(**{"export.json": content}))
+    assert outcome.code == 3
+    assert "its list is missing or damaged" in outcome.err
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_was_packed_otherwise_is_refused(cli, exported, workdir, method):
+    with zipfile.ZipFile(exported) as source, zipfile.ZipFile("x.zip", "w", method) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    assert cli("models", "import", "x.zip").code == 3
+
+
 @pytest.mark.parametrize("name", ["../evil", "/tmp/waterflow-evil", "a\\b"])
 def test_names_that_lead_elsewhere_are_refused(cli, rewritten, exported, name):
     import hashlib

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+import sys
 from pathlib import Path
 
 import mlflow
@@ -41,10 +43,14 @@ def own_store(store_uri, workdir):
 def test_quiet_rows_end_with_0_and_an_alarm_with_1(cli, store_uri, quiet_file, shifted_file):
     common = ("--tracking-uri", store_uri, "--no-log")
     quiet = cli("monitor", quiet_file, *common)
-    assert (quiet.code, quiet.out.splitlines()[0]) == (
+    headline, *_, others = quiet.out.splitlines()
+    assert (quiet.code, headline) == (
         0,
-        "No alarm: 40 checks of quiet.csv against the training rows of waterflow/1.",
+        "No alarm: 42 checks of quiet.csv against the training rows of waterflow/1.",
     )
+    assert others.endswith("other checks show nothing; -v, --json or -o lists all.")
+    assert len(quiet.out.splitlines()) < 15
+    assert len(cli("monitor", quiet_file, *common, "-v").out.splitlines()) > 30
     loud = cli("monitor", shifted_file, *common, "--labels", "--by", "site")
     assert loud.code == 1
     first, second, *rest = loud.out.splitlines()
@@ -97,6 +103,27 @@ def test_a_second_check_is_a_second_run(cli, own_store, quiet_file):
     assert len(mlflow.search_runs(experiment_names=[EXPERIMENT], output_format="list")) == 2
 
 
+def test_a_file_that_cannot_be_tested_does_not_pass(cli, store_uri, quiet_file):
+    pd.read_csv(quiet_file)[:5].to_csv("few.csv", index=False)
+    done = cli("monitor", "few.csv", "--tracking-uri", store_uri, "--no-log")
+    assert (done.code, done.out.splitlines()[0]) == (
+        1,
+        "Not checked: few.csv against the training rows of waterflow/1; 5 different rows; at least "
+        "20.",
+    )
+
+
+def test_the_results_are_out_before_they_are_logged(cli, own_store, store_uri, quiet_file):
+    database = sqlite3.connect("mlflow.db")
+    database.execute("DROP TABLE metrics")  # found out only when the run's figures are logged
+    database.commit()
+    database.close()
+    done = cli("monitor", quiet_file, "--tracking-uri", own_store, "-o", "r.html")
+    assert done.code == 4
+    assert done.out.startswith("No alarm: ")
+    assert Path("r.html").exists()
+
+
 def test_the_page_goes_to_stdout_alone(cli, store_uri, quiet_file):
     done = cli("monitor", quiet_file, "--tracking-uri", store_uri, "--no-log", "-o", "-", "-q")
     assert done.out.startswith("<!doctype html>")
@@ -124,6 +151,17 @@ def test_an_existing_output_and_the_input_are_left_alone(cli, store_uri, quiet_f
     assert cli(*common, "--window", "soon").code == 2
     assert cli("monitor", "absent.csv", "--tracking-uri", store_uri, "--no-log").code == 3
     assert cli("monitor", quiet_file, "--no-log").code == 4
+
+
+def test_a_schedule_keeps_passwords_and_names_the_interpreter(cli, workdir, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/opt/waterflow_cli/__main__.py"])
+    done = cli(
+        *("monitor", "new.csv", "--schedule"),
+        "--tracking-uri=postgresql://ana:pa/ss@w@db/mlflow?sslpassword=hush",
+    )
+    said = done.out + done.err
+    assert not any(secret in said for secret in ("pa/ss", "ss@w", "hush"))
+    assert f"{sys.executable} -m waterflow_cli monitor new.csv" in done.out
 
 
 def test_a_schedule_repeats_the_command_and_does_nothing_else(cli, workdir):

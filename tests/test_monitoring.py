@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from waterflow_cli.drift_tests import compare_repeats
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.json_text import json_text
 from waterflow_cli.model_location import fetch_model
@@ -17,9 +18,9 @@ from waterflow_cli.monitoring import MonitoringOptions, monitor_file
 from waterflow_cli.monitoring_groups import Grouping, parse_window
 from waterflow_cli.monitoring_page import render_monitoring
 from waterflow_cli.monitoring_samples import GROUP_ROWS, SAMPLE_ROWS, sample_file
-from waterflow_cli.monitoring_words import group_rows, notes, sentences, summarise
+from waterflow_cli.monitoring_words import group_rows, headline, notes, sentences, summarise
 from waterflow_cli.reading_options import ReadingOptions
-from waterflow_cli.reference import load_reference
+from waterflow_cli.reference import hash_rows, load_reference
 from waterflow_cli.schemas import load_schema
 from waterflow_cli.simulation import write_simulation
 
@@ -131,9 +132,62 @@ def test_windows_of_two_files_meet(monitor, fresh):
     assert sum(part.rows.n_in_all for part in found.parts[1:]) == 500
 
 
+def put_into_half(table, value):
+    changed = table.astype(object)
+    changed[::2] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda t: put_into_half(t, None), {"ph.missing", "Solids.missing", "stuck"}),
+        (lambda t: put_into_half(t, "ERR"), {"invalid", "stuck"}),
+        (lambda t: t.iloc[np.where(t.index % 5, 0, t.index)], {"stuck", "repeated"}),
+        (lambda t: t.iloc[np.arange(500) % 100], {"repeated"}),
+        (lambda t: t.iloc[[0] * 500], {"stuck", "repeated"}),
+    ],
+)
+def test_sensors_that_are_dead_or_stuck_alarm(monitor, fresh, change, expected):
+    assert expected <= keys(monitor(change(fresh)))
+
+
+def test_resamples_of_the_training_rows_have_no_copies_too_many(trained, samples):
+    _, reference = trained
+    table = pd.read_csv(samples)[list(reference.X)]
+    random = np.random.default_rng(3)
+    for n_rows in (25, 200, len(table)):
+        for _ in range(20):
+            drawn = hash_rows(table.iloc[random.integers(len(table), size=n_rows)])
+            counts = np.unique(drawn, return_counts=True)[1]
+            found = compare_repeats(counts, reference.usual_repeats(n_rows))
+            assert all(each.effect < 0.1 or each.p_value > 0.001 for each in found)
+
+
+def test_fewer_bad_rows_than_in_training_are_no_news(trained, monitor, fresh):
+    model, reference = trained
+    worse = replace(reference, n_invalid=reference.n_read // 3)
+    path = monitor(fresh).file.path
+    assert monitor_file(model, worse, path, AS_ASKED).alarms == []
+
+
+def test_beyond_the_remembered_rows_one_note_says_how_many_could_be_scored(trained, monitor, fresh):
+    model, reference = trained
+    path = monitor(fresh).file.path
+    cut = int(reference.hashes[len(reference.hashes) // 2])
+    part = replace(reference, hashes=reference.hashes[reference.hashes < cut], hash_cut=cut)
+    found = monitor_file(model, part, path, AS_ASKED)
+    said = [text for text in notes(found) if "scored" in text or "trained on" in text]
+    assert len(said) == 1
+    assert said[0].startswith(f"{len(found.whole.probability)} of the 500 rows compared could be")
+    none = monitor_file(model, replace(part, hashes=part.hashes[:1], hash_cut=1), path, AS_ASKED)
+    assert "Not checked: probability; fewer than 20 rows could be scored." in notes(none)
+
+
 def test_few_rows_say_nothing(monitor, fresh):
     found = monitor(fresh.assign(ph=13.0)[:10])
-    assert found.alarms == []
+    assert (found.checks, found.alarms) == ([], [])
+    assert headline(found).startswith("Not checked: ")
     assert "different rows" in found.unchecked[0].reason
 
 
@@ -206,6 +260,16 @@ def test_dates_are_found_and_read(tmp_path, dates, names):
 def test_a_date_in_doubt_is_refused_with_its_line(tmp_path, dates, line):
     with pytest.raises(InputError, match=f"line {line}: column Date sampled: .* is no date"):
         grouped(tmp_path, dates)
+
+
+@pytest.mark.parametrize("sites", [[""] * 3, ["", "", "a"]])
+def test_rows_may_be_in_no_group(tmp_path, sites):
+    path = write_table(tmp_path / "a.csv", 3, site=sites, **{"Date sampled": ""})
+    file = sample_file(path, load_schema(), ["ph"], grouping=Grouping(by="site"))
+    assert list(file.groups) == [site for site in sites if site]
+    assert file.n_without_group == sites.count("")
+    dated = sample_file(path, load_schema(), ["ph"], grouping=Grouping(window_days=7))
+    assert (dated.groups, dated.n_without_group) == ({}, 3)
 
 
 def test_too_many_groups_are_refused(tmp_path):

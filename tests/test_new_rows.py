@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +80,39 @@ def test_a_copy_under_another_id_does_not_judge():
     assert found.n_copies > 20
 
 
+def test_a_copy_of_a_corrected_row_does_not_judge():
+    recorded, new = table(300, seed=1), table(200, seed=2)
+    ids = np.arange(500).astype(str).astype(object)
+    object.__setattr__(recorded, "ids", ids[:300])
+    object.__setattr__(new, "ids", np.append(ids[:40], ids[300:460]))  # 40 contradict
+    new.X.iloc[80:120] = new.X.iloc[:40].to_numpy()
+    found = sort_new_rows(recorded, new, on_conflict="new")
+    assert set(range(40)) <= set(found.learned)
+    assert not set(found.judging.X["ph"]) & set(new.X["ph"].iloc[found.learned])
+
+
+def test_rows_of_a_group_that_was_learned_from_do_not_judge():
+    groups = np.arange(400) % 40
+    recorded = table(300, seed=1, groups=np.array(["0", "1", "2"] * 100))
+    found = sort_new_rows(recorded, table(400, seed=2, groups=groups.astype(str)))
+    for each in (found.judging, found.measuring):
+        assert not {"0", "1", "2"} & set(each.groups)
+    assert len(found.learned) + len(found.judging.y) == 400
+    with pytest.raises(DataRefusedError, match="0 not potable and 0 potable") as refused:
+        sort_new_rows(recorded, table(300, seed=2, groups=recorded.groups))
+    assert refused.value.hint.startswith("300 new samples cannot judge, for their groups were")
+
+
+def test_the_latest_rows_judge_where_rows_have_times():
+    recorded, new = table(300, seed=1), table(200, seed=2)
+    when = np.random.default_rng(0).integers(0, 30, 200).astype(float)
+    found = sort_new_rows(recorded, replace(new, when=when), holdout=0.4)
+    assert when[found.learned].max() < found.judging.when.min()
+    assert len(found.judging.y) == pytest.approx(80, abs=8)
+    with pytest.raises(DataRefusedError, match="all new samples are of one time"):
+        sort_new_rows(recorded, replace(new, when=np.zeros(200)))
+
+
 def test_nothing_new_is_refused():
     recorded = table(100)
     with pytest.raises(DataRefusedError, match="no row is of a new and undisputed sample"):
@@ -96,6 +131,7 @@ def test_conflicts_are_told(on_conflict, outcome, n_learned):
     found = sort_new_rows(recorded, new, on_conflict=on_conflict, warn=said.append)
     assert said[0].startswith("10 new rows contradict an earlier row")
     assert outcome in said[0]
+    assert "and 10 rows of the training data are not learned from any more" in said[0]
     assert len(found.learned) == n_learned
 
 

@@ -11,6 +11,7 @@ import pytest
 from waterflow_cli.discovery import load_plugin
 from waterflow_cli.errors import ModelError
 from waterflow_cli.model import VERDICTS
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.reference import (
     MOST_HASHES,
     MOST_ROWS,
@@ -109,6 +110,34 @@ def test_copies_count_once_where_they_are_rare(data, result):
     assert len(few.X) == len(data.y) - 5
     assert not many.copies_count_once
     assert len(many.X) == len(data.y)
+
+
+def test_rows_that_break_the_schema_are_counted_without_those_that_have_no_label(samples, tmp_path):
+    table = pd.read_csv(samples)
+    table["Potability"] = table["Potability"].astype(object).where(table.index % 10 > 0)
+    table.loc[1:5, "ph"] = 99
+    table.to_csv(tmp_path / "partly.csv", index=False)
+    data = load_training_data(str(tmp_path / "partly.csv"), load_schema(), drop_invalid=True)
+    assert (data.n_invalid, data.n_dropped) == (5, 5 + (len(table) + 9) // 10)
+
+
+def test_nondetects_that_count_as_missing_are_not_missing_values(samples, tmp_path):
+    table = pd.read_csv(samples)
+    n_missing = int(table["Sulfate"].isna().sum())
+    table["Sulfate"] = table["Sulfate"].astype(object).mask(table["Sulfate"] > 350, ">350")
+    table.to_csv(tmp_path / "censored.csv", index=False)
+    reading = ReadingOptions(nondetect="missing")
+    data = load_training_data(str(tmp_path / "censored.csv"), load_schema(), reading=reading)
+    result = train_model(data, load_plugin("logreg"), TrainingOptions(cv=parse_cv("3x1")))
+    reference = build_reference(data, result)
+    assert reference.above["Sulfate"] > 50
+    assert reference.missing["Sulfate"] == n_missing
+
+
+def test_what_repeats_are_usual_depends_on_the_number_of_rows(reference):
+    assert reference.usual_repeats(100) == (pytest.approx(0.366, abs=1e-3), 0.01)
+    many = 10 * reference.n_rows
+    assert reference.usual_repeats(many)[0] == pytest.approx(0.9, abs=1e-3)
 
 
 def test_what_is_kept_is_bounded(data, result):

@@ -5,15 +5,21 @@ import json
 import random
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from waterflow_cli.champion import find_champion
 from waterflow_cli.combined_data import COMBINED, COMBINED_FILE
+from waterflow_cli.commands.retrain import read_as_recorded
+from waterflow_cli.commands.retrain import retrain as retrain_command
 from waterflow_cli.errors import ModelError
+from waterflow_cli.reading_options import ReadingOptions
 from waterflow_cli.reproduction import read_record, reproduce_run
-from waterflow_cli.retraining import RetrainingOptions, retrain
+from waterflow_cli.retraining import retrain
+from waterflow_cli.retraining_options import RetrainingOptions
+from waterflow_cli.row_matching import match_rows
 from waterflow_cli.sample_ids import IdColumn
 from waterflow_cli.simulation import write_simulation
 from waterflow_cli.store import connect
@@ -94,7 +100,10 @@ def test_good_labels_pass_and_the_challenger_is_promoted(cli, uri, months):
     ]
 
     # Its rows lie with its run: it can be trained again, and so can the champion after it.
-    assert find_champion(NAME, uri).record.path == COMBINED
+    champion = find_champion(NAME, uri)
+    assert champion.record.path == COMBINED
+    assert champion.beginning.version == 1
+    assert champion.beginning.balanced_accuracy != champion.measures.balanced_accuracy
     again = reproduce_run("@champion", name=NAME, tracking_uri=uri)
     assert again.comparison.identical
     assert again.comparison.n_rows == 650
@@ -136,7 +145,51 @@ def test_the_threshold_is_raised_on_training_rows_and_the_figures_are_those_of_i
     assert found.result.false_potable_rate <= found.prepared.ceiling
     record = read_record(connect(uri), found.registered.run_id)
     assert record.options.threshold == rule
+    assert record.options.verdict_ceiling == found.prepared.options.verdict_ceiling
+    given = found.result.verdicts["likely_potable"]
+    n_false = given.n_given - given.n_right
+    share = n_false / found.prepared.data.class_counts[0]
+    assert share <= found.prepared.champion.measures.false_promise_rate
     assert find_champion(NAME, uri).version == 1
+
+
+def test_non_detects_mean_what_they_meant_to_the_champion(uri):
+    champion = find_champion(NAME, uri)
+    data = champion.record.reading
+    before = replace(data.reading, nondetect="zero", loq={"Sulfate": 2.0})
+    record = replace(champion.record, reading=replace(data, reading=before))
+    champion = replace(champion, record=record)
+    warned = []
+
+    def read(*options):
+        with retrain_command.make_context("retrain", ["--with", "new.csv", *options]) as ctx:
+            asked = ReadingOptions(nondetect=ctx.params["nondetect"], loq=ctx.params["loq"])
+            return read_as_recorded(champion, asked, ctx, warned.append)
+
+    assert read() == before
+    assert read("--nondetect", "zero") == before
+    assert warned == []
+    assert read("--nondetect", "loq") == replace(before, nondetect="loq")
+    assert "--nondetect is another than the champion was trained with" in warned[0]
+
+
+def test_a_disputed_sample_is_not_fresh_the_next_time(cli, uri, months, workdir):
+    """Neither while it is recorded, nor once a retraining has taken it out."""
+    header, *old = csv.reader((months / "old.csv").open(newline=""))
+    _, *new = csv.reader((months / "new.csv").open(newline=""))
+    disputed = [[*row[:-1], str(1 - int(row[-1]))] for row in old[:10]]
+    write_rows("new.csv", header, disputed + new)
+    command = ("retrain", "--with", "new.csv", "--tracking-uri", uri, "--json")
+    first = json.loads(cli(*command, "--promote", "--margin", "0.3").out)
+    assert first["promoted"], first["reasons"]
+    assert (first["new"]["rows_in_conflict"], first["new"]["rows_recorded_removed"]) == (10, 10)
+    champion = find_champion(NAME, uri)
+    recorded = champion.load_data(None, IdColumn())
+    assert (len(recorded.y), len(recorded.contested.y)) == (490 + 150, 20)
+    again = load_training_data("new.csv", champion.record.schema, ids=IdColumn())
+    found = match_rows(recorded, again)
+    assert (len(found.conflicts), len(found.fresh), found.n_repeated) == (10, 150, 150)
+    assert reproduce_run("@champion", name=NAME, tracking_uri=uri).comparison.n_rows == 640
 
 
 def test_another_plugin_comes_with_its_own_defaults(uri, months):

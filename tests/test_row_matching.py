@@ -4,12 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from waterflow_cli.combined_data import combine
 from waterflow_cli.errors import DataRefusedError
 from waterflow_cli.row_matching import match_rows
 from waterflow_cli.sample_ids import IdColumn
-from waterflow_cli.training_data import TrainingData
+from waterflow_cli.schemas import parse_schema
+from waterflow_cli.training_data import TrainingData, load_training_data
 
 NAN = float("nan")
+TWO = parse_schema(
+    "schema_type: dataframe\nversion: 0.35.0\nmetadata: {label: Potability}\ncolumns:\n"
+    "  ph: {dtype: float64, nullable: true}\n  Sulfate: {dtype: float64, nullable: true}\n"
+    "  Potability: {dtype: float64, nullable: true}\n",
+    "two",
+)
 
 
 def table(rows, path="new.csv"):
@@ -27,6 +35,12 @@ def table(rows, path="new.csv"):
 
 
 OLD = [("a", 7.0, NAN, 0), ("b", 6.5, 300.0, 1), ("c", 8.0, 250.0, 0)]
+
+
+def recorded_after(found, recorded, new):
+    """Put together what the next retraining finds recorded."""
+    parts = [(recorded, found.kept), (new, np.union1d(found.fresh, found.corrected))]
+    return combine(parts, TWO, found.contested)[0]
 
 
 def without_ids(rows):
@@ -53,6 +67,45 @@ def test_another_value_of_a_known_sample_is_a_conflict(on_conflict, kept, correc
     assert (found.kept.tolist(), found.corrected.tolist()) == (kept, corrected)
     assert found.fresh.tolist() == [1]
     assert found.summary()["rows_in_conflict"] == 1
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_a_contested_sample_stays_contested_in_later_retrainings(by_id):
+    """Both one that contradicts the recorded row, and one of which two new rows disagree."""
+    make = table if by_id else without_ids
+    new = make([("b", 6.5, 300.0, 0), ("d", 7.0, 1.0, 1), ("e", 5.0, 2.0, 1), ("e", 5.0, 2.0, 0)])
+    first = match_rows(make(OLD), new)
+    assert (first.n_removed, first.summary()["rows_contested"]) == (1, 4)
+    recorded = recorded_after(first, make(OLD), new)
+    assert len(recorded.y) == 3
+    again = match_rows(recorded, new)
+    assert (again.fresh.size, again.n_repeated, again.n_removed) == (0, 1, 0)
+    assert [each.line for each in again.conflicts] == [2, 4, 5]
+    assert "the sample is contested" in str(again.conflicts[0])
+    assert again.summary()["rows_contested"] == 4  # none twice
+
+    settled = match_rows(recorded, new, "new")
+    assert settled.corrected.tolist() == [0]
+    known = recorded_after(settled, recorded, new)
+    assert match_rows(known, make([("b", 6.5, 300.0, 0)])).n_repeated == 1
+    kept = match_rows(recorded, new, "old")
+    assert (kept.corrected.size, kept.summary()["rows_contested"]) == (0, 4)
+
+
+def test_a_row_without_id_is_one_with_the_row_of_its_measurements():
+    recorded, new = table([("", 1.0, 2.0, 0), *OLD]), table([("z", 1.0, 2.0, 0), ("", *OLD[0][1:])])
+    recorded.ids[0] = new.ids[1] = None
+    found = match_rows(recorded, new)
+    assert (found.n_repeated, found.fresh.size) == (2, 0)
+
+
+def test_an_id_that_means_missing_is_none(tmp_path):
+    path = tmp_path / "missing.csv"
+    rows = [f"{name},7,{n},{n % 2}" for n, name in enumerate(["NA", "n/a", "null", "-", "nd", "X"])]
+    header = "sample_id,ph,Sulfate,Potability"
+    path.write_text("\n".join([header, *rows]))
+    data = load_training_data(str(path), TWO, ids=IdColumn(), min_per_class=1)
+    assert data.ids.tolist() == [None] * 5 + ["X"]
 
 
 def test_conflicts_can_be_refused():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ import pytest
 
 from waterflow_cli.commands.serve import _defect_log
 from waterflow_cli.console import Console
+from waterflow_cli.errors import PluginError
+from waterflow_cli.model_store import StoredModel
 
 TOKEN = "a-token-of-some-length"
 SAMPLE = {
@@ -55,9 +58,10 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Serving]:
+def serving(folder: Path, *options: str, prelude: str = "") -> Iterator[Serving]:
     environ = {**os.environ, "WATERFLOW_SERVE_TOKEN": TOKEN, "XDG_CONFIG_HOME": str(folder)}
-    command = (sys.executable, "-m", "waterflow_cli", "serve", "--port", "0", *options)
+    script = f"{prelude}\nfrom waterflow_cli.main import main\nmain()"
+    command = (sys.executable, "-c", script, "serve", "--port", "0", *options)
     process = subprocess.Popen(
         command, cwd=folder, env=environ, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -100,6 +104,15 @@ def test_server_ends_what_is_under_way_and_exits_with_0(tmp_path, store_uri, sam
     assert "Traceback" not in err
 
 
+def test_server_ends_though_a_thread_is_still_at_a_request(tmp_path, store_uri):
+    stuck = "import time, waterflow_cli.serving.app as app\napp.judge = lambda *_: time.sleep(600)"
+    chosen = ("--tracking-uri", store_uri, "--timeout-s", "0.2")
+    with serving(tmp_path, *chosen, prelude=stuck) as server:
+        with pytest.raises(urllib.error.HTTPError, match="504"):
+            server.ask("/score", b"{}")
+        assert server.stop() == (0, "Stopped.\n")
+
+
 def test_ctrl_c_ends_it_quietly_and_others_are_heard_again(cli, store_uri):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -127,6 +140,22 @@ def test_defects_are_told_in_a_line_without_credentials(capfd):
         assert "a defect of its own: ValueError: at postgresql://***@db/x" in err
         assert "hunter2" not in err
         assert len(err.splitlines()) == 1 + debug
+
+
+def test_a_plugins_failure_is_logged_without_values_of_samples(capfd):
+    class Failing:
+        def probability(self, X: Any) -> Any:
+            raise ValueError(f"cannot read {X}")
+
+    model = StoredModel("waterflow/1", "", Failing(), None, "hgb")  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match=r"cannot read 7\.31") as failed:
+        model.probability("7.31")  # type: ignore[arg-type]
+    _defect_log(Console())(failed.value)
+    assert capfd.readouterr().err == (
+        "Warning: Model waterflow/1, of the plugin 'hgb', failed to predict: ValueError.\n"
+    )
+    _defect_log(Console())(PluginError("No probability for 2 of 3 rows."))
+    assert capfd.readouterr().err == "Warning: No probability for 2 of 3 rows.\n"
 
 
 def test_usage_is_checked_before_anything_is_loaded(cli, workdir, monkeypatch):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,15 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from servers import Reply, Running, running, wait_for
 
-from waterflow_cli.errors import ModelError, UsageError, WaterflowError
+from waterflow_cli.errors import ModelError, PluginError, UsageError, WaterflowError
 from waterflow_cli.reading_options import ReadingOptions
+from waterflow_cli.serving.app import Service
 from waterflow_cli.serving.judging import CSV, JSON, judge
 from waterflow_cli.serving.options import ServingOptions, read_token
 from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.serving.samples import SampleLayout, field_names, parse_samples
 from waterflow_cli.serving.served_model import ModelWatch, ServedModel
-from waterflow_cli.serving.server import address_of, bind
+from waterflow_cli.serving.server import Server, address_of, bind
 
 TOKEN = "a-token-of-some-length"
 FULL = {
@@ -330,6 +332,16 @@ def test_a_defect_is_told_without_its_details(watch):
     assert "shutdown" in str(server.defects[0])
 
 
+def test_a_model_that_fails_is_told_and_logged(own_store):
+    watch = ModelWatch("@champion", name="waterflow", tracking_uri=own_store, report=print)
+    model = watch.current.model
+    watch.current.model = replace(model, decision=replace(model.decision, estimator=None))
+    with running(watch) as server:
+        reply = server.score({"samples": [FULL]})
+    assert (reply.status, "failed to predict" in reply.content["detail"]) == (500, True)
+    assert [type(each) for each in server.defects] == [PluginError]
+
+
 def test_hypothetical_bodies_are_answered_or_refused(watch, samples):
     options = ServingOptions(max_rows=1000)
     seeds = [b'{"samples": [' + json.dumps(FULL).encode() + b"]}", samples.read_bytes()[:400]]
@@ -486,5 +498,18 @@ def test_addresses_that_others_reach_need_leave():
         bound.listen()
         with pytest.raises(UsageError, match=r"Port \d+ of 127\.0\.0\.1 is not to be had"):
             bind("127.0.0.1", bound.getsockname()[1], is_open=False)
+
+
+def test_a_port_that_another_takes_after_all_is_refused(watch):
+    service = Service(watch, ServingOptions(), note_access=print, note_defect=print)
+    with bind("127.0.0.1", 0, is_open=False) as first:
+        port = first.getsockname()[1]
+        second = bind("127.0.0.1", port, is_open=False)  # nobody listens yet
+        first.listen()
+        with pytest.raises(UsageError, match=f"Port {port} of 127.0.0.1 is not to be had"):
+            Server(service, 1).listen(second)
+
+
+def test_addresses_are_written_as_urls():
     with bind("::1", 0, is_open=False) as bound:
         assert address_of(bound).startswith("http://[::1]:")

@@ -219,11 +219,25 @@ def test_other_errors_pass_by():
         ("http://localhost:5000", "http://localhost:5000"),
         ("https://token@host/x", "https://***@host/x"),
         ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+        ("http://ana:pa ss9w@host:1/x", "http://***@host:1/x"),
+        ("postgresql://ana:p?w d@host/db", "postgresql://***@host/db"),
+        (
+            "postgresql://ana:a@b@host/db?password=hu s@h&x=1",
+            "postgresql://***@host/db?password=***&x=1",
+        ),
+        ("x://host?odbc_connect=PWD%3Dhu sh%3BServer%3Dx", "x://host?odbc_connect=PWD%3D***"),
+        ("no http://ana:pa ss9w@host, or", "no http://***@host, or"),
+        ("at http://host:5000, ask ana@host", "at http://host:5000, ask ana@host"),
         ("from https://a:b@c and http://d:e@f", "from https://***@c and http://***@f"),
     ],
 )
 def test_user_and_password_are_hidden(uri, shown):
     assert redact(uri) == shown
+
+
+def test_a_password_with_spaces_is_hidden_as_written_and_escaped():
+    for uri in ("http://ana:pa ss9w@host", "x://host/db?password=pa ss9w&x=1"):
+        assert redact("not pa ss9w, pa%20ss9w", uri) == "not ***, ***"
 
 
 def test_a_store_that_another_is_making_is_waited_for(workdir):

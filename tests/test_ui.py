@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clusters import free_ports, processes
@@ -156,10 +157,14 @@ class Visitor(threading.Thread):
         self.base, self.run_id = f"http://127.0.0.1:{port}", run_id
         self.port, self.seen, self.is_over = port, {}, threading.Event()
 
+    def open(self, path: str) -> Any:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return direct.open(f"{self.base}/{path}")
+
     def run(self) -> None:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not self.is_over.is_set():
-            with suppress(OSError), urllib.request.urlopen(f"{self.base}/health"):
+            with suppress(OSError), self.open("health"):
                 break
             time.sleep(0.1)
         try:
@@ -169,7 +174,7 @@ class Visitor(threading.Thread):
                 ("page", ""),
                 ("telemetry", "ajax-api/3.0/mlflow/ui-telemetry"),
             ):
-                with urllib.request.urlopen(f"{self.base}/{path}") as answer:
+                with self.open(path) as answer:
                     self.seen[name] = answer.read().decode("utf-8")
             listing = list(processes())
             self.seen["processes"] = [line for _, _, line in listing if str(self.port) in line]
@@ -185,6 +190,7 @@ def test_pages_are_served_on_loopback_until_the_command_ends(
     cli: Cli, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_UVICORN_OPTS", "--host 0.0.0.0")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # no way to this machine's own server
     run_id = log_run(client, "0", "hgb", 0.61)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")

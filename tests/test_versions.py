@@ -21,7 +21,7 @@ from waterflow_cli.store import connect
 from waterflow_cli.tracking import TrackingOptions, run_training
 from waterflow_cli.training_data import load_training_data
 from waterflow_cli.training_options import CrossValidation, TrainingOptions
-from waterflow_cli.versions import GATE_TAG, promote, read_history, rollback
+from waterflow_cli.versions import GATE_TAG, JUDGED_BESIDE_TAG, promote, read_history, rollback
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 NAME = "waterflow"
@@ -81,7 +81,7 @@ def test_promotion_and_rollback_move_the_aliases_and_are_remembered(uri):
     assert aliases_of(uri) == {"champion": 3, "previous": 1}
     assert rollback(NAME, uri).version == 1
     assert aliases_of(uri) == {"champion": 1}
-    with pytest.raises(ModelError, match="has no @previous"):
+    with pytest.raises(ModelError, match="no version was in use before this one"):
         rollback(NAME, uri)
     assert told(uri)[3:] == [
         *(("promote", 3, 1, 3), ("promote", 2, 3, 2)),
@@ -139,6 +139,16 @@ def test_a_version_that_a_gate_refused_needs_force(uri):
     assert aliases_of(uri)["champion"] == 1
     promote(NAME, "3", uri, force=True, why="I know better")
     assert told(uri)[3:] == [("promote", 3, 1, 3)]
+
+
+def test_a_version_that_passed_beside_another_champion_needs_force(uri):
+    client = connect(uri)
+    client.set_model_version_tag(NAME, "3", GATE_TAG, "passed")
+    client.set_model_version_tag(NAME, "3", JUDGED_BESIDE_TAG, "2")
+    with pytest.raises(ModelRefusedError, match="beside version 2, but version 1 is in use now"):
+        promote(NAME, "3", uri)
+    promote(NAME, "2", uri)
+    assert promote(NAME, "3", uri).before == 2
 
 
 @pytest.mark.parametrize(
@@ -222,6 +232,16 @@ def test_a_promotion_that_is_killed_leaves_usable_aliases_and_a_whole_history(ur
     assert aliases_of(uri)["champion"] == 3
     assert aliases_of(uri)["previous"] == 1
     assert read_history(NAME, uri)[-1].after == 3
+
+
+@pytest.mark.parametrize("n_lines", [62, 65])
+def test_a_killed_promotion_is_never_rolled_back_to(uri, n_lines):
+    promote(NAME, "2", uri)
+    killed = [sys.executable, "-c", KILLED, str(n_lines), "models", "promote", "3"]
+    subprocess.run([*killed, "--tracking-uri", uri], capture_output=True, check=False)
+    assert aliases_of(uri)["champion"] == 2
+    assert rollback(NAME, uri).version == 1
+    assert aliases_of(uri) == {"challenger": 3, "champion": 1}
 
 
 def test_promotions_at_the_same_time_lose_no_entry(uri):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import RunData
 from mlflow.exceptions import MlflowException
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.errors import ModelError
-from waterflow_cli.gate import Calls
+from waterflow_cli.gate import Beginning, Calls
 from waterflow_cli.messages import tr
 from waterflow_cli.metrics import Estimate
+from waterflow_cli.model import LIKELY_POTABLE
 from waterflow_cli.model_location import load_model
 from waterflow_cli.model_store import StoredModel
 from waterflow_cli.registry import CHAMPION, find_version
@@ -25,6 +29,9 @@ from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_record import TrainingRecord
 
 _EVALUATION_FILE = "evaluation.json"
+# With the run of a version that was retrained: where the retrainings began, and its figures.
+BEGINNING_TAG = "waterflow.retrainings_began_from"
+_BEGINNING_METRICS = ("beginning_balanced_accuracy", "beginning_false_potable_rate")
 
 
 @dataclass(frozen=True)
@@ -37,18 +44,42 @@ class Measures:
         Of its procedure.
     false_potable_rate : float
         Share of the tested not potable rows that its threshold calls potable.
+    false_promise_rate : float
+        Share of them that its policy calls likely_potable.
     n_negatives : int
         Those rows.
     """
 
     roc_auc: Estimate
+    balanced_accuracy: float
     false_potable_rate: float
+    false_promise_rate: float
     n_negatives: int
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Measures:
+        """Take them from what a run says of its evaluation."""
+        evaluation, promises = content["evaluation"], content["verdicts"][LIKELY_POTABLE]
+        estimates, counts = evaluation["estimates"], evaluation["confusion"]
+        n_negatives = round(counts["true_negative"] + counts["false_positive"])
+        return cls(
+            Estimate(**estimates["roc_auc"]),
+            float(estimates["balanced_accuracy"]["value"]),
+            float(content["false_potable_rate"]),
+            (promises["rows"] - promises["right"]) / n_negatives,
+            n_negatives,
+        )
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The version in use, and all that it takes to train it again."""
+    """The version in use, and all that it takes to train it again.
+
+    Attributes
+    ----------
+    beginning : Beginning
+        The version from which the retrainings began that led to it: itself, if it is of none.
+    """
 
     uri: str
     name: str
@@ -57,6 +88,7 @@ class Champion:
     experiment: str
     record: TrainingRecord
     measures: Measures
+    beginning: Beginning
     model: StoredModel
 
     def load_data(self, path: str | None, ids: IdColumn) -> TrainingData:
@@ -112,8 +144,23 @@ def find_champion(name: str, tracking_uri: str) -> Champion:
         str(experiment),
         record,
         measures,
+        _find_beginning(run.data, int(found.version), measures),
         model,
     )
+
+
+def beginning_to_log(beginning: Beginning) -> tuple[dict[str, str], dict[str, float]]:
+    """Give the tag and the metrics with which the run of a retraining keeps its beginning."""
+    figures = (beginning.balanced_accuracy, beginning.false_potable_rate)
+    metrics = dict(zip(_BEGINNING_METRICS, figures, strict=True))
+    return {BEGINNING_TAG: str(beginning.version)}, metrics
+
+
+def _find_beginning(run: RunData, version: int, measures: Measures) -> Beginning:
+    if BEGINNING_TAG not in run.tags:
+        return Beginning(version, measures.balanced_accuracy, measures.false_potable_rate)
+    figures = (float(run.metrics[name]) for name in _BEGINNING_METRICS)
+    return Beginning(int(run.tags[BEGINNING_TAG]), *figures)
 
 
 def _read_measures(client: MlflowClient, run_id: str) -> Measures:
@@ -128,14 +175,8 @@ def _read_measures(client: MlflowClient, run_id: str) -> Measures:
         with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
             path = client.download_artifacts(run_id, _EVALUATION_FILE, scratch)
             content = json.loads(Path(path).read_bytes())
-        evaluation = content["evaluation"]
-        counts = evaluation["confusion"]
-        return Measures(
-            Estimate(**evaluation["estimates"]["roc_auc"]),
-            float(content["false_potable_rate"]),
-            round(counts["true_negative"] + counts["false_positive"]),
-        )
-    except (MlflowException, OSError, ValueError, TypeError, KeyError) as exc:
+        return Measures.of(content)
+    except (MlflowException, ArithmeticError, OSError, ValueError, TypeError, KeyError) as exc:
         raise ModelError(
             tr("The run {run_id} has no {file} to judge by.", run_id=run_id, file=_EVALUATION_FILE),
             tr("Train the champion again: waterflow train"),

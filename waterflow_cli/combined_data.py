@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -20,11 +21,15 @@ COMBINED_FILE = "training_data.parquet"
 COMBINED = f"artifact:{COMBINED_FILE}"
 # A schema's columns may have any name, and so may not these.
 _ID, _GROUP, _TIME = "waterflow_sample_id", "waterflow_group", "waterflow_time"
-_CELLS, _DROPPED = "waterflow_cells", "waterflow_rows_dropped"
+_CONTESTED = "waterflow_contested"
+_CELLS = "waterflow_cells"
+_DROPPED, _INVALID = "waterflow_rows_dropped", "waterflow_rows_invalid"
 
 
 def combine(
-    parts: Sequence[tuple[TrainingData, IntArray]], schema: TableSchema
+    parts: Sequence[tuple[TrainingData, IntArray]],
+    schema: TableSchema,
+    contested: Sequence[TrainingData] = (),
 ) -> tuple[TrainingData, bytes]:
     """Put some rows of several tables together.
 
@@ -32,6 +37,8 @@ def combine(
     ----------
     parts : sequence of (TrainingData, ndarray of int)
         Each table, with the positions of its rows that are taken.
+    contested : sequence of TrainingData
+        Rows that are kept so that their samples are known, and never learned from.
 
     Returns
     -------
@@ -41,14 +48,17 @@ def combine(
         The Parquet file that `read_combined` takes back.
     """
     taken = [data.take(rows) for data, rows in parts]
-    frame = pd.concat([_to_frame(each, schema) for each in taken], ignore_index=True)
-    cells, n_dropped = CellCounts(), 0
+    frames = [_to_frame(each, schema).assign(**{_CONTESTED: False}) for each in taken]
+    frames += [_to_frame(each, schema).assign(**{_CONTESTED: True}) for each in contested]
+    frame = pd.concat(frames, ignore_index=True)
+    cells, n_dropped, n_invalid = CellCounts(), 0, 0
     for (data, _), each in zip(parts, taken, strict=True):
         # The counts are of whole files, and stand for the same share of them as the rows.
         share = len(each.y) / len(data.y)
         cells.add(_share_of(data.cells, share))
         n_dropped += round(share * data.n_dropped)
-    frame.attrs = {_CELLS: cells.content(), _DROPPED: n_dropped}
+        n_invalid += round(share * data.n_invalid)
+    frame.attrs = {_CELLS: cells.content(), _DROPPED: n_dropped, _INVALID: n_invalid}
     buffer = BytesIO()
     frame.to_parquet(buffer, index=False)
     content = buffer.getvalue()
@@ -86,7 +96,7 @@ def _from_frame(
     frame: pd.DataFrame, schema: TableSchema, options: DataOptions, sha256: str
 ) -> TrainingData:
     ids = frame[_ID].astype(object).where(frame[_ID].notna(), None).to_numpy()
-    return TrainingData(
+    data = TrainingData(
         COMBINED,
         frame[list(schema.measurements)],
         frame[str(schema.label)].to_numpy(np.int64),
@@ -98,4 +108,8 @@ def _from_frame(
         cells=CellCounts.from_content(frame.attrs[_CELLS]),
         ids=None if frame[_ID].isna().all() else ids,
         id_column=_ID,
+        n_invalid=frame.attrs[_INVALID],
     )
+    is_contested = frame[_CONTESTED].to_numpy(bool)
+    contested = data.take(np.flatnonzero(is_contested)) if is_contested.any() else None
+    return replace(data.take(np.flatnonzero(~is_contested)), contested=contested)

@@ -46,6 +46,16 @@ def compare_shapes(old: FloatArray, new: FloatArray) -> Outcome:
     return Outcome(float(found.statistic), float(found.pvalue))
 
 
+def compare_probabilities(old: FloatArray, new: FloatArray) -> Outcome:
+    """Test whether probabilities are distributed otherwise (Kolmogorov and Smirnov).
+
+    The effect is how far they would have to be moved on average to be distributed alike (the
+    earth mover's distance): a model that says nearly the same of all rows differs in KS alone.
+    """
+    found = stats.ks_2samp(old, new, method="asymp")
+    return Outcome(float(stats.wasserstein_distance(old, new)), float(found.pvalue))
+
+
 def stability_index(old: FloatArray, new: FloatArray) -> float:
     """Compute the population stability index in ten bins of equal old counts.
 
@@ -64,13 +74,17 @@ def stability_index(old: FloatArray, new: FloatArray) -> float:
     return max(0.0, float(((second - first) * np.log(second / first)).sum()) - by_chance)
 
 
-def compare_shares(old: tuple[int, int], new: tuple[int, int]) -> Outcome:
+def compare_shares(
+    old: tuple[int, int], new: tuple[int, int], *, only_more: bool = False
+) -> Outcome:
     """Test whether a share changed (Fisher's exact test).
 
     Parameters
     ----------
     old, new : (int, int)
         Rows that have the property, and all rows.
+    only_more : bool
+        Whether a smaller share is no news.
 
     Returns
     -------
@@ -79,7 +93,36 @@ def compare_shares(old: tuple[int, int], new: tuple[int, int]) -> Outcome:
     """
     table = [[with_it, total - with_it] for with_it, total in (new, old)]
     angles = [2 * np.arcsin(np.sqrt(with_it / total)) for with_it, total in (new, old)]
-    return Outcome(float(angles[0] - angles[1]), float(stats.fisher_exact(table).pvalue))
+    found = stats.fisher_exact(table, alternative="greater" if only_more else "two-sided")
+    return Outcome(float(angles[0] - angles[1]), float(found.pvalue))
+
+
+def compare_repeats(counts: IntArray, usual: tuple[float, float]) -> tuple[Outcome, Outcome]:
+    """Test whether more rows repeat others than usual, and one more often than any does.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_distinct,)
+        How often each different row occurs.
+    usual : (float, float)
+        The share of rows that repeat another, and that of the most frequent row.
+
+    Returns
+    -------
+    tuple of Outcome
+        The effects are shares of the rows, beyond the usual ones; one-sided. The first p value errs
+        on the quiet side, for copies vary less than the binomial distribution says; the second is
+        that of one row times the number of rows that are as frequent.
+    """
+    n_rows, n_most = int(counts.sum()), int(counts.max())
+    n_copies = n_rows - len(counts)
+    copies, top = usual
+    by_chance = stats.binom.sf(n_copies - 1, n_rows, copies)
+    of_any = min(1.0, stats.binom.sf(n_most - 1, n_rows, top) / top)
+    return (
+        Outcome(n_copies / n_rows - copies, float(by_chance)),
+        Outcome(n_most / n_rows - top, float(of_any)),
+    )
 
 
 def compare_mixes(old: IntArray, new: IntArray) -> Outcome | None:

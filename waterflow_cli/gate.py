@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.figures import format_estimate
 from waterflow_cli.messages import marked, tr
 from waterflow_cli.metrics import CHANCE, Estimate, measure_once, measure_resamples
 from waterflow_cli.model import LIKELY_POTABLE, VERDICTS, DecisionModel
+from waterflow_cli.retraining_options import RetrainingOptions
 
-DEFAULT_MARGIN = 0.08
 # With this confidence the challenger is not worse by more than the margin.
 CONFIDENCE = 0.95
 # By how many standard errors of the comparison on the gate's rows the challenger's rate of false
@@ -63,6 +62,20 @@ class Calls(NamedTuple):
     def potable(self) -> BoolArray:
         """Which rows are called potable."""
         return np.asarray(self.probability >= self.threshold)
+
+
+class Beginning(NamedTuple):
+    """The version from which the retrainings began, by the rows that its training tested.
+
+    Attributes
+    ----------
+    false_potable_rate : float
+        Share of the not potable rows that its threshold calls potable.
+    """
+
+    version: int
+    balanced_accuracy: float
+    false_potable_rate: float
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,9 @@ def judge_challenger(
     *,
     recorded: Estimate,
     on_new: Estimate,
-    margin: float = DEFAULT_MARGIN,
+    beginning: Beginning,
+    balanced_accuracy: float,
+    margin: float = RetrainingOptions.margin,
     groups: Any | None = None,
     seed: int = 0,
 ) -> GateResult:
@@ -152,6 +167,10 @@ def judge_challenger(
         1 = potable, 0 = not potable. Both occur.
     recorded, on_new : Estimate
         The champion's ROC AUC as its training measured it, and on all new rows.
+    beginning : Beginning
+        What balanced accuracy is compared with too, so that it cannot fall a little each time.
+    balanced_accuracy : float
+        The challenger's, as its training measured it.
     margin : float
         By how much ROC AUC and balanced accuracy may be worse.
     groups : ndarray of shape (n_samples,), optional
@@ -167,6 +186,7 @@ def judge_challenger(
         _calls_no_more_falsely(y, champion, challenger),
         _promises_no_more_falsely(y, champion, challenger),
         _labels_are_credible(recorded, on_new, is_better=sure_gain > 0),
+        _holds_since(beginning, balanced_accuracy, margin),
     ]
     counts = (int((y == 0).sum()), int((y == 1).sum()))
     return GateResult(counts, margin, figures, conditions)
@@ -185,11 +205,12 @@ def false_potable_ceiling(rate: float, n_known: int, n_judging: int) -> float:
     """Choose the share of not potable training rows that a challenger may call potable.
 
     It lies below the champion's, so that chance seldom makes an equally good model fail the gate.
+    The share that it may call likely_potable is chosen in the same way.
 
     Parameters
     ----------
     rate : float
-        The champion's share of not potable rows that it calls potable.
+        The champion's share of not potable rows that it calls so.
     n_known, n_judging : int
         Not potable rows that the rate rests on, and those of the gate.
 
@@ -288,27 +309,38 @@ def _calls_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> C
 
 
 def _promises_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> Condition:
-    """Compare the false verdicts ``likely_potable`` by an exact sign test of where they differ.
+    before, after = (int((each.likely_potable & (y == 0)).sum()) for each in (champion, challenger))
+    found = (
+        marked("False verdicts likely_potable: {after}, the champion's {before}.")
+        if after <= before
+        else marked("False verdicts likely_potable: {after}, more than the champion's {before}.")
+    )
+    text = tr(found, after=after, before=before)
+    return Condition("false_likely_potable", after <= before, text)
 
-    They are few, so one more is no evidence: two equal models have it one time in ten.
-    """
-    before, after = (each.likely_potable & (y == 0) for each in (champion, challenger))
-    more, fewer = int((after & ~before).sum()), int((before & ~after).sum())
-    chance = binomtest(more, more + fewer, 0.5, "greater").pvalue if more + fewer else 1.0
-    passed = bool(chance > 1 - CONFIDENCE)
+
+def _holds_since(beginning: Beginning, balanced_accuracy: float, margin: float) -> Condition:
+    passed = balanced_accuracy - beginning.balanced_accuracy >= -margin
     found = (
         marked(
-            "False verdicts likely_potable: {after}, the champion's {before}; no more than "
-            "chance explains."
+            "Compared with version {version}, from which the retrainings began, its balanced "
+            "accuracy is not worse by more than {margin:g}: {now:.3f} in training, {then:.3f} then."
         )
         if passed
         else marked(
-            "False verdicts likely_potable: {after}, the champion's {before}; more than chance "
-            "explains."
+            "Compared with version {version}, from which the retrainings began, its balanced "
+            "accuracy is worse by more than {margin:g}: {now:.3f} in training, {then:.3f} then. "
+            "Train anew on all data: waterflow train"
         )
     )
-    text = tr(found, after=int(after.sum()), before=int(before.sum()))
-    return Condition("false_likely_potable", passed, text)
+    text = tr(
+        found,
+        version=beginning.version,
+        margin=margin,
+        now=balanced_accuracy,
+        then=beginning.balanced_accuracy,
+    )
+    return Condition("since_beginning", passed, text)
 
 
 def _labels_are_credible(recorded: Estimate, on_new: Estimate, *, is_better: bool) -> Condition:

@@ -19,6 +19,9 @@ _IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[](.*)[)\]]\s*$")
 _SPECIATED = re.compile(r"[-(\[ ]\s*[NSPC]\s*[)\]]?\s*$")
 # Where a name may end and its unit begin: "Turbidity NTU", "THM_ug_L", "Sulfate, mg/L"
 _GAP = re.compile(r"[\s_,;:.-]+")
+# So much longer than the longest name that is sought, a cell is none: with a wrong separator the
+# whole line is one cell, and each gap in it costs a look at all that stands before.
+_MOST_BEYOND_NAME = 200
 
 
 class HeaderMatch(NamedTuple):
@@ -109,6 +112,7 @@ class Header:
         self._by_fold = {
             fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
         }
+        self._longest = _MOST_BEYOND_NAME + max(map(len, self._by_fold), default=0)
 
     def column_of(self, cell: str) -> tuple[str, str] | None:
         """Tell which column of the schema a cell of a header names, and in which unit.
@@ -118,7 +122,7 @@ class Header:
         """
         if exact := self._named(cell):
             return exact, self._unit_of_renamed(cell)
-        if cell in self._renames:
+        if cell in self._renames or len(cell) > self._longest:
             return None
         if match := _IN_BRACKETS.match(cell):
             name = self._named(match[1])
@@ -171,7 +175,9 @@ class Header:
 
     def _named(self, cell: str) -> str | None:
         name = self._renames.get(cell, cell)
-        return None if _SPECIATED.search(name) else self._by_fold.get(fold_name(name))
+        if len(name) > self._longest or _SPECIATED.search(name):
+            return None
+        return self._by_fold.get(fold_name(name))
 
     def _unit_of_renamed(self, cell: str) -> str:
         """Give the unit that a name tells which the user put another one in place of."""

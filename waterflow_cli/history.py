@@ -102,7 +102,7 @@ def _read_entry(number: int, text: str) -> Entry:
 def write_entry(client: MlflowClient, name: str, entry: Entry) -> None:
     """Add an entry to the history of a model."""
     key = f"waterflow.history.{entry.number:06d}-{uuid4().hex[:8]}"
-    client.set_registered_model_tag(name, key, json.dumps(entry.to_json()))
+    client.set_registered_model_tag(name, key, json.dumps(entry.to_json(), ensure_ascii=False))
 
 
 def next_entry(
@@ -124,7 +124,7 @@ def next_entry(
         version=version,
         before=before,
         after=after,
-        why=why,
+        why=why[:MAX_WHY],
         metrics=metrics or {},
     )
 
@@ -147,19 +147,23 @@ def untold(entries: Sequence[Entry], versions: Iterable[int], champion: int | No
 
 def former_champions(entries: Iterable[Entry]) -> list[int]:
     """Give the champions that rolling back would return to, the next one last."""
-    before: list[int] = []
+    # In use, the last one now; a change that turned out not to have been made is taken back.
+    used: list[int | None] = [None]
     for entry in entries:
         if entry.before == entry.after:
             continue
-        if entry.action == Action.ROLLBACK:
-            del before[-1:]
-        elif entry.before is not None:
-            before.append(entry.before)
-    return before
+        if entry.action == Action.FOUND and used[-2:] == [entry.after, entry.before]:
+            used.pop()
+        elif entry.action == Action.ROLLBACK and entry.after in used:
+            while used[-1] != entry.after:
+                used.pop()
+        else:
+            used.append(entry.after)
+    return [version for version in used[:-1] if version is not None]
 
 
 def check_why(why: str) -> str:
-    """Refuse a reason that the history cannot hold.
+    """Refuse a reason of a user's that the history cannot hold.
 
     Raises
     ------

@@ -175,8 +175,10 @@ def _end_group(server: subprocess.Popen[bytes]) -> None:
 
 def _await_answer(base: str, server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
+    # No proxy: it would look for the server on its own machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while server.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{base}health", timeout=5):
+        with suppress(OSError), direct.open(f"{base}health", timeout=5):
             return
         time.sleep(0.1)
     log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_BYTES))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -19,21 +21,31 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mlflow
+import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from waterflow_cli import __version__
+from waterflow_cli import __version__, pyfunc
 from waterflow_cli.errors import InputError, ModelError
 from waterflow_cli.history import Action
 from waterflow_cli.messages import tr
 from waterflow_cli.model_location import FetchedModel, fetch_model
-from waterflow_cli.model_store import DIGEST_TAG, verify_folder
+from waterflow_cli.model_store import DIGEST_TAG, MANIFEST, listed_files, verify_folder
 from waterflow_cli.outputs import path_text
-from waterflow_cli.registry import find_version
+from waterflow_cli.registry import NOT_FOUND, find_version
 from waterflow_cli.store import connect, store_errors
 from waterflow_cli.tracking import TrackingOptions, tracked_run
 from waterflow_cli.training_record import RECORD_FILE
-from waterflow_cli.versions import Origin, RegisteredVersion, read_history, register
+from waterflow_cli.versions import (
+    GATE_TAG,
+    PASSED,
+    REFUSED,
+    GateVerdict,
+    Origin,
+    RegisteredVersion,
+    read_history,
+    register,
+)
 
 FORMAT = 1
 _LIST = "export.json"
@@ -42,9 +54,11 @@ _MODEL = "model"
 _RUN_FILES = ("evaluation.json", "report.html", RECORD_FILE)
 _MAX_LIST_BYTES = 16 << 20
 _CHUNK = 1 << 20
+_MAX_NAME = 200
+_OWN_TAGS = "waterflow."
 # What unpacking raises where bytes were changed, or names are no names of files.
 _DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError),
     *(FileExistsError, NotADirectoryError, IsADirectoryError, KeyError, TypeError, ValueError),
 )
 # All members carry this time, so that the same version gives the same bytes.
@@ -115,6 +129,7 @@ def export_version(
                 "model": fetched.label,
                 "plugin": fetched.load().plugin,
                 "manifest_sha256": fetched.digest,
+                "gate": found.tags.get(GATE_TAG),
                 **_describe_run(client, found.run_id),
                 "history": [
                     entry.to_json()
@@ -157,6 +172,7 @@ def import_version(path: str, tracking: TrackingOptions, *, digest: str | None =
                 tr("Nothing was imported. Ask for the file again."),
             )
         FetchedModel(folder / _MODEL, path_text(path), found).load()
+        _refuse_foreign_code(folder / _MODEL, path_text(path))
         registered = _log_import(folder, content, tracking, path_text(path))
     return Imported(registered, str(content["model"]), found)
 
@@ -168,7 +184,7 @@ def _log_import(
         client, origin = run.client, content["model"]
         mlflow.log_metrics(content["metrics"])
         mlflow.log_params(content["params"])
-        mlflow.set_tags({**content["tags"], "waterflow.imported_from": origin})
+        mlflow.set_tags({**content["tags"], "waterflow.imported_from": origin[:_MAX_NAME]})
         client.log_dict(run.run_id, dict(content), _LIST)
         for name in _RUN_FILES:
             if (folder / name).is_file():
@@ -186,7 +202,39 @@ def _log_import(
             run.run_id,
             uri=tracking.uri,
             plugin=content["plugin"],
-            origin=Origin(Action.IMPORT, f"{origin} from {path}"),
+            origin=Origin(Action.IMPORT, f"{origin} from {path}", _gate_of(content)),
+        )
+
+
+def _gate_of(content: Mapping[str, Any]) -> GateVerdict | None:
+    """Keep that a gate refused a version; that it passed means nothing beside another champion."""
+    if content["gate"] != REFUSED:
+        return None
+    return GateVerdict(passed=False, why=str(content["model"]), champion=None)
+
+
+def _refuse_foreign_code(folder: Path, path: str) -> None:
+    """Refuse a model that MLflow would load by other code than waterflow's.
+
+    Raises
+    ------
+    ModelError
+        If it names other code, or holds files that its manifest does not list.
+    """
+    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    description = yaml.safe_load((folder / "MLmodel").read_text("utf-8"))
+    flavors = description["flavors"]
+    function = flavors.get("python_function", {})
+    is_ours = (
+        set(flavors) == {"python_function"}
+        and function.get("loader_module") == pyfunc.__name__
+        and not function.get("code")
+        and found == {*listed_files(folder), MANIFEST}
+    )
+    if not is_ours:
+        raise ModelError(
+            tr("{path}: holds code or files that are no part of a model of waterflow.", path=path),
+            tr("Nothing was imported. Do not load it in any other way either."),
         )
 
 
@@ -194,16 +242,20 @@ def _describe_run(client: MlflowClient, run_id: str) -> dict[str, dict[str, Any]
     """Give what a run keeps of a training; nothing where it was deleted for good."""
     try:
         data = client.get_run(run_id).data
-    except MlflowException:
+    except MlflowException as exc:
+        if exc.error_code not in NOT_FOUND:
+            raise
         return {"metrics": {}, "params": {}, "tags": {}}
-    tags = {name: value for name, value in data.tags.items() if name.startswith("waterflow.")}
+    tags = {name: value for name, value in data.tags.items() if name.startswith(_OWN_TAGS)}
     return {"metrics": dict(data.metrics), "params": dict(data.params), "tags": tags}
 
 
 def _fetch_run_files(client: MlflowClient, run_id: str, folder: Path) -> dict[str, Path]:
     try:
         kept = {file.path for file in client.list_artifacts(run_id)}
-    except MlflowException:  # the run was deleted for good; the model is whole without it
+    except MlflowException as exc:  # the run was deleted for good: the model is whole without it
+        if exc.error_code not in NOT_FOUND:
+            raise
         return {}
     return {
         name: Path(client.download_artifacts(run_id, name, str(folder)))
@@ -275,9 +327,17 @@ def _read_list(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
         surplus = sorted(set(archive.namelist()) ^ listed)
         whole = (
             all(isinstance(content[name], str) for name in ("model", "plugin", "manifest_sha256"))
-            and all(isinstance(value, float | int) for value in content["metrics"].values())
+            and len(content["model"]) <= _MAX_NAME
+            and content["gate"] in (None, PASSED, REFUSED)
+            and all(math.isfinite(value) for value in content["metrics"].values())
             and all(isinstance(text, str) for text in content["params"].values())
             and all(isinstance(text, str) for text in content["tags"].values())
+            and all(name.startswith(_OWN_TAGS) for name in content["tags"])
+            and all(len(name) <= _MAX_NAME for name in archive.namelist())
+            and all(
+                info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                for info in archive.infolist()
+            )
         )
     except (*_DAMAGED, AttributeError) as exc:
         raise _no_export(path, tr("its list is missing or damaged")) from exc

@@ -287,6 +287,11 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
     return found
 
 
+def listed_files(folder: Path) -> set[str]:
+    """Give the names of a verified folder's files, as its manifest lists them."""
+    return set(json.loads((folder / MANIFEST).read_bytes())["sha256"])
+
+
 def _tampered(label: str, path: Path) -> str:
     return tr(
         "Model {label}: {path} is not what was saved (its sha256 differs); refused, not loaded.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,6 +13,8 @@ from waterflow_cli.drift_tests import (
     classify_samples,
     compare_levels,
     compare_mixes,
+    compare_probabilities,
+    compare_repeats,
     compare_shapes,
     compare_shares,
     known_values,
@@ -195,9 +197,11 @@ class _Comparison:
 
     def compare(self, name: str, rows: SampledRows) -> Part:
         """Run all checks on a part of the file."""
+        self._note(self._about_rows(rows), name)
         if self.reference.copies_count_once:
             rows = rows.without_copies()
         hashes = hash_rows(rows.X)
+        n_known = int(self.reference.seen(hashes).sum())
         judged = ~rows.invalid & self.reference.unseen(hashes)
         probability = self.model.probability(rows.X[judged])
         labelled = judged & (rows.label == rows.label)
@@ -206,22 +210,19 @@ class _Comparison:
             reason = tr("{n} different rows; at least {least}.", n=len(rows), least=LEAST_ROWS)
             self.unchecked.append(Unchecked("", "", reason, name))
         else:
-            is_known = self.reference.seen(hashes)
             found = [
-                *self._about_rows(rows),
                 *self._about_measurements(rows),
                 *([] if name else self._about_all(rows)),
-                *self._about_scores(probability, int(is_known.sum())),
+                *self._about_scores(probability, n_known),
             ]
             if self.options.with_labels:
                 of_judged = probability[labelled[judged]]
                 own_record = record(self.model.decision, rows.label[labelled], of_judged)
                 found += self._about_labels(own_record, rows)
             self._note(found, name)
-        n_known = int(self.reference.seen(hashes).sum())
         return Part(name, rows, n_known, probability, own_record)
 
-    def _note(self, found: Sequence[Check | Unchecked], group: str) -> None:
+    def _note(self, found: Iterable[Check | Unchecked], group: str) -> None:
         for each in found:
             if isinstance(each, Check):
                 self.checks.append(replace(each, group=group))
@@ -229,11 +230,21 @@ class _Comparison:
                 self.unchecked.append(replace(each, group=group))
 
     def _about_rows(self, rows: SampledRows) -> Iterator[Check]:
-        old = self.reference.n_left_out, self.reference.n_read
-        yield _compare_counts("invalid", "", old, (int(rows.invalid.sum()), len(rows)))
-
-    def _about_measurements(self, rows: SampledRows) -> Iterator[Check | Unchecked]:
+        """Look at all rows, copies too: a dead sensor says the same again and again."""
+        if len(rows) < LEAST_ROWS:
+            return
         reference = self.reference
+        old = reference.n_invalid, reference.n_read
+        new = int(rows.invalid.sum()), len(rows)
+        yield _compare_counts("invalid", "", old, new, only_more=True)
+        counts = np.unique(hash_rows(rows.X), return_counts=True)[1]
+        usual = reference.usual_repeats(len(rows))
+        sizes = reference.n_rows, len(rows)
+        for kind, found, share in zip(
+            ("repeated", "stuck"), compare_repeats(counts, usual), usual, strict=True
+        ):
+            shown = share, share + found.effect
+            yield Check.of(kind, found, shown=shown, counts=sizes)
         for place, name in enumerate(rows.measurements):
             marks = rows.marks[:, place]
             old = reference.missing[name], reference.n_rows
@@ -243,6 +254,10 @@ class _Comparison:
             if n_old or n_new:
                 old = n_old, reference.n_read
                 yield _compare_counts("censored", name, old, (n_new, len(rows)))
+
+    def _about_measurements(self, rows: SampledRows) -> Iterator[Check | Unchecked]:
+        reference = self.reference
+        for name in rows.measurements:
             values = known_values(rows.X[name].to_numpy())
             yield from _compare_values(name, known_values(reference.X[name].to_numpy()), values)
 
@@ -264,20 +279,11 @@ class _Comparison:
     def _about_scores(self, probability: FloatArray, n_known: int) -> Iterator[Check | Unchecked]:
         old = known_values(self.reference.probability)
         if len(probability) < LEAST_ROWS or len(old) < LEAST_ROWS:
-            reason = (
-                tr(
-                    "the model was trained on {n_known} of these rows: what it says of them is no "
-                    "evidence.",
-                    n_known=n_known,
-                )
-                if n_known
-                else tr("fewer than {least} valid rows.", least=LEAST_ROWS)
-            )
-            yield Unchecked("score", "", reason)
+            yield Unchecked("score", "", self._why_unscored(n_known))
             return
         counts = len(old), len(probability)
         shown = float(np.median(old)), float(np.median(probability))
-        found = compare_shapes(old, probability)
+        found = compare_probabilities(old, probability)
         detail = {"psi": stability_index(old, probability)}
         yield Check.of("score", found, shown=shown, counts=counts, detail=detail)
         given = self.model.decision.verdict(probability)
@@ -299,6 +305,17 @@ class _Comparison:
             },
         )
 
+    def _why_unscored(self, n_known: int) -> str:
+        if self.reference.hash_cut is not None:
+            return tr("fewer than {least} rows could be scored.", least=LEAST_ROWS)
+        if n_known:
+            return tr(
+                "the model was trained on {n_known} of these rows: what it says of them is no "
+                "evidence.",
+                n_known=n_known,
+            )
+        return tr("fewer than {least} valid rows.", least=LEAST_ROWS)
+
     def _about_labels(self, own: Record, rows: SampledRows) -> Iterator[Check | Unchecked]:
         label = rows.label[rows.label == rows.label]
         if len(label) >= LEAST_ROWS:
@@ -308,9 +325,11 @@ class _Comparison:
         yield from compare_records(self.old_record, own)
 
 
-def _compare_counts(kind: str, name: str, old: tuple[int, int], new: tuple[int, int]) -> Check:
+def _compare_counts(
+    kind: str, name: str, old: tuple[int, int], new: tuple[int, int], *, only_more: bool = False
+) -> Check:
     shares = old[0] / max(old[1], 1), new[0] / new[1]
-    outcome = compare_shares(old, new)
+    outcome = compare_shares(old, new, only_more=only_more)
     return Check.of(kind, outcome, shown=shares, counts=(old[1], new[1]), name=name)
 
 

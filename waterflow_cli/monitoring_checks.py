@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from waterflow_cli.drift_tests import Outcome, adjust
 from waterflow_cli.messages import marked
+
+if TYPE_CHECKING:
+    from waterflow_cli.drift_tests import Outcome
 
 # Of the chance of any false alarm in a whole report.
 DEFAULT_ALPHA = 0.02
@@ -42,13 +44,15 @@ class Kind:
 # see docs/monitoring.md.
 KINDS: Mapping[str, Kind] = {
     "invalid": Kind(marked("rows that break the schema"), "h", 0.2),
+    "repeated": Kind(marked("rows that repeat another"), "share beyond chance", 0.1),
+    "stuck": Kind(marked("most frequent row"), "share beyond chance", 0.1),
     "missing": Kind(marked("missing values"), "h", 0.2),
     "censored": Kind(marked("non-detects"), "h", 0.2),
     "unit": Kind(marked("unit"), "log10 of the factor", 1.0),
     "level": Kind(marked("level"), "P(new > old) - 0.5", 0.056, weight=4.0),
     "shape": Kind(marked("distribution"), "KS", 0.1),
     "joint": Kind(marked("all measurements together"), "AUC - 0.5", 0.2),
-    "score": Kind(marked("probability"), "KS", 0.15),
+    "score": Kind(marked("probability"), "mean shift", 0.05),
     "verdicts": Kind(marked("mix of verdicts"), "share", 0.15),
     "labels": Kind(marked("share labelled potable"), "h", 0.2),
     "precision": Kind(marked("precision on potable"), "h", 0.2),
@@ -148,6 +152,8 @@ def decide(checks: Sequence[Check], alpha: float) -> list[Check]:
     alpha : float
         Bounds the chance that anything alarms where nothing changed.
     """
+    from waterflow_cli.drift_tests import adjust  # the level's default is wanted without SciPy
+
     tests = [check for check in checks if check.is_test]
     weights = [KINDS[check.kind].weight for check in tests]
     found = iter(adjust([check.p_value for check in tests], weights))

@@ -39,7 +39,7 @@ def render_monitoring(found: Monitoring) -> str:
     """Write the page as HTML that loads nothing; whatever comes from the data is escaped."""
     environment = page_environment()
     environment.filters.update(number=write_number, counted=write_count, share=write_share)
-    columns, rows = check_rows(found)
+    columns, rows = check_rows(found.checks)
     group_columns, groups = group_rows(found)
     record_columns, records = record_rows(found, found.whole)
     return environment.get_template(_TEMPLATE).render(

@@ -160,8 +160,8 @@ def sample_file(
                 hint=tr("Leave out --labels, or say which it is: --rename 'NAME IN FILE=NAME'."),
             )
         groups = grouping.open(table, checker.columns)
-        kept = _Reservoir(SAMPLE_ROWS, np.random.default_rng(seed))
-        by_group = _Reservoir(GROUP_ROWS, np.random.default_rng(seed + 1))
+        kept = _Reservoir(SAMPLE_ROWS, np.random.default_rng(seed), measurements, n_groups=1)
+        by_group = _Reservoir(GROUP_ROWS, np.random.default_rng(seed + 1), measurements)
         counts = _Counts()
         pick = partial(_Picked.of, measurements=measurements, schema=schema)
         check = partial(_check, checker, schema)
@@ -172,10 +172,8 @@ def sample_file(
             if groups is not None:
                 by_group.add(groups.read(checked.batch), checked, pick)
             report(counts.n_rows, table.share_read())
-        (rows,) = kept.finish(measurements)
-        grouped = (
-            {} if groups is None else zip(groups.names, by_group.finish(measurements), strict=True)
-        )
+        (rows,) = kept.finish()
+        grouped = {} if groups is None else zip(groups.names, by_group.finish(), strict=True)
         return MonitoredFile(
             path_text(path),
             checker.reading,
@@ -258,6 +256,13 @@ class _Picked:
         marks[:, -1] = checked.invalid[rows]
         return cls(group, priority, numbers, marks)
 
+    @classmethod
+    def none(cls, n_measurements: int) -> _Picked:
+        """Take no row."""
+        numbers = np.empty((0, n_measurements + 1))
+        marks = np.empty(numbers.shape, dtype=np.int8)
+        return cls(np.empty(0, dtype=np.int64), np.empty(0), numbers, marks)
+
     def take(self, rows: IntArray) -> _Picked:
         """Give some of the rows, by position."""
         return _Picked(self.group[rows], self.priority[rows], self.numbers[rows], self.marks[rows])
@@ -270,11 +275,18 @@ class _Reservoir:
     comparison a row.
     """
 
-    def __init__(self, n_rows: int, random: np.random.Generator) -> None:
-        self._n_rows, self._random = n_rows, random
-        self._parts: list[_Picked] = []
+    def __init__(
+        self,
+        n_rows: int,
+        random: np.random.Generator,
+        measurements: Sequence[str],
+        *,
+        n_groups: int = 0,
+    ) -> None:
+        self._n_rows, self._random, self._measurements = n_rows, random, list(measurements)
+        self._parts = [_Picked.none(len(measurements))]
         self._n_held = self._n_after_last = 0
-        self._bounds = np.empty(0)
+        self._bounds = np.ones(n_groups)
         self._counts: Counter[int] = Counter()
 
     def add(
@@ -289,7 +301,8 @@ class _Reservoir:
         self._bounds = np.append(self._bounds, np.ones(n_groups - len(self._bounds)))
         for number, count in enumerate(np.bincount(group[group >= 0], minlength=n_groups)):
             self._counts[number] += int(count)
-        near = np.flatnonzero((group >= 0) & (priority < self._bounds[group]))
+        inside = np.flatnonzero(group >= 0)
+        near = inside[priority[inside] < self._bounds[group[inside]]]
         if len(near):
             self._parts.append(pick(checked, near, group[near], priority[near]))
             self._n_held += len(near)
@@ -315,18 +328,18 @@ class _Reservoir:
             )
         )
 
-    def finish(self, measurements: Sequence[str]) -> list[SampledRows]:
+    def finish(self) -> list[SampledRows]:
         """Give the rows kept of each group, in the order of their numbers."""
         self._thin_out()
         (held,) = self._parts
         return [
-            self._rows_of(held.take(np.flatnonzero(held.group == number)), number, measurements)
+            self._rows_of(held.take(np.flatnonzero(held.group == number)), number)
             for number in range(len(self._bounds))
         ]
 
-    def _rows_of(self, own: _Picked, group: int, measurements: Sequence[str]) -> SampledRows:
+    def _rows_of(self, own: _Picked, group: int) -> SampledRows:
         return SampledRows(
-            pd.DataFrame(own.numbers[:, :-1], columns=list(measurements)),
+            pd.DataFrame(own.numbers[:, :-1], columns=self._measurements),
             own.marks[:, :-1],
             own.marks[:, -1].astype(bool),
             own.numbers[:, -1],

@@ -14,13 +14,19 @@ from waterflow_cli.svg_charts import write_number, write_p_value, write_share
 
 # What the figures of a kind of check are.
 _SHARES = (
-    *("invalid", "missing", "censored", "verdicts", "labels"),
+    *("invalid", "repeated", "stuck", "missing", "censored", "verdicts", "labels"),
     *("precision", "recall", "false_potable"),
 )
+# Of the checks that do not alarm, so many are shown whose adjusted p is smaller than this.
+_NEAR, _MOST_NEAR = 0.5, 8
 # What is no news where another kind of check says it too.
 _IMPLIED_BY = {"shape": ("level", "unit"), "level": ("unit",)}
 _SENTENCES: Mapping[str, str] = {
     "invalid": marked("{new} of the rows break the schema; in training it was {old}."),
+    "repeated": marked("{new} of the rows repeat the measurements of another; {old} is usual."),
+    "stuck": marked(
+        "{new} of the rows hold the very same measurements; {old} is usual. Is a sensor stuck?"
+    ),
     "missing": marked("{name} is missing in {new} of the rows; in training it was {old}."),
     "censored": marked("{new} of the rows hold a non-detect of {name}; in training it was {old}."),
     "unit": marked(
@@ -37,8 +43,8 @@ _SENTENCES: Mapping[str, str] = {
         "ones with a ROC AUC of {new}."
     ),
     "score": marked(
-        "The probabilities differ from those in training: KS {effect:.2f}, median {new} against "
-        "{old}."
+        "The probabilities differ from those in training by {effect:.2f} on average; their median "
+        "is {new}, and was {old}."
     ),
     "verdicts": marked("{new} of the rows get a verdict; in training it was {old}."),
     "labels": marked("{new} of the labelled rows are potable; in training it was {old}."),
@@ -56,7 +62,14 @@ _SENTENCES: Mapping[str, str] = {
 
 
 def headline(found: Monitoring) -> str:
-    """Say in one line whether there is an alarm."""
+    """Say in one line whether there is an alarm, or that nothing could be tested."""
+    if not found.checks:
+        return tr(
+            "Not checked: {path} against the training rows of {model}; {reason}",
+            path=found.file.path,
+            model=found.model,
+            reason=found.unchecked[0].reason,
+        )
     if found.alarms:
         return tr(
             "Alarm: {n_alarms} of {n_checks} checks of {path} against the training rows of "
@@ -111,8 +124,18 @@ def figure_writer(kind: str) -> Callable[[float], str]:
     return write_number
 
 
-def check_rows(found: Monitoring, group: str = "") -> tuple[Sequence[str], list[tuple[str, ...]]]:
-    """Put the checks of the file, or of a group, into a table; alarms first."""
+def nearest_checks(found: Monitoring) -> list[Check]:
+    """Choose what to show of the file as a whole: the alarms, and what comes nearest to one."""
+    whole = [check for check in found.checks if not check.group]
+    near = sorted(
+        (check for check in whole if not check.alarm and check.adjusted < _NEAR),
+        key=lambda check: check.adjusted,
+    )
+    return [*(check for check in whole if check.alarm), *near[:_MOST_NEAR]]
+
+
+def check_rows(checks: Sequence[Check]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Put the checks of the file as a whole into a table; alarms first."""
     columns = (
         "",
         tr("measurement"),
@@ -124,8 +147,8 @@ def check_rows(found: Monitoring, group: str = "") -> tuple[Sequence[str], list[
         ">" + tr("p, for all checks"),
     )
     # Where no unit changed, the level says all that there is to see.
-    shown = [each for each in found.checks if each.kind != "unit" or each.alarm]
-    return columns, [check_row(check) for check in shown if check.group == group]
+    shown = [each for each in checks if each.kind != "unit" or each.alarm]
+    return columns, [check_row(check) for check in shown if not check.group]
 
 
 def check_row(check: Check) -> tuple[str, ...]:
@@ -156,10 +179,8 @@ def group_rows(found: Monitoring) -> tuple[Sequence[str], list[tuple[str, ...]]]
 
 def describe_group(part: Part, alarms: Sequence[Check]) -> str:
     """Say which checks of a group alarm."""
-    if len(part.rows) < LEAST_ROWS:
-        return tr("too few rows")
     if not alarms:
-        return tr("none")
+        return tr("too few rows") if len(part.rows) < LEAST_ROWS else tr("none")
     listed = [f"{check.name} {tr(KINDS[check.kind].title)}".strip() for check in alarms]
     return ", ".join(listed)
 
@@ -198,7 +219,19 @@ def notes(found: Monitoring) -> list[str]:
                 n_copies=whole.rows.n_copies,
             )
         )
-    if whole.n_known and len(whole.probability) >= LEAST_ROWS:
+    if found.reference.hash_cut is not None:
+        said.append(
+            tr(
+                "{n_scored:,} of the {n_rows:,} rows compared could be scored: of {n_trained:,} "
+                "training rows {n_hashes:,} are remembered, drawn by a hash, and only a row drawn "
+                "likewise is told from them.",
+                n_scored=len(whole.probability),
+                n_rows=len(whole.rows),
+                n_trained=found.reference.n_rows,
+                n_hashes=len(found.reference.hashes),
+            )
+        )
+    elif whole.n_known and len(whole.probability) >= LEAST_ROWS:
         said.append(
             tr(
                 "The model was trained on {n_known:,} of the rows compared; its probabilities of "
@@ -227,7 +260,7 @@ def notes(found: Monitoring) -> list[str]:
 
 def describe_unchecked(unchecked: Unchecked) -> str:
     """Say what was not checked, and why."""
-    what = tr(KINDS[unchecked.kind].title) if unchecked.kind else tr("the rows")
+    what = tr(KINDS[unchecked.kind].title) if unchecked.kind else tr("values and verdicts")
     shown = f"{unchecked.name} {what}".strip()
     return tr("Not checked: {what}; {reason}", what=shown, reason=unchecked.reason)
 
@@ -239,6 +272,7 @@ def summarise(found: Monitoring) -> dict[str, Any]:
         "model": found.model,
         "model_sha256": found.model_digest,
         "alarm": bool(found.alarms),
+        "checked": bool(found.checks),
         "alpha": found.options.alpha,
         "file": {
             "path": file.path,

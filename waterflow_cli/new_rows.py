@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from waterflow_cli.arrays import BoolArray, IntArray
+from waterflow_cli.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.errors import DataRefusedError
 from waterflow_cli.messages import tr
-from waterflow_cli.row_matching import Matching, OnConflict, match_rows, measurement_bits
+from waterflow_cli.reference import hash_rows
+from waterflow_cli.retraining_options import OnConflict, RetrainingOptions
+from waterflow_cli.row_matching import Matching, match_rows
 from waterflow_cli.training_data import TrainingData
 
-DEFAULT_HOLDOUT = 0.5
 # Fewer rows of a class, or groups, tell two models apart by luck alone.
 MIN_GATE_ROWS_PER_CLASS = 20
 MIN_GATE_GROUPS = 5
@@ -61,7 +62,7 @@ def sort_new_rows(
     new: TrainingData,
     *,
     on_conflict: OnConflict = "drop",
-    holdout: float = DEFAULT_HOLDOUT,
+    holdout: float = RetrainingOptions.holdout,
     seed: int = 0,
     warn: Callable[[str], None] = lambda _text: None,
 ) -> NewRows:
@@ -88,16 +89,23 @@ def sort_new_rows(
             tr("{file}: no row is of a new and undisputed sample.", file=new.path),
             tr("Bring samples that the champion has not learned from."),
         )
-    judging, learned = (fresh[rows] for rows in set_apart(new.take(fresh), holdout, seed))
+    corrected = new.take(matching.corrected)
+    met = in_groups_of(new, recorded)
+    may_judge = fresh[~(met | in_groups_of(new, corrected))[fresh]]
+    _refuse_few(new.take(may_judge), n_met=len(fresh) - len(may_judge))
+    apart, _ = set_apart(new.take(may_judge), holdout, seed)
+    judging = may_judge[apart]
+    learned = np.union1d(np.setdiff1d(fresh, judging), matching.corrected)
     # An id can be new though the sample is not.
     known = find_copies(new, recorded)
     copied = known | find_copies(new, new.take(learned))
-    judges, measures = judging[~copied[judging]], learned[~known[learned]]
+    judges = judging[~copied[judging]]
+    measures = np.setdiff1d(learned[~(known | met)[learned]], matching.corrected)
     gate = new.take(judges)
     _refuse_few(gate)
     return NewRows(
         matching,
-        np.sort(np.concatenate([learned, matching.corrected])),
+        learned,
         gate,
         new.take(measures),
         new.take(np.sort(np.concatenate([judges, measures]))),
@@ -106,9 +114,10 @@ def sort_new_rows(
 
 
 def set_apart(new: TrainingData, share: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Split rows into those that judge and those that are learned from, at random.
+    """Split rows into those that judge and those that are learned from.
 
-    Each class is split by the share; where rows belong to groups, each group stays whole.
+    Each class is split by the share, at random; where rows belong to groups, each group stays
+    whole, and the share is about that; where rows have times, the latest ones judge.
 
     Returns
     -------
@@ -121,25 +130,47 @@ def set_apart(new: TrainingData, share: float, seed: int) -> tuple[IntArray, Int
         If too few rows or groups would judge.
     """
     _refuse_few(new)  # fewer could not be split
-    if new.groups is None:
+    if new.when is not None:
+        learned, judging = _split_times(new.path, new.when, share)
+    elif new.groups is not None:
+        learned, judging = _split_groups(new, share, seed)
+    else:
         learned, judging = train_test_split(
             np.arange(len(new.y)), test_size=share, stratify=new.y, random_state=seed
         )
-    else:
-        learned, judging = _split_groups(new, share, seed)
     _refuse_few(new.take(judging))
     return np.sort(judging), np.sort(learned)
 
 
 def find_copies(rows: TrainingData, learned: TrainingData) -> BoolArray:
     """Say which rows have the measurements of a row that was learned from, whatever their ids."""
-    known = set(measurement_bits(learned))
-    return np.array([bits in known for bits in measurement_bits(rows)], dtype=bool)
+    return np.isin(hash_rows(rows.X), hash_rows(learned.X))
 
 
-def _refuse_few(rows: TrainingData) -> None:
-    """Refuse to judge models by too few rows."""
-    hint = tr("Gather more labelled samples, or set a larger share apart: --holdout")
+def in_groups_of(rows: TrainingData, learned: TrainingData) -> BoolArray:
+    """Say which rows belong to a group that was learned from; none where there are no groups."""
+    if rows.groups is None or learned.groups is None:
+        return np.zeros(len(rows.y), dtype=bool)
+    return np.isin(rows.groups, learned.groups)
+
+
+def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
+    """Refuse to judge models by too few rows.
+
+    Parameters
+    ----------
+    n_met : int
+        Rows that are none of them, for their groups were learned from.
+    """
+    hint = (
+        tr(
+            "{n_met} new samples cannot judge, for their groups were learned from: gather samples "
+            "of new ones.",
+            n_met=n_met,
+        )
+        if n_met
+        else tr("Gather more labelled samples, or set a larger share apart: --holdout")
+    )
     negatives, positives = rows.class_counts
     if min(negatives, positives) < MIN_GATE_ROWS_PER_CLASS:
         raise DataRefusedError(
@@ -176,6 +207,21 @@ def _split_groups(new: TrainingData, share: float, seed: int) -> tuple[IntArray,
     return (larger, smaller) if is_small else (smaller, larger)
 
 
+def _split_times(path: str, when: FloatArray, share: float) -> tuple[IntArray, IntArray]:
+    """Give the earlier rows, and about the share of all that comes last; no time is split."""
+    times, counts = np.unique(when, return_counts=True)
+    if len(times) < 2:
+        raise DataRefusedError(
+            tr(
+                "{file}: all new samples are of one time, so none are later to judge by.", file=path
+            ),
+            tr("Bring samples of several times."),
+        )
+    later = np.cumsum(counts[::-1])[::-1][1:]
+    is_late = when >= times[1:][np.argmin(np.abs(later - share * len(when)))]
+    return np.flatnonzero(~is_late), np.flatnonzero(is_late)
+
+
 def _describe_conflicts(matching: Matching, on_conflict: OnConflict) -> str:
     outcomes = {
         "drop": tr("neither row is used"),
@@ -183,9 +229,10 @@ def _describe_conflicts(matching: Matching, on_conflict: OnConflict) -> str:
         "old": tr("the earlier row is learned from"),
     }
     return tr(
-        "{n} new rows contradict an earlier row of the same sample; {outcome} (--on-conflict). "
-        "{conflicts}",
+        "{n} new rows contradict an earlier row of the same sample; {outcome} (--on-conflict), "
+        "and {n_removed} rows of the training data are not learned from any more. {conflicts}",
         n=len(matching.conflicts),
+        n_removed=matching.n_removed,
         outcome=outcomes[on_conflict],
         conflicts="; ".join(map(str, matching.conflicts[:3])),
     )

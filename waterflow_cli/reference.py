@@ -48,13 +48,13 @@ class Reference:
 
     Attributes
     ----------
-    n_rows, n_left_out, n_read : int
-        Rows that the model was fitted on; rows of the file that were left out because they break
-        the schema or have no label; all rows of the file.
+    n_rows, n_invalid, n_read : int
+        Rows that the model was fitted on; rows of the file that break the schema; all rows of the
+        file.
     nondetect : str
         What non-detects counted as.
     missing : dict of str to int
-        By measurement, of the fitted rows.
+        By measurement, of the fitted rows: cells without a value and without a bound.
     below, above : dict of str to int
         Cells of which only a bound is known, of all rows of the file.
     classes : tuple of int
@@ -73,7 +73,7 @@ class Reference:
     """
 
     n_rows: int
-    n_left_out: int
+    n_invalid: int
     n_read: int
     nondetect: str
     missing: Mapping[str, int]
@@ -93,6 +93,21 @@ class Reference:
         """Whether equal rows are copies of one; not where measurements are coarse."""
         return self.n_repeated <= _MOST_REPEATED * self.n_rows
 
+    def usual_repeats(self, n_rows: int) -> tuple[float, float]:
+        """Say how often so many rows repeat others, and what share is the most frequent row.
+
+        As often as the fitted rows do, or as rows that are drawn with replacement: of n drawn from
+        n, 37 in 100 are copies.
+        """
+        if self.copies_count_once:  # all copies may be of one row
+            top = (self.n_repeated + 1) / self.n_rows
+        else:
+            top = np.unique(hash_rows(self.X), return_counts=True)[1].max() / len(self.X)
+        n_drawn_from = min(n_rows, self.n_rows - self.n_repeated)
+        n_distinct = n_drawn_from * (1 - (1 - 1 / n_drawn_from) ** n_rows)
+        copies = max(self.n_repeated / self.n_rows, 1 - n_distinct / n_rows)
+        return copies, max(float(top), 1 / n_drawn_from)
+
     def unseen(self, hashes: HashArray) -> BoolArray:
         """Say which rows the model was surely not fitted on, by their hashes."""
         new = ~np.isin(hashes, self.hashes)
@@ -107,7 +122,7 @@ class Reference:
         content = {
             "version": 1,
             "rows": self.n_rows,
-            "rows_left_out": self.n_left_out,
+            "rows_invalid": self.n_invalid,
             "rows_read": self.n_read,
             "rows_repeated": self.n_repeated,
             "nondetect": self.nondetect,
@@ -139,7 +154,7 @@ def load_reference(folder: Path, *, label: str) -> Reference:
         frame = pd.DataFrame({name: table[name].to_numpy() for name in table.column_names})
         return Reference(
             n_rows=content["rows"],
-            n_left_out=content["rows_left_out"],
+            n_invalid=content["rows_invalid"],
             n_read=content["rows_read"],
             nondetect=content["nondetect"],
             missing=content["missing"],
@@ -182,10 +197,10 @@ def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0
     verdicts = np.bincount(result.model.verdict(tested), minlength=len(VERDICTS))
     kept = Reference(
         n_rows=len(X),
-        n_left_out=data.n_dropped,
+        n_invalid=data.n_invalid,
         n_read=data.n_read,
         nondetect=data.options.reading.nondetect,
-        missing={str(name): int(count) for name, count in X.isna().sum().items()},
+        missing={str(name): _count_missing(X[name], data) for name in X},
         below={str(name): data.cells.nondetects[str(name)] for name in X},
         above={str(name): data.cells.above_range[str(name)] for name in X},
         classes=part.class_counts,
@@ -199,6 +214,19 @@ def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0
     )
     rows = np.sort(first) if kept.copies_count_once else np.arange(len(X))
     return _thinned(kept, _draw(rows, seed))
+
+
+def _count_missing(values: pd.Series, data: TrainingData) -> int:
+    """Count what is missing, but for bounds that `--nondetect missing` made so.
+
+    Bounds are counted of all rows of the file, and stand for the same share of the fitted ones.
+    """
+    count = int(values.isna().sum())
+    if data.options.reading.nondetect == "missing":
+        name = str(values.name)
+        n_bounds = data.cells.nondetects[name] + data.cells.above_range[name]
+        count -= round(n_bounds * len(values) / data.n_read)
+    return max(0, count)
 
 
 def unseen_probabilities(result: TrainingResult) -> FloatArray:

@@ -22,7 +22,7 @@ DEFAULT_NAME = "waterflow"
 HEADLINES = ("roc_auc", "balanced_accuracy", "precision_potable", "false_potable_per_1000")
 _MOST_VERSIONS = 10_000
 # MLflow calls an alias that does not exist an invalid parameter.
-_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def locate(reference: str, *, name: str, tracking_uri: str) -> Located:
@@ -53,7 +53,7 @@ def version_behind(client: MlflowClient, name: str, alias: str) -> Any:
     try:
         return client.get_model_version_by_alias(name, alias)
     except MlflowException as exc:
-        if exc.error_code not in _NOT_FOUND:
+        if exc.error_code not in NOT_FOUND:
             raise
         return None
 
@@ -130,7 +130,7 @@ def _metrics_of(client: MlflowClient, run_id: str) -> dict[str, float]:
     try:
         return dict(client.get_run(run_id).data.metrics)
     except MlflowException as exc:
-        if exc.error_code not in _NOT_FOUND:
+        if exc.error_code not in NOT_FOUND:
             raise
         return {}
 
@@ -169,7 +169,7 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
             return client.get_model_version_by_alias(wanted.name, wanted.alias)
         return client.get_model_version(wanted.name, wanted.number)
     except MlflowException as exc:
-        if exc.error_code not in _NOT_FOUND:
+        if exc.error_code not in NOT_FOUND:
             raise
         shown = f"@{wanted.alias}" if wanted.alias else tr("version {number}", number=wanted.number)
         raise ModelError(
@@ -206,7 +206,7 @@ def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
     try:
         return client.get_run(run_id)
     except MlflowException as exc:
-        if exc.error_code not in _NOT_FOUND:
+        if exc.error_code not in NOT_FOUND:
             raise
         raise ModelError(
             tr("No run '{run}' in {uri}.", run=run_id or reference, uri=redact(uri)),

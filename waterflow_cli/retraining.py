@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.champion import Champion
+from waterflow_cli.arrays import BoolArray
+from waterflow_cli.champion import Champion, beginning_to_log
 from waterflow_cli.combined_data import COMBINED_FILE, combine
 from waterflow_cli.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.gate import (
-    DEFAULT_MARGIN,
     Calls,
     GateResult,
     estimate_auc,
@@ -24,10 +24,10 @@ from waterflow_cli.history import MAX_WHY, Action
 from waterflow_cli.json_text import json_text
 from waterflow_cli.messages import tr
 from waterflow_cli.metrics import Estimate
-from waterflow_cli.new_rows import DEFAULT_HOLDOUT, NewRows, sort_new_rows
+from waterflow_cli.new_rows import NewRows, sort_new_rows
 from waterflow_cli.outputs import path_text
 from waterflow_cli.reproduction import plugin_of
-from waterflow_cli.row_matching import OnConflict
+from waterflow_cli.retraining_options import RetrainingOptions
 from waterflow_cli.tracking import TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.training import TrainingResult, train_model
 from waterflow_cli.training_data import TrainingData
@@ -37,33 +37,6 @@ from waterflow_cli.training_summary import result_summary
 from waterflow_cli.versions import GateVerdict, Origin, RegisteredVersion, promote
 
 GATE_FILE = "gate.json"
-
-
-@dataclass(frozen=True)
-class RetrainingOptions:
-    """What the user chooses about a retraining.
-
-    Attributes
-    ----------
-    plugin : str, optional
-        Another plugin than the champion's.
-    holdout : float
-        Share of the new samples that judge.
-    margin : float
-        See `waterflow_cli.gate.judge_challenger`.
-    promote : bool
-        Whether a challenger that passes becomes the champion.
-    seed : int
-        Of the split of the new rows and of the gate's resampling.
-    """
-
-    plugin: str | None = None
-    holdout: float = DEFAULT_HOLDOUT
-    margin: float = DEFAULT_MARGIN
-    on_conflict: OnConflict = "drop"
-    promote: bool = False
-    seed: int = 0
-    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -117,6 +90,7 @@ class Retraining:
             "new": prepared.rows.summary(),
             "data": prepared.data.summary(),
             "false_potable_ceiling": prepared.ceiling,
+            "false_likely_potable_ceiling": prepared.options.verdict_ceiling,
             "gate": self.gate.summary(),
             "training": result_summary(self.result),
         }
@@ -157,11 +131,11 @@ def retrain(
         run.log_start(data, schema, plugin, chosen)
         result = train_model(data, plugin, chosen, report=report)
         report(tr("Judging both models by {n_rows} rows", n_rows=len(prepared.rows.judging.y)))
-        gate = _judge(prepared, result, options)
+        gate = judge(prepared, result, options)
         report(tr("Logging the run and the model to MLflow"))
         run.log_result(data, plugin, result, chosen)
         run.log_more(metrics=gate.metrics(), files={GATE_FILE: json_text(gate.summary()).encode()})
-        verdict = GateVerdict(gate.passed, _say_why(champion, gate))
+        verdict = GateVerdict(gate.passed, _say_why(champion, gate), champion.version)
         origin = Origin(Action.RETRAIN, path_text(new.path), verdict)
         registered = run.log_model(data, result, schema, plugin, origin)
     promoted = gate.passed and options.promote
@@ -171,8 +145,6 @@ def retrain(
             str(registered.version),
             champion.uri,
             why=verdict.why,
-            # The gate saw both on the same rows, which says more than figures from other rows.
-            force=True,
             expected_champion=champion.version,
         )
     return Retraining(prepared, result, gate, registered, promoted)
@@ -201,9 +173,9 @@ def prepare(
         seed=options.seed,
         warn=warn,
     )
-    ceiling = _ceiling(champion, rows)
+    ceiling, verdict_ceiling = _ceilings(champion, rows)
     parts = [(recorded, rows.matching.kept), (new, rows.learned)]
-    data, content = combine(parts, champion.record.schema)
+    data, content = combine(parts, champion.record.schema, rows.matching.contested)
     on_new = estimate_auc(
         rows.unseen.y,
         champion.judge(rows.unseen).probability,
@@ -213,7 +185,7 @@ def prepare(
     return Preparation(
         champion,
         plugin,
-        replace(chosen, threshold=chosen.threshold.below(ceiling)),
+        replace(chosen, threshold=chosen.threshold.below(ceiling), verdict_ceiling=verdict_ceiling),
         ceiling,
         rows,
         data,
@@ -233,17 +205,24 @@ def _choose_procedure(
     return load_plugin(options.plugin), replace(chosen, params={}, n_trials=0, time_limit=None)
 
 
-def _ceiling(champion: Champion, rows: NewRows) -> float:
-    """Limit false "potable" by what the champion does: in its training, and on unseen rows."""
-    measures = champion.measures
+def _ceilings(champion: Champion, rows: NewRows) -> tuple[float, float]:
+    """Limit false "potable" and likely_potable by the champion's: in its training, and unseen."""
+    measures, n_judging = champion.measures, rows.judging.class_counts[0]
     unsafe = rows.measuring.take(np.flatnonzero(rows.measuring.y == 0))
-    n_called = int(champion.judge(unsafe).potable.sum())
-    n_known = measures.n_negatives + len(unsafe.y)
-    rate = (measures.false_potable_rate * measures.n_negatives + n_called) / n_known
-    return false_potable_ceiling(rate, n_known, rows.judging.class_counts[0])
+    calls, n_known = champion.judge(unsafe), measures.n_negatives + len(unsafe.y)
+
+    def limit(rate: float, called: BoolArray) -> float:
+        together = (rate * measures.n_negatives + int(called.sum())) / n_known
+        return false_potable_ceiling(together, n_known, n_judging)
+
+    return (
+        limit(measures.false_potable_rate, calls.potable),
+        limit(measures.false_promise_rate, calls.likely_potable),
+    )
 
 
-def _judge(prepared: Preparation, result: TrainingResult, options: RetrainingOptions) -> GateResult:
+def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOptions) -> GateResult:
+    """Judge what was trained beside the champion, by the rows that were set apart."""
     rows = prepared.rows.judging
     with prepared.plugin.blamed(tr("predict")), threadpool_limits(limits=1):
         challenger = Calls.of(result.model, result.model.probability(rows.X))
@@ -253,6 +232,8 @@ def _judge(prepared: Preparation, result: TrainingResult, options: RetrainingOpt
         challenger,
         recorded=prepared.champion.measures.roc_auc,
         on_new=prepared.on_new,
+        beginning=prepared.champion.beginning,
+        balanced_accuracy=result.evaluation.estimates["balanced_accuracy"].value,
         margin=options.margin,
         groups=rows.groups,
         seed=options.seed,
@@ -260,17 +241,22 @@ def _judge(prepared: Preparation, result: TrainingResult, options: RetrainingOpt
 
 
 def _log_origin(run: TrackedRun, prepared: Preparation, new: TrainingData) -> None:
+    tags, metrics = beginning_to_log(prepared.champion.beginning)
     run.log_more(
         tags={
+            **tags,
             "waterflow.retrained_from": str(prepared.champion.version),
             "waterflow.recorded_data_sha256": prepared.champion.record.sha256,
             "waterflow.new_data": path_text(new.path),
             "waterflow.new_data_sha256": new.sha256,
         },
         metrics={
-            f"retrain_{name}": float(value)
-            for name, value in prepared.rows.summary().items()
-            if name.startswith("rows_")
+            **metrics,
+            **{
+                f"retrain_{name}": float(value)
+                for name, value in prepared.rows.summary().items()
+                if name.startswith("rows_")
+            },
         },
         files={COMBINED_FILE: prepared.content},
     )

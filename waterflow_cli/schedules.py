@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 _PLAIN = re.compile(r"[\w@:,./=+-]+", re.ASCII)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _NAME = "waterflow-monitor"
+
+
+def this_program() -> list[str]:
+    """Give what starts this program again, from any folder."""
+    path = Path(sys.argv[0]).absolute()
+    if path.name == "__main__.py":
+        return [sys.executable, "-m", path.parent.name]
+    return [str(path)]
 
 
 def cron_line(command: Sequence[str], folder: Path) -> str:
@@ -47,15 +55,6 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 """
-
-
-def without_credentials(command: Sequence[str]) -> list[str]:
-    """Hide users and passwords in the URIs of a command.
-
-    >>> without_credentials(["--tracking-uri=postgresql://ana:secret@db/mlflow"])
-    ['--tracking-uri=postgresql://***@db/mlflow']
-    """
-    return [_CREDENTIALS.sub("***@", each) for each in command]
 
 
 def _quote(text: str) -> str:

@@ -109,7 +109,7 @@ def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) ->
     """
     if rule.ceiling is not None:
         chosen = tune_threshold(replace(rule, ceiling=None), y, probability)
-        return max(chosen, _lowest_within(rule.ceiling, y, probability))
+        return max(chosen, lowest_within(rule.ceiling, y, probability))
     if rule.name == "fixed":
         return rule.arguments[0]
     candidates, counts = _count_at_each(y, probability)
@@ -123,8 +123,14 @@ def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) ->
     return float(candidates[int(np.argmax(utility))])
 
 
-def _lowest_within(ceiling: float, y: IntArray, probability: FloatArray) -> float:
-    """Find the lowest threshold that keeps a ceiling; the highest there is where none does."""
+def lowest_within(ceiling: float, y: IntArray, probability: FloatArray) -> float:
+    """Find the lowest threshold that keeps a ceiling; the highest there is where none does.
+
+    Parameters
+    ----------
+    ceiling : float
+        Share of the not potable rows that may lie at the threshold or above.
+    """
     candidates, counts = _count_at_each(y, probability)
     kept = np.flatnonzero(counts.false_positive <= ceiling * counts.negatives)
     return float(candidates[kept[-1] if len(kept) else 0])

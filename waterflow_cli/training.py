@@ -51,7 +51,7 @@ from waterflow_cli.messages import marked, tr
 from waterflow_cli.metrics import Evaluation
 from waterflow_cli.model import DecisionModel, Policy
 from waterflow_cli.pipelines import balanced_pipeline, strip_for_scoring
-from waterflow_cli.thresholds import tune_threshold
+from waterflow_cli.thresholds import lowest_within, tune_threshold
 from waterflow_cli.training_data import TrainingData
 from waterflow_cli.training_options import DEFAULT_RULE, TrainingOptions
 from waterflow_cli.tuning import Trial, TunedLearner
@@ -298,7 +298,7 @@ def decide(
         list(data.X.columns),
         calibrator,
         threshold,
-        Policy.default(threshold),
+        _choose_policy(threshold, *learned, options.verdict_ceiling),
         data.X.median().fillna(0.0).tolist(),
     )
     if not options.guarantees:
@@ -312,6 +312,17 @@ def decide(
     if options.require_guarantee:
         refuse_uncertified(certificates)
     return replace(model, policy=certified_policy(certificates, model.policy)), certificates
+
+
+def _choose_policy(
+    threshold: float, y: IntArray, probability: FloatArray, ceiling: float | None
+) -> Policy:
+    """Take the usual policy, raised so far that a ceiling of false likely_potable is kept."""
+    policy = Policy.default(threshold)
+    if ceiling is None:
+        return policy
+    lowest = lowest_within(ceiling, y, probability)
+    return replace(policy, potable_from=max(policy.potable_from, lowest))
 
 
 def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[IntArray, IntArray]:

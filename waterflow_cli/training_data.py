@@ -19,6 +19,7 @@ from waterflow_cli.checked_batches import CheckedBatch, Finding
 from waterflow_cli.errors import DataRefusedError, InputError, UsageError, did_you_mean
 from waterflow_cli.headers import fold_name
 from waterflow_cli.messages import tr
+from waterflow_cli.numbers import is_missing_text
 from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.sample_ids import IdColumn
 from waterflow_cli.samples import open_samples
@@ -57,8 +58,8 @@ class TrainingData:
         1 = potable, 0 = not potable.
     sha256 : str
         Of the file's bytes; of the values where they came through a pipe.
-    n_dropped : int
-        Rows left out because they break the schema or have no label.
+    n_dropped, n_invalid : int
+        Rows left out because they break the schema or have no label; those that break it.
     groups : ndarray of str, shape (n_samples,), optional
         What must not be split between training and testing, such as sites.
     when : ndarray of float64, shape (n_samples,), optional
@@ -75,6 +76,8 @@ class TrainingData:
         Where that stands; empty without ids.
     lines : ndarray of int64, shape (n_samples,), optional
         Physical lines, where ids were asked for.
+    contested : TrainingData, optional
+        Rows of samples on which earlier rows disagreed: nothing is learned from them.
     """
 
     path: str
@@ -90,6 +93,8 @@ class TrainingData:
     ids: Any = None
     id_column: str = ""
     lines: IntArray | None = None
+    contested: TrainingData | None = None
+    n_invalid: int = 0
 
     def take(self, rows: IntArray) -> TrainingData:
         """Give some of the rows, by position."""
@@ -217,6 +222,7 @@ def load_training_data(
         None if samples is None else samples.as_ids(),
         "" if samples is None else samples.name,
         None if ids is None else np.concatenate(lines),
+        n_invalid=refused.n_invalid,
     )
 
 
@@ -309,8 +315,9 @@ class _Column:
         return np.array(self._texts)
 
     def as_ids(self) -> Any:
-        """Give the texts, None where a cell is empty, shape (n_samples,)."""
-        return np.array(self._texts, dtype=object)
+        """Give the texts, None where a cell stands for "no value", shape (n_samples,)."""
+        ids = [None if text is None or is_missing_text(text) else text for text in self._texts]
+        return np.array(ids, dtype=object)
 
     def as_times(self) -> FloatArray:
         """Give numbers, or dates as numbers that rise with them, shape (n_samples,)."""
@@ -346,13 +353,14 @@ class Refusals:
     def __init__(self, label: str) -> None:
         self._label = label
         self._first: Finding | None = None
-        self.n_rows = 0
+        self.n_rows = self.n_invalid = 0
 
     def note(self, checked: CheckedBatch) -> np.ndarray:
         """Say which rows are good, and count the others."""
         unlabelled = checked.missing[self._label]
         bad = checked.invalid | unlabelled
         self.n_rows += int(bad.sum())
+        self.n_invalid += int(checked.invalid.sum())
         if self._first is None and bad.any():
             lines = checked.batch.lines
             found = checked.findings(1)

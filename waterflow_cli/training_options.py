@@ -85,6 +85,9 @@ class TrainingOptions:
         Share of the rows held out instead, once.
     guarantees : tuple of Guarantee
         What the verdicts are to keep.
+    verdict_ceiling : float, optional
+        Share of the not potable samples that may be called likely_potable at most; where the usual
+        policy calls more of them so, it is raised. A certified cut-off stays where it is.
     require_guarantee : bool
         Refuse a model for which one of them cannot be given.
     n_trials : int
@@ -103,6 +106,7 @@ class TrainingOptions:
     calibration: Calibration = "sigmoid"
     cv: CrossValidation = DEFAULT_CV
     test_size: float | None = None
+    verdict_ceiling: float | None = None
     guarantees: tuple[Guarantee, ...] = ()
     require_guarantee: bool = False
     n_trials: int = 0

@@ -7,16 +7,15 @@ change that nobody can explain, nor an alias without its version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlflow import MlflowClient
 
 from waterflow_cli.errors import ModelError, ModelRefusedError
 from waterflow_cli.history import (
-    MAX_WHY,
     Action,
     Entry,
     check_why,
@@ -38,7 +37,8 @@ from waterflow_cli.registry import (
 )
 from waterflow_cli.store import changing, connect, store_errors
 
-GATE_TAG, PLUGIN_TAG = "waterflow.gate", "waterflow.plugin"
+GATE_TAG, JUDGED_BESIDE_TAG = "waterflow.gate", "waterflow.gate_champion"
+PLUGIN_TAG = "waterflow.plugin"
 PASSED, REFUSED = "passed", "refused"
 
 
@@ -53,10 +53,11 @@ class RegisteredVersion:
 
 
 class GateVerdict(NamedTuple):
-    """Whether a version may take the champion's place, and why."""
+    """Whether a version may take the place of the champion that it was judged beside, and why."""
 
     passed: bool
     why: str
+    champion: int | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class _Model:
                 version,
                 before=self.champion,
                 after=after,
-                why=check_why(why),
+                why=why,
                 metrics=self.figures(version),
             )
         )
@@ -193,6 +194,8 @@ def register(
     tags = {PLUGIN_TAG: plugin}
     if origin.gate is not None:
         tags[GATE_TAG] = PASSED if origin.gate.passed else REFUSED
+        if origin.gate.champion is not None:
+            tags[JUDGED_BESIDE_TAG] = str(origin.gate.champion)
     with changing(uri):
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name)
@@ -203,12 +206,13 @@ def register(
         )
         version = int(made.version)
         model.versions[version] = made
-        alias = CHAMPION if model.champion is None else CHALLENGER
+        is_first = model.champion is None and tags.get(GATE_TAG) != REFUSED
+        alias = CHAMPION if is_first else CHALLENGER
         after = version if alias == CHAMPION else model.champion
         model.note(origin.action, version, after=after, why=origin.why)
         if origin.gate is not None:
             said = f"{tags[GATE_TAG]}: {origin.gate.why}"
-            model.note(Action.GATE, version, after=after, why=said[:MAX_WHY])
+            model.note(Action.GATE, version, after=after, why=said)
         model.point(alias, version)
     return RegisteredVersion(name, version, alias, run_id)
 
@@ -242,6 +246,7 @@ def promote(
     ModelRefusedError
         If it is worse than the champion, and that is not forced.
     """
+    check_why(why)
     client = connect(tracking_uri, write=True)
     with store_errors(tracking_uri):
         found = find_version(client, reference, name, tracking_uri)
@@ -275,18 +280,24 @@ def rollback(name: str, tracking_uri: str, *, why: str = "") -> Change:
     ModelError
         If there is none, or it cannot be loaded here.
     """
+    check_why(why)
     client = connect(tracking_uri, write=True)
     with store_errors(tracking_uri):
-        found = find_version(client, f"@{PREVIOUS}", name, tracking_uri)
-        version = int(found.version)
-        load_model(f"models:/{name}/{version}", name=name, tracking_uri=tracking_uri)
+        all_versions(client, name, uri=tracking_uri)
         with _changed_model(client, name, tracking_uri) as model:
-            if model.aliases.get(PREVIOUS) != version:
+            former = [
+                version
+                for version in former_champions(model.entries)
+                if version in model.versions and version != model.champion
+            ]
+            if not former:
                 raise ModelError(
-                    tr("{name}: @previous changed meanwhile. Nothing was rolled back.", name=name),
-                    tr("See: waterflow models list"),
+                    tr("{name}: no version was in use before this one.", name=name),
+                    tr("See: waterflow models history"),
                 )
-            earlier = _before(former_champions(model.entries), version, model.versions)
+            version = former[-1]
+            earlier = next((each for each in reversed(former) if each != version), None)
+            load_model(f"models:/{name}/{version}", name=name, tracking_uri=tracking_uri)
             return model.put_in_use(Action.ROLLBACK, version, earlier, why)
 
 
@@ -310,7 +321,23 @@ def read_history(name: str, tracking_uri: str) -> list[Entry]:
 def _refuse_worse(model: _Model, version: int) -> None:
     """Refuse a version that a gate refused, or whose intervals lie on the wrong side."""
     hint = tr("To use it all the same: waterflow models promote {n} --force --why …", n=version)
-    if model.versions[version].tags.get(GATE_TAG) == REFUSED:
+    tags = model.versions[version].tags
+    judged_beside = tags.get(JUDGED_BESIDE_TAG)
+    if tags.get(GATE_TAG) == PASSED and model.champion is not None:
+        if judged_beside == str(model.champion):  # on the same rows, which says more than figures
+            return
+        raise ModelRefusedError(
+            tr(
+                "{name} version {version} passed the gate beside version {judged}, but version "
+                "{champion} is in use now.",
+                name=model.name,
+                version=version,
+                judged=judged_beside,
+                champion=model.champion,
+            ),
+            hint,
+        )
+    if tags.get(GATE_TAG) == REFUSED:
         raise ModelRefusedError(
             tr(
                 "{name} version {version} was refused by the gate of waterflow retrain; see: "
@@ -347,11 +374,3 @@ def _is_worse(figure: str, new: Mapping[str, float], old: Mapping[str, float]) -
         return new[f"{figure}_low"] > old[f"{figure}_high"]
     except KeyError:
         return False
-
-
-def _before(former: Sequence[int], version: int, existing: Mapping[int, Any]) -> int | None:
-    """Find what was in use before a former champion, and still exists."""
-    kept = list(former)
-    while kept and kept[-1] == version:
-        kept.pop()
-    return next((each for each in reversed(kept) if each in existing and each != version), None)

@@ -16,6 +16,8 @@ from waterflow_cli.commands.options import (
     json_option,
     store_options,
 )
+from waterflow_cli.console import printable
+from waterflow_cli.errors import UsageError
 from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
@@ -171,6 +173,8 @@ def export_model(
     from waterflow_cli.outputs import check_output, open_output
 
     console = console_of(ctx)
+    if as_json and output == "-":
+        raise UsageError(tr("--json and -o - both write to stdout."), tr("Name a file."))
     check_output(output, force=force)
     exported = export_version(
         version,
@@ -181,8 +185,9 @@ def export_model(
     if as_json:
         console.json({"file": output, **asdict(exported)})
         return
+    say = console.note if output == "-" else console.result
+    say(tr("{label}: sha256 {digest}", label=exported.label, digest=exported.digest))
     console.note(tr("Wrote {files}.", files=output))
-    console.result(tr("{label}: sha256 {digest}", label=exported.label, digest=exported.digest))
 
 
 @models.command("import", short_help="Verify an exported version and register it here.")
@@ -216,7 +221,7 @@ def import_model(
     console.result(
         tr(
             "{origin} is here {name} version {version}, @{alias} (sha256 {digest}).",
-            origin=imported.origin,
+            origin=printable(imported.origin),
             name=registered.name,
             version=registered.version,
             alias=registered.alias,

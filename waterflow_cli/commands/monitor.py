@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from waterflow_cli.commands.options import (
 )
 from waterflow_cli.errors import UsageError
 from waterflow_cli.messages import tr
+from waterflow_cli.monitoring_checks import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
@@ -56,7 +56,7 @@ class _Remembering(click.Command):
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 0.5, min_open=True),
-    default=0.02,
+    default=DEFAULT_ALPHA,
     show_default=True,
     help="How likely any alarm may be where nothing changed, all checks together.",
 )
@@ -89,24 +89,26 @@ def monitor(ctx: click.Context, /, as_json: bool, is_scheduled: bool, **options:
     """Hold the samples in FILE against those that a model was trained on.
 
     Missing values, non-detects, units, distributions, probabilities and verdicts. Exit code 1 where
-    something differs by more than chance, and by enough to matter.
+    something differs by more than chance, and by enough to matter, or nothing could be checked.
     """
     console = console_of(ctx)
     if is_scheduled:
         _print_schedule(ctx, console)
         return
     _check_outputs(options, as_json=as_json)
+    if not options["no_log"]:
+        _check_store(options)
     found = _monitor(options, console)
     page = _render(found) if options["output"] is not None or not options["no_log"] else ""
-    if not options["no_log"]:
-        _log(found, page, options, console)
     _write(found, page, options)
     if as_json:
         _print_json(found, console)
     elif options["output"] != "-":
         _print(found, console)
     _note(found, options, console)
-    if found.alarms:
+    if not options["no_log"]:
+        _log(found, page, options, console)
+    if found.alarms or not found.checks:
         ctx.exit(1)
 
 
@@ -117,6 +119,13 @@ def _check_outputs(options: dict[str, Any], *, as_json: bool) -> None:
     if as_json and "-" in dict(outputs).values():
         raise UsageError(tr("--json and an output to - both write to stdout."))
     check_outputs(outputs, force=options["force"], inputs=[options["file"]])
+
+
+def _check_store(options: dict[str, Any]) -> None:
+    """Refuse a store that cannot be written to before the file is read."""
+    from waterflow_cli.store import connect
+
+    connect(options["tracking_uri"], create=True)
 
 
 def _monitor(options: dict[str, Any], console: Console) -> Monitoring:
@@ -190,6 +199,7 @@ def _print(found: Monitoring, console: Console) -> None:
         check_rows,
         group_rows,
         headline,
+        nearest_checks,
         record_rows,
         sentences,
     )
@@ -197,7 +207,16 @@ def _print(found: Monitoring, console: Console) -> None:
     console.result(printable(headline(found)))
     for text in sentences(found):
         console.result(f"! {printable(text)}")
-    console.table("", *check_rows(found))
+    is_full = console.verbosity > 0
+    shown = found.checks if is_full else nearest_checks(found)
+    columns, rows = check_rows(shown)
+    if rows:
+        console.table("", columns, rows)
+    n_quiet = sum(not check.alarm for check in found.checks)
+    n_others = n_quiet - sum(not check.alarm for check in shown)
+    if n_others:
+        text = tr("{n} other checks show nothing; -v, --json or -o lists all.", n=n_others)
+        console.result(text)
     if len(found.parts) > 1:
         console.table("", *group_rows(found))
     columns, rows = record_rows(found, found.whole)
@@ -221,16 +240,17 @@ def _note(found: Monitoring, options: dict[str, Any], console: Console) -> None:
 
 def _print_schedule(ctx: click.Context, console: Console) -> None:
     """Print how to run this very command every day."""
-    from waterflow_cli.schedules import cron_line, systemd_units, without_credentials
+    from waterflow_cli.credentials import redact
+    from waterflow_cli.schedules import cron_line, systemd_units, this_program
 
-    arguments = [each for each in ctx.meta[_ARGUMENTS] if each != _SCHEDULE]
-    program = str(Path(sys.argv[0]).absolute())
-    command = without_credentials([program, "monitor", *arguments])
+    typed = [each for each in ctx.meta[_ARGUMENTS] if each != _SCHEDULE]
+    arguments = [redact(each) for each in typed]
+    command = [*this_program(), "monitor", *arguments]
     console.result(cron_line(command, Path.cwd()))
     console.result("")
     console.result(systemd_units(command, Path.cwd()).rstrip())
     console.note(tr("Exit code 1 is an alarm. Outputs that exist are replaced with --force only."))
-    if command[2:] != arguments:
+    if arguments != typed:
         console.warn(
             tr("The password of the tracking URI is left out: set MLFLOW_TRACKING_URI there.")
         )

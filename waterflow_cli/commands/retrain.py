@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from waterflow_cli.commands.labelled import on_invalid_option
 from waterflow_cli.commands.options import (
@@ -18,11 +21,13 @@ from waterflow_cli.commands.options import (
 )
 from waterflow_cli.figures import format_estimate
 from waterflow_cli.messages import marked, tr
+from waterflow_cli.retraining_options import RetrainingOptions
 
 if TYPE_CHECKING:
     from waterflow_cli.champion import Champion
     from waterflow_cli.console import Console
     from waterflow_cli.new_rows import NewRows
+    from waterflow_cli.reading_options import ReadingOptions
     from waterflow_cli.retraining import Retraining
     from waterflow_cli.training_data import TrainingData
 
@@ -53,7 +58,7 @@ _PASSED_ON = ("plugin", "holdout", "margin", "on_conflict", "promote", "seed", "
     "--holdout",
     type=click.FloatRange(0.1, 0.9),
     callback=refuse_nan,
-    default=0.5,
+    default=RetrainingOptions.holdout,
     show_default=True,
     metavar="SHARE",
     help="Share of the new samples that judge; the challenger learns from the others.",
@@ -62,7 +67,7 @@ _PASSED_ON = ("plugin", "holdout", "margin", "on_conflict", "promote", "seed", "
     "--margin",
     type=click.FloatRange(0, 0.5),
     callback=refuse_nan,
-    default=0.08,
+    default=RetrainingOptions.margin,
     show_default=True,
     help="By how much ROC AUC and balanced accuracy may be worse.",
 )
@@ -102,13 +107,13 @@ def retrain(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """
     from waterflow_cli.champion import find_champion
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.retraining import RetrainingOptions
     from waterflow_cli.retraining import retrain as retrain_champion
     from waterflow_cli.sample_ids import IdColumn
 
     console = console_of(ctx)
     champion = find_champion(options["name"], options["tracking_uri"])
     recorded = champion.load_data(options["path"], IdColumn(options["id_name"]))
+    options["reading"] = read_as_recorded(champion, options["reading"], ctx, console.warn)
     new = _load_new(champion, options)
     note_reading(
         {new.path: new.reading}, new.cells, champion.record.schema, options["reading"], console
@@ -123,6 +128,27 @@ def retrain(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     else:
         _show(found, console)
     ctx.exit(0 if found.gate.passed else 1)
+
+
+def read_as_recorded(
+    champion: Champion, asked: ReadingOptions, ctx: click.Context, warn: Callable[[str], None]
+) -> ReadingOptions:
+    """Let non-detects mean what they meant to the champion, unless something else is asked for."""
+    recorded = champion.record.reading.reading
+    chosen = asked
+    for name in ("nondetect", "loq"):
+        before, now = getattr(recorded, name), getattr(asked, name)
+        if ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+            chosen = replace(chosen, **{name: before})
+        elif now != before:
+            warn(
+                tr(
+                    "--{option} is another than the champion was trained with, so the new rows "
+                    "mean something else by their non-detects.",
+                    option=name,
+                )
+            )
+    return chosen
 
 
 def _load_new(champion: Champion, options: dict[str, Any]) -> TrainingData:
@@ -159,9 +185,22 @@ def _note_ids(recorded: TrainingData, new: TrainingData, console: Console) -> No
             "apart by their measurements.",
             column=new.id_column,
         )
-    else:
+    elif _name_of_ids(recorded) in ("", new.id_column):
         text = tr("Sample ids: '{column}'.", column=new.id_column)
+    else:
+        text = tr(
+            "Sample ids: '{column}'; in the training data '{recorded}'.",
+            column=new.id_column,
+            recorded=recorded.id_column,
+        )
     console.note(text)
+
+
+def _name_of_ids(recorded: TrainingData) -> str:
+    """Name the column of ids; empty where rows of several files came together."""
+    from waterflow_cli.combined_data import COMBINED
+
+    return "" if recorded.path == COMBINED else recorded.id_column
 
 
 def _show(found: Retraining, console: Console) -> None:
@@ -209,13 +248,15 @@ def _describe_rows(rows: NewRows, n_trained: int) -> str:
     matching = rows.matching
     return tr(
         "New rows: {n_learned} learned from and {n_judging} set apart to judge; {n_repeated} "
-        "repeat what is known, {n_conflicts} contradict it, {n_copies} copy measurements. The "
-        "challenger learned from {n_trained} rows in all.",
+        "repeat what is known, {n_conflicts} contradict it, {n_copies} copy measurements. "
+        "{n_removed} recorded rows were taken out. The challenger learned from {n_trained} rows "
+        "in all.",
         n_learned=len(rows.learned),
         n_judging=len(rows.judging.y),
         n_repeated=matching.n_repeated,
         n_conflicts=len(matching.conflicts),
         n_copies=rows.n_copies,
+        n_removed=matching.n_removed,
         n_trained=n_trained,
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
+from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,7 @@ from waterflow_cli.commands.options import (
     store_options,
 )
 from waterflow_cli.credentials import redact
-from waterflow_cli.errors import UsageError
+from waterflow_cli.errors import PluginError, UsageError
 from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
@@ -127,6 +130,16 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     Server(service, options["timeout_s"], lambda: console.note(ready)).listen(bound)
     watch.stop()
     console.note(tr("Stopped."))
+    if service.is_scoring:
+        _leave_threads()
+
+
+def _leave_threads() -> None:
+    """End at once: Python would first wait for the threads that score what nobody waits for."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(0)
 
 
 def _read_token(path: str | None, *, no_token: bool) -> str | None:
@@ -159,6 +172,9 @@ def _defect_log(console: Console) -> Callable[[Exception], None]:
     def note(exc: Exception) -> None:
         if console.debug:
             click.echo(redact("".join(traceback.format_exception(exc))), err=True, nl=False)
+        if isinstance(exc, PluginError):
+            console.warn(_without_values(exc))
+            return
         cause = redact(" ".join(str(exc).split()))[:300]
         console.warn(
             tr(
@@ -169,3 +185,13 @@ def _defect_log(console: Console) -> Callable[[Exception], None]:
         )
 
     return note
+
+
+def _without_values(error: PluginError) -> str:
+    """Say what failed without the words of the plugin's code, which can quote samples."""
+    from waterflow_cli.discovery import describe_failure
+
+    cause = error.__cause__
+    if cause is None:
+        return error.message
+    return error.message.replace(describe_failure(cause), type(cause).__name__)

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.errors import WaterflowError
+from waterflow_cli.errors import PluginError, WaterflowError
 from waterflow_cli.messages import tr
 from waterflow_cli.serving.description import describe_api, describe_model
 from waterflow_cli.serving.judging import CSV, JSON, Answer, judge
@@ -48,7 +48,7 @@ class Service:
     note_access : callable
         Is told of each request; never what it held.
     note_defect : callable
-        Is told of an error that nobody foresaw.
+        Is told of an error that nobody foresaw, and of a plugin's failure.
     """
 
     def __init__(
@@ -85,6 +85,11 @@ class Service:
         }
         gates = [Middleware(Observed, note=self._note), Middleware(Guarded, self._options.token)]
         return Starlette(routes=routes, middleware=gates, exception_handlers=handlers)
+
+    @property
+    def is_scoring(self) -> bool:
+        """Whether a thread may still be at a request, even one that nobody waits for."""
+        return self._n_scoring > 0
 
     def close(self) -> None:
         """Let the requests that are being scored end, and no others begin."""
@@ -182,6 +187,8 @@ class Service:
 
     async def _answer_error(self, _: Request, exc: Exception) -> Response:
         assert isinstance(exc, WaterflowError)
+        if isinstance(exc, PluginError):
+            self._note_defect(exc)
         return problem_response(as_request_error(exc))
 
     async def _answer_http_error(self, request: Request, exc: Exception) -> Response:

@@ -56,16 +56,20 @@ def bind(host: str, port: int, *, is_open: bool) -> socket.socket:
             bound.close()
             raise
     except (OSError, UnicodeError) as exc:
-        raise UsageError(
-            tr(
-                "Port {port} of {host} is not to be had ({strerror}).",
-                port=port,
-                host=host,
-                strerror=getattr(exc, "strerror", None) or exc,
-            ),
-            tr("Choose another: --port N, or --port 0 for any that is free."),
-        ) from exc
+        raise _not_to_be_had(host, port, exc) from exc
     return bound
+
+
+def _not_to_be_had(host: str, port: int, exc: Exception) -> UsageError:
+    return UsageError(
+        tr(
+            "Port {port} of {host} is not to be had ({strerror}).",
+            port=port,
+            host=host,
+            strerror=getattr(exc, "strerror", None) or exc,
+        ),
+        tr("Choose another: --port N, or --port 0 for any that is free."),
+    )
 
 
 def address_of(bound: socket.socket) -> str:
@@ -109,8 +113,19 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     def listen(self, bound: socket.socket) -> None:
-        """Answer requests until asked to stop."""
+        """Answer requests until asked to stop.
+
+        Raises
+        ------
+        UsageError
+            If another program listens at the address by now.
+        """
         with bound:
+            try:
+                bound.listen()
+            except OSError as exc:
+                host, port = bound.getsockname()[:2]
+                raise _not_to_be_had(host, port, exc) from exc
             self.run(sockets=[bound])
         self._service.close()
 
