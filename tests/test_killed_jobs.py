@@ -17,7 +17,7 @@ from waterflow_cli.simulation import write_simulation
 
 N_ROWS = 30_000
 BATCHES = ("--batch-rows", "500", "--jobs", "2")
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 COMMAND = (sys.executable, "-m", "waterflow_cli", "score")
 
 # A limit on the size of files stands for a full disk: writes beyond it fail with an OSError.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from waterflow_cli.drift_tests import compare_repeats
+from waterflow_cli.drift import compare_repeats
 from waterflow_cli.errors import InputError, UsageError
 from waterflow_cli.json_text import json_text
 from waterflow_cli.model_location import fetch_model

@@ -193,7 +193,9 @@ def test_a_version_whose_run_was_deleted_for_good_is_listed_without_figures(chan
     (before,) = list_versions("waterflow", uri)
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
         database.execute("DELETE FROM runs WHERE run_uuid = ?", [before["run_id"]])
-    assert list_versions("waterflow", uri) == [{**before, "roc_auc": None}]
+    assert list_versions("waterflow", uri) == [
+        {**before, "roc_auc": None, "false_potable_per_1000": None}
+    ]
 
 
 def test_a_model_without_versions_cannot_be_listed(store):

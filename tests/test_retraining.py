@@ -278,21 +278,3 @@ def test_training_data_that_the_run_has_lost_is_named(cli, uri, months, workdir)
     assert (folder.code, "is no file" in folder.err) == (3, True)
     kept = cli("reproduce", "2", "--data", "rows.parquet", "--tracking-uri", uri)
     assert kept.code == 0
-
-
-@pytest.mark.real_data
-def test_month_by_month_on_the_real_table(cli, workdir, real_table):
-    """Sixths of the table in the order of its rows: four, then one more, right and shuffled."""
-    header, *rows = csv.reader(real_table.open(newline=""))
-    write_rows("old.csv", header, rows[:2184])
-    write_rows("month5.csv", header, rows[2184:2730])
-    labels = [row[-1] for row in rows[2184:2730]]
-    random.Random(0).shuffle(labels)
-    shuffled = zip(rows[2184:2730], labels, strict=True)
-    write_rows("shuffled.csv", header, [[*row[:-1], label] for row, label in shuffled])
-    quick = ("--plugin", "extra-trees", "--param", "n_estimators=50", "--cv", "3x1", "-q")
-    assert cli("train", "old.csv", *quick).code == 0
-    bad = cli("retrain", "--with", "shuffled.csv", "--promote", "-q")
-    assert (bad.code, "Refused" in bad.out) == (1, True)
-    good = cli("retrain", "--with", "month5.csv", "--promote", "-q")
-    assert (good.code, "version 3 is now @champion" in good.out) == (0, True), good.out

@@ -31,6 +31,7 @@ from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.serving.samples import SampleLayout, field_names, parse_samples
 from waterflow_cli.serving.served_model import ModelWatch, ServedModel
 from waterflow_cli.serving.server import Server, address_of, bind
+from waterflow_cli.store import connect
 
 TOKEN = "a-token-of-some-length"
 FULL = {
@@ -404,7 +405,7 @@ def own_store(store_uri: str, tmp_path: Path) -> str:
     path = tmp_path / "mlflow.db"
     shutil.copy(store_uri.removeprefix("sqlite:///"), path)
     uri = f"sqlite:///{path}"
-    client = MlflowClient(tracking_uri=uri)
+    client = connect(uri)  # MLflow looks the model up in the store that it was told last
     first = client.get_model_version("waterflow", "1")
     client.create_model_version("waterflow", first.source, first.run_id)
     return uri

@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.arrays import FloatArray
-from waterflow_cli.drift_tests import (
+from waterflow_cli.drift import (
     classify_samples,
     compare_levels,
     compare_mixes,

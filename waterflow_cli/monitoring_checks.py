@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from waterflow_cli.messages import marked
 
 if TYPE_CHECKING:
-    from waterflow_cli.drift_tests import Outcome
+    from waterflow_cli.drift import Outcome
 
 # Of the chance of any false alarm in a whole report.
 DEFAULT_ALPHA = 0.02
@@ -77,7 +77,7 @@ class Check:
     old, new : float
         The figures that people are shown: shares, medians, metrics.
     effect, p_value : float
-        See `KINDS` and `waterflow_cli.drift_tests`; the p value is NaN for a check that is no
+        See `KINDS` and `waterflow_cli.drift`; the p value is NaN for a check that is no
         test.
     n_old, n_new : int
         Values that were compared.
@@ -152,7 +152,7 @@ def decide(checks: Sequence[Check], alpha: float) -> list[Check]:
     alpha : float
         Bounds the chance that anything alarms where nothing changed.
     """
-    from waterflow_cli.drift_tests import adjust  # the level's default is wanted without SciPy
+    from waterflow_cli.drift import adjust  # the level's default is wanted without SciPy
 
     tests = [check for check in checks if check.is_test]
     weights = [KINDS[check.kind].weight for check in tests]

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from waterflow_cli.arrays import FloatArray
-from waterflow_cli.drift_tests import Outcome
+from waterflow_cli.drift import Outcome
 from waterflow_cli.messages import tr
 from waterflow_cli.metrics import LEVEL, Estimate
 from waterflow_cli.model import DecisionModel

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from waterflow_cli import __version__
 from waterflow_cli.arrays import FloatArray
-from waterflow_cli.drift_tests import known_values
+from waterflow_cli.drift import known_values
 from waterflow_cli.exploration_sections import Histogram
 from waterflow_cli.figures import format_estimate
 from waterflow_cli.messages import tr

@@ -57,7 +57,7 @@ def parse_threshold(text: str) -> ThresholdRule:
     """Read the value of ``--threshold``.
 
     >>> parse_threshold("cost:10:1")
-    ThresholdRule(text='cost:10:1', name='cost', arguments=(10.0, 1.0))
+    ThresholdRule(text='cost:10:1', name='cost', arguments=(10.0, 1.0), ceiling=None)
 
     Raises
     ------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterflow_cli.drift_tests import (
+from waterflow_cli.drift import (
     adjust,
     classify_samples,
     compare_levels,
