@@ -180,3 +180,10 @@ def test_a_schedule_repeats_the_command_and_does_nothing_else(cli, workdir):
     assert "secret" not in done.out + done.err
     assert "MLFLOW_TRACKING_URI" in done.err
     assert not list(workdir.iterdir())
+
+
+def test_without_a_model_no_store_is_made(cli, quiet_file, workdir):
+    outcome = cli("monitor", quiet_file)
+    assert outcome.code == 4
+    assert "No tracking store" in outcome.err
+    assert [path.name for path in workdir.iterdir()] == [quiet_file]

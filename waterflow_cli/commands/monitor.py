@@ -96,8 +96,6 @@ def monitor(ctx: click.Context, /, as_json: bool, is_scheduled: bool, **options:
         _print_schedule(ctx, console)
         return
     _check_outputs(options, as_json=as_json)
-    if not options["no_log"]:
-        _check_store(options)
     found = _monitor(options, console)
     page = _render(found) if options["output"] is not None or not options["no_log"] else ""
     _write(found, page, options)
@@ -150,6 +148,8 @@ def _monitor(options: dict[str, Any], console: Console) -> Monitoring:
     ) as fetched:
         model = fetched.load()
         reference = load_reference(fetched.folder / "data" / PAYLOAD, label=fetched.label)
+    if not options["no_log"]:
+        _check_store(options)  # no sooner: where there is no model, no store is made either
     with console.progress(tr("rows")) as report:
         return monitor_file(model, reference, options["file"], chosen, report)
 
