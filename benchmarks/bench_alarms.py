@@ -18,16 +18,16 @@ import pandas as pd
 from joblib import Parallel, delayed
 from measure import print_check
 
-from waterflow_cli.discovery import load_plugin
-from waterflow_cli.model_location import fetch_model
-from waterflow_cli.model_store import PAYLOAD
-from waterflow_cli.monitoring import MonitoringOptions, monitor_file
-from waterflow_cli.reference import load_reference
-from waterflow_cli.schemas import load_schema
-from waterflow_cli.simulation import write_simulation
-from waterflow_cli.tracking import TrackingOptions, run_training
-from waterflow_cli.training_data import load_training_data
-from waterflow_cli.training_options import TrainingOptions, parse_cv
+from waterflow_cli.models.discovery import load_plugin
+from waterflow_cli.models.files import PAYLOAD
+from waterflow_cli.models.reference import load_reference
+from waterflow_cli.monitoring.monitor import MonitoringOptions, monitor_file
+from waterflow_cli.registry.location import fetch_model
+from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.samples.simulation import write_simulation
+from waterflow_cli.training.data import load_training_data
+from waterflow_cli.training.options import TrainingOptions, parse_cv
+from waterflow_cli.training.runs.log import TrackingOptions, run_training
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 MOST_FALSE, LEAST_TRUE = 5, 95

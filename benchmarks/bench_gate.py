@@ -16,18 +16,18 @@ from dataclasses import replace
 import numpy as np
 from joblib import Parallel, delayed
 
-from waterflow_cli.champion import Champion, Measures
-from waterflow_cli.discovery import load_plugin
-from waterflow_cli.gate import Beginning, GateResult
-from waterflow_cli.model_store import StoredModel
-from waterflow_cli.retraining import judge, prepare
-from waterflow_cli.retraining_options import RetrainingOptions
-from waterflow_cli.schemas import load_schema
-from waterflow_cli.training import TrainingResult, train_model
-from waterflow_cli.training_data import TrainingData, load_training_data
-from waterflow_cli.training_options import TrainingOptions, parse_cv
-from waterflow_cli.training_record import TrainingRecord
-from waterflow_cli.training_summary import result_summary
+from waterflow_cli.models.discovery import load_plugin
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.training.data import TrainingData, load_training_data
+from waterflow_cli.training.options import TrainingOptions, parse_cv
+from waterflow_cli.training.retraining.champion import Champion, Measures
+from waterflow_cli.training.retraining.gate import Beginning, GateResult
+from waterflow_cli.training.retraining.options import RetrainingOptions
+from waterflow_cli.training.retraining.retrainer import judge, prepare
+from waterflow_cli.training.runs.record import TrainingRecord
+from waterflow_cli.training.summary import result_summary
+from waterflow_cli.training.trainer import TrainingResult, train_model
 
 SCHEMA, PLUGIN = load_schema(), load_plugin("extra-trees")
 OPTIONS = TrainingOptions(params={"n_estimators": 30}, cv=parse_cv("3x1"))

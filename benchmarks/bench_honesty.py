@@ -22,13 +22,13 @@ from measure import print_check
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
-from waterflow_cli.discovery import load_plugin
-from waterflow_cli.guarantee import parse_guarantee
-from waterflow_cli.schemas import load_schema
-from waterflow_cli.simulation import LABEL, simulate_batches
-from waterflow_cli.training import TrainingResult, train_model
-from waterflow_cli.training_data import TrainingData, load_training_data
-from waterflow_cli.training_options import TrainingOptions, parse_cv
+from waterflow_cli.models.discovery import load_plugin
+from waterflow_cli.models.guarantees import parse_guarantee
+from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.samples.simulation import LABEL, simulate_batches
+from waterflow_cli.training.data import TrainingData, load_training_data
+from waterflow_cli.training.options import TrainingOptions, parse_cv
+from waterflow_cli.training.trainer import TrainingResult, train_model
 
 FRESH_ROWS, FRESH_SEED = 50_000, 1_000_000
 SIGNALS = (0.6, 0.75, 0.9)

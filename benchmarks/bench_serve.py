@@ -30,7 +30,7 @@ import pandas as pd
 from load import Load, Request, run_load
 from measure import PYTHON, WATERFLOW, describe_machine, print_check, run_once
 
-from waterflow_cli.model_location import load_model
+from waterflow_cli.registry.location import load_model
 
 STORE = "sqlite:///mlflow.db"
 MODELS = {"hgb": (), "rf": ("--param", "n_estimators=100")}

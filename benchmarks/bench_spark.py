@@ -26,8 +26,8 @@ from typing import Any
 import mlflow
 from measure import WATERFLOW, describe_machine, print_check, run_once
 
-from waterflow_cli.model_location import fetch_model
-from waterflow_cli.scoring_task import ScoringOptions
+from waterflow_cli.registry.location import fetch_model
+from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.spark.engine import SparkEngine
 from waterflow_cli.spark.session import open_session
 from waterflow_cli.spark.settings import OutputLayout, SparkOptions

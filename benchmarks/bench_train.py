@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from measure import WATERFLOW, describe_machine, print_check, run_once
 
-from waterflow_cli.discovery import load_plugin
-from waterflow_cli.learners import make_learner, single_threaded_fits
-from waterflow_cli.schemas import load_schema
-from waterflow_cli.training import make_design
-from waterflow_cli.training_data import load_training_data
-from waterflow_cli.training_options import TrainingOptions
+from waterflow_cli.models.discovery import load_plugin
+from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.training.data import load_training_data
+from waterflow_cli.training.learners import make_learner, single_threaded_fits
+from waterflow_cli.training.options import TrainingOptions
+from waterflow_cli.training.trainer import make_design
 
 SHARE, CONSTANT_S = 1.3, 8.0
 

@@ -23,8 +23,8 @@ from sklearn.ensemble import (
 )
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.fast_trees import pack_trees, positive_probability
-from waterflow_cli.simulation import LABEL, MEASUREMENTS, simulate_batches
+from waterflow_cli.models.fast_trees import pack_trees, positive_probability
+from waterflow_cli.samples.simulation import LABEL, MEASUREMENTS, simulate_batches
 
 ENSEMBLES = {
     "random forest, 100 trees": RandomForestClassifier(100, random_state=0),

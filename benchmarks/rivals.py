@@ -34,7 +34,7 @@ def predict_proba(store: str, model: str, source: str) -> None:
     import pandas as pd
     from threadpoolctl import threadpool_limits
 
-    from waterflow_cli.model_location import load_model
+    from waterflow_cli.registry.location import load_model
 
     loaded = load_model(model, name="waterflow", tracking_uri=store)
     frame = pd.read_csv(source, usecols=list(loaded.decision.measurements))

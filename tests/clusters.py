@@ -33,7 +33,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @cache
 def missing_for_spark() -> str | None:
     """Say what Spark's tests lack on this machine; None if nothing."""
-    from waterflow_cli.errors import EngineError
+    from waterflow_cli.common.errors import EngineError
     from waterflow_cli.spark.preflight import find_java, find_spark
 
     try:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 from clusters import pytest_runtest_setup, spark_cluster  # noqa: F401
+from paths import ROOT
 
+from waterflow_cli.common.messages import use_language
 from waterflow_cli.main import main
-from waterflow_cli.messages import use_language
-from waterflow_cli.simulation import write_simulation
+from waterflow_cli.samples.simulation import write_simulation
 
 # Where a shell runs the tests in the background Ctrl-C is ignored, also in all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).resolve().parents[1]
 # Messages are tested in English on any machine. Here and not in a fixture: those of the session,
 # and the commands that tests start as processes, must not speak otherwise.
 os.environ["LC_ALL"] = "C.UTF-8"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from waterflow_cli.common.errors import UsageError
 from waterflow_cli.config import Setting, load_defaults, user_file
-from waterflow_cli.errors import UsageError
 
 LOCAL = Path("waterflow.toml")
 

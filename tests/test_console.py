@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from waterflow_cli.common.errors import UsageError
 from waterflow_cli.console import Console, json_text, printable
-from waterflow_cli.errors import UsageError
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import click
 import pytest
 
-import waterflow_cli.simulation
+import waterflow_cli.samples.simulation
 from waterflow_cli import __version__
-from waterflow_cli.errors import UsageError
+from waterflow_cli.common.errors import UsageError
 from waterflow_cli.main import main
-from waterflow_cli.simulation import write_simulation
+from waterflow_cli.samples.simulation import write_simulation
 
 WATERFLOW = (sys.executable, "-m", "waterflow_cli")
 SIMULATE = ("simulate", "--rows", "2000000", "--quiet", "-o")
@@ -273,7 +273,7 @@ def simulate_by(cli, monkeypatch):
 
     def run_with(replacement):
         monkeypatch.setattr(
-            waterflow_cli.simulation, "write_simulation", lambda *_, **__: replacement()
+            waterflow_cli.samples.simulation, "write_simulation", lambda *_, **__: replacement()
         )
         return cli("simulate", "-o", "out.csv")
 
@@ -326,7 +326,7 @@ def test_what_is_left_for_a_full_stdout_is_dropped(monkeypatch, workdir):
         sys.stdout.write("left")
         raise UsageError("what")
 
-    monkeypatch.setattr(waterflow_cli.simulation, "write_simulation", write_and_fail)
+    monkeypatch.setattr(waterflow_cli.samples.simulation, "write_simulation", write_and_fail)
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit, match="2"):

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from waterflow_cli.errors import ModelError
-from waterflow_cli.schemas import load_schema
-from waterflow_cli.store import connect
+from waterflow_cli.common.errors import ModelError
+from waterflow_cli.registry.stores import connect
+from waterflow_cli.samples.schemas import load_schema
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),

@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from waterflow_cli.contract import BALANCES
-from waterflow_cli.discovery import load_plugin
-from waterflow_cli.errors import PluginError, UsageError
-from waterflow_cli.pipelines import EstimatorPlugin, balanced_pipeline
+from waterflow_cli.common.errors import PluginError, UsageError
+from waterflow_cli.models.contract import BALANCES
+from waterflow_cli.models.discovery import load_plugin
+from waterflow_cli.models.pipelines import EstimatorPlugin, balanced_pipeline
 from waterflow_cli.testing import check_model_plugin
 
 BUNDLED = ("extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost")

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from waterflow_cli.errors import UsageError, did_you_mean
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.messages import tr
 
 LOCAL_FILE = "waterflow.toml"
 PREFIX = "WATERFLOW_"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from waterflow_cli.errors import UsageError
-from waterflow_cli.json_text import json_text
-from waterflow_cli.messages import tr
-from waterflow_cli.progress import ProgressLines, Report, say_nothing
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.json import json_text
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.progress import ProgressLines, Report, say_nothing
 
 if TYPE_CHECKING:
     from rich.progress import Progress

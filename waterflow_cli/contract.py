@@ -1,76 +1,21 @@
-"""What a model plugin is: the contract between waterflow and the models it can train."""
+"""For plugin authors: what a model plugin is. See `waterflow_cli.models.contract`."""
 
-from __future__ import annotations
+from waterflow_cli.models.contract import (
+    BALANCES,
+    CALIBRATIONS,
+    CONTRACT,
+    GROUP,
+    Balance,
+    Calibration,
+    ModelPlugin,
+)
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
-
-CONTRACT = 1
-GROUP = "waterflow.models"
-
-Balance = Literal["smote", "smoteenn", "under", "weight", "none"]
-Calibration = Literal["sigmoid", "isotonic", "none"]
-CALIBRATIONS: tuple[Calibration, ...] = ("sigmoid", "isotonic", "none")
-BALANCES: tuple[Balance, ...] = ("smote", "smoteenn", "under", "weight", "none")
-
-
-@runtime_checkable
-class ModelPlugin(Protocol):
-    """A ready object behind an entry point of the group ``waterflow.models``.
-
-    The entry point's name is what the user types. A plugin says how to build a model; it never
-    splits, tunes, logs, prints or reads files.
-
-    Attributes
-    ----------
-    contract : int
-        The version of this contract that the plugin was written for: 1.
-    summary : str
-        One line for ``waterflow plugins list``.
-    requires : mapping of str to str
-        Module that must be installed to the command that installs it.
-    trusted_types : sequence of str
-        Full names of the types that a saved model holds beyond those of scikit-learn,
-        imbalanced-learn and numpy. Loading refuses any other type.
-    search_space : mapping of str to sequence
-        Values worth trying for each parameter, for tuning.
-    """
-
-    contract: int
-    summary: str
-    requires: Mapping[str, str]
-    trusted_types: Sequence[str]
-    search_space: Mapping[str, Sequence[Any]]
-
-    def default_params(self) -> Mapping[str, Any]:
-        """Return each parameter that ``--param`` may set, with its default."""
-        ...
-
-    def build_pipeline(
-        self,
-        *,
-        columns: Sequence[str],
-        balance: Balance,
-        random_state: int,
-        params: Mapping[str, Any],
-    ) -> Any:
-        """Build an unfitted imbalanced-learn Pipeline.
-
-        Parameters
-        ----------
-        columns : sequence of str
-            The measurements, in the order of the frame that the pipeline will be given. The
-            frame holds floats, NaN where a value is missing.
-        balance : str
-            How to treat unequal classes; one of `BALANCES`. It must act in ``fit`` alone.
-        random_state : int
-            Seed for everything random: equal seeds give equal models, bit for bit.
-        params : mapping of str to object
-            The user's parameters, all of them keys of `default_params`.
-
-        Returns
-        -------
-        imblearn.pipeline.Pipeline
-            Its last step has ``predict`` and ``predict_proba``; classes are 0 and 1.
-        """
-        ...
+__all__ = [
+    "BALANCES",
+    "CALIBRATIONS",
+    "CONTRACT",
+    "GROUP",
+    "Balance",
+    "Calibration",
+    "ModelPlugin",
+]

@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import quote
 
-from waterflow_cli.errors import WaterflowError
-from waterflow_cli.messages import marked, tr
-from waterflow_cli.model_location import sqlite_path
+from waterflow_cli.common.errors import WaterflowError
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.registry.location import sqlite_path
 
 OK, FAILED, NOT_CHECKED = marked("ok"), marked("failed"), marked("not checked")
 LEAST_PYTHON = (3, 11)
@@ -29,7 +29,7 @@ LIBRARIES = {
     "numba": "numba",
     "skops": "skops.io",
     "pandera": "pandera",
-    "mlflow": "waterflow_cli.store",
+    "mlflow": "waterflow_cli.registry.stores",
 }
 
 
@@ -96,7 +96,7 @@ def check_libraries(modules: dict[str, str]) -> Check:
 
 def check_store(tracking_uri: str) -> Check:
     """Check that the tracking store can be read; none at all is no failure."""
-    from waterflow_cli.store import connect, redact
+    from waterflow_cli.registry.stores import connect, redact
 
     name, shown = marked("tracking store"), redact(tracking_uri)
     database = sqlite_path(tracking_uri)

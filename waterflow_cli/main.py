@@ -17,12 +17,12 @@ import click
 from waterflow_cli import __version__
 from waterflow_cli.commands import COMMANDS
 from waterflow_cli.commands.options import common_options
+from waterflow_cli.common.credentials import redact
+from waterflow_cli.common.errors import WaterflowError, did_you_mean
+from waterflow_cli.common.interrupts import install_interrupts
+from waterflow_cli.common.messages import find_language, tr, use_language
 from waterflow_cli.config import Setting, load_defaults
 from waterflow_cli.console import Console
-from waterflow_cli.credentials import redact
-from waterflow_cli.errors import WaterflowError, did_you_mean
-from waterflow_cli.interrupts import install_interrupts
-from waterflow_cli.messages import find_language, tr, use_language
 
 EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
 # Arguments that can be set like options. Not all: `schemas show NAME` is no `--name`.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from waterflow_cli.model_store import StoredModel, load_payload, verify_folder
-from waterflow_cli.scoring import score_frame
+from waterflow_cli.models.files import StoredModel, load_payload, verify_folder
+from waterflow_cli.scoring.scorer import score_frame
 
 
 class PotabilityModel:

@@ -12,20 +12,20 @@ import numpy as np
 import pandas as pd
 import skops.io
 
-from waterflow_cli.arrays import FloatArray, IntArray
-from waterflow_cli.contract import BALANCES, GROUP, ModelPlugin
-from waterflow_cli.discovery import (
+from waterflow_cli.common.arrays import FloatArray, IntArray
+from waterflow_cli.common.errors import ModelError, PluginError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.contract import BALANCES, GROUP, ModelPlugin
+from waterflow_cli.models.discovery import (
     InstalledPlugin,
     LoadedPlugin,
     breach_of_contract,
     load_plugin,
 )
-from waterflow_cli.errors import ModelError, PluginError
-from waterflow_cli.learners import build_pipeline, single_threaded_fits
-from waterflow_cli.messages import tr
-from waterflow_cli.model_store import trusted_types_of
-from waterflow_cli.pipelines import strip_for_scoring
-from waterflow_cli.training_options import TrainingOptions
+from waterflow_cli.models.files import trusted_types_of
+from waterflow_cli.models.pipelines import strip_for_scoring
+from waterflow_cli.training.learners import build_pipeline, single_threaded_fits
+from waterflow_cli.training.options import TrainingOptions
 
 _N_ROWS = 240
 _COLUMNS = ["ph", "Hardness", "Solids"]

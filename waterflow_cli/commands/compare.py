@@ -25,15 +25,15 @@ from waterflow_cli.commands.options import (
     schema_option,
     store_options,
 )
-from waterflow_cli.errors import UsageError
-from waterflow_cli.figures import format_estimate
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import format_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from waterflow_cli.comparison import Leaderboard
     from waterflow_cli.console import Console
+    from waterflow_cli.training.comparison import Leaderboard
 
 
 # What says how candidates are trained; runs are trained already.
@@ -148,7 +148,7 @@ def _check_options(ctx: click.Context, options: Mapping[str, Any]) -> None:
 
 def _check_picture(picture: str, options: Mapping[str, Any]) -> None:
     """Refuse a picture before anything is fitted for it."""
-    from waterflow_cli.outputs import check_output
+    from waterflow_cli.tables.outputs import check_output
 
     if not picture.lower().endswith(".png"):
         raise UsageError(tr("-o {picture}: a picture is written as .png.", picture=picture))
@@ -160,25 +160,25 @@ def _inputs(options: Mapping[str, Any]) -> list[str]:
 
 
 def _compare_trained(options: Mapping[str, Any]) -> Leaderboard:
-    from waterflow_cli.compared_runs import compare_runs
-    from waterflow_cli.comparison import split_list
+    from waterflow_cli.training.comparison import split_list
+    from waterflow_cli.training.runs.compared_runs import compare_runs
 
     references = split_list("--run", options["runs"])
     return compare_runs(references, name=options["name"], tracking_uri=options["tracking_uri"])
 
 
 def _compare_plugins(options: Mapping[str, Any], console: Console) -> Leaderboard:
-    from waterflow_cli.comparison import (
+    from waterflow_cli.models.discovery import load_plugin
+    from waterflow_cli.samples.schemas import load_schema
+    from waterflow_cli.training.comparison import (
         compare_procedures,
         parse_balances,
         parse_seeds,
         plan_procedures,
         split_list,
     )
-    from waterflow_cli.discovery import load_plugin
-    from waterflow_cli.schemas import load_schema
-    from waterflow_cli.training import make_design
-    from waterflow_cli.training_options import TrainingOptions, parse_cv
+    from waterflow_cli.training.options import TrainingOptions, parse_cv
+    from waterflow_cli.training.trainer import make_design
 
     seeds = parse_seeds(options["seeds"])
     design_seed = seeds[0] if options["design_seed"] is None else options["design_seed"]
@@ -233,8 +233,8 @@ def _show(board: Leaderboard, console: Console) -> None:
 
 
 def _draw(board: Leaderboard, picture: str, options: Mapping[str, Any]) -> None:
-    from waterflow_cli.comparison_plot import draw_leaderboard
-    from waterflow_cli.outputs import open_output
+    from waterflow_cli.tables.outputs import open_output
+    from waterflow_cli.training.runs.comparison_plot import draw_leaderboard
 
     with open_output(picture, force=options["force"], inputs=_inputs(options)) as file:
         file.write(draw_leaderboard(board))

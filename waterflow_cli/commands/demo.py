@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from waterflow_cli.commands.options import common_options, console_of
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 
 # Fewer trees and repeats than by default, to be done in half a minute.
 _TRAINED = ("--plugin", "rf", "--param", "n_estimators=100", "--cv", "5x1")
@@ -29,7 +29,7 @@ def demo(ctx: click.Context, folder: str) -> None:
 
     Each step is a command of waterflow, printed before it runs.
     """
-    from waterflow_cli.errors import UsageError
+    from waterflow_cli.common.errors import UsageError
 
     path = Path(folder)
     try:

@@ -13,7 +13,7 @@ from waterflow_cli.commands.options import (
     json_option,
     tracking_uri_option,
 )
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
     from waterflow_cli.health import Check

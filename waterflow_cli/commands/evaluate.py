@@ -15,12 +15,12 @@ from waterflow_cli.commands.options import (
     reading_options,
     store_options,
 )
-from waterflow_cli.figures import format_metric
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import format_metric
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
-    from waterflow_cli.model_evaluation import ModelEvaluation
+    from waterflow_cli.training.runs.model_evaluation import ModelEvaluation
 
 
 @click.command(short_help="Measure a registered model on labelled samples.")
@@ -60,10 +60,10 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     Metrics at the model's threshold with 95 % intervals, and how often its verdicts were right.
     """
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.model_evaluation import evaluate_model, save_pictures
-    from waterflow_cli.model_location import load_model
-    from waterflow_cli.schemas import load_schema
-    from waterflow_cli.training_data import load_training_data
+    from waterflow_cli.registry.location import load_model
+    from waterflow_cli.samples.schemas import load_schema
+    from waterflow_cli.training.data import load_training_data
+    from waterflow_cli.training.runs.model_evaluation import evaluate_model, save_pictures
 
     console = console_of(ctx)
     model = load_model(
@@ -90,8 +90,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
 def _show(evaluated: ModelEvaluation, console: Console) -> None:
     """Print the metrics, the confusion counts and what became of the verdicts."""
-    from waterflow_cli.metrics import METRICS
-    from waterflow_cli.verdict_records import describe_verdicts
+    from waterflow_cli.models.metrics import METRICS
+    from waterflow_cli.models.verdict_records import describe_verdicts
 
     evaluation = evaluated.evaluation
     console.table(

@@ -15,17 +15,17 @@ from waterflow_cli.commands.options import (
     reading_options,
     schema_option,
 )
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from waterflow_cli.common.progress import Report
     from waterflow_cli.console import Console
-    from waterflow_cli.exploration import Difference, Exploration
-    from waterflow_cli.exploration_samples import Samples
-    from waterflow_cli.limits import LimitProfile
-    from waterflow_cli.progress import Report
+    from waterflow_cli.exploration.report import Difference, Exploration
+    from waterflow_cli.exploration.samples import Samples
+    from waterflow_cli.validation.limits import LimitProfile
 
 
 @click.command(short_help="Look at a file before training on it.")
@@ -63,11 +63,11 @@ def explore(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     Exit code 0 whatever is found. 3: a file cannot be read, or lacks a column.
     """
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.exploration import compare_files, summarise_files
-    from waterflow_cli.exploration import explore as explore_samples
-    from waterflow_cli.limits import PROFILES, load_limits
-    from waterflow_cli.outputs import check_outputs
-    from waterflow_cli.schemas import load_schema
+    from waterflow_cli.exploration.report import compare_files, summarise_files
+    from waterflow_cli.exploration.report import explore as explore_samples
+    from waterflow_cli.samples.schemas import load_schema
+    from waterflow_cli.tables.outputs import check_outputs
+    from waterflow_cli.validation.limits import PROFILES, load_limits
 
     output, console = options["output"], console_of(ctx)
     if as_json and output == "-":
@@ -112,7 +112,7 @@ def _read(
     options: dict[str, Any],
     report: Report,
 ) -> Samples:
-    from waterflow_cli.exploration_samples import read_samples
+    from waterflow_cli.exploration.samples import read_samples
 
     return read_samples(
         file,
@@ -127,7 +127,7 @@ def _read(
 
 def _names_of(profiles: Sequence[LimitProfile], chosen: Sequence[str]) -> list[str]:
     """Give the names of the chosen profiles; a file's is none of the bundled ones."""
-    from waterflow_cli.limits import PROFILES
+    from waterflow_cli.validation.limits import PROFILES
 
     return [
         profile.name
@@ -139,8 +139,8 @@ def _names_of(profiles: Sequence[LimitProfile], chosen: Sequence[str]) -> list[s
 def _write_page(
     found: Sequence[Exploration], differences: Sequence[Difference], output: str, force: bool
 ) -> None:
-    from waterflow_cli.exploration_page import render_exploration
-    from waterflow_cli.outputs import open_output
+    from waterflow_cli.exploration.page import render_exploration
+    from waterflow_cli.tables.outputs import open_output
 
     page = render_exploration(found, differences)
     with open_output(output, force=force) as sink:
@@ -152,7 +152,7 @@ def _print_summary(
 ) -> None:
     """Print what stands out and the measurements of each file, then what differs."""
     from waterflow_cli.console import printable
-    from waterflow_cli.exploration_headlines import difference_rows, find_headlines, overview_rows
+    from waterflow_cli.exploration.headlines import difference_rows, find_headlines, overview_rows
 
     for exploration in found:
         console.result(
@@ -172,7 +172,7 @@ def _print_summary(
 
 def _note(found: Sequence[Exploration], output: str | None, console: Console) -> None:
     """Say on stderr what rests on a sample, and where the page is."""
-    from waterflow_cli.exploration_sections import Absent
+    from waterflow_cli.exploration.sections import Absent
 
     for exploration in found:
         signal = exploration.signal

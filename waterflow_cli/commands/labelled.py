@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from waterflow_cli.console import Console
-    from waterflow_cli.table_schema import TableSchema
-    from waterflow_cli.training_data import TrainingData
+    from waterflow_cli.samples.table_schema import TableSchema
+    from waterflow_cli.training.data import TrainingData
 
 cv_option = click.option(
     "--cv",
@@ -53,7 +53,7 @@ def load_labelled(
 ) -> TrainingData:
     """Load the samples that the options name, and warn of copies among them."""
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.training_data import find_training_data, load_training_data
+    from waterflow_cli.training.data import find_training_data, load_training_data
 
     with find_training_data(options["data"], console.note, console.warn) as path:
         data = load_training_data(

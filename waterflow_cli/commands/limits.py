@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands.options import common_options, console_of, json_option
-from waterflow_cli.messages import marked, tr
+from waterflow_cli.common.messages import marked, tr
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
-    from waterflow_cli.limit_checks import LimitCounts
-    from waterflow_cli.limits import LimitProfile
+    from waterflow_cli.validation.limit_checks import LimitCounts
+    from waterflow_cli.validation.limits import LimitProfile
 
 _SHOWN = (
     *(marked("measurement"), marked("value"), marked("class"), marked("basis")),
@@ -32,7 +32,7 @@ def limits() -> None:
 @click.pass_context
 def list_limits(ctx: click.Context, as_json: bool) -> None:
     """List the bundled profiles; any TOML file of one's own can be named in their place."""
-    from waterflow_cli.limits import PROFILES, load_limits
+    from waterflow_cli.validation.limits import PROFILES, load_limits
 
     console = console_of(ctx)
     profiles = load_limits(PROFILES)
@@ -65,7 +65,7 @@ def list_limits(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_limits(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Show the values of the profiles NAME..., of all bundled ones when none is named."""
-    from waterflow_cli.limits import NEVER_MEASURED, PROFILES, load_limits
+    from waterflow_cli.validation.limits import NEVER_MEASURED, PROFILES, load_limits
 
     console = console_of(ctx)
     profiles = load_limits(names or PROFILES)
@@ -95,7 +95,7 @@ def note_limits(counts: LimitCounts | None, console: Console) -> None:
     """Say on stderr how many rows lie above or below each limit, and what was not measured."""
     if counts is None:
         return
-    from waterflow_cli.limit_checks import Standing
+    from waterflow_cli.validation.limit_checks import Standing
 
     shown = (Standing.ABOVE, Standing.BELOW, Standing.INDETERMINATE, Standing.NOT_MEASURED)
     rows = [

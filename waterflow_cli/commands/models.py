@@ -16,13 +16,13 @@ from waterflow_cli.commands.options import (
     json_option,
     store_options,
 )
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
 from waterflow_cli.console import printable
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
-    from waterflow_cli.versions import Change
+    from waterflow_cli.registry.versions import Change
 
 _why_option = click.option(
     "--why", default="", metavar="TEXT", help="The reason, for the model's history."
@@ -45,7 +45,7 @@ def list_models(ctx: click.Context, name: str, tracking_uri: str, as_json: bool)
 
     ROC AUC and false 'potable' per 1000 samples were measured on rows that the model had not seen.
     """
-    from waterflow_cli.registry import list_versions
+    from waterflow_cli.registry.lookup import list_versions
 
     console = console_of(ctx)
     versions = list_versions(name, tracking_uri)
@@ -75,7 +75,7 @@ def show_model(
     ctx: click.Context, version: str, name: str, tracking_uri: str, as_json: bool
 ) -> None:
     """Say what is known about VERSION (a number or an alias): its data, figures and decisions."""
-    from waterflow_cli.version_details import describe
+    from waterflow_cli.registry.details import describe
 
     console = console_of(ctx)
     details = describe(version, name=name, tracking_uri=tracking_uri)
@@ -109,7 +109,7 @@ def promote_model(
     A version that the gate of `retrain` refused, or whose figures are worse with intervals that do
     not overlap those of the champion, is refused (exit code 1).
     """
-    from waterflow_cli.versions import promote
+    from waterflow_cli.registry.versions import promote
 
     change = promote(name, version, tracking_uri, why=why, force=force)
     _show_change(change, console_of(ctx), as_json=as_json)
@@ -125,7 +125,7 @@ def rollback_model(
     ctx: click.Context, why: str, name: str, tracking_uri: str, as_json: bool
 ) -> None:
     """Make the champion before this one (@previous) the champion again."""
-    from waterflow_cli.versions import rollback
+    from waterflow_cli.registry.versions import rollback
 
     change = rollback(name, tracking_uri, why=why)
     _show_change(change, console_of(ctx), as_json=as_json)
@@ -141,7 +141,7 @@ def show_history(ctx: click.Context, name: str, tracking_uri: str, as_json: bool
 
     Entries are only ever added.
     """
-    from waterflow_cli.versions import read_history
+    from waterflow_cli.registry.versions import read_history
 
     console = console_of(ctx)
     entries = [entry.to_json() for entry in read_history(name, tracking_uri)]
@@ -169,8 +169,8 @@ def export_model(
     as_json: bool,
 ) -> None:
     """Write VERSION with its manifest, evaluation and history to one file, for another store."""
-    from waterflow_cli.model_archive import export_version
-    from waterflow_cli.outputs import check_output, open_output
+    from waterflow_cli.registry.archives import export_version
+    from waterflow_cli.tables.outputs import check_output, open_output
 
     console = console_of(ctx)
     if as_json and output == "-":
@@ -209,8 +209,8 @@ def import_model(
 
     It becomes @challenger, or @champion where there is none.
     """
-    from waterflow_cli.model_archive import import_version
-    from waterflow_cli.tracking import TrackingOptions
+    from waterflow_cli.registry.archives import import_version
+    from waterflow_cli.training.runs.log import TrackingOptions
 
     console = console_of(ctx)
     imported = import_version(file, TrackingOptions(tracking_uri, name=name), digest=digest)
@@ -302,7 +302,7 @@ def _show_change(change: Change, console: Console, *, as_json: bool) -> None:
 
 
 def _show_details(details: Mapping[str, Any], console: Console) -> None:
-    from waterflow_cli.metrics import METRICS
+    from waterflow_cli.models.metrics import METRICS
 
     tables = ("estimates", "history")
     facts = [

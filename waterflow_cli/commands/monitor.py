@@ -16,13 +16,13 @@ from waterflow_cli.commands.options import (
     reading_options,
     store_options,
 )
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
-from waterflow_cli.monitoring_checks import DEFAULT_ALPHA
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.monitoring.checks import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
-    from waterflow_cli.monitoring import Monitoring
+    from waterflow_cli.monitoring.monitor import Monitoring
 
 _ARGUMENTS = "waterflow.arguments"
 _SCHEDULE = "--schedule"
@@ -111,7 +111,7 @@ def monitor(ctx: click.Context, /, as_json: bool, is_scheduled: bool, **options:
 
 
 def _check_outputs(options: dict[str, Any], *, as_json: bool) -> None:
-    from waterflow_cli.outputs import check_outputs
+    from waterflow_cli.tables.outputs import check_outputs
 
     outputs = [("-o", options["output"]), ("--prometheus", options["prometheus"])]
     if as_json and "-" in dict(outputs).values():
@@ -121,18 +121,18 @@ def _check_outputs(options: dict[str, Any], *, as_json: bool) -> None:
 
 def _check_store(options: dict[str, Any]) -> None:
     """Refuse a store that cannot be written to before the file is read."""
-    from waterflow_cli.store import connect
+    from waterflow_cli.registry.stores import connect
 
     connect(options["tracking_uri"], create=True)
 
 
 def _monitor(options: dict[str, Any], console: Console) -> Monitoring:
     """Load the model and its reference, and check the file."""
-    from waterflow_cli.model_location import fetch_model
-    from waterflow_cli.model_store import PAYLOAD
-    from waterflow_cli.monitoring import MonitoringOptions, monitor_file
-    from waterflow_cli.monitoring_groups import Grouping, parse_window
-    from waterflow_cli.reference import load_reference
+    from waterflow_cli.models.files import PAYLOAD
+    from waterflow_cli.models.reference import load_reference
+    from waterflow_cli.monitoring.groups import Grouping, parse_window
+    from waterflow_cli.monitoring.monitor import MonitoringOptions, monitor_file
+    from waterflow_cli.registry.location import fetch_model
 
     window = parse_window(options["window"]) if options["window"] is not None else None
     chosen = MonitoringOptions(
@@ -155,14 +155,14 @@ def _monitor(options: dict[str, Any], console: Console) -> Monitoring:
 
 
 def _render(found: Monitoring) -> str:
-    from waterflow_cli.monitoring_page import render_monitoring
+    from waterflow_cli.monitoring.page import render_monitoring
 
     return render_monitoring(found)
 
 
 def _log(found: Monitoring, page: str, options: dict[str, Any], console: Console) -> None:
-    from waterflow_cli.monitoring_log import EXPERIMENT, log_check
-    from waterflow_cli.training_data import file_sha256
+    from waterflow_cli.monitoring.log import EXPERIMENT, log_check
+    from waterflow_cli.training.data import file_sha256
 
     path = options["file"]
     digest = file_sha256(path) if Path(path).is_file() else None
@@ -174,8 +174,8 @@ def _log(found: Monitoring, page: str, options: dict[str, Any], console: Console
 
 def _write(found: Monitoring, page: str, options: dict[str, Any]) -> None:
     """Write the page and the metrics, both or none."""
-    from waterflow_cli.monitoring_metrics import render_metrics
-    from waterflow_cli.outputs import OutputGroup
+    from waterflow_cli.monitoring.metrics import render_metrics
+    from waterflow_cli.tables.outputs import OutputGroup
 
     with OutputGroup(force=options["force"], inputs=[options["file"]]) as outputs:
         if options["output"] is not None:
@@ -187,7 +187,7 @@ def _write(found: Monitoring, page: str, options: dict[str, Any]) -> None:
 
 
 def _print_json(found: Monitoring, console: Console) -> None:
-    from waterflow_cli.monitoring_words import summarise
+    from waterflow_cli.monitoring.report import summarise
 
     console.json(summarise(found))
 
@@ -195,7 +195,7 @@ def _print_json(found: Monitoring, console: Console) -> None:
 def _print(found: Monitoring, console: Console) -> None:
     """Print the verdict, what alarms, and the tables."""
     from waterflow_cli.console import printable
-    from waterflow_cli.monitoring_words import (
+    from waterflow_cli.monitoring.report import (
         check_rows,
         group_rows,
         headline,
@@ -225,7 +225,7 @@ def _print(found: Monitoring, console: Console) -> None:
 
 
 def _note(found: Monitoring, options: dict[str, Any], console: Console) -> None:
-    from waterflow_cli.monitoring_words import notes
+    from waterflow_cli.monitoring.report import notes
 
     console.note(tr("Read {path} as {how}.", path=found.file.path, how=found.file.reading))
     for text in found.file.alarms:
@@ -240,8 +240,8 @@ def _note(found: Monitoring, options: dict[str, Any], console: Console) -> None:
 
 def _print_schedule(ctx: click.Context, console: Console) -> None:
     """Print how to run this very command every day."""
-    from waterflow_cli.credentials import redact
-    from waterflow_cli.schedules import cron_line, systemd_units, this_program
+    from waterflow_cli.commands.schedules import cron_line, systemd_units, this_program
+    from waterflow_cli.common.credentials import redact
 
     typed = [each for each in ctx.meta[_ARGUMENTS] if each != _SCHEDULE]
     arguments = [redact(each) for each in typed]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from waterflow_cli.cell_counts import CellCounts
     from waterflow_cli.console import Console
-    from waterflow_cli.reading_options import ReadingOptions
-    from waterflow_cli.table_schema import TableSchema
+    from waterflow_cli.samples.table_schema import TableSchema
+    from waterflow_cli.tables.reading_options import ReadingOptions
+    from waterflow_cli.validation.cell_counts import CellCounts
 
 
 def note_reading(

@@ -13,10 +13,10 @@ from typing import Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
+from waterflow_cli.common.errors import UsageError, shorten
+from waterflow_cli.common.messages import LANGUAGES, marked, tr, use_language
 from waterflow_cli.console import Console
-from waterflow_cli.errors import UsageError, shorten
-from waterflow_cli.messages import LANGUAGES, marked, tr, use_language
-from waterflow_cli.reading_options import ReadingOptions
+from waterflow_cli.tables.reading_options import ReadingOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_STORE = "sqlite:///mlflow.db"

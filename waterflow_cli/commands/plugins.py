@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from waterflow_cli.commands.options import common_options, console_of, json_option
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 
 
 @click.group(short_help="List, check and start model plugins.")
@@ -22,7 +22,7 @@ def list_plugins(ctx: click.Context, as_json: bool) -> None:
     """List the installed model plugins, and say of those that cannot be used why not."""
     from dataclasses import asdict
 
-    from waterflow_cli.discovery import survey_plugins
+    from waterflow_cli.models.discovery import survey_plugins
 
     console = console_of(ctx)
     found = survey_plugins()
@@ -42,7 +42,7 @@ def list_plugins(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def check_plugin(ctx: click.Context, name: str) -> None:
     """Check that the plugin NAME keeps the contract: the same checks that its author can run."""
-    from waterflow_cli.discovery import load_plugin
+    from waterflow_cli.models.discovery import load_plugin
     from waterflow_cli.testing import check_model_plugin
 
     console = console_of(ctx)
@@ -59,7 +59,7 @@ def check_plugin(ctx: click.Context, name: str) -> None:
 @click.pass_context
 def new_plugin(ctx: click.Context, name: str, folder: str | None) -> None:
     """Create a small installable project with a plugin called NAME that passes the checks."""
-    from waterflow_cli.plugin_project import create_plugin_project
+    from waterflow_cli.models.plugin_project import create_plugin_project
 
     console = console_of(ctx)
     path = create_plugin_project(name, folder)

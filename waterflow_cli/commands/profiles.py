@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from waterflow_cli.commands.options import common_options, console_of, json_option
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 
 
 @click.group(short_help="List and show the profiles of sources.")
@@ -20,7 +20,7 @@ def profiles() -> None:
 @click.pass_context
 def list_profiles(ctx: click.Context, as_json: bool) -> None:
     """List the bundled profiles; any TOML file of one's own can be named in their place."""
-    from waterflow_cli.profiles import bundled_profiles, load_profile
+    from waterflow_cli.samples.profiles import bundled_profiles, load_profile
 
     console = console_of(ctx)
     found = [load_profile(name) for name in bundled_profiles()]
@@ -50,6 +50,6 @@ def list_profiles(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_profile(ctx: click.Context, name: str) -> None:
     """Print the TOML of the profile NAME, to read or to copy and change."""
-    from waterflow_cli.profiles import load_profile
+    from waterflow_cli.samples.profiles import load_profile
 
     console_of(ctx).result(load_profile(name).text.rstrip())

@@ -17,15 +17,15 @@ from waterflow_cli.commands.options import (
     reading_options,
     store_options,
 )
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterflow_cli.console import Console
-    from waterflow_cli.flips import Flip, RowJudgement
-    from waterflow_cli.replay import Replay
+    from waterflow_cli.scoring.flips import Flip, RowJudgement
+    from waterflow_cli.scoring.replay import Replay
 
 # A line of a terminal holds no more; the output and the JSON have all.
 _SHOWN_IDS = 3
@@ -74,9 +74,9 @@ def replay(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     exit code is 0 with and without them.
     """
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.model_location import load_model
-    from waterflow_cli.replay import ReplayOptions
-    from waterflow_cli.replay import replay as replay_file
+    from waterflow_cli.registry.location import load_model
+    from waterflow_cli.scoring.replay import ReplayOptions
+    from waterflow_cli.scoring.replay import replay as replay_file
 
     if options["output"] == "-":
         raise UsageError(
@@ -131,8 +131,8 @@ def _show(result: Replay, console: Console) -> None:
 
 
 def _show_matrix(result: Replay, console: Console) -> None:
-    from waterflow_cli.errors import shorten
-    from waterflow_cli.past_results import STATES
+    from waterflow_cli.common.errors import shorten
+    from waterflow_cli.scoring.past_results import STATES
 
     console.table(
         tr(

@@ -41,7 +41,7 @@ def reproduce(
     RUN is a run id, @alias, a version number, models:/… or runs:/ID/model. Nothing is logged. The
     exit code is 0 if all rows get the same probability and verdict, bit for bit, else 1.
     """
-    from waterflow_cli.reproduction import reproduce_run
+    from waterflow_cli.training.runs.reproduction import reproduce_run
 
     console = console_of(ctx)
     found = reproduce_run(

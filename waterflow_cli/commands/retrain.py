@@ -19,17 +19,17 @@ from waterflow_cli.commands.options import (
     refuse_nan,
     store_options,
 )
-from waterflow_cli.figures import format_estimate
-from waterflow_cli.messages import marked, tr
-from waterflow_cli.retraining_options import RetrainingOptions
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.training.retraining.options import RetrainingOptions
 
 if TYPE_CHECKING:
-    from waterflow_cli.champion import Champion
     from waterflow_cli.console import Console
-    from waterflow_cli.new_rows import NewRows
-    from waterflow_cli.reading_options import ReadingOptions
-    from waterflow_cli.retraining import Retraining
-    from waterflow_cli.training_data import TrainingData
+    from waterflow_cli.tables.reading_options import ReadingOptions
+    from waterflow_cli.training.data import TrainingData
+    from waterflow_cli.training.retraining.champion import Champion
+    from waterflow_cli.training.retraining.new_rows import NewRows
+    from waterflow_cli.training.retraining.retrainer import Retraining
 
 _PASSED_ON = ("plugin", "holdout", "margin", "on_conflict", "promote", "seed", "jobs")
 
@@ -105,10 +105,10 @@ def retrain(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     The challenger is registered, and judged beside the champion by new samples that neither
     learned from. The exit code is 0 if it passes the gate, and 1, with the reasons, if not.
     """
-    from waterflow_cli.champion import find_champion
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.retraining import retrain as retrain_champion
-    from waterflow_cli.sample_ids import IdColumn
+    from waterflow_cli.samples.ids import IdColumn
+    from waterflow_cli.training.retraining.champion import find_champion
+    from waterflow_cli.training.retraining.retrainer import retrain as retrain_champion
 
     console = console_of(ctx)
     champion = find_champion(options["name"], options["tracking_uri"])
@@ -152,8 +152,8 @@ def read_as_recorded(
 
 
 def _load_new(champion: Champion, options: dict[str, Any]) -> TrainingData:
-    from waterflow_cli.sample_ids import IdColumn
-    from waterflow_cli.training_data import load_training_data
+    from waterflow_cli.samples.ids import IdColumn
+    from waterflow_cli.training.data import load_training_data
 
     recorded = champion.record.reading
     name = options["id_name"]
@@ -198,14 +198,14 @@ def _note_ids(recorded: TrainingData, new: TrainingData, console: Console) -> No
 
 def _name_of_ids(recorded: TrainingData) -> str:
     """Name the column of ids; empty where rows of several files came together."""
-    from waterflow_cli.combined_data import COMBINED
+    from waterflow_cli.training.runs.combined_data import COMBINED
 
     return "" if recorded.path == COMBINED else recorded.id_column
 
 
 def _show(found: Retraining, console: Console) -> None:
     """Print what became of the new rows, both models' figures, the conditions and the outcome."""
-    from waterflow_cli.gate import FIGURES
+    from waterflow_cli.training.retraining.gate import FIGURES
 
     champion, rows = found.prepared.champion, found.prepared.rows
     console.result(_describe_rows(rows, len(found.prepared.data.y)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from waterflow_cli.commands.options import common_options, console_of, json_option
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 
 
 @click.group(short_help="List and show the schemas.")
@@ -20,7 +20,7 @@ def schemas() -> None:
 @click.pass_context
 def list_schemas(ctx: click.Context, as_json: bool) -> None:
     """List the installed schemas; any YAML file can be named in their place."""
-    from waterflow_cli.schemas import load_schema, schema_entry_points
+    from waterflow_cli.samples.schemas import load_schema, schema_entry_points
 
     console = console_of(ctx)
     found = [load_schema(name) for name in schema_entry_points()]
@@ -44,6 +44,6 @@ def list_schemas(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_schema(ctx: click.Context, name: str) -> None:
     """Print the YAML of the schema NAME, to read or to start one's own from."""
-    from waterflow_cli.schemas import load_schema
+    from waterflow_cli.samples.schemas import load_schema
 
     console_of(ctx).result(load_schema(name).text.rstrip())

@@ -22,16 +22,16 @@ from waterflow_cli.commands.options import (
     split_names,
     store_options,
 )
-from waterflow_cli.errors import UsageError, shorten
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import UsageError, shorten
+from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
+    from waterflow_cli.common.progress import Report
     from waterflow_cli.console import Console
-    from waterflow_cli.model_location import FetchedModel
-    from waterflow_cli.model_store import StoredModel
-    from waterflow_cli.progress import Report
-    from waterflow_cli.scoring_job import ScoringSummary
-    from waterflow_cli.scoring_task import ScoringOptions
+    from waterflow_cli.models.files import StoredModel
+    from waterflow_cli.registry.location import FetchedModel
+    from waterflow_cli.scoring.job import ScoringSummary
+    from waterflow_cli.scoring.task import ScoringOptions
 
 
 @click.command(short_help="Judge the samples of a file with a registered model.")
@@ -122,9 +122,9 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     With --engine spark, FILE can also be a folder or a URI, and OUT is a folder of parts.
     """
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.limits import load_limits
-    from waterflow_cli.model_location import fetch_model
-    from waterflow_cli.scoring_task import ScoringOptions
+    from waterflow_cli.registry.location import fetch_model
+    from waterflow_cli.scoring.task import ScoringOptions
+    from waterflow_cli.validation.limits import load_limits
 
     if as_json and "-" in (options["output"], options["rejects"], options["manifest"]):
         raise UsageError(tr("--json and rows both go to stdout."), tr("Write the rows to a file."))
@@ -158,8 +158,8 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 def _score_here(
     model: StoredModel, chosen: ScoringOptions, options: dict[str, Any], report: Report
 ) -> ScoringSummary:
-    from waterflow_cli.scoring_job import score_files
-    from waterflow_cli.sources import expand_inputs
+    from waterflow_cli.scoring.job import score_files
+    from waterflow_cli.tables.sources import expand_inputs
 
     return score_files(model, expand_inputs(options["files"]), options["output"], chosen, report)
 

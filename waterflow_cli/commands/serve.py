@@ -18,9 +18,9 @@ from waterflow_cli.commands.options import (
     reading_options,
     store_options,
 )
-from waterflow_cli.credentials import redact
-from waterflow_cli.errors import PluginError, UsageError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.credentials import redact
+from waterflow_cli.common.errors import PluginError, UsageError
+from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +189,7 @@ def _defect_log(console: Console) -> Callable[[Exception], None]:
 
 def _without_values(error: PluginError) -> str:
     """Say what failed without the words of the plugin's code, which can quote samples."""
-    from waterflow_cli.discovery import describe_failure
+    from waterflow_cli.models.discovery import describe_failure
 
     cause = error.__cause__
     if cause is None:

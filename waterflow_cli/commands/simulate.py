@@ -12,7 +12,7 @@ from waterflow_cli.commands.options import (
     force_option,
     json_option,
 )
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 
 
 @click.command(short_help="Make labelled samples whose best possible AUC is known.")
@@ -51,8 +51,8 @@ def simulate(ctx: click.Context, /, output: str, as_json: bool, **options: Any) 
     No row is real. The label depends on the measurements in a way that no straight line finds,
     and the best AUC that is possible is known, so that a model's figures can be checked.
     """
-    from waterflow_cli.errors import UsageError
-    from waterflow_cli.simulation import best_auc, best_auc_with_missing, write_simulation
+    from waterflow_cli.common.errors import UsageError
+    from waterflow_cli.samples.simulation import best_auc, best_auc_with_missing, write_simulation
 
     if as_json and output == "-":
         raise UsageError(

@@ -27,16 +27,16 @@ from waterflow_cli.commands.options import (
     schema_option,
     store_options,
 )
-from waterflow_cli.contract import BALANCES, CALIBRATIONS
-from waterflow_cli.errors import ModelError, UsageError
-from waterflow_cli.figures import format_metric
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import ModelError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import format_metric
+from waterflow_cli.models.contract import BALANCES, CALIBRATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from waterflow_cli.console import Console
-    from waterflow_cli.tracking import TrainingReport
+    from waterflow_cli.training.runs.log import TrainingReport
 
 
 _PASSED_ON = (
@@ -146,13 +146,13 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Without DATA: water_potability.csv in the working folder, else a simulated sample.
     """
-    from waterflow_cli.discovery import load_plugin, parse_params
-    from waterflow_cli.guarantee import parse_guarantee
-    from waterflow_cli.outputs import check_outputs, open_output
-    from waterflow_cli.schemas import load_schema
-    from waterflow_cli.thresholds import parse_threshold
-    from waterflow_cli.tracking import TrackingOptions, run_training
-    from waterflow_cli.training_options import TrainingOptions, check_journal, parse_cv
+    from waterflow_cli.models.discovery import load_plugin, parse_params
+    from waterflow_cli.models.guarantees import parse_guarantee
+    from waterflow_cli.models.thresholds import parse_threshold
+    from waterflow_cli.samples.schemas import load_schema
+    from waterflow_cli.tables.outputs import check_outputs, open_output
+    from waterflow_cli.training.options import TrainingOptions, check_journal, parse_cv
+    from waterflow_cli.training.runs.log import TrackingOptions, run_training
 
     console = console_of(ctx)
     cv_is_asked = ctx.get_parameter_source("cv") == ParameterSource.COMMANDLINE
@@ -232,8 +232,8 @@ def _refuse_contradictions(options: Mapping[str, Any]) -> None:
 
 def _show(report: TrainingReport, console: Console) -> None:
     """Print the figures beside the baselines, what the threshold does, and what was registered."""
-    from waterflow_cli.metrics import CHANCE, METRICS
-    from waterflow_cli.verdict_records import describe_verdicts
+    from waterflow_cli.models.metrics import CHANCE, METRICS
+    from waterflow_cli.models.verdict_records import describe_verdicts
 
     result, registered = report.result, report.registered
     evaluations = {
@@ -302,7 +302,7 @@ def _show_decision(report: TrainingReport, console: Console) -> None:
 
 
 def _show_points(report: TrainingReport, console: Console) -> None:
-    from waterflow_cli.training_page import point_cells
+    from waterflow_cli.training.runs.page import point_cells
 
     false_positive, false_negative = report.options.costs
     console.table(

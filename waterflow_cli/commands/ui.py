@@ -10,7 +10,7 @@ from waterflow_cli.commands.options import (
     json_option,
     tracking_uri_option,
 )
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 
 
 @click.command(short_help="Open MLflow's pages on the tracking store.")
@@ -31,7 +31,7 @@ def ui(ctx: click.Context, tracking_uri: str, port: int | None, opens: bool, as_
     Each experiment gets a leaderboard: a view of its runs by ROC AUC with 95 % intervals, and
     tables in its description, where your own words stay below them. Ends with exit code 0.
     """
-    from waterflow_cli.mlflow_ui import running_ui
+    from waterflow_cli.registry.mlflow_ui import running_ui
 
     console = console_of(ctx)
     try:

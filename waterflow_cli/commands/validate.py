@@ -19,13 +19,13 @@ from waterflow_cli.commands.options import (
     schema_option,
     single_file_option,
 )
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
+    from waterflow_cli.common.progress import Report
     from waterflow_cli.console import Console
-    from waterflow_cli.progress import Report
-    from waterflow_cli.validation_report import ValidationReport
+    from waterflow_cli.validation.report import ValidationReport
 
 _FORMATS = ("text", "json", "csv", "html")
 _PASSED_ON = ("reading", "good", "bad", "force")
@@ -70,8 +70,8 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """
     from waterflow_cli.commands.limits import note_limits
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.limits import load_limits
-    from waterflow_cli.schemas import load_schema
+    from waterflow_cli.samples.schemas import load_schema
+    from waterflow_cli.validation.limits import load_limits
 
     if as_json and (options["form"] != "text" or options["output"] != "-"):
         raise UsageError(
@@ -101,9 +101,9 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 def _check_here(
     options: dict[str, Any], common: dict[str, Any], report_progress: Report
 ) -> ValidationReport:
-    from waterflow_cli.outputs import check_outputs
-    from waterflow_cli.sources import expand_inputs
-    from waterflow_cli.validation_report import validate_files
+    from waterflow_cli.tables.outputs import check_outputs
+    from waterflow_cli.tables.sources import expand_inputs
+    from waterflow_cli.validation.report import validate_files
 
     inputs = expand_inputs(options["files"])
     outputs = (("-o", options["output"]), ("--good", options["good"]), ("--bad", options["bad"]))
@@ -115,10 +115,10 @@ def _check_here(
 def _check_on_spark(
     options: dict[str, Any], common: dict[str, Any], report_progress: Report
 ) -> ValidationReport:
-    from waterflow_cli.outputs import check_output
     from waterflow_cli.spark.files import refuse_missing
     from waterflow_cli.spark.session import open_session
     from waterflow_cli.spark.settings import OutputLayout
+    from waterflow_cli.tables.outputs import check_output
 
     check_output(options["output"], force=options["force"])
     debug = console_of(click.get_current_context()).debug
@@ -163,11 +163,11 @@ def _summarise(report: ValidationReport, console: Console) -> None:
 
 def _write(report: ValidationReport, form: str, output: str, force: bool, console: Console) -> None:
     """Write the findings in the chosen form, to stdout or whole to a file."""
+    from waterflow_cli.common.json import json_text
     from waterflow_cli.console import printable
-    from waterflow_cli.json_text import json_text
-    from waterflow_cli.outputs import open_output
-    from waterflow_cli.validation_report import FINDING_COLUMNS, findings_html, findings_table
-    from waterflow_cli.writing import DelimitedWriter
+    from waterflow_cli.tables.outputs import open_output
+    from waterflow_cli.tables.writing import DelimitedWriter
+    from waterflow_cli.validation.report import FINDING_COLUMNS, findings_html, findings_table
 
     if form == "text" and output == "-":
         if report.findings:

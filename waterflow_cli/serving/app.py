@@ -19,8 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.errors import PluginError, WaterflowError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import PluginError, WaterflowError
+from waterflow_cli.common.messages import tr
 from waterflow_cli.serving.description import describe_api, describe_model
 from waterflow_cli.serving.judging import CSV, JSON, Answer, judge
 from waterflow_cli.serving.media_types import chosen_type, sent_type

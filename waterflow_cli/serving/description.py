@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from waterflow_cli import __version__
-from waterflow_cli.model import VERDICTS
-from waterflow_cli.model_store import StoredModel
-from waterflow_cli.scoring import INVALID, SCORED
+from waterflow_cli.models.decision import VERDICTS
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.samples.table_schema import ColumnRules
+from waterflow_cli.scoring.scorer import INVALID, SCORED
 from waterflow_cli.serving.judging import CSV, JSON
 from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.problems import MEDIA_TYPE as PROBLEM
-from waterflow_cli.table_schema import ColumnRules
 
 Json = dict[str, Any]
 _CELL = ["number", "string", "null"]

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from waterflow_cli.messages import tr
-from waterflow_cli.reading import Batch, Table
-from waterflow_cli.scoring import RESULT_COLUMNS, ScoredBatch, Scorer
-from waterflow_cli.scoring_task import ScoringOptions, ScoringTask
+from waterflow_cli.common.messages import tr
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer
+from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.serving.samples import field_names, open_csv, parse_samples, too_many
 from waterflow_cli.serving.served_model import ServedModel
-from waterflow_cli.writing import DelimitedWriter
+from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.tables.writing import DelimitedWriter
 
 JSON, CSV = "application/json", "text/csv"
 _encode = json.JSONEncoder(allow_nan=False).encode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.datastructures import Headers
 
-from waterflow_cli.messages import tr
+from waterflow_cli.common.messages import tr
 from waterflow_cli.serving.judging import CSV, JSON
 from waterflow_cli.serving.problems import RequestError
 

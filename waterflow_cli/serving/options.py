@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
-from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 
 TOKEN_VARIABLE = "WATERFLOW_SERVE_TOKEN"
 _TOKEN = re.compile(r"[!-~]{16,}")

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from waterflow_cli.errors import (
+from waterflow_cli.common.errors import (
     DataRefusedError,
     InputError,
     ModelError,

@@ -12,17 +12,17 @@ from typing import Any, NoReturn
 import numpy as np
 import pyarrow as pa
 
-from waterflow_cli.csv_blocks import Position
-from waterflow_cli.dialect import Dialect
-from waterflow_cli.errors import shorten
-from waterflow_cli.messages import marked, tr
-from waterflow_cli.numbers import PLAIN_MARKS
-from waterflow_cli.reading import Batch, Table
-from waterflow_cli.reading_options import ReadingOptions
-from waterflow_cli.samples import open_samples
+from waterflow_cli.common.errors import shorten
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.serving.problems import RequestError
-from waterflow_cli.sources import PARQUET_MAGIC
-from waterflow_cli.table_schema import TableSchema
+from waterflow_cli.tables.csv_blocks import Position
+from waterflow_cli.tables.dialect import Dialect
+from waterflow_cli.tables.numbers import PLAIN_MARKS
+from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.tables.sources import PARQUET_MAGIC
 
 SAMPLES = "samples"
 BODY = "body"

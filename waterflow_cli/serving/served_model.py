@@ -8,15 +8,15 @@ from threading import Event, Thread
 
 import pandas as pd
 
-from waterflow_cli.credentials import redact
-from waterflow_cli.errors import WaterflowError
-from waterflow_cli.messages import tr
-from waterflow_cli.model_location import load_model, locate_model
-from waterflow_cli.model_store import StoredModel
-from waterflow_cli.reading import Table
-from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
-from waterflow_cli.scoring import Scorer
+from waterflow_cli.common.credentials import redact
+from waterflow_cli.common.errors import WaterflowError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.registry.location import load_model, locate_model
+from waterflow_cli.scoring.scorer import Scorer
 from waterflow_cli.serving.samples import SampleLayout
+from waterflow_cli.tables.reading import Table
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 
 # More than pays for the packing of any ensemble of trees.
 _MANY_ROWS = 1_000_000_000

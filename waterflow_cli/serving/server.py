@@ -15,8 +15,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
 from waterflow_cli.serving.app import Service
 
 _MOST_CONNECTIONS = 1000

@@ -13,19 +13,16 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from waterflow_cli.errors import UsageError
-from waterflow_cli.job_manifest import write_manifest
-from waterflow_cli.limits import LimitProfile
-from waterflow_cli.messages import chosen_language, tr
-from waterflow_cli.model_location import FetchedModel
-from waterflow_cli.model_store import StoredModel
-from waterflow_cli.outputs import STDOUT, check_distinct, check_outputs
-from waterflow_cli.profiles import SUFFIX
-from waterflow_cli.progress import Report, say_nothing
-from waterflow_cli.reading import Batch, Table, no_rows
-from waterflow_cli.reading_options import AS_FOUND, ReadingOptions
-from waterflow_cli.scoring_job import USUAL_ROW_BYTES, ScoringSummary, refuse_too_many
-from waterflow_cli.scoring_task import ScoringOptions
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import chosen_language, tr
+from waterflow_cli.common.progress import Report, say_nothing
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.registry.location import FetchedModel
+from waterflow_cli.samples.profiles import SUFFIX
+from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.scoring.job import USUAL_ROW_BYTES, ScoringSummary, refuse_too_many
+from waterflow_cli.scoring.manifest import write_manifest
+from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.spark.files import (
     HadoopFiles,
     InputFile,
@@ -42,8 +39,11 @@ from waterflow_cli.spark.remote import expected_versions, remote_errors
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.spark.watching import watched
 from waterflow_cli.spark.worker import Order, Task, changed
-from waterflow_cli.table_schema import TableSchema
-from waterflow_cli.validation_report import ValidationReport
+from waterflow_cli.tables.outputs import STDOUT, check_distinct, check_outputs
+from waterflow_cli.tables.reading import Batch, Table, no_rows
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.validation.limits import LimitProfile
+from waterflow_cli.validation.report import ValidationReport
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
-from waterflow_cli.errors import EngineError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import EngineError
+from waterflow_cli.common.messages import tr
 
 OWN_NAME = "waterflow"
 # Executors bring their own Spark, and nobody installs or tests there.

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from waterflow_cli.errors import InputError, UsageError
-from waterflow_cli.messages import tr
-from waterflow_cli.sources import STDIN, expand_inputs, is_uri
+from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.sources import STDIN, expand_inputs, is_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from waterflow_cli.errors import UsageError, did_you_mean
-from waterflow_cli.messages import tr
-from waterflow_cli.writing import (
+from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.writing import (
     EncodedRows,
     ParquetTableWriter,
     Sink,

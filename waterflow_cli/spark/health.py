@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from waterflow_cli.errors import EngineError, WaterflowError
+from waterflow_cli.common.errors import EngineError, WaterflowError
+from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.health import FAILED, NOT_CHECKED, OK, Check
-from waterflow_cli.messages import marked, tr
 from waterflow_cli.spark import probe
 from waterflow_cli.spark.preflight import check_master, find_java, find_spark
 from waterflow_cli.spark.remote import difference_of, expected_versions, remote_errors

@@ -14,17 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from waterflow_cli.cells import marks_of
-from waterflow_cli.dialect import Dialect
-from waterflow_cli.encodings import SAMPLE_BYTES
-from waterflow_cli.errors import InputError, UsageError
-from waterflow_cli.headers import check_header
-from waterflow_cli.messages import tr
-from waterflow_cli.profiles import load_profile
-from waterflow_cli.reading import Batch, Table, plain_column
-from waterflow_cli.reading_options import ReadingOptions
-from waterflow_cli.samples import open_samples
-from waterflow_cli.sources import PARQUET_MAGIC, compression
+from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.cells import marks_of
+from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.samples.profiles import load_profile
+from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.spark import worker
 from waterflow_cli.spark.files import HadoopFiles, InputFile, path_of
 from waterflow_cli.spark.forms import Form, quoted
@@ -37,8 +32,13 @@ from waterflow_cli.spark.worker import (
     TextFile,
     WholeFiles,
 )
-from waterflow_cli.table_schema import TableSchema
-from waterflow_cli.validation import match_columns
+from waterflow_cli.tables.dialect import Dialect
+from waterflow_cli.tables.encodings import SAMPLE_BYTES
+from waterflow_cli.tables.headers import check_header
+from waterflow_cli.tables.reading import Batch, Table, plain_column
+from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.tables.sources import PARQUET_MAGIC, compression
+from waterflow_cli.validation.row_checker import match_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

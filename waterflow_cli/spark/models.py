@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from waterflow_cli.model_location import FetchedModel
-from waterflow_cli.model_store import StoredModel, verify_folder
+from waterflow_cli.models.files import StoredModel, verify_folder
+from waterflow_cli.registry.location import FetchedModel
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from waterflow_cli.cell_counts import CellCounts
-from waterflow_cli.explanation import Explainer
-from waterflow_cli.limit_checks import LimitChecker, LimitFlags
-from waterflow_cli.limits import LimitProfile
-from waterflow_cli.model_store import StoredModel
-from waterflow_cli.reading import Batch, Table
-from waterflow_cli.reading_options import ReadingOptions
-from waterflow_cli.scoring import Scorer
-from waterflow_cli.scoring_job import ScoringSummary
-from waterflow_cli.scoring_task import ScoringOptions, ScoringTask, rejected_rows
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.scoring.explanation import Explainer
+from waterflow_cli.scoring.job import ScoringSummary
+from waterflow_cli.scoring.scorer import Scorer
+from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_rows
 from waterflow_cli.spark.forms import Form
 from waterflow_cli.spark.models import ShippedModel
-from waterflow_cli.table_schema import TableSchema
-from waterflow_cli.validation import RowChecker
-from waterflow_cli.validation_report import RowSplit, ValidationReport
+from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.limit_checks import LimitChecker, LimitFlags
+from waterflow_cli.validation.limits import LimitProfile
+from waterflow_cli.validation.report import RowSplit, ValidationReport
+from waterflow_cli.validation.row_checker import RowChecker
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,8 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from waterflow_cli.errors import UsageError
-from waterflow_cli.messages import tr
-from waterflow_cli.outputs import OutputGroup, check_output, input_error
-from waterflow_cli.sources import is_uri
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
 from waterflow_cli.spark.files import HadoopFiles, InputFile, local_paths, path_of, true_path
 from waterflow_cli.spark.forms import (
     FILE,
@@ -29,7 +27,9 @@ from waterflow_cli.spark.forms import (
     check_keys,
     quoted,
 )
-from waterflow_cli.writing import (
+from waterflow_cli.tables.outputs import OutputGroup, check_output, input_error
+from waterflow_cli.tables.sources import is_uri
+from waterflow_cli.tables.writing import (
     EncodedRows,
     TableWriter,
     kept_writer,
@@ -230,7 +230,7 @@ class SingleOutput:
     Raises
     ------
     UsageError
-        See `waterflow_cli.outputs.check_output`.
+        See `waterflow_cli.tables.outputs.check_output`.
     """
 
     def __init__(

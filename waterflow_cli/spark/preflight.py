@@ -9,8 +9,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from waterflow_cli.errors import EngineError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import EngineError
+from waterflow_cli.common.messages import tr
 from waterflow_cli.spark.settings import SparkSettings
 
 LEAST_JAVA = 17

@@ -10,9 +10,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from subprocess import TimeoutExpired
 
-from waterflow_cli import errors
-from waterflow_cli.errors import EngineError, WaterflowError
-from waterflow_cli.messages import tr
+from waterflow_cli.common import errors
+from waterflow_cli.common.errors import EngineError, WaterflowError
+from waterflow_cli.common.messages import tr
 
 MARK = "WATERFLOW-ERROR "
 LIBRARIES = ("waterflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops", "numba")

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from waterflow_cli.errors import EngineError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import EngineError
+from waterflow_cli.common.messages import tr
 from waterflow_cli.spark.environment import pack_environment
 from waterflow_cli.spark.preflight import check_master, find_java, find_spark
 from waterflow_cli.spark.remote import find_cause, remote_errors

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from waterflow_cli.errors import EngineError
-from waterflow_cli.messages import tr
+from waterflow_cli.common.errors import EngineError
+from waterflow_cli.common.messages import tr
 
 ARCHIVE_NAME = "environment"
 BATCH_BYTES = 8 << 20

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from waterflow_cli.csv_blocks import MAX_ROW_BYTES, count_lines, first_row_end, whole_rows
-from waterflow_cli.encodings import UTF_8, UTF_8_BOM, tell_encoding
-from waterflow_cli.footnotes import TAIL_BYTES, count_note_lines
+from waterflow_cli.tables.csv_blocks import MAX_ROW_BYTES, count_lines, first_row_end, whole_rows
+from waterflow_cli.tables.encodings import UTF_8, UTF_8_BOM, tell_encoding
+from waterflow_cli.tables.footnotes import TAIL_BYTES, count_note_lines
 
 # Text may take twice the bytes in UTF-8.
 _KEPT_TAIL = 2 * TAIL_BYTES

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from waterflow_cli.progress import Report
+from waterflow_cli.common.progress import Report
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

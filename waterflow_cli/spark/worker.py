@@ -18,13 +18,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.arrays import text_bytes
-from waterflow_cli.csv_blocks import Position, count_lines
-from waterflow_cli.dialect import Dialect
-from waterflow_cli.errors import InputError, WaterflowError
-from waterflow_cli.messages import tr, use_language
-from waterflow_cli.numbers import NumberMarks
-from waterflow_cli.reading import (
+from waterflow_cli.common.arrays import text_bytes
+from waterflow_cli.common.errors import InputError, WaterflowError
+from waterflow_cli.common.messages import tr, use_language
+from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.spark.files import path_of
+from waterflow_cli.spark.forms import Form, Origin
+from waterflow_cli.spark.remote import check_versions, encode_error
+from waterflow_cli.spark.survey import Place, end_of_row, survey
+from waterflow_cli.tables.csv_blocks import Position, count_lines
+from waterflow_cli.tables.dialect import Dialect
+from waterflow_cli.tables.numbers import NumberMarks
+from waterflow_cli.tables.reading import (
     Batch,
     FilePart,
     Opener,
@@ -33,14 +39,8 @@ from waterflow_cli.reading import (
     plain_column,
     remark_on_notes,
 )
-from waterflow_cli.reading_options import ReadingOptions
-from waterflow_cli.samples import open_samples
-from waterflow_cli.sources import decompressed
-from waterflow_cli.spark.files import path_of
-from waterflow_cli.spark.forms import Form, Origin
-from waterflow_cli.spark.remote import check_versions, encode_error
-from waterflow_cli.spark.survey import Place, end_of_row, survey
-from waterflow_cli.table_schema import TableSchema
+from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.tables.sources import decompressed
 
 Batches = Iterator[pa.RecordBatch]
 _WITHIN = Position(0, 0)

@@ -1,0 +1,162 @@
+"""The documents tell the truth: their commands run, and print what they show.
+
+With WATERFLOW_WRITE_DOCS=1 the outputs in README.md and the reference in docs/commands.md are
+written anew instead of compared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from paths import ROOT
+
+from waterflow_cli.main import cli
+
+README = ROOT / "README.md"
+REFERENCE = ROOT / "docs" / "commands.md"
+WRITE = os.environ.get("WATERFLOW_WRITE_DOCS") == "1"
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SETUP = re.compile(r"^python3 -m venv .*$", re.MULTILINE)
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    """The environment of a user with no settings of their own, and this project's commands."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("WATERFLOW_", "MLFLOW_", "COVERAGE_", "COV_"))
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return kept | {"PATH": path, "XDG_CONFIG_HOME": str(folder / "xdg"), "TERM": "dumb"}
+
+
+def run_shell(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=clean_environment(folder) | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def run_block(block: str, folder: Path) -> str:
+    """Run a block's commands, and return the block with what they print."""
+    lines = []
+    for command in re.findall(r"^\$ (waterflow .*)$", block, re.MULTILINE):
+        # The demo prints the commands that it runs; they are part of its output.
+        if lines and lines[0].startswith("$ waterflow demo"):
+            break
+        lines += [f"$ {command}", run_shell(command, folder).stdout.rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.slow
+def test_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
+    text = README.read_text("utf-8")
+    for name, table in re.findall(r"^```csv (\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        (tmp_path / name).write_text(table, "utf-8")
+    blocks = BLOCK.findall(text)
+    printed = [run_block(block, tmp_path) for block in blocks]
+    if WRITE:
+        outputs = iter(printed)
+        README.write_text(BLOCK.sub(lambda _: f"```console\n{next(outputs)}```", text), "utf-8")
+        return
+    assert [RUN_ID.sub("<id>", block) for block in printed] == [
+        RUN_ID.sub("<id>", block) for block in blocks
+    ]
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy what git would clone: tracked files, and new ones that it does not ignore."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("the project is no git clone here, so a fresh clone cannot be made of it")
+    for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.splitlines()):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+    return folder
+
+
+@pytest.mark.slow
+def test_first_readme_command_installs_and_ends_with_the_demo(tmp_path: Path) -> None:
+    command = SETUP.findall(README.read_text("utf-8"))[0]
+    done = run_shell(command, copy_project(tmp_path / "clone"))
+    assert done.returncode == 0, done.stdout
+    assert "Wrote waterflow-demo/scored.csv." in done.stdout
+
+
+@pytest.mark.slow
+def test_second_readme_command_installs_and_ends_with_tests_passed(tmp_path: Path) -> None:
+    command = SETUP.findall(README.read_text("utf-8"))[1]
+    clone = copy_project(tmp_path / "clone")
+    # The whole suite runs in its own right; here a part of it shows that the command works.
+    done = run_shell(command, clone, PYTEST_ADDOPTS="tests/test_errors.py tests/test_headers.py")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\d+ passed", done.stdout.splitlines()[-1])
+
+
+def walk_commands(context: click.Context) -> Iterator[click.Context]:
+    """Yield a context for a command and for each below it; the settings are handed down."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name, inner in context.command.commands.items():
+            yield from walk_commands(click.Context(inner, info_name=name, parent=context))
+
+
+def render_reference() -> str:
+    parts = ["# Commands\n\nMade from the `--help` texts; see CONTRIBUTING.md.\n"]
+    settings = {**cli.context_settings, "max_content_width": 90, "terminal_width": 90}
+    for context in walk_commands(click.Context(cli, info_name="waterflow", **settings)):
+        help_text = context.command.get_help(context)
+        parts.append(f"## {context.command_path}\n\n```text\n{help_text}\n```\n")
+    return "\n".join(parts)
+
+
+def test_reference_of_commands_is_up_to_date() -> None:
+    if WRITE:
+        REFERENCE.write_text(render_reference(), "utf-8")
+    assert REFERENCE.read_text("utf-8") == render_reference()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text("utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_dependency_has_a_reason_and_an_exact_version() -> None:
+    import configparser
+
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = "\n".join(config["options.extras_require"].values())
+    named = re.findall(
+        r"^([a-z][a-z0-9-]*)(?=\[|>)",
+        f"{config['options']['install_requires']}\n{extras}",
+        re.MULTILINE,
+    )
+    reasons = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    pinned = (ROOT / "constraints.txt").read_text("utf-8").lower()
+    for name in set(named) - {"waterflow"}:
+        assert re.search(rf"\b{name}\b", reasons), f"{name} has no reason"
+        assert f"\n{name}==" in pinned, f"{name} has no exact version"

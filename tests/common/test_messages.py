@@ -1,0 +1,328 @@
+"""Every message goes through the one catalogue, and the catalogue holds nothing else."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment, nodes
+from paths import ROOT
+
+from waterflow_cli.common import errors
+from waterflow_cli.common.messages import (
+    chosen_language,
+    find_language,
+    read_catalogue,
+    tr,
+    use_language,
+)
+from waterflow_cli.common.pages import page_environment
+from waterflow_cli.models.decision import Policy
+from waterflow_cli.models.metrics import Estimate
+from waterflow_cli.training.comparison import judge_difference
+from waterflow_cli.validation.limits import BASES, PROFILES, load_limits
+
+PACKAGE = ROOT / "waterflow_cli"
+TEMPLATES = sorted((PACKAGE / "templates").glob("*.html"))
+# Texts that are the same in every language, with the reason.
+SAME_EVERYWHERE = {
+    ("commands/compare.py", ">Brier"): "a name",
+    ("commands/demo.py", "\n$ waterflow "): "a command, to be copied",
+    ("commands/limits.py", "sha256"): "a name",
+    ("commands/profiles.py", "sha256"): "a name",
+    ("commands/schemas.py", "sha256"): "a name",
+    ("exploration.html", "waterflow explore"): "a command",
+}
+ERRORS = {
+    name
+    for name, found in vars(errors).items()
+    if isinstance(found, type) and issubclass(found, errors.WaterflowError)
+}
+# What the core calls to say something, besides the methods of the console.
+REPORTERS = {"report", "warn"}
+FINDINGS = {"Failure", "Finding", "RowFault"}
+SECTIONS = {"Absent", "Headline"}
+BUNDLED = [limit for profile in load_limits(PROFILES) for limit in profile.limits]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text in the code, and where it stands."""
+
+    module: str
+    line: int
+    text: str
+    names: frozenset[str] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line}: {self.text!r}"
+
+
+def name_of(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                yield module, node
+
+
+def translated_texts() -> Iterator[Said]:
+    """Give what `tr` and `marked` are called with; without names for the latter."""
+    for module, call in calls():
+        name = name_of(call.func)
+        if name in ("tr", "marked") and isinstance(call.args[0], ast.Constant):
+            keywords = frozenset(str(each.arg) for each in call.keywords)
+            names = keywords if name == "tr" else None
+            yield Said(module, call.lineno, str(call.args[0].value), names)
+    for path in TEMPLATES:
+        for called in template_of(path).find_all(nodes.Call):
+            if getattr(called.node, "name", "") == "tr":
+                # A variable could be someone's text, and `tr` in a template escapes none.
+                (text,) = called.args
+                assert isinstance(text, nodes.Const), f"{path.name}:{called.lineno}"
+                names = frozenset(each.key for each in called.kwargs)
+                yield Said(path.name, called.lineno, text.value, names)
+
+
+def template_of(path: Path) -> nodes.Template:
+    return Environment().parse(path.read_text("utf-8"))
+
+
+def bare_in_templates() -> Iterator[Said]:
+    """Give the texts of templates that do not go through the catalogue."""
+    for path in TEMPLATES:
+        page = re.sub(r"(?s)<style>.*?</style>", "", path.read_text("utf-8"))
+        shown = re.sub(r"(?s)\{%.*?%\}|\{\{.*?\}\}", "", page)
+        for text in re.split(r"(?s)<.*?>", shown):
+            if re.search("[A-Za-z]", text):
+                yield Said(path.name, 0, text.strip())
+
+
+def bare_texts(node: ast.expr) -> Iterator[str]:
+    """Give the texts in an expression that do not go through the catalogue."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=parts):
+            yield "".join(part.value for part in parts if isinstance(part, ast.Constant))
+        case ast.BinOp() | ast.IfExp() | ast.Tuple() | ast.List():
+            for inner in ast.iter_child_nodes(node):
+                if isinstance(inner, ast.expr):
+                    yield from bare_texts(inner)
+
+
+def shown_parts(call: ast.Call) -> list[ast.expr]:
+    """Give the arguments of a call that a user reads; none of most calls."""
+    name = name_of(call.func)
+    if name in ERRORS:
+        own = call.args[1:] if name == "InputError" else call.args
+        return [*own, *(each.value for each in call.keywords if each.arg != "line")]
+    if isinstance(call.func, ast.Attribute) and "console" in ast.unparse(call.func.value):
+        shown = {"table": 2, "note": 1, "detail": 1, "warn": 1, "result": 1, "error": 2}
+        return call.args[: shown.get(name, name == "progress")]
+    if isinstance(call.func, ast.Name) and name in REPORTERS:
+        return call.args[:1]
+    if name in FINDINGS:
+        return call.args[1:]
+    if name in SECTIONS:
+        return call.args
+    return []
+
+
+def untranslated() -> Iterator[Said]:
+    for module, call in calls():
+        for part in shown_parts(call):
+            for text in bare_texts(part):
+                is_code = name_of(call.func) in FINDINGS and " " not in text
+                if re.search("[A-Za-z]", text) and not is_code:
+                    yield Said(module, call.lineno, text)
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.fixture
+def french(workdir, monkeypatch):
+    """The environment of a French user; the working folder's fixture speaks English again."""
+    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
+
+
+def test_each_text_has_a_french_one_with_the_same_values():
+    french = read_catalogue("fr")
+    for said in translated_texts():
+        assert said.text in french, f"{said} has no French text"
+    for english, text in french.items():
+        assert placeholders(text) == placeholders(english), english
+
+
+def test_each_placeholder_is_given_a_value():
+    for said in translated_texts():
+        if said.names:
+            assert placeholders(said.text) == said.names, str(said)
+
+
+def test_no_text_is_put_together_before_it_is_looked_up():
+    for module, call in calls():
+        if name_of(call.func) in ("tr", "marked"):
+            assert not isinstance(call.args[0], (ast.JoinedStr, ast.BinOp, ast.IfExp)), (
+                f"{module}:{call.lineno}"
+            )
+
+
+def test_no_french_text_is_left_over():
+    assert set(read_catalogue("fr")) - {said.text for said in translated_texts()} == set()
+
+
+def test_no_message_goes_past_the_catalogue():
+    found = [*untranslated(), *bare_in_templates()]
+    assert [str(each) for each in found if (each.module, each.text) not in SAME_EVERYWHERE] == []
+    assert set(SAME_EVERYWHERE) <= {(each.module, each.text) for each in found}
+
+
+def test_bundled_limits_say_in_french_what_they_are_values_of(french):
+    assert {limit.basis for limit in BUNDLED} <= set(BASES)
+    use_language("fr")
+    assert {limit.basis_shown for limit in BUNDLED}.isdisjoint(BASES)
+    assert {limit.purpose_shown for limit in BUNDLED} == {"santé", "exploitation", "esthétique"}
+
+
+def test_template_escapes_the_values_and_keeps_the_tags():
+    page = page_environment().from_string("{{ tr('the model <em>{plugin}</em>', plugin=name) }}")
+    assert page.render(name="<b>") == "the model <em>&lt;b&gt;</em>"
+
+
+def test_french_is_set_as_french_is():
+    for text in read_catalogue("fr").values():
+        assert not re.search(r" [:;?!%»]|«[^\xa0]|[^\xa0]»", text), text
+
+
+@pytest.mark.parametrize(
+    ("environ", "code"),
+    [
+        ({}, "en"),
+        ({"LANG": ""}, "en"),
+        ({"LANG": "C"}, "en"),
+        ({"LANG": "POSIX"}, "en"),
+        ({"LANG": "C.UTF-8"}, "en"),
+        ({"LANG": "en_GB.UTF-8"}, "en"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "fr"}, "fr"),
+        ({"LANG": "fr_FR.UTF-8"}, "fr"),
+        ({"LANG": "fr_BE@euro"}, "fr"),
+        ({"LANG": "frp_IT"}, "en"),
+        ({"LC_ALL": "", "LC_MESSAGES": "fr_FR", "LANG": "en_GB"}, "fr"),
+        ({"LC_ALL": "C", "LC_MESSAGES": "fr_FR", "LANG": "fr_FR"}, "en"),
+        ({"LC_ALL": "fr_FR.UTF-8", "LANG": "en_GB"}, "fr"),
+        ({"LC_CTYPE": "fr_FR.UTF-8"}, "en"),
+    ],
+)
+def test_environment_chooses_the_language(environ, code):
+    assert find_language(environ) == code
+
+
+def test_unknown_language_is_refused():
+    with pytest.raises(ValueError, match="no messages in 'tlh'"):
+        use_language("tlh")
+    assert chosen_language() == "en"
+
+
+def test_text_without_values_keeps_its_braces(french):
+    use_language("fr")
+    assert tr("a text that no catalogue has: {label}") == "a text that no catalogue has: {label}"
+
+
+def test_names_that_are_stored_stay_english(french):
+    use_language("fr")
+    verdict = judge_difference(Estimate(-0.04, -0.06, -0.02))
+    assert (verdict, tr(verdict)) == ("worse", "moins bon")
+
+
+def test_reasons_are_in_the_language_of_the_moment(french):
+    policy = Policy(potable_from=0.8, not_potable_to=0.2)
+    english = policy.reasons
+    use_language("fr")
+    assert english[1] == "probability at most 0.2"
+    assert policy.reasons[1] == "probabilité d'au plus 0.2"
+
+
+def test_error_is_said_in_french(cli, french):
+    outcome = cli("validate", "no_such.csv")
+    assert outcome.code == 3
+    assert outcome.err == (
+        "Erreur\xa0: no_such.csv\xa0: ce fichier n'existe pas.\nVérifiez le nom et le dossier.\n"
+    )
+
+
+def test_finding_is_said_in_french_and_its_rule_stays(cli, french, samples):
+    header, row = samples.read_text("utf-8").splitlines()[:2]
+    cells = dict(zip(header.split(","), row.split(","), strict=True)) | {"ph": "-1"}
+    Path("bad.csv").write_text(f"{header}\n{','.join(cells.values())}\n", "utf-8")
+    outcome = cli("validate", "bad.csv", "--format", "csv")
+    assert outcome.code == 1, outcome.err
+    assert "-1 est au-dessous de 0." in outcome.out
+    assert "below_minimum" in outcome.out
+
+
+def test_pages_are_french_throughout(cli, french, samples):
+    header, *rows = samples.read_text("utf-8").splitlines()[:61]
+    Path("few.csv").write_text("\n".join([header, *rows, "1"]), "utf-8")
+    pages = [
+        cli("explore", "few.csv", "-o", "-").out,
+        cli("validate", "few.csv", "--format", "html", "--limits", "epa").out,
+    ]
+    english = [text for text, other in read_catalogue("fr").items() if text != other]
+    whole = {text for text in english if "{" not in text and " " in text}
+    for page in pages:
+        assert '<html lang="fr">' in page
+        assert [text for text in whole if f">{text}" in page or f"{text}<" in page] == []
+
+
+def test_limits_column_stays_english(cli, french, samples):
+    cli("validate", samples, "--limits", "epa", "--good", "good.csv")
+    assert "Solids above 500 mg/L (epa)" in Path("good.csv").read_text("utf-8")
+
+
+def test_summary_is_said_in_french(cli, french):
+    outcome = cli("simulate", "--rows", 5, "-o", "out.csv")
+    assert outcome.err.startswith("5 échantillons simulés écrits dans out.csv (graine 0).")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--lang", "en", "validate", "no_such.csv"),
+        ("validate", "no_such.csv", "--lang", "en"),
+        ("--lang", "fr", "validate", "no_such.csv", "--lang", "en"),
+    ],
+)
+@pytest.mark.parametrize("setting", ["", 'lang = "fr"'])
+def test_option_goes_before_environment_and_settings(cli, french, arguments, setting):
+    Path("waterflow.toml").write_text(setting)
+    assert cli(*arguments).err.startswith("Error: no_such.csv: no such file.")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--lang", "fr")])
+def test_settings_choose_the_language(cli, arguments):
+    if not arguments:
+        Path("waterflow.toml").write_text('lang = "fr"\n')
+    assert cli("validate", "no_such.csv", *arguments).err.startswith("Erreur\xa0: no_such.csv")
+
+
+def test_variable_of_waterflow_goes_before_the_locale(cli, french, monkeypatch):
+    monkeypatch.setenv("WATERFLOW_LANG", "en")
+    assert cli("validate", "no_such.csv").err.startswith("Error: no_such.csv")
+
+
+def test_next_command_speaks_as_its_own_environment_asks(cli, monkeypatch):
+    assert cli("validate", "no_such.csv", "--lang", "fr").err.startswith("Erreur")
+    assert cli("validate", "no_such.csv").err.startswith("Error")

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+from sklearn.metrics import roc_auc_score
+
+from waterflow_cli.models.calibration import (
+    Sigmoid,
+    calibrator_from_json,
+    calibrator_to_json,
+    fit_calibrator,
+)
+from waterflow_cli.models.contract import CALIBRATIONS
+
+SCORES = st.floats(0, 1)
+
+
+@st.composite
+def scored_rows(draw, scores=SCORES):
+    rows = draw(st.lists(st.tuples(st.integers(0, 1), scores), max_size=40))
+    rows += [(0, draw(scores)), (1, draw(scores))]
+    return np.array([label for label, _ in rows]), np.array([each for _, each in rows])
+
+
+def calibrated_scores(n_rows=100_000, seed=0):
+    """Draw scores that mean what they say: a row is potable with just its score's probability."""
+    random = np.random.default_rng(seed)
+    scores = expit(random.normal(-0.4, 1.0, n_rows))
+    return (random.random(n_rows) < scores).astype(np.int64), scores
+
+
+def test_calibrated_scores_are_left_as_they_are():
+    calibrator = fit_calibrator(*calibrated_scores())
+    assert calibrator.slope == pytest.approx(1, abs=0.03)
+    assert calibrator.intercept == pytest.approx(0, abs=0.03)
+    grid = np.linspace(0.01, 0.99, 99)
+    assert calibrator.apply(grid) == pytest.approx(grid, abs=0.01)
+
+
+def test_overconfident_scores_are_drawn_back_to_the_truth():
+    y, truth = calibrated_scores()
+    scores = expit(1.8 * logit(truth) + 1)
+    assert fit_calibrator(y, scores).apply(scores) == pytest.approx(truth, abs=0.02)
+
+
+def test_mean_probability_is_the_base_rate():
+    # A balanced sampler shifts the scores upwards; calibration takes the shift back.
+    y, truth = calibrated_scores(2000)
+    scores = expit(logit(truth) + 1.3)
+    assert scores.mean() > y.mean() + 0.2
+    assert fit_calibrator(y, scores).apply(scores).mean() == pytest.approx(y.mean(), abs=1e-3)
+
+
+@given(rows=scored_rows(), others=st.lists(SCORES, min_size=2, max_size=20))
+@settings(deadline=None, max_examples=100)
+def test_order_of_samples_is_never_reversed_and_probabilities_stay_in_bounds(rows, others):
+    calibrator = fit_calibrator(*rows)
+    assert calibrator.slope >= 0
+    probability = calibrator.apply(np.sort(np.array(others)))
+    assert (np.diff(probability) >= 0).all()
+    assert ((probability >= 0) & (probability <= 1)).all()
+
+
+@given(rows=scored_rows(st.integers(0, 100).map(lambda percent: percent / 100)))
+@settings(deadline=None)
+def test_ranking_is_kept_or_given_up_whole(rows):
+    y, scores = rows
+    calibrator = fit_calibrator(y, scores)
+    found = roc_auc_score(y, calibrator.apply(scores))
+    if calibrator.slope == 0:
+        assert found == 0.5
+    elif calibrator.slope < 2:  # a steeper one may reach 1.0 more than once
+        assert found == pytest.approx(roc_auc_score(y, scores))
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.linspace(1, 0, 100),
+        np.full(100, 0.3),
+        np.zeros(100),
+        np.ones(100),
+        np.r_[np.ones(60), np.zeros(40)],
+    ],
+    ids=["falling", "constant", "zero", "one", "wrong way round"],
+)
+def test_scores_that_rank_no_better_than_chance_give_the_base_rate(scores):
+    y = np.r_[np.zeros(60), np.ones(40)].astype(int)
+    calibrator = fit_calibrator(y, scores)
+    assert calibrator.slope == 0
+    assert calibrator.apply(np.array([0.0, 0.3, 1.0])) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("scores", [np.linspace(0, 1, 100), np.repeat([0.0, 1.0], 50)])
+def test_scores_that_tell_the_classes_apart_do_so_after_calibration(scores):
+    y = np.repeat([0, 1], 50)
+    probability = fit_calibrator(y, scores).apply(scores)
+    assert np.isfinite(probability).all()
+    assert probability[:50].max() < 0.5 < probability[50:].min()
+
+
+def test_scores_of_exactly_0_and_1_have_finite_probabilities_inside():
+    probability = Sigmoid(1.0, 0.0).apply(np.array([0.0, 1.0]))
+    assert probability == pytest.approx([1e-4, 1 - 1e-4])
+
+
+def test_no_row_gives_no_probability():
+    assert Sigmoid(1.0, 0.0).apply(np.empty(0)).shape == (0,)
+
+
+def test_isotonic_calibration_finds_what_no_sigmoid_can():
+    y, truth = calibrated_scores(20_000)
+    scores = np.where(truth < 0.5, truth / 4, truth)  # a jump in the middle
+    risen = fit_calibrator(y, scores, "isotonic").apply(scores)
+    line = fit_calibrator(y, scores).apply(scores)
+    assert np.abs(risen - truth).mean() < 0.02 < np.abs(line - truth).mean()
+
+
+@given(rows=scored_rows(), others=st.lists(SCORES, min_size=2, max_size=20))
+@settings(deadline=None, max_examples=50)
+def test_isotonic_calibration_never_reverses_the_order_of_samples(rows, others):
+    probability = fit_calibrator(*rows, "isotonic").apply(np.sort(np.array(others)))
+    assert (np.diff(probability) >= 0).all()
+    assert ((probability >= 0) & (probability <= 1)).all()
+
+
+def test_without_calibration_scores_stay_as_they_are():
+    y, scores = calibrated_scores(100)
+    assert fit_calibrator(y, scores, "none").apply(scores).tolist() == scores.tolist()
+
+
+@pytest.mark.parametrize("method", CALIBRATIONS)
+def test_a_calibrator_survives_json(method):
+    calibrator = fit_calibrator(*calibrated_scores(200), method)
+    text = json.dumps(calibrator_to_json(calibrator), allow_nan=False)
+    again = calibrator_from_json(json.loads(text))
+    assert again == calibrator
+    grid = np.linspace(0, 1, 50)
+    assert again.apply(grid).tolist() == calibrator.apply(grid).tolist()

@@ -1,0 +1,135 @@
+"""Files of one row a sample, with and without a profile that names their columns and units."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from waterflow_cli.common.errors import InputError
+from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.validation.row_checker import RowChecker
+
+SCHEMA = load_schema()
+PROFILE = """
+title = "The laboratory of the town"
+[columns]
+"Acidité (labo)" = "ph"
+"Q12" = "Turbidity"
+[units]
+Hardness = "°f"
+Conductivity = "mS/cm"
+"""
+# The profile's names and units for columns of the bundled schema.
+NAMES = {"ph": "Acidité (labo)", "Turbidity": "Q12"}
+SIZES = {"Hardness": 10, "Conductivity": 1000}
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> str:
+    path = tmp_path / "own.toml"
+    path.write_text(PROFILE, "utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def laboratory(samples: Path, tmp_path: Path) -> str:
+    """The simulated samples as the laboratory would write them."""
+    with samples.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    sizes = [SIZES.get(name, 0) for name in header]
+    path = tmp_path / "laboratory.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([NAMES.get(name, name) for name in header])
+        for row in rows:
+            pairs = zip(row, sizes, strict=True)
+            writer.writerow(repr(float(c) / size) if size and c else c for c, size in pairs)
+    return str(path)
+
+
+def first_values(path: str, **options: object) -> dict[str, float]:
+    reading = ReadingOptions(**options)  # type: ignore[arg-type]
+    with open_samples(path, SCHEMA, reading) as table:
+        checker = RowChecker(SCHEMA, table, reading)
+        numbers = checker.check(next(table.batches())).numbers
+    return {name: float(values[0]) for name, values in numbers.items()}
+
+
+def write(tmp_path: Path, **columns: tuple[str, str]) -> str:
+    """Write one sample; `columns` gives the header and the cell of some measurements."""
+    cells = {name: (name, "7") for name in SCHEMA.measurements} | columns
+    path = tmp_path / "river.csv"
+    path.write_text("\n".join(";".join(line) for line in zip(*cells.values(), strict=True)) + "\n")
+    return str(path)
+
+
+def test_profile_names_columns_and_units(tmp_path, profile):
+    path = write(
+        tmp_path,
+        ph=("Acidité (labo)", "7.5"),
+        Turbidity=("Q12", "3"),
+        Hardness=("dureté", "20"),
+        Conductivity=("EC", "0.5"),
+    )
+    found = first_values(path, profile=profile)
+    assert (found["ph"], found["Turbidity"]) == (7.5, 3)
+    assert (found["Hardness"], found["Conductivity"]) == (200, 500)
+
+
+@pytest.mark.parametrize("header", ["ACIDITE (LABO)", "acidité labo", "pH"])
+def test_names_of_a_profile_match_as_those_of_the_schema_do(tmp_path, profile, header):
+    assert first_values(write(tmp_path, ph=(header, "7.5")), profile=profile)["ph"] == 7.5
+
+
+def test_unit_in_the_file_goes_before_that_of_the_profile(tmp_path, profile):
+    path = write(tmp_path, Hardness=("Hardness (mg/L)", "20"), Conductivity=("EC", "0.5"))
+    found = first_values(path, profile=profile)
+    assert (found["Hardness"], found["Conductivity"]) == (20, 500)
+
+
+def test_unit_of_the_user_goes_before_that_of_the_profile(tmp_path, profile):
+    path = write(tmp_path, Hardness=("Hardness", "20"))
+    assert first_values(path, profile=profile, units={"Hardness": "mg/L"})["Hardness"] == 20
+
+
+def test_rename_of_the_user_goes_with_a_profile(tmp_path, profile):
+    path = write(
+        tmp_path, ph=("Acidité (labo)", "7.5"), Sulfate=("x", "12"), Hardness=("dureté", "20")
+    )
+    found = first_values(path, profile=profile, renames={"x": "Sulfate"})
+    assert (found["ph"], found["Sulfate"], found["Hardness"]) == (7.5, 12, 200)
+
+
+def test_two_columns_for_one_measurement_are_refused(tmp_path, profile):
+    path = write(tmp_path, ph=("Acidité (labo)", "7.5"), Potability=("pH", "1"))
+    with pytest.raises(InputError, match="both stand for ph"):
+        first_values(path, profile=profile)
+
+
+def test_public_table_reads_alike_with_its_profile(samples):
+    assert first_values(str(samples), profile="kaggle") == first_values(str(samples))
+
+
+def test_profile_of_ones_own_works_in_each_command(cli, profile, laboratory, samples, store_uri):
+    outcome = cli("validate", laboratory, "--profile", profile)
+    assert outcome.code == 0, outcome.err
+    assert "'Q12' as Turbidity" in outcome.err
+    assert "Hardness (°f to mg/L CaCO3)" in outcome.err
+    for path, *more in ((samples,), (laboratory, "--profile", profile)):
+        arguments = (*more, "-o", f"{Path(path).stem}.csv", "--columns", "ids")
+        assert cli("score", path, *arguments, "--tracking-uri", store_uri).code == 0
+    # A conversion may round a measurement in its last bit; verdicts hang on none of that.
+    columns = ("verdict", "prediction", "status")
+    texts = [Path(f"{name}.csv").read_text("utf-8") for name in ("samples", "laboratory")]
+    scored = [list(csv.DictReader(text.splitlines())) for text in texts]
+    one, other = ([[row[name] for name in columns] for row in rows] for rows in scored)
+    assert one == other
+    assert len(one) == 400
+    outcome = cli("train", laboratory, "--profile", profile, "--plugin", "logreg", "--cv", "3x1")
+    assert outcome.code == 0, outcome.err
+    outcome = cli("train", laboratory, "--plugin", "logreg", "--cv", "3x1")
+    assert outcome.code == 3

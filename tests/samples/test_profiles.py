@@ -1,0 +1,172 @@
+"""Profiles of sources: what the bundled ones hold, and what a file of one's own may."""
+
+from __future__ import annotations
+
+import csv
+import json
+from configparser import ConfigParser
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.samples.profiles import (
+    bundled_profiles,
+    check_names,
+    guess_profile,
+    load_profile,
+    parse_profile,
+)
+from waterflow_cli.samples.schemas import load_schema
+
+SCHEMA = load_schema()
+RESULTS = '[results]\nsample = ["id"]\nparameter = "what"\nvalue = "result"\n'
+# Sandre's codes, written anew from its lists.
+SANDRE = {
+    "1302": "ph",
+    "1345": "Hardness",
+    "1338": "Sulfate",
+    "1303": "Conductivity",
+    "1841": "Organic_carbon",
+    "2036": "Trihalomethanes",
+    "1295": "Turbidity",
+}
+
+
+def test_bundled_profiles_are_shipped():
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    patterns = setup["options.package_data"]["waterflow_schemas"].replace(",", " ").split()
+    assert bundled_profiles() == ["hubeau", "kaggle", "wqp"]
+    for name in bundled_profiles():
+        assert any(fnmatch(f"profiles/{name}.toml", pattern) for pattern in patterns)
+
+
+@pytest.mark.parametrize("name", bundled_profiles())
+def test_bundled_profile_fits_the_bundled_schema(name):
+    profile = load_profile(name)
+    check_names(profile, SCHEMA, name)
+    assert profile.title
+    assert profile.source
+    assert parse_profile(profile.text, name, name) == profile
+
+
+def test_codes_of_hubeau_are_those_of_sandre():
+    profile = load_profile("hubeau")
+    assert dict(profile.parameters) == SANDRE
+    assert profile.differences == {"Chloramines": ["1399", "1398"]}
+    assert profile.results.value == "resultat_alphanumerique"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[unit]\n", "'unit' is no key of a profile. Did you mean 'units'?"),
+        ('[results]\nsampel = ["id"]\n', "'sampel' is no key of a profile. Did you mean 'sample'?"),
+        ("units = 3\n", "'units' has the wrong shape"),
+        ("results = 3\n", "'results' has the wrong shape"),
+        ("[units]\nSulfate = 3\n", "'units' has the wrong shape"),
+        ("[columns]\nx = 3\n", "'columns' has the wrong shape"),
+        ('[columns]\nx = ["ph"]\n', "'columns' has the wrong shape"),
+        ("[parameters]\n1302 = 3\n", "'parameters' has the wrong shape"),
+        ('[differences]\nChloramines = ["a"]\n', "'differences' has the wrong shape"),
+        ("[differences]\nChloramines = [1399, 1398]\n", "'differences' has the wrong shape"),
+        ('[conditions]\nunder = ["ND"]\n', "'conditions' has the wrong shape"),
+        ('[conditions]\nbelow = "ND"\n', "'conditions' has the wrong shape"),
+        ("[fractions]\nSulfate = true\n", "'fractions' has the wrong shape"),
+        ('[leave_out]\nkind = "blank"\n', "'leave_out' has the wrong shape"),
+        ('title = ["a"]\n', "'title' has the wrong shape"),
+        ('[results]\nsample = "id"\n', "[results]: 'sample' has the wrong shape"),
+        ("[results]\nsample = []\n", "[results]: 'sample' has the wrong shape"),
+        ("[results]\nsample = [3]\n", "[results]: 'sample' has the wrong shape"),
+        ('[results]\nsample = ["id"]\nvalue = "v"\n', "[results] has no 'parameter'"),
+        ('[units]\nSulfate = "mg"\n', "'mg' of Sulfate is no known unit"),
+        ("units = \n", "Invalid value"),
+        ('[units]\na = "mg/L"\na = "g/L"\n', "Cannot overwrite a value"),
+    ],
+)
+def test_faulty_profile_is_refused_in_one_line(text, problem):
+    with pytest.raises(UsageError) as refused:
+        parse_profile(text, "own", "own.toml")
+    message = str(refused.value)
+    assert message.startswith("Profile own.toml")
+    assert problem in message
+    assert "\n" not in message.removesuffix(str(refused.value.hint)).strip()
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[units]\nSulfat = "mg/L"\n', "'Sulfat' is no column of the schema water.*'Sulfate'"),
+        ('[parameters]\nSO4 = "sulphate"\n', "'sulphate' is no column of the schema water"),
+        ('[fractions]\nTOC = ["Total"]\n', "'TOC' is no column of the schema water"),
+        ('[differences]\nCl = ["1", "2"]\n', "'Cl' is no column of the schema water"),
+        ('[units]\nSulfate = "NTU"\n', "'NTU' of Sulfate does not convert to .* 'mg/L SO4'"),
+    ],
+)
+def test_profile_of_ones_own_names_only_what_the_schema_has(text, problem):
+    profile = parse_profile(RESULTS + text, "own", "own.toml")
+    with pytest.raises(UsageError, match=problem):
+        check_names(profile, SCHEMA, "own.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("hubeua", "No profile 'hubeua'. Did you mean 'hubeau'?"),
+        ("no.toml", "Profile no.toml: cannot be read (No such file or directory)."),
+        (".", "No profile '.'."),
+        ("latin.toml", "Profile latin.toml: is no UTF-8 text."),
+        ("folder.toml", "Profile folder.toml: cannot be read (Is a directory)."),
+    ],
+)
+def test_profile_that_is_not_there_is_refused(cli, name, problem):
+    Path("latin.toml").write_bytes(b'title = "qualit\xe9"\n')
+    Path("folder.toml").mkdir()
+    Path("river.csv").write_text("ph\n7\n")
+    for command in (("profiles", "show", name), ("validate", "river.csv", "--profile", name)):
+        outcome = cli(*command)
+        assert outcome.code == 2
+        assert problem in outcome.err
+        assert len(outcome.err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("name", ["hubeau", "wqp"])
+def test_columns_of_results_tell_their_profile(name):
+    results = load_profile(name).results
+    assert guess_profile(["x", results.parameter.upper(), results.value]) == name
+    assert guess_profile([results.parameter, "x"]) is None
+
+
+def test_list_names_each_profile_with_its_hash(cli):
+    listed = json.loads(cli("profiles", "list", "--json").out)
+    assert listed["version"] == 1
+    assert [each["name"] for each in listed["profiles"]] == bundled_profiles()
+    assert {each["name"]: each["rows"] for each in listed["profiles"]} == {
+        "hubeau": "results",
+        "kaggle": "samples",
+        "wqp": "results",
+    }
+    text = cli("profiles", "list").out
+    for each in listed["profiles"]:
+        assert each["name"] in text
+        assert each["sha256"] == load_profile(each["name"]).sha256
+        assert each["sha256"][:12] in text
+
+
+def test_shown_profile_can_be_copied_and_used(cli):
+    outcome = cli("profiles", "show", "hubeau")
+    assert outcome.out.rstrip() == load_profile("hubeau").text.rstrip()
+    Path("own.toml").write_text(outcome.out, "utf-8")
+    assert cli("profiles", "show", "own.toml").out == outcome.out
+    with Path("results.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ["code_prelevement", "code_parametre", "resultat_alphanumerique"],
+                ["1", "1302", "7.1"],
+            ]
+        )
+    assert cli("validate", "results.csv", "--profile", "own.toml").code == 0

@@ -1,0 +1,254 @@
+"""A batch in, a batch out: each row judged for itself, with the reason why."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from waterflow_cli.common.errors import InputError, ModelError
+from waterflow_cli.main import main
+from waterflow_cli.models.decision import VERDICTS
+from waterflow_cli.registry.location import load_model
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer, frame_table, score_frame
+from waterflow_cli.tables.reading import open_table
+from waterflow_cli.tables.reading_options import ReadingOptions
+
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def model(store_uri):
+    return load_model("@champion", name="waterflow", tracking_uri=store_uri)
+
+
+@pytest.fixture(scope="module")
+def frame(samples, model):
+    return pd.read_csv(samples)[list(model.decision.measurements)]
+
+
+def score(model, frame):
+    """Score a frame as one batch, and return the results row by row."""
+    (batch,) = frame_table(frame).batches()
+    scored = Scorer(model, frame_table(frame)).score(batch)
+    return scored, pa.table(scored.results).to_pylist()
+
+
+def test_each_row_has_every_result(model, frame):
+    scored, rows = score(model, frame)
+    assert list(scored.results) == list(RESULT_COLUMNS)
+    assert len(rows) == len(frame) == 400
+    assert {row["model_version"] for row in rows} == {"waterflow/1"}
+    assert {row["status"] for row in rows} == {"scored"}
+    assert not scored.invalid.any()
+
+
+def test_prediction_and_verdict_follow_from_the_probability(model, frame):
+    decision = model.decision
+    _, rows = score(model, frame)
+    for row in rows:
+        probability = row["probability"]
+        assert 0 <= probability <= 1
+        assert row["prediction"] == int(probability >= decision.threshold)
+        if probability >= decision.policy.potable_from:
+            assert (row["verdict"], row["prediction"]) == ("likely_potable", 1)
+            assert row["reason"].startswith(
+                f"probability at least {decision.policy.potable_from:.3g}"
+            )
+        elif probability <= decision.policy.not_potable_to:
+            assert (row["verdict"], row["prediction"]) == ("likely_not_potable", 0)
+            assert row["reason"].startswith("probability at most 0.2")
+        else:
+            assert row["verdict"] == "send_to_lab"
+            assert re.match(r"probability between 0\.2 and 0\.8: not decided", row["reason"])
+    assert {row["verdict"] for row in rows} == set(VERDICTS)
+
+
+def test_verdicts_are_counted(model, frame):
+    scored, rows = score(model, frame.assign(ph=np.where(frame.index % 9, frame["ph"], 99)))
+    judged = [row["verdict"] for row in rows if row["status"] == "scored"]
+    assert scored.verdict_counts == {name: judged.count(name) for name in VERDICTS}
+    assert sum(scored.verdict_counts.values()) == len(frame) - scored.invalid.sum()
+
+
+def test_probability_is_that_of_the_model(model, frame):
+    _, rows = score(model, frame)
+    expected = model.decision.probability(frame)
+    assert [row["probability"] for row in rows] == expected.tolist()
+
+
+def test_imputed_measurements_are_listed_in_their_order(model, frame):
+    changed = frame.fillna(1.0).head(4).copy()
+    changed.loc[1, "Sulfate"] = NAN
+    changed.loc[2, ["Turbidity", "ph", "Sulfate"]] = NAN
+    _, rows = score(model, changed)
+    imputed = [row["reason"].partition("; imputed: ")[2] for row in rows]
+    assert imputed == ["", "Sulfate", "ph Sulfate Turbidity", ""]
+
+
+def test_invalid_row_says_why_and_goes_to_the_laboratory(model, frame):
+    changed = frame.fillna(1.0).head(4).copy()
+    changed.loc[1, ["ph", "Turbidity"]] = (15.2, -1)
+    changed.loc[2] = NAN
+    scored, rows = score(model, changed)
+    assert scored.invalid.tolist() == [False, True, True, False]
+    assert [row["status"] for row in rows] == ["scored", "invalid", "invalid", "scored"]
+    assert rows[1]["reason"] == "ph: 15.2 is above 14; Turbidity: -1.0 is below 0"
+    assert rows[2]["reason"] == "0 measurements; at least 1 needed"
+    for row in rows[1:3]:
+        assert (row["probability"], row["prediction"]) == (None, None)
+        assert (row["verdict"], row["model_version"]) == ("send_to_lab", "waterflow/1")
+
+
+def test_batch_of_invalid_rows_only_is_scored_to_nothing(model, frame):
+    scored, rows = score(model, frame.assign(ph=-1.0))
+    assert scored.invalid.all()
+    assert {(row["status"], row["probability"], row["prediction"]) for row in rows} == {
+        ("invalid", None, None)
+    }
+    assert sum(scored.verdict_counts.values()) == 0
+
+
+def test_neighbours_change_no_row(model, frame):
+    """Whether a row is scored alone or among others, valid or not, its result is the same."""
+    changed = frame.copy()
+    changed.loc[::7, "ph"] = 99
+    _, together = score(model, changed)
+    for position in (0, 1, 7, 8, 399):
+        _, alone = score(model, changed.iloc[[position]])
+        assert alone == [together[position]]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_order_of_the_rows_changes_no_row(model, frame, random):
+    order = list(range(60))
+    random.shuffle(order)
+    part = frame.head(60)
+    _, rows = score(model, part)
+    _, shuffled = score(model, part.iloc[order])
+    assert shuffled == [rows[position] for position in order]
+
+
+def test_label_is_neither_needed_nor_read(model, frame):
+    _, without = score(model, frame)
+    _, wrong = score(model, frame.assign(Potability="who knows"))
+    assert wrong == without
+
+
+def test_judged_columns_are_the_measurements_and_the_label_as_written(model, workdir):
+    header = "id,pH value,HARDNESS,TDS,Chloramines,SO4,EC,TOC,TTHM,turbidity,potable,note"
+    (workdir / "in.csv").write_text(header + "\n" + ",".join("1" * 12) + "\n")
+    with open_table("in.csv") as table:
+        scorer = Scorer(model, table)
+        assert scorer.judged_columns == set(header.split(",")) - {"id", "note"}
+        assert scorer.reading.startswith("utf-8, separator ','; 'pH value' as ph, 'TDS' as Solids")
+
+
+def test_renamed_column_is_read_as_what_it_stands_for(model, frame):
+    _, expected = score(model, frame)
+    renamed = frame.rename(columns={"ph": "acidity"})
+    scorer = Scorer(model, frame_table(renamed), ReadingOptions({"acidity": "ph"}))
+    (batch,) = frame_table(renamed).batches()
+    assert pa.table(scorer.score(batch).results).to_pylist() == expected
+    assert "acidity" in scorer.judged_columns
+
+
+def test_lack_of_few_columns_is_the_files_fault(model, frame):
+    with pytest.raises(InputError, match=r"frame, line 1: columns ph, Solids not found"):
+        Scorer(model, frame_table(frame.drop(columns=["ph", "Solids"])))
+
+
+@pytest.mark.parametrize("n_absent", [4, 5, 9])
+def test_lack_of_most_columns_is_the_models_fault(n_absent, model, frame):
+    kept = frame.drop(columns=list(frame.columns[:n_absent])).assign(site="x")
+    error = ModelError if n_absent > 4 else InputError
+    with pytest.raises(error, match=r"ph, Hardness, Solids, Chloramines") as caught:
+        Scorer(model, frame_table(kept))
+    if error is ModelError:
+        assert caught.value.message.startswith("Model waterflow/1 is not made for frame: of its 9")
+
+
+def test_frame_gives_probability_prediction_and_verdict(model, frame):
+    changed = frame.head(5).set_axis(list("vwxyz"))
+    changed.loc["x", "ph"] = 15.0
+    result = score_frame(model, changed)
+    assert list(result.columns) == ["probability", "prediction", "verdict"]
+    assert list(result.index) == list("vwxyz")
+    assert [str(kind) for kind in result.dtypes] == ["Float64", "Int64", "object"]
+    assert result.loc["x"].isna().tolist() == [True, True, False]
+    assert result.loc["x", "verdict"] == "send_to_lab"
+    _, rows = score(model, changed)
+    assert result["verdict"].tolist() == [row["verdict"] for row in rows]
+    assert result["probability"].drop("x").tolist() == [
+        row["probability"] for row in rows if row["status"] == "scored"
+    ]
+    assert changed.equals(frame.head(5).set_axis(list("vwxyz")).assign(ph=changed["ph"]))
+
+
+def test_frame_without_rows_gives_no_rows(model, frame):
+    result = score_frame(model, frame.head(0))
+    assert len(result) == 0
+    assert list(result.columns) == ["probability", "prediction", "verdict"]
+
+
+def test_frame_is_judged_as_pyfunc_judges_it(model, frame, store_uri):
+    import mlflow
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.set_tracking_uri(store_uri)
+        loaded = mlflow.pyfunc.load_model("models:/waterflow@champion")
+        predicted = loaded.predict(frame)
+    pd.testing.assert_frame_equal(predicted, score_frame(model, frame))
+
+
+OPTIONAL = """\
+name: optional
+metadata: {label: y, min_measurements: 1}
+columns:
+  a: {dtype: float64, nullable: true, required: false}
+  b: {dtype: float64, nullable: true}
+  c: {dtype: float64, nullable: true, required: false}
+  y: {dtype: float64, required: false, isin: [0, 1]}
+"""
+
+
+@pytest.fixture(scope="module")
+def model_of_optional_columns(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("optional")
+    (folder / "optional.yaml").write_text(OPTIONAL)
+    random = np.random.default_rng(1)
+    table = pd.DataFrame(random.normal(size=(200, 3)), columns=list("abc"))
+    table.assign(y=(table["a"] + table["b"] > 0).astype(int)).to_csv(folder / "t.csv", index=False)
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with pytest.raises(SystemExit, match="0"):
+        main(
+            [
+                *("train", str(folder / "t.csv"), "--schema", str(folder / "optional.yaml")),
+                *("--plugin", "logreg", "--balance", "none", "--quiet", "--tracking-uri", uri),
+            ]
+        )
+    return load_model("1", name="waterflow", tracking_uri=uri)
+
+
+def test_column_that_the_schema_does_not_require_is_imputed_throughout(model_of_optional_columns):
+    model = model_of_optional_columns
+    whole = pd.DataFrame({"a": [NAN, NAN], "b": [-5.0, 0.5], "c": [1.0, NAN]})
+    _, expected = score(model, whole)
+    _, rows = score(model, whole.drop(columns="a"))
+    assert rows == expected
+    assert rows[0]["reason"].endswith("; imputed: a")
+    assert rows[1]["reason"].endswith("; imputed: a c")
+
+
+def test_absent_column_is_no_measurement(model_of_optional_columns):
+    _, rows = score(model_of_optional_columns, pd.DataFrame({"b": [NAN, 1.0], "c": [NAN, NAN]}))
+    assert [row["status"] for row in rows] == ["invalid", "scored"]
+    assert rows[0]["reason"] == "0 measurements; at least 1 needed"

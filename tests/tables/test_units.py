@@ -1,0 +1,111 @@
+"""Units of measurements: how people write them, and what they convert to."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.tables.units import conversion, convert, parse_unit
+
+SPELLINGS = {
+    "mg/L": ["mg/l", "MG/L", "mg L-1", "mg.L-1", "mg·L⁻¹", "mg*l^-1", "mg L−1", "ppm", " mg / L "],
+    "µg/L": ["ug/L", "μg/l", "µg.L-1", "µg L⁻¹", "ppb", "ug_L", "UG/L"],
+    "ng/L": ["ng.L-1", "ng/l"],
+    "g/L": ["g/l", "g.L-1"],
+    "mg/L CaCO3": ["mg/L as CaCO3", "mg(CaCO3)/L", "mg/L (CaCO3)", "mg/L CaCO₃", "ppm CaCO3"],
+    "mg/L SO4": ["mg(SO4)/L", "mg/L en SO4", "mg/L as SO4"],
+    "mg/L C": ["mg(C)/L", "mg/L de C"],
+    "mg/L Cl2": ["mg(Cl2)/L", "mg/L as Cl2", "ppm Cl2"],
+    "°f": ["°F", "º f", "°fH", "degf", "degré français", "degrés français"],
+    "µS/cm": ["uS/cm", "µS.cm-1", "µS/cm à 25°C", "uS/cm @25C", "µS/cm a 25 °C"],
+    "mS/cm": ["mS.cm-1", "ms/cm"],
+    "mS/m": ["mS.m-1"],
+    "NTU": ["ntu", "NFU", "FNU"],
+    "pH": ["unité pH", "unités pH", "pH units", "std units", "Standard Units"],
+}
+NONE = ["", "mg", "L", "grains/gallon", "µS", "mg/kg", "mol/L", "°C", "%", "mg/L N", "NTU CaCO3"]
+NONE += ["µS/cm à 20 °C", "kg/L", "/L", "mg/L mg/L", "7", "None", "mg/mL", "°dH", "meq/L"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "written"), [(unit, text) for unit, texts in SPELLINGS.items() for text in texts]
+)
+def test_unit_is_one_however_it_is_written(unit: str, written: str) -> None:
+    assert parse_unit(unit) is not None
+    assert parse_unit(written) == parse_unit(unit)
+
+
+@pytest.mark.parametrize("text", NONE)
+def test_unit_that_is_not_in_the_table_is_none(text: str) -> None:
+    assert parse_unit(text) is None
+    assert conversion(text, "mg/L") is None
+
+
+FACTORS = [
+    ("mg/L", "µg/L", Fraction(1000)),
+    ("µg/L", "mg/L", Fraction(1, 1000)),
+    ("ng/L", "µg/L", Fraction(1, 1000)),
+    ("g/L", "mg/L", Fraction(1000)),
+    ("ppm", "mg/L", Fraction(1)),
+    ("ppb", "µg/L", Fraction(1)),
+    ("°f", "mg/L CaCO3", Fraction(10)),
+    ("mg/L CaCO3", "°f", Fraction(1, 10)),
+    ("mS/cm", "µS/cm", Fraction(1000)),
+    ("mS/m", "µS/cm", Fraction(10)),
+    ("µS/cm", "mS/cm", Fraction(1, 1000)),
+    ("NFU", "NTU", Fraction(1)),
+    ("unité pH", "pH", Fraction(1)),
+    ("mg/L", "mg/L SO4", Fraction(1)),
+    ("mg/L SO4", "mg/L SO4", Fraction(1)),
+    ("µg(Cl2)/L", "mg/L Cl2", Fraction(1, 1000)),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "factor"), FACTORS)
+def test_conversion_is_exact(source: str, target: str, factor: Fraction) -> None:
+    assert conversion(source, target) == factor
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("NTU", "mg/L"),
+        ("µS/cm", "mg/L"),
+        ("mg/L", "pH"),
+        ("mg/L C", "mg/L SO4"),
+        ("°f", "mg/L"),
+        ("mg/L CaCO3", "mg/L Cl2"),
+        ("mg/L", "grains/gallon"),
+    ],
+)
+def test_units_of_other_kinds_or_substances_do_not_convert(source: str, target: str) -> None:
+    assert conversion(source, target) is None
+
+
+@given(st.floats(0, 1e12), st.sampled_from([Fraction(1000), Fraction(1, 1000), Fraction(10)]))
+def test_value_is_converted_to_the_nearest_one_there_is(value: float, factor: Fraction) -> None:
+    (got,) = convert(np.array([value]), factor)
+    assert got == float(Fraction(value) * factor)
+
+
+def test_missing_values_stay_missing() -> None:
+    assert math.isnan(convert(np.array([math.nan]), Fraction(1, 1000))[0])
+
+
+def test_unit_of_the_schema_itself_changes_no_bit() -> None:
+    values = np.random.default_rng(0).random(100)
+    assert convert(values, Fraction(1)) is values
+
+
+def test_units_of_the_bundled_schema_are_all_known() -> None:
+    schema = load_schema()
+    assert set(schema.units) == set(schema.measurements)
+    for unit in schema.units.values():
+        assert parse_unit(unit) is not None
+        assert conversion(unit, unit) == 1

@@ -1,0 +1,357 @@
+"""The profiles of limits: what the bundled ones hold, and what a file of one's own may."""
+
+import ast
+import json
+import re
+import tomllib
+from configparser import ConfigParser
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.samples.schemas import load_schema, parse_schema
+from waterflow_cli.tables.units import conversion
+from waterflow_cli.validation.limits import CLASSES, NEVER_MEASURED, PROFILES, load_limits
+
+NINE = load_schema().measurements
+# Profile, column, condition -> minimum, maximum, class. Written anew from the published values, so
+# that a slip in a profile's file does not stand here too.
+PUBLISHED = {
+    ("who", "Chloramines", ""): (None, 3, "health"),
+    ("who", "Turbidity", "at disinfection"): (None, 1, "operational"),
+    ("eu", "ph", ""): (6.5, 9.5, "operational"),
+    ("eu", "Sulfate", ""): (None, 250, "aesthetic"),
+    ("eu", "Conductivity", "at 20 °C"): (None, 2500, "operational"),
+    ("eu", "Trihalomethanes", ""): (None, 100, "health"),
+    ("eu", "Turbidity", "95 % of samples, at the plant"): (None, 0.3, "operational"),
+    ("eu", "Turbidity", "any sample, at the plant"): (None, 1, "operational"),
+    ("epa", "ph", ""): (6.5, 8.5, "operational"),
+    ("epa", "Solids", ""): (None, 500, "aesthetic"),
+    ("epa", "Chloramines", ""): (None, 4, "health"),
+    ("epa", "Sulfate", ""): (None, 250, "aesthetic"),
+    ("epa", "Trihalomethanes", ""): (None, 80, "health"),
+    ("epa", "Turbidity", "95 % of samples"): (None, 0.3, "operational"),
+    ("epa", "Turbidity", "any sample"): (None, 1, "operational"),
+    ("fr", "ph", ""): (6.5, 9, "operational"),
+    ("fr", "Sulfate", ""): (None, 250, "aesthetic"),
+    ("fr", "Conductivity", "at 20 °C"): (180, 1000, "operational"),
+    ("fr", "Conductivity", "at 25 °C"): (200, 1100, "operational"),
+    ("fr", "Organic_carbon", ""): (None, 2, "operational"),
+    ("fr", "Trihalomethanes", ""): (None, 100, "health"),
+    ("fr", "Turbidity", "limite, at entry into distribution"): (None, 1, "operational"),
+    ("fr", "Turbidity", "référence, at entry into distribution"): (None, 0.5, "operational"),
+    ("fr", "Turbidity", "référence, at the tap"): (None, 2, "operational"),
+}
+BUNDLED = [limit for profile in load_limits(PROFILES) for limit in profile.limits]
+LIMIT = {
+    "column": "Sulfate",
+    "maximum": 250,
+    "unit": "mg/L",
+    "class": "aesthetic",
+    "basis": "single sample",
+    "source": "the town",
+    "date": "2024",
+}
+# What would call a single sample a breach of a rule.
+BREACH = re.compile(
+    r"\b(non|not|in)[-\s]?compl|\bnon[-\s]?conform|\b(breach|violat|exceed)\w*\b[^.]{0,40}\b(limit|value)\b"
+    r"|\b(limits?|values?)\b[^.]{0,40}\b(breach|violat|exceed)|\billegal",
+    re.IGNORECASE,
+)
+
+
+def toml(limit, title="Town"):
+    """Write a profile of one limit; a key that is None is left out."""
+    pairs = (f"{key} = {json.dumps(value)}" for key, value in limit.items() if value is not None)
+    return f"title = {json.dumps(title)}\n[[limit]]\n" + "\n".join(pairs) + "\n"
+
+
+@pytest.fixture
+def load(workdir):
+    """Load a profile from the text of a file."""
+
+    def run(text, schema=None):
+        Path("town.toml").write_text(text, "utf-8")
+        (profile,) = load_limits(["town.toml"], schema)
+        return profile
+
+    return run
+
+
+# --- what the bundled profiles hold --------------------------------------------------------------
+
+
+def test_the_bundled_profiles_hold_the_published_values_and_no_others():
+    held = {
+        (limit.profile, limit.column, limit.where): (limit.minimum, limit.maximum, limit.purpose)
+        for limit in BUNDLED
+    }
+    assert held == PUBLISHED
+    assert len(BUNDLED) == len(PUBLISHED)
+
+
+@pytest.mark.parametrize("profile", load_limits(PROFILES), ids=PROFILES)
+def test_each_profile_has_a_value_or_a_reason_for_each_measurement(profile):
+    limited = {limit.column for limit in profile.limits}
+    unlimited = [each.column for each in profile.unlimited]
+    assert limited.isdisjoint(unlimited)
+    assert limited | set(unlimited) == set(NINE)
+    assert all(each.reason for each in profile.unlimited)
+
+
+@pytest.mark.parametrize("limit", BUNDLED, ids=lambda each: f"{each.origin} {each.column}")
+def test_each_limit_tells_class_basis_source_and_date_in_the_units_of_the_schema(limit):
+    assert limit.purpose in CLASSES
+    assert limit.basis
+    assert limit.source
+    assert limit.date
+    assert conversion(limit.unit, load_schema().units[limit.column]) == 1
+
+
+def test_only_chloramines_and_trihalomethanes_have_health_limits():
+    health = {limit.column for limit in BUNDLED if limit.purpose == "health"}
+    assert health == {"Chloramines", "Trihalomethanes"}
+
+
+def test_what_was_not_seen_in_the_primary_text_is_marked_in_its_source():
+    marked = {
+        (limit.profile, limit.column) for limit in BUNDLED if limit.source.endswith("(check)")
+    }
+    carried = {"ph", "Sulfate", "Conductivity", "Trihalomethanes", "Turbidity"}
+    assert marked == {("eu", column) for column in carried}
+    (who,) = load_limits(["who"])
+    (sulfate,) = [each.reason for each in who.unlimited if each.column == "Sulfate"]
+    assert "500 mg/L (check)" in sulfate
+
+
+def test_values_that_are_often_repeated_and_wrong_are_named_and_not_held():
+    who, epa = load_limits(["who", "epa"])
+    reasons = {each.column: each.reason for each in who.unlimited}
+    for column in ("ph", "Solids"):
+        assert reasons[column].startswith("no health-based value")
+    assert "Conductivity" in reasons
+    assert "Organic_carbon" in {each.column for each in epa.unlimited}
+    text = " ".join([*who.notes, *epa.notes])
+    for wrong in ("WHO pH limit", "TDS limit of 500", "400 µS/cm", "2 mg/L", "80 ppm"):
+        assert wrong in text
+    assert all(limit.unit == "µg/L" for limit in BUNDLED if limit.column == "Trihalomethanes")
+
+
+def test_the_profiles_are_among_the_files_that_are_shipped():
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    patterns = setup["options.package_data"]["waterflow_schemas"].replace(",", " ").split()
+    for name in PROFILES:
+        assert (ROOT / "schemas" / "limits" / f"{name}.toml").is_file()
+        assert any(fnmatch(f"limits/{name}.toml", pattern) for pattern in patterns)
+
+
+# --- a file of one's own -------------------------------------------------------------------------
+
+
+def test_a_file_can_be_named_beside_bundled_profiles(workdir):
+    Path("town.toml").write_text(toml(LIMIT), "utf-8")
+    epa, town = load_limits(["epa", "town.toml"])
+    assert (epa.name, town.name, town.title) == ("epa", "town", "Town")
+    assert town.limits[0].value == "at most 250 mg/L"
+
+
+def test_the_example_of_the_documentation_is_a_profile(load):
+    page = (ROOT / "docs" / "limits.md").read_text("utf-8")
+    (example,) = re.findall(r"```toml\n(.+?)```", page, re.DOTALL)
+    profile = load(example)
+    assert profile.limits[0].value == "at most 200 mg/L"
+    assert profile.unlimited[0].column == "Hardness"
+
+
+def test_a_profile_that_is_named_twice_counts_once():
+    assert [profile.name for profile in load_limits(["epa", "who", "epa"])] == ["epa", "who"]
+
+
+def test_columns_go_by_the_aliases_of_the_schema(load):
+    assert load(toml(LIMIT | {"column": "sulphate"})).limits[0].column == "Sulfate"
+
+
+def test_columns_of_a_schema_of_ones_own_can_be_limited(load):
+    text = "schema_type: dataframe\ncolumns:\n  Nitrate:\n    dtype: float64\n"
+    schema = parse_schema(text, "town.yaml")
+    limit = LIMIT | {"column": "nitrate", "maximum": 50}
+    assert load(toml(limit), schema).limits[0].column == "Nitrate"
+    with pytest.raises(UsageError, match="no column 'nitrate' is known"):
+        load(toml(limit))
+
+
+def test_a_date_may_stand_without_quotes(load):
+    text = toml(LIMIT).replace('"2024"', "2024-05-17")
+    assert load(text).limits[0].date == "2024-05-17"
+
+
+def test_several_values_for_a_column_need_a_condition_each(load):
+    one = toml(LIMIT | {"where": "at the tap"})
+    assert len(load(one + toml(LIMIT).partition("\n")[2]).limits) == 2
+    with pytest.raises(UsageError, match="Sulfate stands there twice"):
+        load(one + one.partition("\n")[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"maximun": 3}, "unknown key 'maximun'. Did you mean 'maximum'?"),
+        ({"unit": None}, "'unit' is missing"),
+        ({"unit": "µg/L"}, "the unit of Sulfate is mg/L SO4, not 'µg/L'"),
+        ({"unit": "grains"}, "the unit of Sulfate is mg/L SO4, not 'grains'"),
+        ({"class": "legal"}, "class 'legal' is none of health, operational, aesthetic"),
+        ({"minimum": 251}, "its minimum 251 is above its maximum 250"),
+        ({"maximum": None}, "it has neither a minimum nor a maximum"),
+        ({"maximum": "250"}, "'maximum' must be a number"),
+        ({"maximum": True}, "'maximum' must be a number"),
+        ({"maximum": 10**400}, "'maximum' must be a number"),
+        ({"column": "Sulfat"}, "no column 'Sulfat' is known. Did you mean 'Sulfate'?"),
+        ({"column": "Potability"}, "no column 'Potability' is known"),
+        ({"source": " "}, "'source' is empty"),
+        ({"basis": "two\nlines"}, "'basis' must be one line of text"),
+        ({"date": 2024}, "'date' must be one line of text"),
+    ],
+)
+def test_a_faulty_limit_is_refused_by_name(load, change, problem):
+    with pytest.raises(UsageError, match=r"town\.toml, limit 1: " + re.escape(problem)):
+        load(toml(LIMIT | change))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_bound_is_a_finite_number(load, value):
+    with pytest.raises(UsageError, match="'maximum' must be a number"):
+        load(toml(LIMIT).replace("250", value))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("title = ", "is no TOML"),
+        ("", "'title' is missing"),
+        ("title = 'x'", "'limit' is missing"),
+        ("title = 'x'\nlimit = 3", "must be tables"),
+        ("title = 'x'\nlimit = [3]", "must be tables"),
+        ("title = 'x'\nlimit = []\nnotes = 'a'", "'notes' must be a list of texts"),
+        ("title = 'x'\nlimit = []\n[[none]]\ncolumn = 'ph'", "none 1: 'reason' is missing"),
+        ("title = 'x'\nlimits = []", "unknown key 'limits'. Did you mean 'limit'?"),
+        ("title = 'x'\nlimit = " + "[" * 5000, "is no TOML"),
+    ],
+)
+def test_a_faulty_file_is_refused(load, text, problem):
+    with pytest.raises(UsageError, match=r"^Limits town\.toml.*" + re.escape(problem)):
+        load(text)
+
+
+@pytest.mark.parametrize("name", ["none.toml", "."])
+def test_a_name_that_is_no_file_is_refused(workdir, name):
+    with pytest.raises(UsageError, match=r"cannot be read|No limits named"):
+        load_limits([name])
+
+
+def test_bytes_that_are_no_utf_8_are_refused(workdir):
+    Path("town.toml").write_bytes(b"title = '\xff'")
+    with pytest.raises(UsageError, match=r"town\.toml: cannot be read"):
+        load_limits(["town.toml"])
+
+
+@pytest.mark.parametrize("names", [["epa", "other/epa.toml"], ["a/town.toml", "b/town.toml"]])
+def test_two_profiles_of_one_name_are_refused(workdir, names):
+    for name in names[0:2]:
+        if "/" in name:
+            Path(name).parent.mkdir()
+            Path(name).write_text(toml(LIMIT), "utf-8")
+    with pytest.raises(UsageError, match="another profile is named"):
+        load_limits(names)
+
+
+def test_a_mistyped_name_gets_a_suggestion():
+    with pytest.raises(UsageError, match=r"No limits named 'epaa'\. Did you mean 'epa'\?"):
+        load_limits(["epaa"])
+
+
+def test_without_names_there_are_no_limits():
+    assert load_limits([]) == ()
+
+
+# --- on the command line -------------------------------------------------------------------------
+
+
+def test_list_names_the_profiles(cli):
+    outcome = cli("limits", "list", "--json")
+    assert outcome.code == 0
+    profiles = json.loads(outcome.out)["profiles"]
+    assert [profile["name"] for profile in profiles] == list(PROFILES)
+    assert sum(profile["limits"] for profile in profiles) == len(PUBLISHED)
+    shown = cli("limits", "list").out
+    assert all(profile["title"] in shown for profile in profiles)
+
+
+def test_show_tells_values_conditions_sources_and_what_has_no_value(cli):
+    shown = cli("limits", "show", "who", "fr")
+    assert shown.code == 0
+    (line,) = [line for line in shown.out.splitlines() if line.strip().startswith("ph  ")][:1]
+    assert "none" in line
+    assert "no health-based value; 6.5 to 8.5 is the usual operating range" in line
+    for text in ("180 to 1000 µS/cm", "at 20 °C", "200 to 1100 µS/cm", "at 25 °C"):
+        assert text in shown.out
+    assert "often as they are repeated" in shown.out
+    assert f"Not measured, in no column: {', '.join(NEVER_MEASURED)}." in shown.out
+    assert "US EPA" not in shown.out
+
+
+def test_show_without_a_name_shows_all_and_json_holds_what_the_files_do(cli):
+    content = json.loads(cli("limits", "show", "--json").out)
+    assert [profile["name"] for profile in content["profiles"]] == list(PROFILES)
+    for profile in content["profiles"]:
+        text = (ROOT / "schemas" / "limits" / f"{profile['name']}.toml").read_text("utf-8")
+        written = tomllib.loads(text)
+        assert profile["none"] == written["none"]
+        for held, limit in zip(profile["limits"], written["limit"], strict=True):
+            assert {key: held[key] for key in limit} == limit
+    assert all(profile["title"] in cli("limits", "show").out for profile in content["profiles"])
+
+
+def test_show_takes_a_file(cli, workdir):
+    Path("town.toml").write_text(toml(LIMIT), "utf-8")
+    assert "at most 250 mg/L" in cli("limits", "show", "town.toml").out
+    outcome = cli("limits", "show", "twon")
+    assert outcome.code == 2
+    assert "waterflow limits list" in outcome.err
+
+
+# --- the words -----------------------------------------------------------------------------------
+
+
+def texts_of_the_tool():
+    """Find all texts that the tool can write: of its code, its catalogues, pages and profiles."""
+    for path in sorted((ROOT / "waterflow_cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{path.name}:{node.lineno}", node.value
+    for folder in ("waterflow_cli", "schemas"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".html", ".toml", ".yaml"):
+                yield path.name, path.read_text("utf-8")
+
+
+def test_no_sentence_of_the_tool_calls_a_single_sample_non_compliant():
+    found = [(where, text) for where, text in texts_of_the_tool() if BREACH.search(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The sample is non-compliant.",
+        "not compliant with the directive",
+        "échantillon non conforme",
+        "pH violates the limit",
+        "the value is exceeded",
+    ],
+)
+def test_the_search_finds_such_sentences(text):
+    assert BREACH.search(text)

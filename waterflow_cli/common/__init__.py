@@ -1,0 +1,4 @@
+"""What every folder needs and nothing of water: errors, messages, JSON, progress, workers, pages.
+
+It imports nothing of ours.
+"""

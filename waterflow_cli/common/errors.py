@@ -1,0 +1,109 @@
+"""What can go wrong, one class for each thing that the user can do about it."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from waterflow_cli.common.messages import tr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class WaterflowError(Exception):
+    """An error with a message for the user and an exit code for the script.
+
+    Parameters
+    ----------
+    message : str
+        What happened and where, in one line.
+    hint : str, optional
+        What to do next, in one line.
+    """
+
+    exit_code = 70
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class DataRefusedError(WaterflowError):
+    """The table was read, and the answer is no: its rows do not serve the purpose."""
+
+    exit_code = 1
+
+
+class ModelRefusedError(WaterflowError):
+    """The model is there, and the answer is no: it is not good enough to be put in use."""
+
+    exit_code = 1
+
+
+class UsageError(WaterflowError):
+    """The command, its options or its output path are wrong."""
+
+    exit_code = 2
+
+
+class InputError(WaterflowError):
+    """An input cannot be read, or is no table of the expected columns.
+
+    Parameters
+    ----------
+    path : str
+        The input as the user typed it.
+    problem : str
+        What is wrong with it.
+    line : int, optional
+        Physical line, the header being line 1.
+    hint : str, optional
+        What to do next.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self, path: str, problem: str, *, line: int | None = None, hint: str | None = None
+    ) -> None:
+        where = path if line is None else tr("{path}, line {line}", path=path, line=line)
+        super().__init__(tr("{where}: {problem}", where=where, problem=problem), hint)
+        self.path, self.problem, self.line = path, problem, line
+
+
+class ModelError(WaterflowError):
+    """A model, registry or engine is not available or not compatible."""
+
+    exit_code = 4
+
+
+class EngineError(WaterflowError):
+    """The engine that the user chose is not available, or it failed."""
+
+    exit_code = 4
+
+
+class PluginError(WaterflowError):
+    """A plugin failed; the message names its entry point and distribution."""
+
+    exit_code = 5
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggest the known name closest to a mistyped one.
+
+    >>> did_you_mean("forrest", ["forest", "svm"])
+    " Did you mean 'forest'?"
+    >>> did_you_mean("zzz", ["forest", "svm"])
+    ''
+    """
+    matches = get_close_matches(name, list(known), n=1)
+    return tr(" Did you mean '{name}'?", name=matches[0]) if matches else ""
+
+
+def shorten(names: Sequence[str], limit: int = 12) -> str:
+    """List names for a message, the first ones where they are many."""
+    shown = ", ".join(names[:limit])
+    return tr("{shown}, … {n} in all", shown=shown, n=len(names)) if len(names) > limit else shown

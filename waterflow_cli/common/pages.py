@@ -1,0 +1,26 @@
+"""What the pages of HTML have in common."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from waterflow_cli.common.messages import chosen_language, tr
+
+
+def page_environment() -> Environment:
+    """Make the environment of the templates: they have `tr`, and escape what the data bring."""
+    environment = Environment(
+        loader=PackageLoader("waterflow_cli", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(tr=_tr_markup, language=chosen_language())
+    return environment
+
+
+def _tr_markup(text: str, /, **values: object) -> Markup:
+    """Translate a text of a template, which may hold tags; the values are escaped."""
+    shown = Markup(tr(text))
+    return shown.format(**values) if values else shown

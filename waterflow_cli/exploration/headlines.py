@@ -1,0 +1,246 @@
+"""What stands out in an exploration, in sentences: for the terminal and for the page's top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from waterflow_cli.common.charts import write_count, write_number, write_p_value, write_share
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import format_estimate, format_share
+from waterflow_cli.exploration.missing import Missing
+from waterflow_cli.exploration.report import Difference, Exploration
+from waterflow_cli.exploration.sections import Absent
+from waterflow_cli.exploration.signal_check import Signal
+from waterflow_cli.models.metrics import CHANCE
+
+# From here on a share is worth a warning; below, it is said and no more.
+_NOTABLE = 0.05
+
+
+class Headline(NamedTuple):
+    """One thing that stands out.
+
+    Attributes
+    ----------
+    notable : bool
+        Whether it should be looked into before a model is trained.
+    """
+
+    notable: bool
+    title: str
+    text: str
+
+
+def find_headlines(exploration: Exploration) -> list[Headline]:
+    """Say what stands out; what should be looked into comes first."""
+    found = [
+        *(Headline(True, tr("Unit"), text) for text in exploration.alarms),
+        *_on_signal(exploration.signal),
+        *_on_contradictions(exploration),
+        *_on_pairs(exploration),
+        *_on_findings(exploration),
+        *_on_missing(exploration),
+        *_on_constants(exploration),
+        *_on_rows(exploration),
+    ]
+    return sorted(found, key=lambda each: not each.notable)
+
+
+def _on_signal(signal: Signal | Absent) -> Iterator[Headline]:
+    if isinstance(signal, Absent):
+        reason = signal.reason[:1].upper() + signal.reason[1:]
+        yield Headline(True, tr("Signal was not looked for"), reason)
+        return
+    name, value = signal.strongest
+    no_line = not signal.linear_signal
+    yield Headline(
+        no_line,
+        tr("Near-zero linear signal") if no_line else tr("Linear signal"),
+        tr(
+            "A logistic regression's ROC AUC is {estimate}; {chance} is chance. "
+            "Largest point-biserial correlation with the label: {name}, {value:+.3f}.",
+            estimate=format_estimate(signal.linear),
+            chance=CHANCE,
+            name=name,
+            value=value,
+        ),
+    )
+    test = signal.permutation
+    yield Headline(
+        not signal.any_signal,
+        tr("Signal beyond chance") if signal.any_signal else tr("No signal beyond chance"),
+        tr(
+            "A quick forest's ROC AUC is {estimate}. Permutation test: p = {p_value:.2g} "
+            "({n_permutations} permutations, the best of which reached {best:.3f} out of bag, "
+            "the true labels {truth:.3f}).",
+            estimate=format_estimate(signal.quick),
+            p_value=test.p_value,
+            n_permutations=len(test.chance),
+            best=test.chance[-1],
+            truth=test.auc,
+        ),
+    )
+
+
+def _on_contradictions(exploration: Exploration) -> Iterator[Headline]:
+    found = exploration.contradictions
+    if isinstance(found, Absent):
+        return
+    values = ", ".join(f"{limit.column} {limit.value}" for limit in found.limits)
+    yield Headline(
+        found.share_potable >= _NOTABLE,
+        tr("Labels and limits"),
+        tr(
+            "{share_potable} of the rows labelled potable are above a health-based value (single "
+            "sample), as are {share_not_potable} of the others ({profiles}: {values}).",
+            share_potable=write_share(found.share_potable),
+            share_not_potable=write_share(found.share_not_potable),
+            profiles=", ".join(found.profiles),
+            values=values,
+        ),
+    )
+
+
+def _on_pairs(exploration: Exploration) -> Iterator[Headline]:
+    if isinstance(exploration.pairs, Absent):
+        return
+    for pair in exploration.pairs:
+        if pair.n_outside:
+            first, second = pair.names
+            yield Headline(
+                pair.share_outside >= _NOTABLE,
+                tr("{first} against {second}", first=first, second=second),
+                tr(
+                    "{share} of the rows do not fit: the median ratio is {median}; usual is {low} "
+                    "to {high}.",
+                    share=write_share(pair.share_outside),
+                    median=write_number(pair.median),
+                    low=write_number(pair.usual[0]),
+                    high=write_number(pair.usual[1]),
+                ),
+            )
+
+
+def _on_findings(exploration: Exploration) -> Iterator[Headline]:
+    findings = exploration.findings
+    if findings.n_rows:
+        yield Headline(
+            True,
+            tr("Rows that break the schema"),
+            tr(
+                "{n_invalid:,} of {n_rows:,}. Their faulty cells are left out of all statistics, "
+                "{n_left_out:,} of these rows as a whole.",
+                n_invalid=findings.n_rows,
+                n_rows=exploration.n_rows,
+                n_left_out=findings.n_rows_left_out,
+            ),
+        )
+
+
+def _on_missing(exploration: Exploration) -> Iterator[Headline]:
+    missing = exploration.missing
+    if not isinstance(missing, Missing):
+        return
+    most = max(exploration.distributions, key=lambda each: each.missing_share)
+    if missing.share:
+        yield Headline(
+            missing.share >= _NOTABLE,
+            tr("Missing values"),
+            tr(
+                "{share} of the cells; {n_complete:,} of {n_rows:,} rows are complete. Most often "
+                "missing: {name}, {most}.",
+                share=write_share(missing.share),
+                n_complete=missing.n_complete,
+                n_rows=exploration.n_kept,
+                name=most.name,
+                most=write_share(most.missing_share),
+            ),
+        )
+    if exploration.n_censored:
+        yield Headline(
+            False,
+            tr("Non-detects"),
+            tr(
+                "{n_cells:,} cells give a bound and no value; they count as --nondetect says.",
+                n_cells=exploration.n_censored,
+            ),
+        )
+
+
+def _on_constants(exploration: Exploration) -> Iterator[Headline]:
+    constant = [each.name for each in exploration.distributions if each.is_constant]
+    if constant and exploration.n_kept > 1:
+        names = ", ".join(constant)
+        yield Headline(
+            True,
+            tr("Measurements that tell nothing"),
+            tr("No two values differ: {names}.", names=names),
+        )
+
+
+def _on_rows(exploration: Exploration) -> Iterator[Headline]:
+    duplicates = exploration.duplicates
+    if not isinstance(duplicates, Absent) and duplicates.n_repeats:
+        yield Headline(
+            duplicates.n_contradictory > 0 or duplicates.n_repeats >= _NOTABLE * exploration.n_kept,
+            tr("Duplicates"),
+            tr(
+                "{n_repeats:,} rows repeat the measurements of an earlier one; "
+                "{n_contradictory:,} of these {n_groups:,} groups bear both labels.",
+                n_repeats=duplicates.n_repeats,
+                n_contradictory=duplicates.n_contradictory,
+                n_groups=duplicates.n_groups,
+            ),
+        )
+    outliers = [each for each in exploration.outliers if each.n_outliers]
+    if outliers:
+        most = max(outliers, key=lambda each: each.share)
+        yield Headline(
+            most.share >= _NOTABLE,
+            tr("Outliers"),
+            tr(
+                "{n_values:,} values with a modified z-score above 3.5, most in {name} ({share}).",
+                n_values=sum(each.n_outliers for each in outliers),
+                name=most.name,
+                share=write_share(most.share),
+            ),
+        )
+
+
+def overview_rows(exploration: Exploration) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Give a table of the measurements: its columns and its rows."""
+    numbers = (tr("values"), tr("missing"), tr("median"), tr("5 %"), tr("95 %"), tr("outliers"))
+    columns = (tr("measurement"), *(f">{name}" for name in numbers))
+    outliers = {each.name: each for each in exploration.outliers}
+    rows = []
+    for each in exploration.distributions:
+        middle = [each.quantiles[place] for place in (3, 1, 5)] if each.quantiles else [np.nan] * 3
+        rows.append(
+            [
+                each.name,
+                write_count(each.n_known),
+                write_share(each.missing_share),
+                *map(write_number, middle),
+                write_share(outliers[each.name].share),
+            ]
+        )
+    return columns, rows
+
+
+def difference_rows(differences: Sequence[Difference]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Give a table of what differs between two files: its columns and its rows."""
+    numbers = (
+        *(tr("KS statistic"), "p", tr("median"), tr("median of the other")),
+        tr("change in missing"),
+    )
+    columns = (tr("measurement"), *(f">{name}" for name in numbers))
+    rows = []
+    for each in differences:
+        p_value = write_p_value(each.p_value)
+        change = tr("{change:+.1f} points", change=100 * each.missing_change)
+        statistic = format_share(each.statistic)
+        rows.append([each.name, statistic, p_value, *map(write_number, each.medians), change])
+    return columns, rows

@@ -1,0 +1,134 @@
+"""How the rows of an explored file stand to limits, and what their labels say to that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from waterflow_cli.common.arrays import BoolArray
+from waterflow_cli.common.messages import tr
+from waterflow_cli.exploration.samples import Samples
+from waterflow_cli.exploration.sections import Absent
+from waterflow_cli.validation.limit_checks import Standing
+from waterflow_cli.validation.limits import Limit
+
+HEALTH = "health"
+_OUTSIDE = (Standing.ABOVE, Standing.BELOW)
+
+
+@dataclass(frozen=True)
+class LimitCount:
+    """How the rows stand to one limit.
+
+    Attributes
+    ----------
+    n_measured : int
+        Rows with a result.
+    n_above, n_below, n_indeterminate : int
+        Of those; indeterminate is a result of which only a bound is known.
+    """
+
+    limit: Limit
+    n_measured: int
+    n_above: int
+    n_below: int
+    n_indeterminate: int
+
+    @property
+    def share_outside(self) -> float:
+        """Of the rows with a result; NaN without any."""
+        outside = self.n_above + self.n_below
+        return outside / self.n_measured if self.n_measured else np.nan
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """How far the labels contradict the health-based values.
+
+    Attributes
+    ----------
+    profiles : tuple of str
+        Where the values are from.
+    limits : tuple of Limit
+        The health-based values themselves.
+    n_potable, n_not_potable : int
+        Rows by label.
+    n_potable_outside, n_not_potable_outside : int
+        Those with a result above (or below) at least one of the values.
+    """
+
+    profiles: tuple[str, ...]
+    limits: tuple[Limit, ...]
+    n_potable: int
+    n_potable_outside: int
+    n_not_potable: int
+    n_not_potable_outside: int
+
+    @property
+    def share_potable(self) -> float:
+        """Share of the rows labelled potable; NaN without any."""
+        return self.n_potable_outside / self.n_potable if self.n_potable else np.nan
+
+    @property
+    def share_not_potable(self) -> float:
+        """Share of the rows labelled not potable; NaN without any."""
+        return self.n_not_potable_outside / self.n_not_potable if self.n_not_potable else np.nan
+
+
+def count_limits(samples: Samples) -> list[LimitCount]:
+    """Count how the rows stand to each limit of a measurement that the file has."""
+    found = []
+    for limit, codes in zip(samples.limits, samples.standings, strict=True):
+        if limit.column in samples.X:
+            sums = np.bincount(codes, minlength=len(Standing)).tolist()
+            measured = len(codes) - sums[Standing.NOT_MEASURED]
+            found.append(
+                LimitCount(
+                    limit,
+                    measured,
+                    sums[Standing.ABOVE],
+                    sums[Standing.BELOW],
+                    sums[Standing.INDETERMINATE],
+                )
+            )
+    return found
+
+
+def find_contradictions(samples: Samples, profiles: Sequence[str]) -> Contradiction | Absent:
+    """Count the rows whose label says potable and whose results lie beyond a health-based value.
+
+    Parameters
+    ----------
+    profiles : sequence of str
+        Whose health-based values count.
+    """
+    if samples.label is None:
+        return Absent(tr("the file has no label column."))
+    if not profiles:
+        return Absent(tr("no limits were chosen; choose some with --limits."))
+    if not (samples.label == 1).any():
+        return Absent(tr("no row is labelled potable."))
+    chosen = [
+        (limit, codes)
+        for limit, codes in zip(samples.limits, samples.standings, strict=True)
+        if limit.profile in profiles and limit.purpose == HEALTH and limit.column in samples.X
+    ]
+    if not chosen:
+        return Absent(
+            tr(
+                "{profiles}: no health-based value for a measurement that the file has.",
+                profiles=", ".join(profiles),
+            )
+        )
+    outside: BoolArray = np.any([np.isin(codes, _OUTSIDE) for _, codes in chosen], axis=0)
+    potable, not_potable = (samples.label == value for value in (1, 0))
+    return Contradiction(
+        tuple(profiles),
+        tuple(limit for limit, _ in chosen),
+        int(potable.sum()),
+        int((potable & outside).sum()),
+        int(not_potable.sum()),
+        int((not_potable & outside).sum()),
+    )

@@ -1,0 +1,222 @@
+"""One self-contained page about a file, or two side by side, before a model is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from waterflow_cli import __version__
+from waterflow_cli.common.charts import (
+    Mark,
+    draw_heat_map,
+    draw_histogram,
+    draw_patterns,
+    draw_signal,
+    write_count,
+    write_number,
+    write_p_value,
+    write_share,
+)
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.common.pages import page_environment
+from waterflow_cli.exploration.headlines import Headline, find_headlines
+from waterflow_cli.exploration.limits import HEALTH, LimitCount
+from waterflow_cli.exploration.report import Difference, Exploration
+from waterflow_cli.exploration.sections import (
+    MODIFIED_Z,
+    Absent,
+    Distribution,
+    ImplausiblePair,
+)
+from waterflow_cli.exploration.signal_check import QUICK_MODEL, Signal
+from waterflow_cli.validation.limits import Limit
+
+_TEMPLATE = "exploration.html"
+# The one that fills its cell half; fuller ones look alike.
+_DARKEST_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class _View:
+    """One file as the template shows it."""
+
+    tag: str
+    found: Exploration
+    headlines: Sequence[Headline]
+    tiles: Sequence[tuple[str, str, str]]
+    panels: Mapping[str, Mapping[str, Any]]
+    patterns: Markup | None
+    heat_map: Markup | None
+    pairs: Sequence[tuple[ImplausiblePair, Markup | None]]
+    signal: Markup | None
+
+
+def render_exploration(
+    explorations: Sequence[Exploration], differences: Sequence[Difference] = ()
+) -> str:
+    """Write the page as HTML that loads nothing; whatever comes from the data is escaped.
+
+    Parameters
+    ----------
+    explorations : sequence of Exploration
+        One, or two to stand side by side.
+    differences : sequence of Difference
+        Between the two.
+    """
+    environment = page_environment()
+    environment.filters.update(
+        number=write_number,
+        counted=write_count,
+        p_value=write_p_value,
+        share=write_share,
+        estimate=format_estimate,
+        shade=lambda share: f"{min(share / _DARKEST_SHARE, 1) * 0.8:.2f}" if share == share else 0,
+    )
+    tags = ("A", "B") if len(explorations) > 1 else ("",)
+    views = [_view(each, tag) for each, tag in zip(explorations, tags, strict=True)]
+    return environment.get_template(_TEMPLATE).render(
+        views=views,
+        paired=len(views) > 1,
+        differences=differences,
+        measurements=list(dict.fromkeys(name for view in views for name in view.panels)),
+        limits=list(dict.fromkeys(each.limit for view in views for each in view.found.limits)),
+        counts={(view.tag, each.limit): each for view in views for each in view.found.limits},
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        version=__version__,
+        quick_model=tr(QUICK_MODEL),
+        modified_z=MODIFIED_Z,
+    )
+
+
+def _view(found: Exploration, tag: str) -> _View:
+    return _View(
+        tag=tag,
+        found=found,
+        headlines=find_headlines(found),
+        tiles=_tiles(found),
+        panels={each.name: _panel(each, found) for each in found.distributions},
+        patterns=_draw_patterns(found),
+        heat_map=_draw_correlations(found),
+        pairs=[] if isinstance(found.pairs, Absent) else [(p, _draw_pair(p)) for p in found.pairs],
+        signal=_draw_signal(found.signal),
+    )
+
+
+def _tiles(found: Exploration) -> list[tuple[str, str, str]]:
+    """Give the figures at the top: name, figure, and what it means."""
+    tiles = [
+        (
+            tr("Rows"),
+            write_count(found.n_rows),
+            tr("{n_rows:,} break the schema", n_rows=found.findings.n_rows),
+        ),
+        (
+            tr("Columns"),
+            f"{len(found.header)}",
+            tr("{n_measurements} measurements", n_measurements=len(found.distributions)),
+        ),
+    ]
+    if not isinstance(found.missing, Absent):
+        complete = write_share(found.missing.n_complete / found.n_kept)
+        words = tr("{share} rows complete", share=complete)
+        tiles.append((tr("Missing"), write_share(found.missing.share), words))
+    if not isinstance(found.labels, Absent):
+        share = write_share(found.labels.share_positive)
+        words = tr("{n_rows:,} rows", n_rows=found.labels.n_positive)
+        tiles.append((tr("Labelled potable"), share, words))
+    if not isinstance(found.contradictions, Absent):
+        names = ", ".join(found.contradictions.profiles)
+        share = write_share(found.contradictions.share_potable)
+        words = tr("single sample; {names}", names=names)
+        tiles.append((tr("Potable above a health value"), share, words))
+    if not isinstance(found.signal, Absent):
+        for name, estimate in (
+            (tr("Linear ROC AUC"), found.signal.linear),
+            (tr("Forest ROC AUC"), found.signal.quick),
+        ):
+            reach = tr(
+                "{low:.2f} to {high:.2f}; chance is 0.5", low=estimate.low, high=estimate.high
+            )
+            tiles.append((name, f"{estimate.value:.2f}", reach))
+    return tiles
+
+
+def _panel(each: Distribution, found: Exploration) -> dict[str, Any]:
+    """Put together what the small chart of a measurement shows."""
+    counts = [count for count in found.limits if count.limit.column == each.name]
+    chart = None
+    if each.histogram is not None:
+        title = tr("Distribution of {name} in {path}", name=each.name, path=found.path)
+        chart = draw_histogram(each.histogram, _marks(counts), title=title)
+    return {
+        "values": each,
+        "chart": chart,
+        "why_not": tr("no value.") if not each.n_known else tr("one value in all rows."),
+        "outliers": next(row for row in found.outliers if row.name == each.name),
+        # The longest says most: "mg/L as Cl2" where another profile says "mg/L".
+        "unit": max((count.limit.unit for count in counts), key=len, default=""),
+    }
+
+
+def _marks(counts: Iterable[LimitCount]) -> list[Mark]:
+    """Make one mark of each value, whoever gave it."""
+    by_value: dict[tuple[float, str], list[Limit]] = {}
+    for count in counts:
+        limit = count.limit
+        for value, sign in ((limit.minimum, "≥"), (limit.maximum, "≤")):
+            if value is not None:
+                by_value.setdefault((value, sign), []).append(limit)
+    return [
+        Mark(
+            value,
+            f"{'·'.join(dict.fromkeys(limit.profile for limit in limits))} "
+            f"{sign}\u2009{write_number(value)}",
+            any(limit.purpose == HEALTH for limit in limits),
+        )
+        for (value, sign), limits in sorted(by_value.items(), key=lambda item: item[0])
+    ]
+
+
+def _draw_patterns(found: Exploration) -> Markup | None:
+    if isinstance(found.missing, Absent) or not found.missing.share:
+        return None
+    names = [each.name for each in found.distributions]
+    patterns = [(each.names, each.n_rows, each.expected) for each in found.missing.patterns]
+    return draw_patterns(names, patterns)
+
+
+def _draw_correlations(found: Exploration) -> Markup | None:
+    if isinstance(found.correlations, Absent):
+        return None
+    table = found.correlations
+    return draw_heat_map(table.names, table.pearson, table.spearman)
+
+
+def _draw_pair(pair: ImplausiblePair) -> Markup | None:
+    if pair.histogram is None:
+        return None
+    low, high = (np.log10(bound) if bound > 0 else -np.inf for bound in pair.usual)
+    return draw_histogram(
+        pair.histogram,
+        title=tr("Ratio of {first} to {second}", first=pair.names[0], second=pair.names[1]),
+        band=(float(low), float(high)),
+        logarithmic=True,
+    )
+
+
+def _draw_signal(signal: Signal | Absent) -> Markup | None:
+    if isinstance(signal, Absent):
+        return None
+    linear = tr("logistic regression {estimate}", estimate=format_estimate(signal.linear))
+    forest = tr("forest {estimate}", estimate=format_estimate(signal.quick))
+    return draw_signal(
+        signal.permutation.chance,
+        [("linear", linear, signal.linear), ("quick", forest, signal.quick)],
+        observed=signal.permutation.auc,
+    )

@@ -1,0 +1,245 @@
+"""The look at a file before one models: what is in it, what is odd, and whether labels follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from waterflow_cli.common.errors import DataRefusedError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.exploration.limits import (
+    Contradiction,
+    LimitCount,
+    count_limits,
+    find_contradictions,
+)
+from waterflow_cli.exploration.missing import Missing, describe_missing
+from waterflow_cli.exploration.samples import Findings, Samples
+from waterflow_cli.exploration.sections import (
+    Absent,
+    Correlations,
+    Distribution,
+    Duplicates,
+    ImplausiblePair,
+    LabelBalance,
+    Outliers,
+    balance_labels,
+    correlate,
+    describe_values,
+    find_duplicates,
+    find_implausible_pairs,
+    find_outliers,
+    shown_ranges,
+)
+from waterflow_cli.exploration.signal_check import Signal, check_signal
+from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.limits import Limit
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What is known of one file.
+
+    Attributes
+    ----------
+    reading : str
+        How the file was read.
+    header : tuple of str
+        Its columns as written.
+    columns : dict of str to str
+        Schema column to column of the file.
+    n_rows, n_kept : int
+        All rows, and those that the statistics are of.
+    limits : list of LimitCount
+        Of all profiles that are drawn in.
+    alarms : sequence of str
+        Columns that look a thousand times off.
+    """
+
+    path: str
+    reading: str
+    header: Sequence[str]
+    columns: Mapping[str, str]
+    n_rows: int
+    n_kept: int
+    findings: Findings
+    distributions: Sequence[Distribution]
+    missing: Missing | Absent
+    correlations: Correlations | Absent
+    duplicates: Duplicates | Absent
+    outliers: Sequence[Outliers]
+    pairs: Sequence[ImplausiblePair] | Absent
+    labels: LabelBalance | Absent
+    limits: Sequence[LimitCount]
+    contradictions: Contradiction | Absent
+    signal: Signal | Absent
+    cells: CellCounts = field(default_factory=CellCounts)
+    alarms: Sequence[str] = ()
+
+    @property
+    def n_censored(self) -> int:
+        """Cells of which only a bound is known."""
+        return sum(each.n_below + each.n_above for each in self.distributions)
+
+    @property
+    def other_columns(self) -> list[str]:
+        """Columns of the file that the schema does not know."""
+        known = set(self.columns.values())
+        return [name for name in self.header if name not in known]
+
+    def summary(self) -> dict[str, Any]:
+        """Put everything into JSON; a section that is not there says why."""
+        content: dict[str, Any] = {
+            field.name: _plain(getattr(self, field.name)) for field in fields(self)
+        }
+        rules = self.findings.by_rule.items()
+        content["findings"]["by_rule"] = [
+            {"column": column, "rule": rule, "count": count} for (column, rule), count in rules
+        ]
+        return content
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a measurement differs between two files.
+
+    Attributes
+    ----------
+    statistic, p_value : float
+        Of the two-sample Kolmogorov-Smirnov test; NaN where a file holds no value. The statistic is
+        the largest distance between the two cumulative distributions, 0 to 1.
+    missing : tuple of float
+        Share missing in each file.
+    medians : tuple of float
+        In each file.
+    """
+
+    name: str
+    statistic: float
+    p_value: float
+    missing: tuple[float, float]
+    medians: tuple[float, float]
+
+    @property
+    def missing_change(self) -> float:
+        """Share missing in the second file less that in the first."""
+        return self.missing[1] - self.missing[0]
+
+
+def explore(
+    several: Sequence[Samples],
+    *,
+    profiles: Sequence[str],
+    seed: int,
+    jobs: int = 1,
+    report: Callable[[int], None] = lambda _done: None,
+) -> list[Exploration]:
+    """Look at files; bars that show the same measurement cover the same range in all.
+
+    Parameters
+    ----------
+    several : sequence of Samples
+        See `waterflow_cli.exploration.samples.read_samples`.
+    profiles : sequence of str
+        Whose health-based values the labels are held against.
+    seed : int
+        Of the rows drawn for what is not computed on all, and of the models.
+    """
+    ranges = shown_ranges(several)
+    return [
+        Exploration(
+            path=samples.path,
+            reading=samples.reading,
+            header=samples.header,
+            columns=samples.columns,
+            n_rows=samples.n_rows,
+            n_kept=len(samples),
+            findings=samples.findings,
+            distributions=describe_values(samples, ranges),
+            missing=describe_missing(samples),
+            correlations=correlate(samples, seed),
+            duplicates=find_duplicates(samples),
+            outliers=find_outliers(samples),
+            pairs=find_implausible_pairs(samples),
+            labels=balance_labels(samples),
+            limits=count_limits(samples),
+            contradictions=find_contradictions(samples, profiles),
+            signal=_look_for_signal(samples, seed=seed, jobs=jobs, report=report),
+            cells=samples.cells,
+            alarms=samples.alarms,
+        )
+        for samples in several
+    ]
+
+
+def compare_files(first: Samples, second: Samples) -> list[Difference]:
+    """Hold the measurements that two files share against each other."""
+    shared = [name for name in first.X if name in second.X]
+    return [_compare_measurement(name, first, second) for name in shared]
+
+
+def _compare_measurement(name: str, first: Samples, second: Samples) -> Difference:
+    values = [samples.X[name][np.isfinite(samples.X[name])] for samples in (first, second)]
+    statistic = p_value = np.nan
+    if all(map(len, values)):
+        test = stats.ks_2samp(*values)
+        statistic, p_value = float(test.statistic), float(test.pvalue)
+    medians, missing = [], []
+    for samples, known in zip((first, second), values, strict=True):
+        medians.append(float(np.median(known)) if len(known) else np.nan)
+        missing.append(float(samples.missing[name].mean()) if len(samples) else np.nan)
+    return Difference(name, statistic, p_value, (missing[0], missing[1]), (medians[0], medians[1]))
+
+
+def _look_for_signal(
+    samples: Samples, *, seed: int, jobs: int, report: Callable[[int], None]
+) -> Signal | Absent:
+    if samples.label is None:
+        return Absent(tr("the file has no label column."))
+    if not samples.X:
+        return Absent(tr("the file has no measurement."))
+    rows = np.flatnonzero(np.isfinite(samples.label))
+    y = samples.label[rows].astype(np.int64)
+    if len(np.unique(y)) < 2:
+        return Absent(tr("the labels hold fewer than two classes."))
+    X = pd.DataFrame({name: values[rows] for name, values in samples.X.items()})
+    try:
+        return check_signal(X, y, seed=seed, jobs=jobs, report=report)
+    except DataRefusedError as exc:
+        return Absent(exc.message)
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses and tuples into what JSON has."""
+    if isinstance(value, Absent):
+        return {"absent": value.reason}
+    if isinstance(value, Limit):
+        return value.content()
+    if isinstance(value, Findings):
+        return {
+            "rows": value.n_rows,
+            "rows_left_out": value.n_rows_left_out,
+            "first": [asdict(finding) for finding in value.first],
+        }
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def summarise_files(
+    explorations: Sequence[Exploration], differences: Sequence[Difference]
+) -> dict[str, Any]:
+    """Put one file, or two with their differences, into JSON."""
+    return {
+        "files": [exploration.summary() for exploration in explorations],
+        "differences": _plain(list(differences)),
+    }

@@ -1,0 +1,298 @@
+"""Find model plugins by their entry points, and load the one that is asked for."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from waterflow_cli.common.errors import PluginError, UsageError, WaterflowError, did_you_mean
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.contract import CONTRACT, GROUP, ModelPlugin
+
+
+@dataclass(frozen=True)
+class InstalledPlugin:
+    """A plugin's entry point, not yet imported."""
+
+    name: str
+    point: EntryPoint
+
+    @property
+    def distribution(self) -> str:
+        """Name and version of the distribution that offers it."""
+        dist = self.point.dist
+        try:
+            return f"{dist.name} {dist.version}" if dist else "unknown distribution"
+        except OSError:  # its metadata is gone: importlib-metadata's finder raises
+            return "unknown distribution"
+
+    def __str__(self) -> str:
+        return tr(
+            "plugin '{name}' ({target}, from {distribution})",
+            name=self.name,
+            target=self.point.value,
+            distribution=self.distribution,
+        )
+
+
+def installed_plugins() -> dict[str, list[InstalledPlugin]]:
+    """List the installed plugins by name without importing any.
+
+    A name that two distributions offer has two entries.
+    """
+    found: dict[str, list[InstalledPlugin]] = defaultdict(list)
+    seen: set[tuple[str, str, str]] = set()
+    for point in entry_points(group=GROUP):
+        plugin = InstalledPlugin(point.name, point)
+        key = (point.name, point.value, plugin.distribution)
+        if key not in seen:  # a distribution seen twice on sys.path is still one
+            seen.add(key)
+            found[point.name].append(plugin)
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class LoadedPlugin:
+    """A plugin that keeps the contract, and where it comes from."""
+
+    installed: InstalledPlugin
+    model: ModelPlugin
+
+    @property
+    def name(self) -> str:
+        """What the user types."""
+        return self.installed.name
+
+    @contextmanager
+    def blamed(self, action: str) -> Iterator[None]:
+        """Turn a failure of the plugin's code into an error that names the plugin.
+
+        Raises
+        ------
+        UsageError
+            If scikit-learn refuses the value of a parameter.
+        PluginError
+            For any other failure.
+        """
+        try:
+            yield
+        except WaterflowError:
+            raise
+        except (Exception, SystemExit) as exc:
+            if refusal := _refused_parameter(exc):
+                raise UsageError(tr("--param: {refusal}.", refusal=refusal)) from exc
+            raise PluginError(
+                tr(
+                    "The {plugin} failed to {action}: {cause}.",
+                    plugin=self.installed,
+                    action=action,
+                    cause=describe_failure(exc),
+                )
+            ) from exc
+
+
+def _refused_parameter(exc: BaseException) -> str:
+    """Say which value scikit-learn refuses; empty where the failure is another."""
+    text = describe_failure(exc).partition(": ")[2]
+    # A pipeline that is no estimator is refused in the same words, and is the plugin's doing.
+    if type(exc).__name__ != "InvalidParameterError" or text.startswith("The 'estimator' "):
+        return ""
+    return re.sub(r" of \w+(?= must be )", "", text)  # it would name the function that called
+
+
+def load_plugin(name: str) -> LoadedPlugin:
+    """Import the plugin of one name, and only that one.
+
+    Raises
+    ------
+    UsageError
+        If no plugin has the name.
+    PluginError
+        If two distributions offer it, what it requires is not installed, its import fails, or it
+        does not keep the contract.
+    """
+    known = installed_plugins()
+    if name not in known:
+        raise UsageError(
+            tr("No model plugin named '{name}'.", name=name) + did_you_mean(name, known),
+            tr("See: waterflow plugins list"),
+        )
+    if len(known[name]) > 1:
+        offered = tr(" and ").join(plugin.distribution for plugin in known[name])
+        raise PluginError(
+            tr(
+                "Two distributions offer a plugin named '{name}': {offered}.",
+                name=name,
+                offered=offered,
+            ),
+            tr("Uninstall one of them, or ask its author for another name."),
+        )
+    return import_plugin(known[name][0])
+
+
+def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
+    """Import a plugin, and check what it says of itself.
+
+    Raises
+    ------
+    PluginError
+        Naming the plugin, its distribution and the cause.
+    """
+    try:
+        candidate = plugin.point.load()
+        problem = breach_of_contract(candidate)
+    except (KeyboardInterrupt, WaterflowError):
+        raise
+    except BaseException as exc:
+        raise PluginError(
+            tr(
+                "The {plugin} cannot be imported: {cause}.",
+                plugin=plugin,
+                cause=describe_failure(exc),
+            ),
+            tr("Mend or uninstall it; the other plugins are not affected."),
+        ) from exc
+    if problem:
+        raise PluginError(
+            tr(
+                "The {plugin} does not keep the contract: {problem}.",
+                plugin=plugin,
+                problem=problem,
+            )
+        )
+    for module, command in candidate.requires.items():
+        if not _is_installed(module):
+            raise PluginError(
+                tr("The {plugin} needs '{module}'.", plugin=plugin, module=module),
+                tr("Install it: {command}", command=command),
+            )
+    return LoadedPlugin(plugin, candidate)
+
+
+def breach_of_contract(candidate: object) -> str:
+    """Say what an object lacks to be a plugin; empty where it lacks nothing."""
+    contract = getattr(candidate, "contract", None)
+    if contract != CONTRACT:
+        return tr(
+            "its contract is {contract!r}, and this version of waterflow knows {known}",
+            contract=contract,
+            known=CONTRACT,
+        )
+    if absent := [name for name in _MEMBERS if not hasattr(candidate, name)]:
+        return tr("it lacks {absent}", absent=", ".join(absent))
+    for name, kind in _MEMBERS.items():
+        member = getattr(candidate, name)
+        if not isinstance(member, kind):
+            return tr(
+                "its {name} is {member!r}, and no {kind}",
+                name=name,
+                member=member,
+                kind=kind.__name__.lower(),
+            )
+    return ""
+
+
+# A plugin's members -> what each must be for the list of plugins and the loading to work with it.
+_MEMBERS: Mapping[str, type] = {
+    "summary": str,
+    "requires": Mapping,
+    "trusted_types": Collection,
+    "search_space": Mapping,
+    "default_params": Callable,  # type: ignore[dict-item]
+    "build_pipeline": Callable,  # type: ignore[dict-item]
+}
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # the package around a submodule is not there
+        return False
+
+
+def describe_failure(exc: BaseException) -> str:
+    """Put an exception of foreign code into one line.
+
+    >>> describe_failure(ValueError("two", "words"))
+    "ValueError: ('two', 'words')"
+    """
+    text = " ".join(str(exc).split()).removesuffix(".")
+    return f"{type(exc).__name__}: {text[:200]}" if text else type(exc).__name__
+
+
+@dataclass(frozen=True)
+class PluginStatus:
+    """What the list of plugins says of one."""
+
+    name: str
+    summary: str
+    distribution: str
+    usable: bool
+    problem: str = ""
+    remedy: str = ""
+
+
+def survey_plugins() -> list[PluginStatus]:
+    """Try every installed plugin; one that cannot be used is listed with the reason."""
+    statuses = []
+    for name, offered in installed_plugins().items():
+        distribution = tr(" and ").join(plugin.distribution for plugin in offered)
+        try:
+            summary = load_plugin(name).model.summary
+            statuses.append(PluginStatus(name, summary, distribution, usable=True))
+        except WaterflowError as exc:
+            statuses.append(
+                PluginStatus(
+                    name,
+                    "",
+                    distribution,
+                    usable=False,
+                    problem=exc.message,
+                    remedy=exc.hint or "",
+                )
+            )
+    return statuses
+
+
+def parse_params(assignments: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` options against the parameters that a plugin has.
+
+    Values are Python literals (``100``, ``0.5``, ``None``, ``True``), else text.
+
+    >>> parse_params(["n_estimators=50", "criterion=entropy"], {"n_estimators": 1, "criterion": ""})
+    {'n_estimators': 50, 'criterion': 'entropy'}
+
+    Raises
+    ------
+    UsageError
+        If an option is not of that form, or names no parameter.
+    """
+    params: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(
+                tr("--param {assignment}: NAME=VALUE is expected.", assignment=assignment)
+            )
+        if name not in defaults:
+            raise UsageError(
+                tr(
+                    "--param {assignment}: the plugin has no parameter '{name}'.",
+                    assignment=assignment,
+                    name=name,
+                )
+                + did_you_mean(name, defaults),
+                tr("It has: {defaults}", defaults=", ".join(sorted(defaults))),
+            )
+        try:
+            params[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            params[name] = text
+    return params

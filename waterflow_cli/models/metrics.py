@@ -1,0 +1,230 @@
+"""How good predictions are, each figure with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.messages import marked
+
+CHANCE = 0.5  # the ROC AUC of no skill
+N_RESAMPLES = 1000
+LEVEL = 0.95
+# Groups of about equal size in which predicted and observed shares are compared.
+_N_BINS = 10
+_N_BIN_RESAMPLES = 200
+# Bounds the memory of the resamples' weights: about 64 MB of them at a time.
+_CELLS_AT_ONCE = 8_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How predictions fared on rows that the model had not seen.
+
+    Attributes
+    ----------
+    estimates : dict of str to Estimate
+        By metric; see `METRICS`.
+    confusion : tuple of float
+        True negatives, false positives, false negatives, true positives; positive is potable.
+        Means over the repeats, where the rows were tested repeatedly.
+    interval : str
+        How the intervals were made.
+    """
+
+    estimates: dict[str, Estimate]
+    confusion: tuple[float, float, float, float]
+    threshold: float
+    n_rows: int
+    interval: str = marked("percentiles of 1000 bootstrap resamples")
+
+
+METRICS: Mapping[str, str] = {
+    "roc_auc": marked("ROC AUC"),
+    "pr_auc": marked("PR AUC (average precision)"),
+    "balanced_accuracy": marked("Balanced accuracy"),
+    "precision_potable": marked("Precision on potable"),
+    "recall_potable": marked("Recall on potable"),
+    "recall_not_potable": marked("Recall on not potable"),
+    "false_potable_per_1000": marked("False 'potable' per 1000 samples"),
+    "brier": marked("Brier score"),
+    "calibration_error": marked("Calibration error"),
+}
+
+
+def evaluate_predictions(
+    y: IntArray, probability: FloatArray, threshold: float, *, seed: int
+) -> Evaluation:
+    """Measure predictions, with intervals from resampled rows.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 = potable, 0 = not potable. Both occur.
+    probability : ndarray of shape (n_samples,)
+        P(potable) from a model that saw none of these rows.
+    threshold : float
+        From which probability on a sample counts as potable.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    Evaluation
+        Each estimate with its 95 % percentile interval over 1000 bootstrap resamples drawn
+        within each class (Efron and Tibshirani 1993, "An Introduction to the Bootstrap"). It
+        speaks of this model on rows like these, not of another training of it.
+    """
+    values = _measure(y, probability, threshold, np.ones((1, len(y))))
+    resampled = measure_resamples(y, probability, threshold, seed)
+    tail = (1 - LEVEL) / 2
+    estimates = {}
+    for name, value in values.items():
+        # A metric may be undefined in a resample (precision when nothing is called potable).
+        defined = resampled[name][np.isfinite(resampled[name])]
+        low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
+        estimates[name] = Estimate(float(value[0]), float(low), float(high))
+    estimates["calibration_error"] = estimate_calibration_error(y, probability, seed=seed)
+    return Evaluation(estimates, count_confusion(y, probability >= threshold), threshold, len(y))
+
+
+def measure_once(y: IntArray, probability: FloatArray, threshold: float) -> dict[str, float]:
+    """Compute each metric but the calibration error, which a few rows cannot show."""
+    values = _measure(y, probability, threshold, np.ones((1, len(y))))
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def measure_at_thresholds(
+    y: IntArray, probability: FloatArray, thresholds: FloatArray
+) -> dict[str, FloatArray]:
+    """Compute each metric at each threshold, shape (n_thresholds,) each."""
+    rows = [measure_once(y, probability, threshold) for threshold in thresholds]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def count_confusion(y: IntArray, called: BoolArray) -> tuple[float, float, float, float]:
+    """Count true negatives, false positives, false negatives and true positives."""
+    negatives, alarms, misses, hits = (
+        float(np.sum((y == truth) & (called == call))) for truth in (0, 1) for call in (False, True)
+    )
+    return negatives, alarms, misses, hits
+
+
+def estimate_calibration_error(y: IntArray, probability: FloatArray, *, seed: int) -> Estimate:
+    """Estimate the expected calibration error in ten groups of about equal size.
+
+    It is the mean distance of predicted and observed share (Naeini, Cooper and Hauskrecht 2015,
+    "Obtaining well calibrated probabilities using Bayesian binning"). A perfectly calibrated
+    model does not show 0: chance alone gives about 0.8 sqrt(10 y (1 - y) / n_samples). The
+    interval is the basic bootstrap's, which takes that upward pull off again.
+    """
+    value = _calibration_error(y, probability)
+    random = np.random.default_rng(seed)
+    resampled = []
+    for _ in range(_N_BIN_RESAMPLES):
+        rows = random.integers(0, len(y), len(y))
+        resampled.append(_calibration_error(y[rows], probability[rows]))
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Estimate(value, max(0.0, float(2 * value - high)), max(value, float(2 * value - low)))
+
+
+def _calibration_error(y: IntArray, probability: FloatArray) -> float:
+    edges = np.quantile(probability, np.linspace(0, 1, _N_BINS + 1)[1:-1])
+    group = np.searchsorted(edges, probability, side="right")
+    gaps = np.bincount(group, weights=probability - y, minlength=_N_BINS)
+    return float(np.abs(gaps).sum() / len(y))
+
+
+def measure_resamples(
+    y: IntArray,
+    probability: FloatArray,
+    threshold: float,
+    seed: int,
+    groups: Any | None = None,
+) -> dict[str, FloatArray]:
+    """Compute each metric in `N_RESAMPLES` bootstrap resamples, shape (n_resamples,) each.
+
+    Equal labels, groups and seeds give equal resamples, so models can be compared in pairs.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_samples,), optional
+        What is drawn as a whole; otherwise rows are drawn, within each class.
+    """
+    codes = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = [np.flatnonzero(y == label) for label in (1, 0)]
+    if codes is not None:
+        units = [np.arange(codes.max() + 1)]
+    # A generator for each class: how many resamples are drawn at once changes none of them.
+    draws = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(2)]
+    at_once = max(1, _CELLS_AT_ONCE // len(y))
+    parts = []
+    for start in range(0, N_RESAMPLES, at_once):
+        n_resamples = min(at_once, N_RESAMPLES - start)
+        weights = np.empty((n_resamples, sum(map(len, units))))
+        for each, random in zip(units, draws, strict=False):
+            share = np.full(len(each), 1 / len(each))
+            weights[:, each] = random.multinomial(len(each), share, size=n_resamples)
+        # Groups may leave a class out of a resample; what is undefined there becomes NaN.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            by_row = weights if codes is None else weights[:, codes]
+            parts.append(_measure(y, probability, threshold, by_row))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _measure(
+    y: IntArray, probability: FloatArray, threshold: float, weights: FloatArray
+) -> dict[str, FloatArray]:
+    """Compute each metric for each row of weights, shape (n_resamples, n_samples)."""
+    positive, called = y == 1, probability >= threshold
+    positives, total = weights @ positive, weights.sum(axis=1)
+    negatives = total - positives
+    hits, alarms = weights @ (positive & called), weights @ (~positive & called)
+    recall, specificity = hits / positives, 1 - alarms / negatives
+    with np.errstate(invalid="ignore"):
+        precision = hits / (hits + alarms)
+    roc_auc, pr_auc = _areas(positive, probability, weights)
+    return {
+        "roc_auc": roc_auc,
+        "pr_auc": pr_auc,
+        "balanced_accuracy": (recall + specificity) / 2,
+        "precision_potable": precision,
+        "recall_potable": recall,
+        "recall_not_potable": specificity,
+        "false_potable_per_1000": 1000 * alarms / total,
+        "brier": weights @ (probability - y) ** 2 / total,
+    }
+
+
+def _areas(
+    positive: np.ndarray, probability: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Areas under the ROC curve (by trapezia) and the precision-recall curve (by steps)."""
+    order = np.argsort(-probability, kind="stable")
+    ranked = probability[order]
+    last_of_ties = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    weighted = weights[:, order]
+    hits = np.cumsum(weighted * positive[order], axis=1)[:, last_of_ties]
+    called = np.cumsum(weighted, axis=1)[:, last_of_ties]
+    alarms = called - hits
+    new_hits = np.diff(hits, axis=1, prepend=0)
+    new_alarms = np.diff(alarms, axis=1, prepend=0)
+    positives, negatives = hits[:, -1], alarms[:, -1]
+    roc_auc = ((hits - new_hits / 2) * new_alarms).sum(axis=1) / (positives * negatives)
+    # Weights of zero can leave nothing called so far; such a step has no area.
+    precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+    return roc_auc, (precision * new_hits).sum(axis=1) / positives

@@ -1,0 +1,168 @@
+"""Build pipelines around a classifier: impute, scale, balance, classify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from imblearn.combine import SMOTEENN
+from imblearn.over_sampling import SMOTE
+from imblearn.pipeline import Pipeline as BalancedPipeline
+from imblearn.under_sampling import RandomUnderSampler
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
+
+from waterflow_cli.models.contract import CONTRACT, Balance
+
+SAMPLER_STEP = "sampler"
+
+
+class SampleWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Fits a classifier with weights that make both classes count the same.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Its ``fit`` takes ``sample_weight``.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: Any, y: Any) -> SampleWeighted:
+        """Fit a copy of the classifier, each row weighted by its class."""
+        self.estimator_ = clone(self.estimator)
+        self.estimator_.fit(X, y, sample_weight=compute_sample_weight("balanced", y))
+        self.classes_ = self.estimator_.classes_
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Predict classes."""
+        return self.estimator_.predict(X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Predict the probabilities of the classes."""
+        return self.estimator_.predict_proba(X)
+
+
+def make_sampler(balance: Balance, random_state: int) -> Any:
+    """Make the sampler of a way of balancing; None where it resamples nothing.
+
+    Raises
+    ------
+    ValueError
+        If there is no such way.
+    """
+    match balance:
+        case "smote":
+            return SMOTE(random_state=random_state)
+        case "smoteenn":
+            return SMOTEENN(random_state=random_state)
+        case "under":
+            return RandomUnderSampler(random_state=random_state)
+        case "weight" | "none":
+            return None
+    raise ValueError(f"no way of balancing is called {balance!r}")
+
+
+def balanced_pipeline(
+    classifier: Any, *, balance: Balance, random_state: int, scale: bool
+) -> BalancedPipeline:
+    """Put a classifier behind imputation, scaling and balancing.
+
+    Parameters
+    ----------
+    classifier : classifier
+        Unfitted.
+    balance : str
+        See `waterflow_cli.models.contract.BALANCES`.
+    random_state : int
+        Seed of the sampler.
+    scale : bool
+        Whether the classifier needs standardised columns. Samplers that measure distances get
+        them in any case: dissolved solids are in the ten thousands, turbidity is about 4.
+    """
+    # keep_empty_features: a measurement that is missing throughout must not shift the others.
+    steps: list[tuple[str, Any]] = [
+        ("imputer", SimpleImputer(strategy="median", keep_empty_features=True))
+    ]
+    if scale or balance in ("smote", "smoteenn"):
+        steps.append(("scaler", StandardScaler()))
+    if sampler := make_sampler(balance, random_state):
+        steps.append((SAMPLER_STEP, sampler))
+    if balance == "weight":
+        classifier = SampleWeighted(classifier)
+    return BalancedPipeline([*steps, ("classifier", classifier)])
+
+
+def strip_for_scoring(pipeline: Any) -> Any:
+    """Keep of a fitted pipeline what scoring needs: no sampler, no weighting."""
+    steps = []
+    for name, step in pipeline.steps:
+        if hasattr(step, "fit_resample"):
+            continue
+        steps.append((name, step.estimator_ if isinstance(step, SampleWeighted) else step))
+    return Pipeline(steps)
+
+
+@dataclass(frozen=True)
+class EstimatorPlugin:
+    """A model plugin made of one classifier class; see `waterflow_cli.models.contract.ModelPlugin`.
+
+    Parameters
+    ----------
+    summary : str
+        One line for the list of plugins.
+    estimator : str
+        ``module:Class``; imported when a pipeline is built. Its ``fit`` takes ``sample_weight``.
+    defaults : mapping of str to object
+        Where this plugin differs from the class's own defaults.
+    scale : bool
+        Whether the classifier needs standardised columns.
+    """
+
+    summary: str
+    estimator: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    scale: bool = False
+    requires: Mapping[str, str] = field(default_factory=dict)
+    trusted_types: Sequence[str] = ()
+    search_space: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    contract: int = CONTRACT
+
+    def default_params(self) -> dict[str, Any]:
+        """Return the classifier's parameters; the seed is set by ``random_state`` alone."""
+        params: dict[str, Any] = {**self._class()().get_params(), **self.defaults}
+        params.pop("random_state", None)
+        return params
+
+    def make_classifier(self, params: Mapping[str, Any], random_state: int) -> Any:
+        """Make the unfitted classifier."""
+        cls = self._class()
+        seed = {"random_state": random_state} if "random_state" in cls().get_params() else {}
+        return cls(**{**self.defaults, **params, **seed})
+
+    def build_pipeline(
+        self,
+        *,
+        columns: Sequence[str],
+        balance: Balance,
+        random_state: int,
+        params: Mapping[str, Any],
+    ) -> BalancedPipeline:
+        """Build the unfitted pipeline; the columns do not matter to it."""
+        return balanced_pipeline(
+            self.make_classifier(params, random_state),
+            balance=balance,
+            random_state=random_state,
+            scale=self.scale,
+        )
+
+    def _class(self) -> Any:
+        module, _, name = self.estimator.partition(":")
+        return getattr(import_module(module), name)

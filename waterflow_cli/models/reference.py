@@ -1,0 +1,280 @@
+"""What a model remembers of its training rows, for new rows to be held against.
+
+Three files beside the model's payload: counts in JSON, a sample of the rows with the probabilities
+that models gave which had not seen them, and the hashes of the rows. A row of another file that has
+the hash of a trained one is no news to the model: what it says of that row is no evidence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.decision import VERDICTS
+
+if TYPE_CHECKING:
+    from waterflow_cli.training.data import TrainingData
+    from waterflow_cli.training.trainer import TrainingResult
+
+HashArray = npt.NDArray[np.uint64]
+
+COUNTS_FILE, ROWS_FILE, HASHES_FILE = "reference.json", "reference.parquet", "reference.npy"
+REFERENCE_FILES = (COUNTS_FILE, ROWS_FILE, HASHES_FILE)
+MOST_ROWS, MOST_HASHES = 5_000, 200_000
+# Where more of the training rows repeat others, equal rows are no sign of copies.
+_MOST_REPEATED = 0.05
+_LABEL, _PROBABILITY = "(label)", "(probability)"
+# SplitMix64's increment and finaliser (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
+# number generators"). Written out here, for a stored hash must be found again by later versions.
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_MIXERS = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model's training rows in brief.
+
+    Attributes
+    ----------
+    n_rows, n_invalid, n_read : int
+        Rows that the model was fitted on; rows of the file that break the schema; all rows of the
+        file.
+    nondetect : str
+        What non-detects counted as.
+    missing : dict of str to int
+        By measurement, of the fitted rows: cells without a value and without a bound.
+    below, above : dict of str to int
+        Cells of which only a bound is known, of all rows of the file.
+    classes : tuple of int
+        Fitted rows labelled 0 and 1.
+    verdicts : tuple of int
+        How often models that had not seen a row would give each of `VERDICTS`.
+    n_repeated : int
+        Fitted rows whose measurements stand in an earlier one.
+    X : DataFrame of shape (n_sampled, n_measurements)
+        A sample of the fitted rows.
+    label, probability : ndarray of float64, shape (n_sampled,)
+        Of the sample; the probability is that of a model that had not seen the row, NaN where
+        there was none.
+    hashes : ndarray of uint64
+        Of the fitted rows, sorted; those below `hash_cut` where that is given.
+    """
+
+    n_rows: int
+    n_invalid: int
+    n_read: int
+    nondetect: str
+    missing: Mapping[str, int]
+    below: Mapping[str, int]
+    above: Mapping[str, int]
+    classes: tuple[int, int]
+    verdicts: tuple[int, ...]
+    n_repeated: int
+    X: pd.DataFrame
+    label: FloatArray
+    probability: FloatArray
+    hashes: HashArray
+    hash_cut: int | None = None
+
+    @property
+    def copies_count_once(self) -> bool:
+        """Whether equal rows are copies of one; not where measurements are coarse."""
+        return self.n_repeated <= _MOST_REPEATED * self.n_rows
+
+    def usual_repeats(self, n_rows: int) -> tuple[float, float]:
+        """Say how often so many rows repeat others, and what share is the most frequent row.
+
+        As often as the fitted rows do, or as rows that are drawn with replacement: of n drawn from
+        n, 37 in 100 are copies.
+        """
+        if self.copies_count_once:  # all copies may be of one row
+            top = (self.n_repeated + 1) / self.n_rows
+        else:
+            top = np.unique(hash_rows(self.X), return_counts=True)[1].max() / len(self.X)
+        n_drawn_from = min(n_rows, self.n_rows - self.n_repeated)
+        n_distinct = n_drawn_from * (1 - (1 - 1 / n_drawn_from) ** n_rows)
+        copies = max(self.n_repeated / self.n_rows, 1 - n_distinct / n_rows)
+        return copies, max(float(top), 1 / n_drawn_from)
+
+    def unseen(self, hashes: HashArray) -> BoolArray:
+        """Say which rows the model was surely not fitted on, by their hashes."""
+        new = ~np.isin(hashes, self.hashes)
+        return new if self.hash_cut is None else new & (hashes < np.uint64(self.hash_cut))
+
+    def seen(self, hashes: HashArray) -> BoolArray:
+        """Say which rows the model was surely fitted on."""
+        return np.isin(hashes, self.hashes)
+
+    def save(self, folder: Path) -> None:
+        """Write the three files into a folder."""
+        content = {
+            "version": 1,
+            "rows": self.n_rows,
+            "rows_invalid": self.n_invalid,
+            "rows_read": self.n_read,
+            "rows_repeated": self.n_repeated,
+            "nondetect": self.nondetect,
+            "missing": self.missing,
+            "below": self.below,
+            "above": self.above,
+            "classes": self.classes,
+            "verdicts": dict(zip(VERDICTS, self.verdicts, strict=True)),
+            "hash_cut": self.hash_cut,
+        }
+        (folder / COUNTS_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        frame = self.X.assign(**{_LABEL: self.label, _PROBABILITY: self.probability})
+        table = pa.table({str(name): frame[name].to_numpy(np.float64) for name in frame})
+        pq.write_table(table, folder / ROWS_FILE, compression="zstd")
+        np.save(folder / HASHES_FILE, self.hashes, allow_pickle=False)
+
+
+def load_reference(folder: Path, *, label: str) -> Reference:
+    """Read the three files, which were verified, from a model's payload.
+
+    Raises
+    ------
+    ModelError
+        If they are missing or damaged.
+    """
+    try:
+        content = json.loads((folder / COUNTS_FILE).read_text("utf-8"))
+        table = pq.read_table(folder / ROWS_FILE)
+        frame = pd.DataFrame({name: table[name].to_numpy() for name in table.column_names})
+        return Reference(
+            n_rows=content["rows"],
+            n_invalid=content["rows_invalid"],
+            n_read=content["rows_read"],
+            nondetect=content["nondetect"],
+            missing=content["missing"],
+            below=content["below"],
+            above=content["above"],
+            classes=tuple(content["classes"]),
+            verdicts=tuple(content["verdicts"][verdict] for verdict in VERDICTS),
+            n_repeated=content["rows_repeated"],
+            X=frame.drop(columns=[_LABEL, _PROBABILITY]),
+            label=frame[_LABEL].to_numpy(),
+            probability=frame[_PROBABILITY].to_numpy(),
+            hashes=np.load(folder / HASHES_FILE, allow_pickle=False),
+            hash_cut=content["hash_cut"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as exc:
+        raise ModelError(
+            tr("Model {label} has no readable reference of its training rows.", label=label),
+            tr("Train again: this version keeps one with each model."),
+        ) from exc
+
+
+def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0) -> Reference:
+    """Put together what a trained model remembers of its rows.
+
+    Parameters
+    ----------
+    data : TrainingData
+        What `train_model` was given.
+    result : TrainingResult
+        What it returned.
+    seed : int
+        Of the rows drawn.
+    """
+    part = data.take(result.rows)
+    X = part.X[list(result.model.measurements)]
+    probability = unseen_probabilities(result)
+    hashes = hash_rows(X)
+    distinct, first = np.unique(hashes, return_index=True)
+    tested = probability[~np.isnan(probability)]
+    verdicts = np.bincount(result.model.verdict(tested), minlength=len(VERDICTS))
+    kept = Reference(
+        n_rows=len(X),
+        n_invalid=data.n_invalid,
+        n_read=data.n_read,
+        nondetect=data.options.reading.nondetect,
+        missing={str(name): _count_missing(X[name], data) for name in X},
+        below={str(name): data.cells.nondetects[str(name)] for name in X},
+        above={str(name): data.cells.above_range[str(name)] for name in X},
+        classes=part.class_counts,
+        verdicts=tuple(map(int, verdicts)),
+        n_repeated=len(X) - len(distinct),
+        X=X,
+        label=part.y.astype(np.float64),
+        probability=probability,
+        hashes=distinct[:MOST_HASHES],
+        hash_cut=int(distinct[MOST_HASHES]) if len(distinct) > MOST_HASHES else None,
+    )
+    rows = np.sort(first) if kept.copies_count_once else np.arange(len(X))
+    return _thinned(kept, _draw(rows, seed))
+
+
+def _count_missing(values: pd.Series, data: TrainingData) -> int:
+    """Count what is missing, but for bounds that `--nondetect missing` made so.
+
+    Bounds are counted of all rows of the file, and stand for the same share of the fitted ones.
+    """
+    count = int(values.isna().sum())
+    if data.options.reading.nondetect == "missing":
+        name = str(values.name)
+        n_bounds = data.cells.nondetects[name] + data.cells.above_range[name]
+        count -= round(n_bounds * len(values) / data.n_read)
+    return max(0, count)
+
+
+def unseen_probabilities(result: TrainingResult) -> FloatArray:
+    """Give what models said of each fitted row that had not seen it, in the first repeat.
+
+    NaN for rows that were not tested: those of a hold-out's other part, and the oldest in time.
+    """
+    probability = np.full(len(result.rows), np.nan)
+    for fold in result.measured.folds[0]:
+        probability[fold.rows] = fold.probability
+    return probability
+
+
+def hash_rows(X: pd.DataFrame) -> HashArray:
+    """Hash the measurements of each row, in the order of the columns.
+
+    Equal numbers have equal hashes: 0 and -0, and every NaN, which stands for a missing value.
+
+    >>> one, other = hash_rows(pd.DataFrame({"ph": [0.0, -0.0], "Solids": [np.nan, -np.nan]}))
+    >>> bool(one == other)
+    True
+    """
+    hashes = np.zeros(len(X), dtype=np.uint64)
+    for name in X:
+        values = X[name].to_numpy(np.float64) + 0.0  # -0.0 + 0.0 is 0.0
+        values[np.isnan(values)] = np.nan
+        hashes = (hashes ^ values.view(np.uint64)) + _STEP
+        for shift, factor in _MIXERS:
+            hashes = (hashes ^ (hashes >> np.uint64(shift))) * factor
+        hashes ^= hashes >> np.uint64(31)
+    return hashes
+
+
+def first_of_equals(hashes: HashArray) -> IntArray:
+    """Give the positions of the rows that repeat no earlier one, in order."""
+    return np.sort(np.unique(hashes, return_index=True)[1]).astype(np.int64)
+
+
+def _draw(rows: IntArray, seed: int) -> IntArray:
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False))
+
+
+def _thinned(reference: Reference, rows: IntArray) -> Reference:
+    content: dict[str, Any] = {
+        "X": reference.X.iloc[rows].reset_index(drop=True),
+        "label": reference.label[rows],
+        "probability": reference.probability[rows],
+    }
+    return Reference(**{**vars(reference), **content})

@@ -1,0 +1,224 @@
+"""Two-sample tests with effect sizes, and what many of them together allow to be said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.model_selection import StratifiedKFold
+
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.models.metrics import CHANCE
+
+_N_BINS = 10
+_N_FOLDS = 5
+_N_TREES, _LEAST_LEAF = 40, 5
+# Below this expected count the chi-square distribution serves badly (Cochran 1954).
+_LEAST_EXPECTED = 5
+
+
+class Outcome(NamedTuple):
+    """What a test found: the size of the difference, and how likely chance alone gives such."""
+
+    effect: float
+    p_value: float
+
+
+def compare_levels(old: FloatArray, new: FloatArray) -> Outcome:
+    """Test whether new values tend to be larger or smaller (Mann and Whitney 1947).
+
+    The effect is the chance that a new value is larger than an old one, less a half.
+    """
+    found = stats.mannwhitneyu(new, old, method="asymptotic")
+    effect = found.statistic / (len(old) * len(new)) - CHANCE
+    return Outcome(float(effect), _known(found.pvalue))
+
+
+def compare_shapes(old: FloatArray, new: FloatArray) -> Outcome:
+    """Test whether two distributions differ anywhere (Kolmogorov and Smirnov).
+
+    The effect is the largest distance between the two cumulative distributions.
+    """
+    found = stats.ks_2samp(old, new, method="asymp")
+    return Outcome(float(found.statistic), float(found.pvalue))
+
+
+def compare_probabilities(old: FloatArray, new: FloatArray) -> Outcome:
+    """Test whether probabilities are distributed otherwise (Kolmogorov and Smirnov).
+
+    The effect is how far they would have to be moved on average to be distributed alike (the
+    earth mover's distance): a model that says nearly the same of all rows differs in KS alone.
+    """
+    found = stats.ks_2samp(old, new, method="asymp")
+    return Outcome(float(stats.wasserstein_distance(old, new)), float(found.pvalue))
+
+
+def stability_index(old: FloatArray, new: FloatArray) -> float:
+    """Compute the population stability index in ten bins of equal old counts.
+
+    Siddiqi (2006, "Credit Risk Scorecards") reads below 0.1 as no change worth noting and above
+    0.25 as a large one. Equal distributions give about 9 (1 / n_old + 1 / n_new), which is taken
+    off here (Yurdakul and Naranjo 2020, "Statistical properties of the population stability
+    index"). Half a count in each bin keeps empty ones finite.
+    """
+    edges = np.unique(np.quantile(old, np.linspace(0, 1, _N_BINS + 1)[1:-1]))
+    counts = [
+        np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1) + 0.5
+        for values in (old, new)
+    ]
+    first, second = (each / each.sum() for each in counts)
+    by_chance = len(edges) * (1 / len(old) + 1 / len(new))
+    return max(0.0, float(((second - first) * np.log(second / first)).sum()) - by_chance)
+
+
+def compare_shares(
+    old: tuple[int, int], new: tuple[int, int], *, only_more: bool = False
+) -> Outcome:
+    """Test whether a share changed (Fisher's exact test).
+
+    Parameters
+    ----------
+    old, new : (int, int)
+        Rows that have the property, and all rows.
+    only_more : bool
+        Whether a smaller share is no news.
+
+    Returns
+    -------
+    Outcome
+        The effect is Cohen's h, 2 asin(sqrt(p_new)) - 2 asin(sqrt(p_old)).
+    """
+    table = [[with_it, total - with_it] for with_it, total in (new, old)]
+    angles = [2 * np.arcsin(np.sqrt(with_it / total)) for with_it, total in (new, old)]
+    found = stats.fisher_exact(table, alternative="greater" if only_more else "two-sided")
+    return Outcome(float(angles[0] - angles[1]), float(found.pvalue))
+
+
+def compare_repeats(counts: IntArray, usual: tuple[float, float]) -> tuple[Outcome, Outcome]:
+    """Test whether more rows repeat others than usual, and one more often than any does.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_distinct,)
+        How often each different row occurs.
+    usual : (float, float)
+        The share of rows that repeat another, and that of the most frequent row.
+
+    Returns
+    -------
+    tuple of Outcome
+        The effects are shares of the rows, beyond the usual ones; one-sided. The first p value errs
+        on the quiet side, for copies vary less than the binomial distribution says; the second is
+        that of one row times the number of rows that are as frequent.
+    """
+    n_rows, n_most = int(counts.sum()), int(counts.max())
+    n_copies = n_rows - len(counts)
+    copies, top = usual
+    by_chance = stats.binom.sf(n_copies - 1, n_rows, copies)
+    of_any = min(1.0, stats.binom.sf(n_most - 1, n_rows, top) / top)
+    return (
+        Outcome(n_copies / n_rows - copies, float(by_chance)),
+        Outcome(n_most / n_rows - top, float(of_any)),
+    )
+
+
+def compare_mixes(old: IntArray, new: IntArray) -> Outcome | None:
+    """Test whether the shares of some kinds changed (chi-square).
+
+    Parameters
+    ----------
+    old, new : ndarray of shape (n_kinds,)
+        Counts; kinds that are rare in both are put together with the most frequent one.
+
+    Returns
+    -------
+    Outcome or None
+        The effect is the share of rows that would have to be of another kind (total variation);
+        None if one kind is all that is left.
+    """
+    table = np.array([old, new], dtype=float)
+    expected = table.sum(axis=0) * (table.sum(axis=1, keepdims=True) / table.sum())
+    rare = expected.min(axis=0) < _LEAST_EXPECTED
+    largest = int(table.sum(axis=0).argmax())
+    rare[largest] = False
+    table[:, largest] += table[:, rare].sum(axis=1)
+    table = table[:, ~rare]
+    if table.shape[1] < 2:
+        return None
+    found = stats.chi2_contingency(table, correction=False)
+    first, second = table / table.sum(axis=1, keepdims=True)
+    return Outcome(float(np.abs(second - first).sum() / 2), float(found.pvalue))
+
+
+def classify_samples(old: FloatArray, new: FloatArray, *, seed: int) -> Outcome:
+    """Test whether a classifier tells new rows from old ones (Lopez-Paz and Oquab 2017).
+
+    Extra trees, which take missing values as they are, score each row in a fold that they did not
+    see. Within a fold the scores are those of one fixed function, so its ROC AUC has the
+    null distribution of Mann and Whitney. Folds share training rows, and their mean varies more
+    than that of independent ones: its variance is that of Nadeau and Bengio (2003, "Inference for
+    the generalization error").
+
+    Parameters
+    ----------
+    old, new : ndarray of shape (n_rows, n_measurements)
+        NaN where missing.
+
+    Returns
+    -------
+    Outcome
+        The effect is the mean ROC AUC less a half; one-sided.
+    """
+    X = np.concatenate([old, new])
+    is_new = np.repeat([0, 1], [len(old), len(new)])
+    folds = StratifiedKFold(_N_FOLDS, shuffle=True, random_state=seed)
+    effects, variances = [], []
+    for train, test in folds.split(X, is_new):
+        trees = ExtraTreesClassifier(
+            _N_TREES, min_samples_leaf=_LEAST_LEAF, class_weight="balanced", random_state=seed
+        ).fit(X[train], is_new[train])
+        scores = trees.predict_proba(X[test])[:, 1]
+        n_old, n_new = np.bincount(is_new[test], minlength=2)
+        effects.append(compare_levels(scores[is_new[test] == 0], scores[is_new[test] == 1]).effect)
+        variances.append((n_old + n_new + 1) / (12 * n_old * n_new))
+    effect = float(np.mean(effects))
+    deviation = np.sqrt(np.mean(variances) * (1 / _N_FOLDS + 1 / (_N_FOLDS - 1)))
+    return Outcome(effect, float(stats.norm.sf(effect / deviation)))
+
+
+def adjust(p_values: Sequence[float], weights: Sequence[float]) -> FloatArray:
+    """Adjust p values so that one bound holds for the chance of any false alarm (Holm 1979).
+
+    Parameters
+    ----------
+    weights : sequence of float
+        Above 0; a test with twice the weight is allowed a p value twice as large.
+
+    Returns
+    -------
+    ndarray of shape (n_tests,)
+        To be compared with the level of the whole family.
+
+    >>> adjust([0.01, 0.04, 0.03], [1, 1, 1]).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    values, shares = np.asarray(p_values, dtype=float), np.asarray(weights, dtype=float)
+    order = np.argsort(values / shares, kind="stable")
+    left = np.cumsum(shares[order][::-1])[::-1]
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] / shares[order] * left), 1)
+    return adjusted
+
+
+def known_values(values: FloatArray) -> FloatArray:
+    """Give the finite ones of some values."""
+    kept: BoolArray = np.isfinite(values)
+    return values[kept]
+
+
+def _known(p_value: float) -> float:
+    """Take no evidence where all values are equal, for which there is no p value."""
+    return 1.0 if p_value != p_value else float(p_value)

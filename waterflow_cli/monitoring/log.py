@@ -1,0 +1,79 @@
+"""Log checks of files to MLflow, one run each, so that trends are seen."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import mlflow
+
+from waterflow_cli import __version__
+from waterflow_cli.common.json import json_text
+from waterflow_cli.monitoring.monitor import Monitoring
+from waterflow_cli.monitoring.report import summarise
+from waterflow_cli.registry.stores import connect, find_experiment, store_errors
+
+EXPERIMENT = "waterflow-monitoring"
+# What MLflow takes in the name of a metric.
+_REFUSED = re.compile(r"[^\w. /-]", re.ASCII)
+
+
+def log_check(found: Monitoring, page: str, *, uri: str, file_sha256: str | None = None) -> str:
+    """Log what became of a check of a file; return the run's id.
+
+    Parameters
+    ----------
+    page : str
+        The report as HTML.
+    uri : str
+        Of the tracking store.
+    file_sha256 : str, optional
+        Of the file's bytes, where it can be read again.
+
+    Raises
+    ------
+    ModelError
+        If the store cannot be used.
+    """
+    client = connect(uri, create=True)
+    tags = {
+        "waterflow.version": __version__,
+        "waterflow.model": found.model,
+        "waterflow.model_sha256": found.model_digest,
+        "waterflow.alarm": str(bool(found.alarms)).lower(),
+        "waterflow.file": found.file.path,
+        "waterflow.file_sha256": file_sha256 or "",
+    }
+    with store_errors(uri), tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+        folder = Path(scratch)
+        (folder / "report.html").write_text(page, "utf-8", "backslashreplace")
+        content = json_text({"version": 1, **summarise(found)})
+        (folder / "report.json").write_text(content, "utf-8", "backslashreplace")
+        name = f"{found.model} {Path(found.file.path).name}"
+        experiment = find_experiment(client, EXPERIMENT, uri)
+        with mlflow.start_run(experiment_id=experiment, run_name=name) as run:
+            mlflow.set_tags(tags)
+            mlflow.log_metrics(run_metrics(found))
+            mlflow.log_artifacts(scratch)
+    return str(run.info.run_id)
+
+
+def run_metrics(found: Monitoring) -> dict[str, float]:
+    """Give the figures of the file as a whole as metrics of a run: ``drift.ph.level``."""
+    metrics = {
+        "alarm": float(bool(found.alarms)),
+        "alarms": float(len(found.alarms)),
+        "checks": float(len(found.checks)),
+        "rows": float(found.file.n_rows),
+        "rows_invalid": float(found.file.n_invalid),
+    }
+    for check in found.checks:
+        if check.group:
+            continue
+        metrics[f"drift.{check.key}"] = check.effect
+        metrics[f"file.{check.key}"] = check.new
+        if psi := (check.detail or {}).get("psi"):
+            metrics[f"drift.{check.key}.psi"] = psi
+    known = {name: value for name, value in metrics.items() if abs(value) < float("inf")}
+    return {_REFUSED.sub("_", name): value for name, value in known.items()}

@@ -1,0 +1,360 @@
+"""Hold the rows of a file against those that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from waterflow_cli.common.arrays import FloatArray
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.progress import Report, say_nothing
+from waterflow_cli.models.decision import VERDICTS
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.models.reference import Reference, hash_rows
+from waterflow_cli.monitoring.checks import DEFAULT_ALPHA, Check, Unchecked, decide
+from waterflow_cli.monitoring.drift import (
+    classify_samples,
+    compare_levels,
+    compare_mixes,
+    compare_probabilities,
+    compare_repeats,
+    compare_shapes,
+    compare_shares,
+    known_values,
+    stability_index,
+)
+from waterflow_cli.monitoring.groups import ONE_GROUP, Grouping
+from waterflow_cli.monitoring.labels import Record, compare_records, record
+from waterflow_cli.monitoring.samples import (
+    ABOVE,
+    BELOW,
+    MISSING,
+    MonitoredFile,
+    SampledRows,
+    sample_file,
+)
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+
+# Fewer say nothing: of a group, and of a measurement's values.
+LEAST_ROWS = 20
+# The joint test's cost grows with its rows, and its power is ample with so many of either side.
+_MOST_JOINT_ROWS = 1_500
+_UNIT_STEPS = (1.0, 2.0, 3.0, 6.0)
+# A unit is taken to have changed where the medians lie this close to such a step, in decades, and
+# hardly a value lies among the old ones.
+_NEAR, _APART = 0.15, 0.4
+
+
+@dataclass(frozen=True)
+class MonitoringOptions:
+    """What the user asked for.
+
+    Attributes
+    ----------
+    alpha : float
+        Bounds the chance that anything alarms where nothing changed.
+    with_labels : bool
+        Whether the file's labels are used.
+    seed : int
+        Of the rows drawn and of the joint test.
+    """
+
+    reading: ReadingOptions = AS_FOUND
+    grouping: Grouping = ONE_GROUP
+    with_labels: bool = False
+    alpha: float = DEFAULT_ALPHA
+    seed: int = 0
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """The whole file or a group of it, beside the reference.
+
+    Attributes
+    ----------
+    name : str
+        Of the group; empty for the whole file.
+    rows : SampledRows
+        Without copies.
+    n_known : int
+        Sampled rows that the model was trained on.
+    probability : ndarray of float64, shape (n_scored,)
+        Of the valid rows that it was not trained on.
+    record : Record, optional
+        How it fared on those that have a label.
+    """
+
+    name: str
+    rows: SampledRows
+    n_known: int
+    probability: FloatArray
+    record: Record | None
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """What became of a check of a file.
+
+    Attributes
+    ----------
+    model, model_digest : str
+        The model's label, and the sha256 of its manifest.
+    checks : list of Check
+        Alarms first.
+    old_record : Record, optional
+        How the model's procedure fared in training, on rows not seen; with labels only.
+    """
+
+    model: str
+    model_digest: str
+    file: MonitoredFile
+    reference: Reference
+    options: MonitoringOptions
+    parts: Sequence[Part]
+    checks: Sequence[Check]
+    unchecked: Sequence[Unchecked]
+    old_record: Record | None = None
+
+    @property
+    def alarms(self) -> list[Check]:
+        """The checks that alarm."""
+        return [check for check in self.checks if check.alarm]
+
+    @property
+    def whole(self) -> Part:
+        """The file as a whole."""
+        return self.parts[0]
+
+
+def monitor_file(
+    model: StoredModel,
+    reference: Reference,
+    path: str,
+    options: MonitoringOptions,
+    report: Report = say_nothing,
+) -> Monitoring:
+    """Read a file, and hold it against the training rows of a model.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or lacks a required column.
+    UsageError
+        If it has no column that was named, or too many groups.
+    PluginError
+        If the model fails to predict.
+    """
+    file = sample_file(
+        path,
+        model.schema,
+        list(model.decision.measurements),
+        options.reading,
+        grouping=options.grouping,
+        with_labels=options.with_labels,
+        seed=options.seed,
+        jobs=options.jobs,
+        report=report,
+    )
+    with threadpool_limits(limits=1):  # the same bits as `waterflow score`
+        comparison = _Comparison(model, reference, options)
+        several = {"": file.rows, **file.groups}
+        parts = [comparison.compare(name, rows) for name, rows in several.items()]
+    checks = decide(comparison.checks, options.alpha)
+    # Stable: within alarms and others the order of the parts stays.
+    return Monitoring(
+        model.label,
+        model.digest,
+        file,
+        reference,
+        options,
+        parts,
+        sorted(checks, key=lambda check: not check.alarm),
+        comparison.unchecked,
+        comparison.old_record,
+    )
+
+
+@dataclass
+class _Comparison:
+    """Compares parts of a file with a reference, and gathers what comes of it."""
+
+    model: StoredModel
+    reference: Reference
+    options: MonitoringOptions
+    checks: list[Check] = field(default_factory=list)
+    unchecked: list[Unchecked] = field(default_factory=list)
+    old_record: Record | None = None
+
+    def __post_init__(self) -> None:
+        if self.options.with_labels:
+            known = self.reference.probability == self.reference.probability
+            label, probability = self.reference.label[known], self.reference.probability[known]
+            self.old_record = record(self.model.decision, label, probability)
+
+    def compare(self, name: str, rows: SampledRows) -> Part:
+        """Run all checks on a part of the file."""
+        self._note(self._about_rows(rows), name)
+        if self.reference.copies_count_once:
+            rows = rows.without_copies()
+        hashes = hash_rows(rows.X)
+        n_known = int(self.reference.seen(hashes).sum())
+        judged = ~rows.invalid & self.reference.unseen(hashes)
+        probability = self.model.probability(rows.X[judged])
+        labelled = judged & (rows.label == rows.label)
+        own_record = None
+        if len(rows) < LEAST_ROWS:
+            reason = tr("{n} different rows; at least {least}.", n=len(rows), least=LEAST_ROWS)
+            self.unchecked.append(Unchecked("", "", reason, name))
+        else:
+            found = [
+                *self._about_measurements(rows),
+                *([] if name else self._about_all(rows)),
+                *self._about_scores(probability, n_known),
+            ]
+            if self.options.with_labels:
+                of_judged = probability[labelled[judged]]
+                own_record = record(self.model.decision, rows.label[labelled], of_judged)
+                found += self._about_labels(own_record, rows)
+            self._note(found, name)
+        return Part(name, rows, n_known, probability, own_record)
+
+    def _note(self, found: Iterable[Check | Unchecked], group: str) -> None:
+        for each in found:
+            if isinstance(each, Check):
+                self.checks.append(replace(each, group=group))
+            else:
+                self.unchecked.append(replace(each, group=group))
+
+    def _about_rows(self, rows: SampledRows) -> Iterator[Check]:
+        """Look at all rows, copies too: a dead sensor says the same again and again."""
+        if len(rows) < LEAST_ROWS:
+            return
+        reference = self.reference
+        old = reference.n_invalid, reference.n_read
+        new = int(rows.invalid.sum()), len(rows)
+        yield _compare_counts("invalid", "", old, new, only_more=True)
+        counts = np.unique(hash_rows(rows.X), return_counts=True)[1]
+        usual = reference.usual_repeats(len(rows))
+        sizes = reference.n_rows, len(rows)
+        for kind, found, share in zip(
+            ("repeated", "stuck"), compare_repeats(counts, usual), usual, strict=True
+        ):
+            shown = share, share + found.effect
+            yield Check.of(kind, found, shown=shown, counts=sizes)
+        for place, name in enumerate(rows.measurements):
+            marks = rows.marks[:, place]
+            old = reference.missing[name], reference.n_rows
+            yield _compare_counts("missing", name, old, (int((marks == MISSING).sum()), len(rows)))
+            n_old = reference.below[name] + reference.above[name]
+            n_new = int(np.isin(marks, (BELOW, ABOVE)).sum())
+            if n_old or n_new:
+                old = n_old, reference.n_read
+                yield _compare_counts("censored", name, old, (n_new, len(rows)))
+
+    def _about_measurements(self, rows: SampledRows) -> Iterator[Check | Unchecked]:
+        reference = self.reference
+        for name in rows.measurements:
+            values = known_values(rows.X[name].to_numpy())
+            yield from _compare_values(name, known_values(reference.X[name].to_numpy()), values)
+
+    def _about_all(self, rows: SampledRows) -> Iterator[Check | Unchecked]:
+        old = self.reference.X.to_numpy()
+        if len(old) < LEAST_ROWS:
+            yield Unchecked("joint", "", tr("the reference holds too few rows."))
+            return
+        # The rows stand in the order of their files: the first ones are no sample.
+        random = np.random.default_rng(self.options.seed)
+        old, new = (
+            each[np.sort(random.permutation(len(each))[:_MOST_JOINT_ROWS])]
+            for each in (old, rows.X.to_numpy())
+        )
+        found = classify_samples(old, new, seed=self.options.seed)
+        shown = 0.5, found.effect + 0.5
+        yield Check.of("joint", found, shown=shown, counts=(len(old), len(new)))
+
+    def _about_scores(self, probability: FloatArray, n_known: int) -> Iterator[Check | Unchecked]:
+        old = known_values(self.reference.probability)
+        if len(probability) < LEAST_ROWS or len(old) < LEAST_ROWS:
+            yield Unchecked("score", "", self._why_unscored(n_known))
+            return
+        counts = len(old), len(probability)
+        shown = float(np.median(old)), float(np.median(probability))
+        found = compare_probabilities(old, probability)
+        detail = {"psi": stability_index(old, probability)}
+        yield Check.of("score", found, shown=shown, counts=counts, detail=detail)
+        given = self.model.decision.verdict(probability)
+        new_mix = np.bincount(given, minlength=len(VERDICTS))
+        old_mix = np.array(self.reference.verdicts)
+        mixes = compare_mixes(old_mix, new_mix)
+        decided = [float(1 - mix[0] / mix.sum()) for mix in (old_mix, new_mix)]
+        if mixes is None:
+            yield Unchecked("verdicts", "", tr("one verdict is all there is."))
+            return
+        yield Check.of(
+            "verdicts",
+            mixes,
+            shown=(decided[0], decided[1]),
+            counts=(int(old_mix.sum()), len(probability)),
+            detail={
+                "old": dict(zip(VERDICTS, old_mix.tolist(), strict=True)),
+                "new": dict(zip(VERDICTS, new_mix.tolist(), strict=True)),
+            },
+        )
+
+    def _why_unscored(self, n_known: int) -> str:
+        if self.reference.hash_cut is not None:
+            return tr("fewer than {least} rows could be scored.", least=LEAST_ROWS)
+        if n_known:
+            return tr(
+                "the model was trained on {n_known} of these rows: what it says of them is no "
+                "evidence.",
+                n_known=n_known,
+            )
+        return tr("fewer than {least} valid rows.", least=LEAST_ROWS)
+
+    def _about_labels(self, own: Record, rows: SampledRows) -> Iterator[Check | Unchecked]:
+        label = rows.label[rows.label == rows.label]
+        if len(label) >= LEAST_ROWS:
+            old = self.reference.classes[1], sum(self.reference.classes)
+            yield _compare_counts("labels", "", old, (int(label.sum()), len(label)))
+        assert self.old_record is not None
+        yield from compare_records(self.old_record, own)
+
+
+def _compare_counts(
+    kind: str, name: str, old: tuple[int, int], new: tuple[int, int], *, only_more: bool = False
+) -> Check:
+    shares = old[0] / max(old[1], 1), new[0] / new[1]
+    outcome = compare_shares(old, new, only_more=only_more)
+    return Check.of(kind, outcome, shown=shares, counts=(old[1], new[1]), name=name)
+
+
+def _compare_values(name: str, old: FloatArray, new: FloatArray) -> Iterator[Check | Unchecked]:
+    """Compare where the values of a measurement lie, its unit and its distribution."""
+    if min(len(old), len(new)) < LEAST_ROWS:
+        reason = tr("fewer than {least} values.", least=LEAST_ROWS)
+        yield Unchecked("level", name, reason)
+        return
+    medians = float(np.median(old)), float(np.median(new))
+    counts = len(old), len(new)
+    level = compare_levels(old, new)
+    yield Check.of("level", level, shown=medians, counts=counts, name=name)
+    psi = {"psi": stability_index(old, new)}
+    shape = compare_shapes(old, new)
+    yield Check.of("shape", shape, shown=medians, counts=counts, name=name, detail=psi)
+    decades = _unit_step(medians, level.effect)
+    factor = {"factor": 10.0**decades}
+    yield Check("unit", name, *medians, decades, np.nan, *counts, detail=factor)
+
+
+def _unit_step(medians: tuple[float, float], effect: float) -> float:
+    """Tell by how many decades a unit changed; 0 for not at all."""
+    if min(medians) <= 0 or abs(effect) < _APART:
+        return 0.0
+    decades = float(np.log10(medians[1] / medians[0]))
+    near = [step for step in _UNIT_STEPS if abs(abs(decades) - step) < _NEAR]
+    return float(np.copysign(near[0], decades)) if near else 0.0

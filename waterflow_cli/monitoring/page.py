@@ -1,0 +1,115 @@
+"""One self-contained page about a check of a file against a model's training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from waterflow_cli import __version__
+from waterflow_cli.common.arrays import FloatArray
+from waterflow_cli.common.charts import draw_histogram, write_count, write_number, write_share
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.common.pages import page_environment
+from waterflow_cli.exploration.sections import Histogram
+from waterflow_cli.monitoring.checks import Check
+from waterflow_cli.monitoring.drift import known_values
+from waterflow_cli.monitoring.monitor import Monitoring
+from waterflow_cli.monitoring.report import (
+    check_rows,
+    describe_unchecked,
+    group_rows,
+    headline,
+    notes,
+    record_rows,
+    sentences,
+)
+
+_TEMPLATE = "monitoring.html"
+_N_BARS = 30
+# Of both samples together; the outermost bars hold what lies beyond.
+_SHOWN_QUANTILES = (0.005, 0.995)
+
+
+def render_monitoring(found: Monitoring) -> str:
+    """Write the page as HTML that loads nothing; whatever comes from the data is escaped."""
+    environment = page_environment()
+    environment.filters.update(number=write_number, counted=write_count, share=write_share)
+    columns, rows = check_rows(found.checks)
+    group_columns, groups = group_rows(found)
+    record_columns, records = record_rows(found, found.whole)
+    return environment.get_template(_TEMPLATE).render(
+        found=found,
+        headline=headline(found),
+        sentences=sentences(found),
+        notes=notes(found),
+        columns=_plain_names(columns),
+        rows=rows,
+        group_columns=_plain_names(group_columns),
+        groups=groups,
+        unchecked=[
+            tr("{group}: {text}", group=each.group, text=describe_unchecked(each))
+            for each in found.unchecked
+            if each.group
+        ],
+        record_columns=_plain_names(record_columns),
+        records=records,
+        bins=[] if found.whole.record is None else found.whole.record.bins,
+        estimate=format_estimate,
+        panels=[_panel(name, found) for name in found.whole.rows.measurements],
+        scores=_draw(tr("probability"), found.reference.probability, found.whole.probability),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        version=__version__,
+    )
+
+
+def _plain_names(columns: Sequence[str]) -> list[str]:
+    """Drop the marks that align columns in a terminal."""
+    return [name.removeprefix(">") for name in columns]
+
+
+def _panel(name: str, found: Monitoring) -> dict[str, Any]:
+    """Put together what is shown of a measurement."""
+    checks = [check for check in found.checks if check.name == name and not check.group]
+    old, new = found.reference.X[name].to_numpy(), found.whole.rows.X[name].to_numpy()
+    missing = next((check for check in checks if check.kind == "missing"), None)
+    return {
+        "name": name,
+        "unit": found.file.units.get(name, ""),
+        "chart": _draw(name, old, new),
+        "is_alarmed": any(check.alarm for check in checks),
+        "medians": [_median(old), _median(new)],
+        "missing": None if missing is None else [missing.old, missing.new],
+        "psi": _detail(checks, "psi"),
+    }
+
+
+def _detail(checks: Sequence[Check], key: str) -> float:
+    values = [check.detail[key] for check in checks if check.detail and key in check.detail]
+    return float(values[0]) if values else float("nan")
+
+
+def _median(values: FloatArray) -> float:
+    known = known_values(values)
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def _draw(name: str, old: FloatArray, new: FloatArray) -> Markup | None:
+    """Draw the shapes of old and new values over each other; None where one has no values."""
+    old, new = known_values(old), known_values(new)
+    if not len(old) or not len(new):
+        return None
+    bounds = [np.quantile(each, _SHOWN_QUANTILES) for each in (old, new)]
+    low, high = float(np.min(bounds)), float(np.max(bounds))
+    if low == high:
+        return None
+    edges = np.linspace(low, high, _N_BARS + 1)
+    counts = [
+        tuple(map(int, np.histogram(np.clip(each, low, high), edges)[0])) for each in (old, new)
+    ]
+    histogram = Histogram(tuple(map(float, edges)), counts[0], (counts[0], counts[1]))
+    return draw_histogram(histogram, title=tr("{name}, in training and in the file", name=name))

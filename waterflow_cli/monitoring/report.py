@@ -1,0 +1,320 @@
+"""What a check of a file says, in sentences, in the rows of a table and in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from waterflow_cli.common.charts import write_number, write_p_value, write_share
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.models.decision import VERDICTS
+from waterflow_cli.monitoring.checks import KINDS, Check, Unchecked
+from waterflow_cli.monitoring.monitor import LEAST_ROWS, Monitoring, Part
+
+# What the figures of a kind of check are.
+_SHARES = (
+    *("invalid", "repeated", "stuck", "missing", "censored", "verdicts", "labels"),
+    *("precision", "recall", "false_potable"),
+)
+# Of the checks that do not alarm, so many are shown whose adjusted p is smaller than this.
+_NEAR, _MOST_NEAR = 0.5, 8
+# What is no news where another kind of check says it too.
+_IMPLIED_BY = {"shape": ("level", "unit"), "level": ("unit",)}
+_SENTENCES: Mapping[str, str] = {
+    "invalid": marked("{new} of the rows break the schema; in training it was {old}."),
+    "repeated": marked("{new} of the rows repeat the measurements of another; {old} is usual."),
+    "stuck": marked(
+        "{new} of the rows hold the very same measurements; {old} is usual. Is a sensor stuck?"
+    ),
+    "missing": marked("{name} is missing in {new} of the rows; in training it was {old}."),
+    "censored": marked("{new} of the rows hold a non-detect of {name}; in training it was {old}."),
+    "unit": marked(
+        "{name} looks {factor:g} times what it was in training: median {new} against {old}. Is it "
+        "in another unit?"
+    ),
+    "level": marked(
+        "{name} is {direction} than in training: median {new} against {old}; of a new and an old "
+        "value, the new one is larger {chance:.0%} of the time."
+    ),
+    "shape": marked("{name} is spread otherwise than in training: KS {effect:.2f}, PSI {psi:.2f}."),
+    "joint": marked(
+        "The measurements do not go together as in training: a classifier tells new rows from old "
+        "ones with a ROC AUC of {new}."
+    ),
+    "score": marked(
+        "The probabilities differ from those in training by {effect:.2f} on average; their median "
+        "is {new}, and was {old}."
+    ),
+    "verdicts": marked("{new} of the rows get a verdict; in training it was {old}."),
+    "labels": marked("{new} of the labelled rows are potable; in training it was {old}."),
+    "precision": marked("Of the rows called potable {new} are; in training it was {old}."),
+    "recall": marked("Of the potable rows {new} are called so; in training it was {old}."),
+    "false_potable": marked(
+        "Of the rows that are not potable {new} are called potable; in training it was {old}."
+    ),
+    "auc": marked("The ROC AUC is {new}; in training it was {old}."),
+    "brier": marked("The Brier score is {new}; in training it was {old}."),
+    "calibration": marked(
+        "The share of potable rows lies {new} off what was predicted; in training it was {old}."
+    ),
+}
+
+
+def headline(found: Monitoring) -> str:
+    """Say in one line whether there is an alarm, or that nothing could be tested."""
+    if not found.checks:
+        return tr(
+            "Not checked: {path} against the training rows of {model}; {reason}",
+            path=found.file.path,
+            model=found.model,
+            reason=found.unchecked[0].reason,
+        )
+    if found.alarms:
+        return tr(
+            "Alarm: {n_alarms} of {n_checks} checks of {path} against the training rows of "
+            "{model}.",
+            n_alarms=len(found.alarms),
+            n_checks=len(found.checks),
+            path=found.file.path,
+            model=found.model,
+        )
+    return tr(
+        "No alarm: {n_checks} checks of {path} against the training rows of {model}.",
+        n_checks=len(found.checks),
+        path=found.file.path,
+        model=found.model,
+    )
+
+
+def sentences(found: Monitoring) -> list[str]:
+    """Say what alarms in the file as a whole, each thing once."""
+    alarms = [check for check in found.alarms if not check.group]
+    kinds = {(check.name, check.kind) for check in alarms}
+    return [
+        sentence(check)
+        for check in alarms
+        if not any((check.name, kind) in kinds for kind in _IMPLIED_BY.get(check.kind, ()))
+    ]
+
+
+def sentence(check: Check) -> str:
+    """Say what a check found, for those who know water and no statistics."""
+    write = figure_writer(check.kind)
+    detail = dict(check.detail or {})
+    return tr(
+        _SENTENCES[check.kind],
+        name=check.name,
+        old=write(check.old),
+        new=write(check.new),
+        effect=check.effect,
+        direction=tr("higher") if check.effect > 0 else tr("lower"),
+        chance=check.effect + 0.5,
+        psi=detail.get("psi", float("nan")),
+        factor=detail.get("factor", 1.0),
+    )
+
+
+def figure_writer(kind: str) -> Callable[[float], str]:
+    """Give what writes the figures of a kind of check."""
+    if kind in _SHARES:
+        return write_share
+    if kind in ("joint", "score", "auc", "brier", "calibration"):
+        return lambda value: "-" if value != value else f"{value:.3f}"
+    return write_number
+
+
+def nearest_checks(found: Monitoring) -> list[Check]:
+    """Choose what to show of the file as a whole: the alarms, and what comes nearest to one."""
+    whole = [check for check in found.checks if not check.group]
+    near = sorted(
+        (check for check in whole if not check.alarm and check.adjusted < _NEAR),
+        key=lambda check: check.adjusted,
+    )
+    return [*(check for check in whole if check.alarm), *near[:_MOST_NEAR]]
+
+
+def check_rows(checks: Sequence[Check]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Put the checks of the file as a whole into a table; alarms first."""
+    columns = (
+        "",
+        tr("measurement"),
+        tr("check"),
+        ">" + tr("in training"),
+        ">" + tr("in the file"),
+        ">" + tr("effect"),
+        ">" + tr("counts from"),
+        ">" + tr("p, for all checks"),
+    )
+    # Where no unit changed, the level says all that there is to see.
+    shown = [each for each in checks if each.kind != "unit" or each.alarm]
+    return columns, [check_row(check) for check in shown if not check.group]
+
+
+def check_row(check: Check) -> tuple[str, ...]:
+    """Put a check into a row of a table."""
+    kind = KINDS[check.kind]
+    write = figure_writer(check.kind)
+    return (
+        tr("ALARM") if check.alarm else "",
+        check.name or tr("the rows"),
+        tr(kind.title),
+        write(check.old),
+        write(check.new),
+        tr("{effect:.3f} ({name})", effect=check.effect, name=kind.effect),
+        f"{kind.least:g}",
+        write_p_value(check.adjusted),
+    )
+
+
+def group_rows(found: Monitoring) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Put each group into a row: how many rows it has, and which of its checks alarm."""
+    columns = (tr("group"), ">" + tr("rows"), tr("alarms"))
+    rows: list[tuple[str, ...]] = []
+    for part in found.parts[1:]:
+        alarms = [check for check in found.alarms if check.group == part.name]
+        rows.append((part.name, f"{part.rows.n_in_all}", describe_group(part, alarms)))
+    return columns, rows
+
+
+def describe_group(part: Part, alarms: Sequence[Check]) -> str:
+    """Say which checks of a group alarm."""
+    if not alarms:
+        return tr("too few rows") if len(part.rows) < LEAST_ROWS else tr("none")
+    listed = [f"{check.name} {tr(KINDS[check.kind].title)}".strip() for check in alarms]
+    return ", ".join(listed)
+
+
+def record_rows(found: Monitoring, part: Part) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Put what the labels showed beside training into a table."""
+    from waterflow_cli.common.number_formats import format_estimate
+
+    columns = ("", ">" + tr("in training, on rows not seen"), ">" + tr("in the file"))
+    rows: list[tuple[str, ...]] = []
+    if part.record is not None and found.old_record is not None:
+        for name in (*part.record.counts, *part.record.means):
+            figures = [each.estimate(name) for each in (found.old_record, part.record)]
+            rows.append((tr(KINDS[name].title), *map(format_estimate, figures)))
+    return columns, rows
+
+
+def notes(found: Monitoring) -> list[str]:
+    """Say what else is to be known: what rests on a sample, what was left out or not checked."""
+    whole, file = found.whole, found.file
+    said = []
+    drawn = len(whole.rows) + whole.rows.n_copies
+    if drawn < file.n_rows:
+        said.append(
+            tr(
+                "{n_drawn:,} of {n_rows:,} rows, drawn at random (seed {seed}), were compared.",
+                n_drawn=drawn,
+                n_rows=file.n_rows,
+                seed=found.options.seed,
+            )
+        )
+    if whole.rows.n_copies:
+        said.append(
+            tr(
+                "{n_copies:,} rows repeat another one's measurements and count once.",
+                n_copies=whole.rows.n_copies,
+            )
+        )
+    if found.reference.hash_cut is not None:
+        said.append(
+            tr(
+                "{n_scored:,} of the {n_rows:,} rows compared could be scored: of {n_trained:,} "
+                "training rows {n_hashes:,} are remembered, drawn by a hash, and only a row drawn "
+                "likewise is told from them.",
+                n_scored=len(whole.probability),
+                n_rows=len(whole.rows),
+                n_trained=found.reference.n_rows,
+                n_hashes=len(found.reference.hashes),
+            )
+        )
+    elif whole.n_known and len(whole.probability) >= LEAST_ROWS:
+        said.append(
+            tr(
+                "The model was trained on {n_known:,} of the rows compared; its probabilities of "
+                "them are left out.",
+                n_known=whole.n_known,
+            )
+        )
+    if file.n_without_group:
+        said.append(
+            tr(
+                "{n_rows:,} rows are in no group: no date, or an empty cell.",
+                n_rows=file.n_without_group,
+            )
+        )
+    if file.cells.nondetects and found.reference.nondetect != found.options.reading.nondetect:
+        said.append(
+            tr(
+                "The model was trained with --nondetect {then}; this file was read with {now}.",
+                then=found.reference.nondetect,
+                now=found.options.reading.nondetect,
+            )
+        )
+    said += [describe_unchecked(each) for each in found.unchecked if not each.group]
+    return said
+
+
+def describe_unchecked(unchecked: Unchecked) -> str:
+    """Say what was not checked, and why."""
+    what = tr(KINDS[unchecked.kind].title) if unchecked.kind else tr("values and verdicts")
+    shown = f"{unchecked.name} {what}".strip()
+    return tr("Not checked: {what}; {reason}", what=shown, reason=unchecked.reason)
+
+
+def summarise(found: Monitoring) -> dict[str, Any]:
+    """Put everything into a JSON object."""
+    file = found.file
+    return {
+        "model": found.model,
+        "model_sha256": found.model_digest,
+        "alarm": bool(found.alarms),
+        "checked": bool(found.checks),
+        "alpha": found.options.alpha,
+        "file": {
+            "path": file.path,
+            "reading": file.reading,
+            "rows": file.n_rows,
+            "rows_invalid": file.n_invalid,
+            "rows_without_group": file.n_without_group,
+            "missing": dict(file.cells.missing),
+            "nondetects": dict(file.cells.nondetects),
+            "unit_warnings": list(file.alarms),
+        },
+        "reference": {
+            "rows": found.reference.n_rows,
+            "rows_potable": found.reference.classes[1],
+            "missing": dict(found.reference.missing),
+            "verdicts": dict(zip(VERDICTS, found.reference.verdicts, strict=True)),
+        },
+        "checks": [_plain(asdict(check)) for check in found.checks],
+        "not_checked": [asdict(each) for each in found.unchecked],
+        "groups": [
+            {
+                "name": part.name,
+                "rows": part.rows.n_in_all,
+                "rows_compared": len(part.rows),
+                "rows_trained_on": part.n_known,
+                "rows_scored": len(part.probability),
+                "labels": None if part.record is None else _plain(part.record.summary()),
+            }
+            for part in found.parts
+        ],
+        "labels_in_training": (
+            None if found.old_record is None else _plain(found.old_record.summary())
+        ),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Write null for NaN, which JSON has not."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value

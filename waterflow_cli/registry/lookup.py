@@ -1,0 +1,245 @@
+"""Find runs, models and versions with MLflow's client."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.files import DIGEST_TAG
+from waterflow_cli.registry.location import Located, parse_reference
+from waterflow_cli.registry.stores import connect, redact, store_errors
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+DEFAULT_NAME = "waterflow"
+HEADLINES = ("roc_auc", "balanced_accuracy", "precision_potable", "false_potable_per_1000")
+_MOST_VERSIONS = 10_000
+# MLflow calls an alias that does not exist an invalid parameter.
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+def locate(reference: str, *, name: str, tracking_uri: str) -> Located:
+    """Find a model with MLflow's client.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it is none that waterflow trained.
+    """
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        return _locate(client, reference, name, tracking_uri)
+
+
+def download(location: str, folder: Path, tracking_uri: str) -> Path:
+    """Fetch a model's files from where its store keeps them."""
+    with store_errors(tracking_uri):
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=location, dst_path=str(folder), tracking_uri=tracking_uri
+            )
+        )
+
+
+def version_behind(client: MlflowClient, name: str, alias: str) -> Any:
+    """Give the version behind an alias; None where there is none."""
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as exc:
+        if exc.error_code not in NOT_FOUND:
+            raise
+        return None
+
+
+def all_versions(client: MlflowClient, name: str, *, uri: str | None = None) -> list[Any]:
+    """Give the versions of a registered model, the oldest first.
+
+    Raises
+    ------
+    ModelError
+        If there is none, and a store is named to say so of.
+    """
+    found = sorted(
+        client.search_model_versions(f"name='{name}'", max_results=_MOST_VERSIONS),
+        key=lambda version: int(version.version),
+    )
+    if not found and uri is not None:
+        raise ModelError(
+            tr("No model named '{name}' in {uri}.", name=name, uri=redact(uri)),
+            tr("Train one: waterflow train"),
+        )
+    return found
+
+
+def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
+    """List the versions of a registered model, the newest first.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        found = all_versions(client, name, uri=tracking_uri)
+        aliases = client.get_registered_model(name).aliases
+        return [
+            {**describe_version(version, aliases), **_shown_figures(client, version.run_id)}
+            for version in reversed(found)
+        ]
+
+
+def describe_version(version: Any, aliases: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what the registry knows about a version."""
+    return {
+        "version": int(version.version),
+        "aliases": sorted(
+            alias for alias, number in aliases.items() if str(number) == str(version.version)
+        ),
+        "plugin": version.tags.get("waterflow.plugin", ""),
+        "gate": version.tags.get("waterflow.gate"),
+        "created_s": version.creation_timestamp / 1000,
+        "run_id": version.run_id,
+    }
+
+
+def _shown_figures(client: MlflowClient, run_id: str) -> dict[str, float | None]:
+    figures = headline_figures(client, run_id)
+    return {name: figures.get(name) for name in ("roc_auc", "false_potable_per_1000")}
+
+
+def headline_figures(client: MlflowClient, run_id: str) -> dict[str, float]:
+    """Give the figures by which versions are told apart, from rows that they did not learn from.
+
+    With their intervals: ``roc_auc``, ``roc_auc_low``, ``roc_auc_high`` and so on.
+    """
+    metrics = _metrics_of(client, run_id)
+    names = [f"{figure}{end}" for figure in HEADLINES for end in ("", "_low", "_high")]
+    return {name: metrics[f"test_{name}"] for name in names if f"test_{name}" in metrics}
+
+
+def _metrics_of(client: MlflowClient, run_id: str) -> dict[str, float]:
+    """Give the metrics of a run; none where it was deleted for good."""
+    try:
+        return dict(client.get_run(run_id).data.metrics)
+    except MlflowException as exc:
+        if exc.error_code not in NOT_FOUND:
+            raise
+        return {}
+
+
+def _locate(client: MlflowClient, reference: str, name: str, uri: str) -> Located:
+    if reference.startswith("runs:/"):
+        return _locate_run(client, reference)
+    if match := re.fullmatch(r"models:/(m-[0-9a-f]{32})", reference):
+        return _locate_logged(client, match[1], f"models:/{match[1]}")
+    version = find_version(client, reference, name, uri)
+    label = f"{version.name}/{version.version}"
+    return _locate_logged(client, version.source.removeprefix("models:/"), label)
+
+
+def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
+    """Find the version that ``@alias``, a number or ``models:/NAME/…`` stands for.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    wanted = parse_reference(reference, name)
+    if wanted is None:
+        raise ModelError(
+            tr(
+                "No model '{reference}': it is no folder with an MLmodel file.", reference=reference
+            ),
+            tr(
+                "Name @champion, a version number, models:/NAME/VERSION, "
+                "runs:/ID/model or a folder."
+            ),
+        )
+    try:
+        if wanted.alias:
+            return client.get_model_version_by_alias(wanted.name, wanted.alias)
+        return client.get_model_version(wanted.name, wanted.number)
+    except MlflowException as exc:
+        if exc.error_code not in NOT_FOUND:
+            raise
+        shown = f"@{wanted.alias}" if wanted.alias else tr("version {number}", number=wanted.number)
+        raise ModelError(
+            tr(
+                "The model '{name}' has no {shown} in {uri}.",
+                name=wanted.name,
+                shown=shown,
+                uri=redact(uri),
+            ),
+            tr("Train one: waterflow train, or see what there is: waterflow models list"),
+        ) from exc
+
+
+def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
+    """Find the run that a run's id or a model's version stands for.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    if match := re.fullmatch(r"(?:runs:/)?([0-9a-f]{32})(?:/model)?", reference):
+        run_id = match[1]
+    elif parse_reference(reference, name) is None:
+        raise ModelError(
+            tr("No run '{reference}'.", reference=reference),
+            tr(
+                "Name a run id, @champion, a version number, models:/NAME/VERSION or "
+                "runs:/ID/model."
+            ),
+        )
+    else:
+        run_id = find_version(client, reference, name, uri).run_id or ""
+    try:
+        return client.get_run(run_id)
+    except MlflowException as exc:
+        if exc.error_code not in NOT_FOUND:
+            raise
+        raise ModelError(
+            tr("No run '{run}' in {uri}.", run=run_id or reference, uri=redact(uri)),
+            tr("See: waterflow models list"),
+        ) from exc
+
+
+def _locate_run(client: MlflowClient, reference: str) -> Located:
+    run_id, _, model_name = reference.removeprefix("runs:/").partition("/")
+    run = client.get_run(run_id)
+    for output in run.outputs.model_outputs if run.outputs else []:
+        if client.get_logged_model(output.model_id).name == model_name:
+            return _locate_logged(client, output.model_id, reference)
+    raise ModelError(
+        tr("The run {run_id} has no model '{model_name}'.", run_id=run_id, model_name=model_name)
+    )
+
+
+def _locate_logged(client: MlflowClient, model_id: str, label: str) -> Located:
+    if not model_id.startswith("m-"):
+        raise ModelError(
+            tr("Model {label} was not trained by waterflow.", label=label),
+            tr("Only models that it trained can score."),
+        )
+    logged = client.get_logged_model(model_id)
+    digest = logged.tags.get(DIGEST_TAG)
+    if digest is None:
+        raise ModelError(
+            tr(
+                "Model {label}: the store keeps no sha256 of it, so its files cannot be verified.",
+                label=label,
+            ),
+            tr("Only models that waterflow trained to the end can score."),
+        )
+    shown = label if not label.startswith(("runs:", "models:")) else f"sha256:{digest[:12]}"
+    return Located(shown, logged.artifact_location, digest)

@@ -1,0 +1,235 @@
+"""Reach the MLflow tracking store that the user named, and no other."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from filelock import FileLock, Timeout
+
+# Before mlflow is imported: nothing is sent anywhere, and a store that does not answer is given
+# up within a minute instead of some ten.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("PGCONNECT_TIMEOUT", "20")
+# It would hold the password of the tracking URI.
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+
+import mlflow
+import sqlalchemy
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from waterflow_cli.common.credentials import redact as redact
+from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.registry.location import SQLITE, sqlite_path
+
+ARTIFACT_FOLDER = "mlartifacts"
+DATABASES = ("postgresql", "mysql", "mssql")
+_LOCK_TIMEOUT_S = 120
+_BUSY_TIMEOUT_S = 30
+_MADE_BY_MLFLOW = "alembic_version"
+
+for _name in ("mlflow", "alembic", "sqlalchemy"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowClient:
+    """Connect to a tracking store.
+
+    Parameters
+    ----------
+    uri : str
+        As MLflow takes it.
+    create : bool
+        Whether a sqlite store that does not exist is created.
+    write : bool
+        Whether something is going to be written to it.
+
+    Raises
+    ------
+    ModelError
+        If the store does not exist, does not answer, is damaged, or cannot be written to.
+    """
+    database = sqlite_path(uri)
+    if database is not None and not database.is_dir():
+        if not database.exists() and not create:
+            raise ModelError(
+                tr("No tracking store at {uri}: no model is registered here yet.", uri=uri),
+                tr("Train one: waterflow train, or name the store: --tracking-uri"),
+            )
+        # The file is there some seconds before its tables are, and so long is the lock.
+        if not database.exists() or _lock_path(database).exists():
+            _create_sqlite(uri, database)
+    try:
+        with store_errors(uri):
+            if database is not None:
+                _check_sqlite(uri, database, write=create or write)
+            elif uri.startswith(DATABASES):
+                _check_database(uri)
+            mlflow.set_tracking_uri(_absolute(uri))
+            client = MlflowClient(tracking_uri=_absolute(uri))
+            client.search_experiments(max_results=1)
+            return client
+    except ImportError as exc:
+        raise ModelError(
+            tr("The tracking store {uri} cannot be used: {cause}.", uri=redact(uri), cause=exc),
+            tr("Install the driver of its database; for PostgreSQL: waterflow[postgres]"),
+        ) from exc
+
+
+@contextmanager
+def changing(uri: str) -> Iterator[None]:
+    """Let no other command change the versions in a sqlite store at the same time.
+
+    Other stores have no such lock.
+
+    Raises
+    ------
+    ModelError
+        If another command keeps the store for too long.
+    """
+    database = sqlite_path(uri)
+    if database is None:
+        yield
+        return
+    path = database.with_name(f".{database.name}.changes.lock")
+    lock = FileLock(path, timeout=_BUSY_TIMEOUT_S)
+    with store_errors(uri):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who waits for it makes a new one
+        lock.release()
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its database raise into an error that names the store.
+
+    Raises
+    ------
+    ModelError
+        In one line, without credentials.
+    """
+    try:
+        yield
+    except Timeout as exc:
+        raise _busy(uri) from exc
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as exc:
+        if "database is locked" in str(exc):
+            raise _busy(uri) from exc
+        cause = redact(" ".join(str(exc).split()), uri)[:200]
+        raise ModelError(
+            tr("The tracking store {uri} cannot be used: {cause}", uri=redact(uri), cause=cause),
+            tr("Check the URI, and that the store is up, intact and writable."),
+        ) from exc
+
+
+def find_experiment(client: MlflowClient, name: str, uri: str) -> str:
+    """Give an experiment's id; it is made where there is none, maybe by another command."""
+    database = sqlite_path(uri)
+    location = None
+    if database is not None:
+        location = (database.absolute().parent / ARTIFACT_FOLDER).as_uri()
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+def _busy(uri: str) -> ModelError:
+    return ModelError(
+        tr("The tracking store {uri} is busy: other commands are writing to it.", uri=redact(uri)),
+        tr("Try again when they have ended."),
+    )
+
+
+def _check_sqlite(uri: str, database: Path, *, write: bool) -> None:
+    """Refuse what is no store of MLflow, which would make its tables in it, or is damaged.
+
+    The file is not opened but by sqlite: closing it elsewhere would drop this process's locks.
+    """
+    if database.is_dir():  # MLflow would try it for two minutes
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(database))
+    if not os.access(database, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database))
+    address = f"file:{quote(str(database))}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_TIMEOUT_S)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if _MADE_BY_MLFLOW not in tables:
+            raise ModelError(
+                tr(
+                    "The tracking store {uri} is no store of MLflow: its tables are missing.",
+                    uri=uri,
+                ),
+                tr("Nothing was written to it. Name another: --tracking-uri"),
+            )
+        damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if write else "ok"
+    if damage != "ok":
+        raise ModelError(
+            tr("The tracking store {uri} is damaged: {damage}", uri=uri, damage=damage),
+            tr("Nothing was written to it. Put back a copy, or name another: --tracking-uri"),
+        )
+    if write and not (
+        os.access(database, os.W_OK) and os.access(database.absolute().parent, os.W_OK)
+    ):
+        raise ModelError(
+            tr("The tracking store {uri} cannot be written to: it is read-only here.", uri=uri),
+            tr("Name another: --tracking-uri"),
+        )
+
+
+def _check_database(uri: str) -> None:
+    """Connect once: MLflow would try ten times, for two minutes."""
+    try:
+        address = sqlalchemy.make_url(uri)
+    except ValueError:  # which says parts of a password that is not escaped
+        raise ModelError(
+            tr("The tracking store {uri} is no URI of a database.", uri=redact(uri)),
+            tr("In a user and password write %40 for @, %3A for :, %2F for / and %25 for %."),
+        ) from None
+    sqlalchemy.create_engine(address, poolclass=NullPool).connect().close()
+
+
+def _absolute(uri: str) -> str:
+    """Name a sqlite file in full: MLflow keeps its connections by URI, whatever folder it is in."""
+    database = sqlite_path(uri)
+    if database is None:
+        return uri
+    path = str(database.absolute()).replace("%", "%25").replace("?", "%3F")
+    _, mark, query = uri.partition("?")
+    return f"{SQLITE}{path}{mark}{query}"
+
+
+def _create_sqlite(uri: str, database: Path) -> None:
+    """Create the tables once, though several commands may start at the same time."""
+    if not database.absolute().parent.is_dir():
+        raise ModelError(tr("The tracking store {uri} cannot be created: no such folder.", uri=uri))
+    lock = FileLock(_lock_path(database), timeout=_LOCK_TIMEOUT_S)
+    with store_errors(uri), lock:
+        MlflowClient(tracking_uri=_absolute(uri)).search_experiments(max_results=1)
+        # Who still waits for this lock finds the tables made, and who comes later needs none.
+        _lock_path(database).unlink(missing_ok=True)
+
+
+def _lock_path(database: Path) -> Path:
+    return database.with_name(f".{database.name}.lock")

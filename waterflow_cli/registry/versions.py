@@ -1,0 +1,376 @@
+"""Register versions and move their aliases; no other module does.
+
+Each change is written into the model's history before it is made. A command that is killed in
+between leaves an entry that was not carried out, which the next one notes; it never leaves a
+change that nobody can explain, nor an alias without its version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mlflow import MlflowClient
+
+from waterflow_cli.common.errors import ModelError, ModelRefusedError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.registry.history import (
+    Action,
+    Entry,
+    check_why,
+    former_champions,
+    next_entry,
+    read_entries,
+    untold,
+    write_entry,
+)
+from waterflow_cli.registry.location import load_model
+from waterflow_cli.registry.lookup import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    all_versions,
+    find_version,
+    headline_figures,
+)
+from waterflow_cli.registry.stores import changing, connect, store_errors
+
+GATE_TAG, JUDGED_BESIDE_TAG = "waterflow.gate", "waterflow.gate_champion"
+PLUGIN_TAG = "waterflow.plugin"
+PASSED, REFUSED = "passed", "refused"
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version that a run registered."""
+
+    name: str
+    version: int
+    alias: str
+    run_id: str
+
+
+class GateVerdict(NamedTuple):
+    """Whether a version may take the place of the champion that it was judged beside, and why."""
+
+    passed: bool
+    why: str
+    champion: int | None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a version came to be.
+
+    Attributes
+    ----------
+    gate : GateVerdict, optional
+        What a gate said of it. It is kept with the version from its first moment, so that none
+        that was refused is promoted by mistake.
+    """
+
+    action: Action
+    why: str = ""
+    gate: GateVerdict | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A champion that was put in the place of another.
+
+    Attributes
+    ----------
+    before : int or None
+        The version that was the champion.
+    figures, figures_before : mapping of str to float
+        What is known about both, from rows that neither learned from; see
+        `waterflow_cli.registry.lookup.headline_figures`.
+    """
+
+    name: str
+    version: int
+    before: int | None
+    figures: Mapping[str, float]
+    figures_before: Mapping[str, float]
+
+
+class _Model:
+    """A registered model that no other command changes meanwhile."""
+
+    def __init__(self, client: MlflowClient, name: str) -> None:
+        self.client, self.name = client, name
+        model = client.get_registered_model(name)
+        self.versions = {int(each.version): each for each in all_versions(client, name)}
+        self.aliases = {alias: int(number) for alias, number in model.aliases.items()}
+        self.entries: list[Entry] = read_entries(model.tags)
+
+    @property
+    def champion(self) -> int | None:
+        """The version in use."""
+        return self.aliases.get(CHAMPION)
+
+    def note_untold(self) -> None:
+        """Write down what happened to the model without an entry."""
+        for entry in untold(self.entries, self.versions, self.champion):
+            self._add(entry)
+
+    def note(self, action: Action, version: int, *, after: int | None, why: str) -> None:
+        """Write down what is going to be done."""
+        self._add(
+            next_entry(
+                self.entries,
+                action,
+                version,
+                before=self.champion,
+                after=after,
+                why=why,
+                metrics=self.figures(version),
+            )
+        )
+
+    def figures(self, version: int | None) -> dict[str, float]:
+        """Give the honest figures of a version; none where its run is gone."""
+        found = self.versions.get(version) if version is not None else None
+        return {} if found is None else headline_figures(self.client, found.run_id)
+
+    def point(self, alias: str, version: int) -> None:
+        """Let an alias stand for a version."""
+        self.client.set_registered_model_alias(self.name, alias, str(version))
+
+    def drop(self, alias: str) -> None:
+        """Let an alias stand for nothing."""
+        if alias in self.aliases:
+            self.client.delete_registered_model_alias(self.name, alias)
+
+    def put_in_use(self, action: Action, version: int, previous: int | None, why: str) -> Change:
+        """Make a version the champion, in an order in which each step leaves a usable model."""
+        change = Change(
+            self.name, version, self.champion, self.figures(version), self.figures(self.champion)
+        )
+        self.note(action, version, after=version, why=why)
+        if previous is None:
+            self.drop(PREVIOUS)
+        else:
+            self.point(PREVIOUS, previous)
+        self.point(CHAMPION, version)
+        if self.aliases.get(CHALLENGER) == version:
+            self.drop(CHALLENGER)
+        return change
+
+    def _add(self, entry: Entry) -> None:
+        write_entry(self.client, self.name, entry)
+        self.entries.append(entry)
+
+
+@contextmanager
+def _changed_model(client: MlflowClient, name: str, uri: str) -> Iterator[_Model]:
+    with changing(uri):
+        model = _Model(client, name)
+        model.note_untold()
+        yield model
+
+
+def register(
+    client: MlflowClient,
+    name: str,
+    model_id: str,
+    run_id: str,
+    *,
+    uri: str,
+    plugin: str,
+    origin: Origin,
+) -> RegisteredVersion:
+    """Register a logged model that is complete; the first one becomes the champion.
+
+    Parameters
+    ----------
+    model_id : str
+        Of the logged model, whose manifest's sha256 the store keeps already.
+    origin : Origin
+        For the history.
+    """
+    tags = {PLUGIN_TAG: plugin}
+    if origin.gate is not None:
+        tags[GATE_TAG] = PASSED if origin.gate.passed else REFUSED
+        if origin.gate.champion is not None:
+            tags[JUDGED_BESIDE_TAG] = str(origin.gate.champion)
+    with changing(uri):
+        if not client.search_registered_models(f"name='{name}'"):
+            client.create_registered_model(name)
+        model = _Model(client, name)
+        model.note_untold()
+        made = client.create_model_version(
+            name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id
+        )
+        version = int(made.version)
+        model.versions[version] = made
+        is_first = model.champion is None and tags.get(GATE_TAG) != REFUSED
+        alias = CHAMPION if is_first else CHALLENGER
+        after = version if alias == CHAMPION else model.champion
+        model.note(origin.action, version, after=after, why=origin.why)
+        if origin.gate is not None:
+            said = f"{tags[GATE_TAG]}: {origin.gate.why}"
+            model.note(Action.GATE, version, after=after, why=said)
+        model.point(alias, version)
+    return RegisteredVersion(name, version, alias, run_id)
+
+
+def promote(
+    name: str,
+    reference: str,
+    tracking_uri: str,
+    *,
+    why: str = "",
+    force: bool = False,
+    expected_champion: int | None = None,
+) -> Change:
+    """Make a version the champion; the one before stays known as @previous.
+
+    Parameters
+    ----------
+    reference : str
+        A version number, ``@alias`` or ``models:/NAME/…``.
+    why : str
+        For the history.
+    force : bool
+        Promote it though a gate refused it, or its figures are worse.
+    expected_champion : int, optional
+        Refuse where another version is the champion by now.
+
+    Raises
+    ------
+    ModelError
+        If there is no such version, or it cannot be loaded here.
+    ModelRefusedError
+        If it is worse than the champion, and that is not forced.
+    """
+    check_why(why)
+    client = connect(tracking_uri, write=True)
+    with store_errors(tracking_uri):
+        found = find_version(client, reference, name, tracking_uri)
+        name, version = str(found.name), int(found.version)
+        load_model(f"models:/{name}/{version}", name=name, tracking_uri=tracking_uri)
+        with _changed_model(client, name, tracking_uri) as model:
+            if expected_champion not in (None, model.champion):
+                raise ModelError(
+                    tr(
+                        "{name}: version {champion} became @champion meanwhile, in the place of "
+                        "{expected}. Nothing was promoted.",
+                        name=name,
+                        champion=model.champion,
+                        expected=expected_champion,
+                    ),
+                    tr("Compare with the one in use now: waterflow models list"),
+                )
+            if version == model.champion:
+                return Change(name, version, version, *(2 * [model.figures(version)]))
+            if not force:
+                _refuse_worse(model, version)
+            previous = model.champion or model.aliases.get(PREVIOUS)
+            return model.put_in_use(Action.PROMOTE, version, previous, why)
+
+
+def rollback(name: str, tracking_uri: str, *, why: str = "") -> Change:
+    """Make the champion before this one the champion again.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it cannot be loaded here.
+    """
+    check_why(why)
+    client = connect(tracking_uri, write=True)
+    with store_errors(tracking_uri):
+        all_versions(client, name, uri=tracking_uri)
+        with _changed_model(client, name, tracking_uri) as model:
+            former = [
+                version
+                for version in former_champions(model.entries)
+                if version in model.versions and version != model.champion
+            ]
+            if not former:
+                raise ModelError(
+                    tr("{name}: no version was in use before this one.", name=name),
+                    tr("See: waterflow models history"),
+                )
+            version = former[-1]
+            earlier = next((each for each in reversed(former) if each != version), None)
+            load_model(f"models:/{name}/{version}", name=name, tracking_uri=tracking_uri)
+            return model.put_in_use(Action.ROLLBACK, version, earlier, why)
+
+
+def read_history(name: str, tracking_uri: str) -> list[Entry]:
+    """Read what was done with a model, the oldest first; nothing is written.
+
+    What no entry tells of stands at the end.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        all_versions(client, name, uri=tracking_uri)
+        model = _Model(client, name)
+        return [*model.entries, *untold(model.entries, model.versions, model.champion)]
+
+
+def _refuse_worse(model: _Model, version: int) -> None:
+    """Refuse a version that a gate refused, or whose intervals lie on the wrong side."""
+    hint = tr("To use it all the same: waterflow models promote {n} --force --why …", n=version)
+    tags = model.versions[version].tags
+    judged_beside = tags.get(JUDGED_BESIDE_TAG)
+    if tags.get(GATE_TAG) == PASSED and model.champion is not None:
+        if judged_beside == str(model.champion):  # on the same rows, which says more than figures
+            return
+        raise ModelRefusedError(
+            tr(
+                "{name} version {version} passed the gate beside version {judged}, but version "
+                "{champion} is in use now.",
+                name=model.name,
+                version=version,
+                judged=judged_beside,
+                champion=model.champion,
+            ),
+            hint,
+        )
+    if tags.get(GATE_TAG) == REFUSED:
+        raise ModelRefusedError(
+            tr(
+                "{name} version {version} was refused by the gate of waterflow retrain; see: "
+                "waterflow models history",
+                name=model.name,
+                version=version,
+            ),
+            hint,
+        )
+    new, old = model.figures(version), model.figures(model.champion)
+    for figure in (
+        name for name in ("roc_auc", "false_potable_per_1000") if _is_worse(name, new, old)
+    ):
+        raise ModelRefusedError(
+            tr(
+                "{name} version {version} is worse than version {champion}, which is in use: "
+                "{figure} {value:.3g} against {before:.3g}, and the 95 % intervals do not overlap.",
+                name=model.name,
+                version=version,
+                champion=model.champion,
+                figure=figure,
+                value=new[figure],
+                before=old[figure],
+            ),
+            hint,
+        )
+
+
+def _is_worse(figure: str, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
+    """Say whether the interval of a figure lies on the wrong side of another; not if unknown."""
+    try:
+        if figure == "roc_auc":
+            return new[f"{figure}_high"] < old[f"{figure}_low"]
+        return new[f"{figure}_low"] > old[f"{figure}_high"]
+    except KeyError:
+        return False

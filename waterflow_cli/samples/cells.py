@@ -1,0 +1,268 @@
+"""Cells of a column of measurements as numbers in the schema's unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from waterflow_cli.common.arrays import BoolArray, FloatArray, empty_cells
+from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
+from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
+from waterflow_cli.samples.table_schema import Kind, TableSchema
+from waterflow_cli.tables.headers import Header, HeaderMatch, fold_name
+from waterflow_cli.tables.number_marks import find_marks
+from waterflow_cli.tables.numbers import NumberColumn, NumberMarks, parse_numbers
+from waterflow_cli.tables.reading_options import Nondetect, ReadingOptions
+from waterflow_cli.tables.units import conversion, convert, parse_unit
+
+if TYPE_CHECKING:
+    from waterflow_cli.tables.reading import Table
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ReadCells:
+    """A column as numbers.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n_rows,)
+        In the schema's unit; NaN where the cell is missing or bad.
+    missing, bad : ndarray of bool, shape (n_rows,)
+        No cell is both.
+    censored : Censored, optional
+        The cells that give a bound; None where there are none.
+    refused, unnamed : ndarray of bool, shape (n_rows,)
+        The bad cells that are non-detects: all of them where they count as errors, else those
+        whose limit is not known.
+    """
+
+    values: FloatArray
+    missing: BoolArray
+    bad: BoolArray
+    censored: Censored | None = None
+    refused: BoolArray | None = None
+    unnamed: BoolArray | None = None
+
+
+@dataclass(frozen=True)
+class CellReader:
+    """Reads the cells of one column.
+
+    Attributes
+    ----------
+    marks : NumberMarks
+        What its numbers are written with.
+    factor : Fraction
+        From the file's unit to the schema's.
+    loq : float, optional
+        Limit of quantification, in the schema's unit, where a cell names none.
+    nondetect : str or None
+        What non-detects count as; None where such cells are no numbers, as in a label.
+    conversion : str
+        The conversion in words, where the file's unit is not the schema's.
+    """
+
+    marks: NumberMarks
+    factor: Fraction = Fraction(1)
+    loq: float | None = None
+    nondetect: Nondetect | None = None
+    conversion: str = ""
+
+    def read(self, column: pa.Array, *, is_clean: bool = True) -> ReadCells:
+        """Read cells as they stand in the file, shape (n_rows,); see `parse_numbers`."""
+        numbers = parse_numbers(column, self.marks, is_clean=is_clean)
+        values = convert(numbers.values, self.factor)
+        plain = ReadCells(values, numbers.missing, numbers.bad)
+        if self.nondetect is None or not pa.types.is_string(column.type):
+            return plain
+        odd = numbers.bad | (numbers.missing & ~empty_cells(column))
+        if not odd.any():
+            return plain
+        return self._read_odd(column, numbers, values, np.flatnonzero(odd))
+
+    def _read_odd(
+        self, column: pa.Array, numbers: NumberColumn, values: FloatArray, rows: np.ndarray
+    ) -> ReadCells:
+        """Look again at the cells of some rows, which are neither numbers nor empty."""
+        found = find_nondetects(column.take(pa.array(rows)), self.marks)
+        is_known = np.isfinite(found.bound)
+        bound = np.where(is_known, convert(found.bound, self.factor), np.nan)
+        censored = found.below | found.above
+        without_limit = 0
+        if self.loq is None:  # then ND and the like are missing, as they stand
+            silent = found.below & ~is_known & numbers.missing[rows]
+            without_limit, censored = int(silent.sum()), censored & ~silent
+        else:
+            bound[found.below & ~is_known] = self.loq
+        if not censored.any() and not without_limit:
+            return ReadCells(values, numbers.missing, numbers.bad)
+        assert self.nondetect is not None
+        refused = censored & (self.nondetect == "error")
+        unnamed = censored & np.isnan(bound) & (self.nondetect in ("half", "loq"))
+        taken = censored & ~refused & ~unnamed
+        below, above = found.below & taken, found.above & taken
+        values[rows[taken]] = substitute(below, above, bound, self.nondetect)[taken]
+        missing, bad = numbers.missing.copy(), numbers.bad.copy()
+        missing[rows[censored]] = False
+        missing[rows[taken]] = self.nondetect == "missing"
+        bad[rows[censored]] = ~taken[censored]
+
+        def spread(mask: BoolArray) -> BoolArray:
+            whole = np.zeros(len(values), dtype=bool)
+            whole[rows[mask]] = True
+            return whole
+
+        kept = None
+        if taken.any() or without_limit:
+            bounds = np.full(len(values), np.nan)
+            bounds[rows[taken]] = bound[taken]
+            kept = Censored(spread(below), spread(above), bounds, without_limit)
+        return ReadCells(values, missing, bad, kept, spread(refused), spread(unnamed))
+
+
+def make_readers(
+    schema: TableSchema, table: Table, match: HeaderMatch, options: ReadingOptions
+) -> dict[str, CellReader]:
+    """Make the reader of each numeric column that a table has.
+
+    Parameters
+    ----------
+    match : HeaderMatch
+        Which column of the table is which of the schema.
+
+    Raises
+    ------
+    InputError
+        If a unit is unknown or does not fit, or the file's numbers can be read in two ways.
+    UsageError
+        If an option names a column that is not there, or a unit that does not fit.
+    """
+    units = _by_column("--unit", options.units, schema, match)
+    loqs = _by_column("--loq", options.loq, schema, match)
+    marks = marks_of(schema, table, match, options)
+    readers = {}
+    for name in _numeric(schema, match):
+        unit, factor = _unit_and_factor(name, units.get(name), schema, table, match)
+        is_measured = name in schema.measurements and schema.kinds[name] is Kind.NUMBER
+        nondetect = options.nondetect if is_measured else None
+        words = tr("{unit} to {wanted}", unit=unit, wanted=schema.units.get(name))
+        readers[name] = CellReader(
+            marks, factor, loqs.get(name), nondetect, words if factor != 1 else ""
+        )
+    return readers
+
+
+def marks_of(
+    schema: TableSchema, table: Table, match: HeaderMatch, options: ReadingOptions
+) -> NumberMarks:
+    """Tell which marks the numbers of a table have; see `find_marks`."""
+    if table.marks is not None:
+        return table.marks
+    if (sample := table.sample()) is None:
+        return NumberMarks(options.decimal or ".", options.thousands or "")
+    is_continental = table.dialect.sep == ";"
+    numeric = _numeric(schema, match)
+    return find_marks(sample, numeric, table.path, options, is_continental=is_continental)
+
+
+def _numeric(schema: TableSchema, match: HeaderMatch) -> dict[str, str]:
+    """Give the columns of numbers that a table has, by name in the schema."""
+    return {name: shown for name, shown in match.columns.items() if schema.kinds[name].is_numeric}
+
+
+def _unit_and_factor(
+    name: str, said: str | None, schema: TableSchema, table: Table, match: HeaderMatch
+) -> tuple[str, Fraction]:
+    """Tell a column's unit in the file, and what its values are multiplied with."""
+    wanted = schema.units.get(name)
+    if said is not None:
+        factor = conversion(said, wanted) if wanted else None
+        if factor is None:
+            raise UsageError(
+                tr(
+                    "--unit {name}={unit}: {problem}",
+                    name=name,
+                    unit=said,
+                    problem=_misfit(name, said, wanted),
+                ),
+                tr("See docs/reading.md for the units that are known."),
+            )
+        return said, factor
+    found = [match.units.get(name), table.units.get(match.columns[name])]
+    factors = {}
+    for unit in (unit for unit in found if unit and wanted):
+        factor = conversion(unit, wanted or "")
+        if factor is None:
+            raise InputError(
+                table.path,
+                tr("column {column}: ", column=match.columns[name]) + _misfit(name, unit, wanted),
+                line=table.dialect.header_line,
+                hint=tr(
+                    "Say which unit it is, as it stands in docs/reading.md: --unit {name}=UNIT",
+                    name=name,
+                ),
+            )
+        factors[unit] = factor
+    if len(set(factors.values())) > 1:
+        raise InputError(
+            table.path,
+            tr(
+                "column {column}: the header says {first}, the row of units {second}.",
+                column=match.columns[name],
+                first=found[0],
+                second=found[1],
+            ),
+            line=table.dialect.units_line,
+            hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
+        )
+    if not factors and _needs_unit(match.columns[name], schema):
+        raise InputError(
+            table.path,
+            tr(
+                "column {column}: this name goes with several units, and none is told.",
+                column=match.columns[name],
+            ),
+            line=table.dialect.header_line,
+            hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
+        )
+    return next(iter(factors.items()), ("", Fraction(1)))
+
+
+def _needs_unit(shown: str, schema: TableSchema) -> bool:
+    return fold_name(shown) in map(fold_name, schema.unit_needed)
+
+
+def _misfit(name: str, unit: str, wanted: str | None) -> str:
+    if wanted is None:
+        return tr("the schema knows no unit of {name}.", name=name)
+    if parse_unit(unit) is None:
+        return tr("'{unit}' is no known unit.", unit=unit)
+    return tr("'{unit}' does not convert to {wanted}.", unit=unit, wanted=wanted)
+
+
+def _by_column(
+    option: str, values: Mapping[str, T], schema: TableSchema, match: HeaderMatch
+) -> dict[str, T]:
+    """Find the schema's columns that an option names, by any of their names."""
+    names = Header(schema.wanted())
+    found: dict[str, T] = {}
+    for given, value in values.items():
+        name, _ = names.column_of(given) or ("", "")
+        if name not in match.columns:
+            raise UsageError(
+                tr("{option} {given}: the file has no such column.", option=option, given=given)
+                + did_you_mean(given, match.columns)
+            )
+        if found.setdefault(name, value) != value:
+            raise UsageError(
+                tr("{option}: two values are given for {name}.", option=option, name=name)
+            )
+    return found

@@ -1,0 +1,105 @@
+"""Open a file as a table with one row for each sample, however its source laid it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.profiles import SUFFIX, Profile, ResultColumns, check_names, load_profile
+from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.tables.headers import Header, fold_name
+from waterflow_cli.tables.reading import Opener, Table, open_table
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.sources import open_source
+
+
+@contextmanager
+def open_samples(
+    path: str,
+    schema: TableSchema,
+    reading: ReadingOptions = AS_FOUND,
+    *,
+    batch_rows: int | None = None,
+    opener: Opener = open_source,
+) -> Iterator[Table]:
+    """Open an input.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        Its names and aliases tell which line is the header.
+    reading : ReadingOptions
+        Its profile tells whether the file has one row for each result.
+    batch_rows : int, optional
+        See `open_table`.
+    opener : callable
+        See `open_table`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or is not what the profile describes.
+    UsageError
+        If there is no such profile, or an option does not go with it.
+    """
+    opened = partial(open_table, path, options=reading, batch_rows=batch_rows, opener=opener)
+    if reading.profile is None:
+        with opened(Header(schema.wanted(), reading.renames)) as table:
+            yield table
+        return
+    profile = load_profile(reading.profile)
+    if reading.profile.endswith(SUFFIX):
+        check_names(profile, schema, reading.profile)
+    if profile.results is None:
+        names = Header(_with_names_of(profile, schema), reading.renames)
+        with opened(names) as table:
+            yield _with_profile(table, profile, schema, reading)
+        return
+    from waterflow_cli.samples.result_tables import ResultTable
+
+    if reading.renames:
+        raise UsageError(
+            tr("--rename: in a table of results the profile says which column is which."),
+            tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name),
+        )
+    with opened(_result_names(profile.results)) as table:
+        yield ResultTable(table, profile, schema, reading).read()
+
+
+def _result_names(results: ResultColumns) -> Header:
+    """Give the names that tell the header of a table of results."""
+    texts = [value for value in vars(results).values() if isinstance(value, str) and value]
+    names = (*texts, *results.sample, *results.within)
+    # A first result such as "S1, Sulfate, <LQ, mg/L" would pass for a row of units.
+    return Header({name: [] for name in names}, has_units=False)
+
+
+def _with_names_of(profile: Profile, schema: TableSchema) -> dict[str, list[str]]:
+    """Give the columns of a schema, each with its aliases and the profile's names for it."""
+    own = {name: list(aliases) for name, aliases in schema.wanted().items()}
+    for alias, name in profile.columns.items():
+        own.setdefault(name, []).append(alias)
+    return own
+
+
+def _with_profile(
+    table: Table, profile: Profile, schema: TableSchema, reading: ReadingOptions
+) -> Table:
+    """Give a table the profile's names, and its units for the columns of which it tells none."""
+    by_fold = {fold_name(alias): name for alias, name in profile.columns.items()}
+    renames = {
+        column: by_fold[fold_name(column)]
+        for column in table.columns
+        if fold_name(column) in by_fold
+    }
+    names = Header(schema.wanted(), {**renames, **reading.renames})
+    units = {}
+    for column in table.columns:
+        name, unit = names.column_of(column) or ("", "")
+        if name in profile.units and not unit:
+            units[column] = profile.units[name]
+    return replace(table, units={**units, **table.units}, renames=renames)

@@ -1,0 +1,450 @@
+"""Turn a table with one row for each result into one with a row for each sample.
+
+All results that count are kept in memory, as some 30 bytes each and the text of the value: exports
+are not always sorted by sample, so a sample is complete only at the end of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from waterflow_cli.common.arrays import BoolArray, IntArray
+from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.result_values import READ, ValueReader, as_text, same_results, trimmed
+from waterflow_cli.tables.csv_blocks import Position, RowFault
+from waterflow_cli.tables.headers import Header, fold_name
+from waterflow_cli.tables.number_marks import find_marks
+from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, missing_text
+from waterflow_cli.tables.reading import Batch, Table
+
+if TYPE_CHECKING:
+    from waterflow_cli.samples.profiles import Profile
+    from waterflow_cli.samples.table_schema import TableSchema
+    from waterflow_cli.tables.reading_options import ReadingOptions
+
+BATCH_ROWS = 1 << 16
+_NONE = -1
+_SEPARATOR = "\x1f"
+_LISTS = ("sample", "within", "keep")
+_NEEDED = ("sample", "parameter", "value")
+_NUMBER = re.compile(NUMBER_PATTERN)
+
+
+@dataclass
+class _Samples:
+    """The samples seen so far, in the order of their first rows."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    lines: list[IntArray] = field(default_factory=list)
+    kept: dict[str, list[pa.Array]] = field(default_factory=dict)
+
+    def number(self, keys: pa.Array, lines: IntArray, kept: Mapping[str, pa.Array]) -> IntArray:
+        """Give each row the number of its sample; a new one takes over its first row's columns."""
+        encoded = keys.dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        n_before, known = len(self.numbers), self.numbers
+        own = np.array(
+            [known.setdefault(key, len(known)) for key in encoded.dictionary.to_pylist()]
+        )
+        first_rows = np.unique(codes, return_index=True)[1][own >= n_before]
+        self.lines.append(lines[first_rows])
+        for name, column in kept.items():
+            self.kept.setdefault(name, []).append(column.take(pa.array(first_rows)))
+        return np.asarray(own[codes], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Results:
+    """Results that count: sample, quantity, text in the schema's unit, line."""
+
+    sample: IntArray
+    quantity: IntArray
+    text: pa.Array
+    line: IntArray
+
+    @classmethod
+    def joined(cls, parts: list[_Results]) -> _Results:
+        """Put the results of all batches together."""
+        text = pa.chunked_array([each.text for each in parts], pa.string()).combine_chunks()
+        return cls(
+            np.concatenate([each.sample for each in parts]),
+            np.concatenate([each.quantity for each in parts]),
+            text,
+            np.concatenate([each.line for each in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class _WideTable:
+    """One row for each sample; see `Batch` for what is what."""
+
+    columns: Mapping[str, pa.Array]
+    lines: IntArray
+    cell_lines: Mapping[str, IntArray]
+    faults: Mapping[int, RowFault]
+
+    def tasks(self, start: Position | None) -> Iterator[Callable[[], Batch]]:
+        """Yield the batches as calls; positions count samples."""
+        faulty = np.array(sorted(self.faults), dtype=np.int64)
+        for first in range(start.offset if start else 0, len(self.lines), BATCH_ROWS):
+            last = min(first + BATCH_ROWS, len(self.lines))
+            own = faulty[np.searchsorted(faulty, first) : np.searchsorted(faulty, last)]
+            yield partial(self._slice, first, last, own.tolist())
+
+    def _slice(self, first: int, last: int, faulty: list[int]) -> Batch:
+        return Batch(
+            {name: column.slice(first, last - first) for name, column in self.columns.items()},
+            self.lines[first:last],
+            {sample - first: self.faults[sample] for sample in faulty},
+            end=Position(last, last),
+            cell_lines={name: each[first:last] for name, each in self.cell_lines.items()},
+        )
+
+
+class ResultTable:
+    """Reads a table with one row for each result.
+
+    Parameters
+    ----------
+    table : Table
+        Open; it is read to its end.
+    profile : Profile
+        Tells which column holds what; it has `results`.
+
+    Raises
+    ------
+    InputError
+        If a column of the profile is not there.
+    UsageError
+        If ``--unit`` is to hold for results that name their units.
+    """
+
+    def __init__(
+        self, table: Table, profile: Profile, schema: TableSchema, options: ReadingOptions
+    ) -> None:
+        assert profile.results is not None
+        self._table, self._profile, self._schema = table, profile, schema
+        self._names = Header(schema.wanted())
+        self._where = _find_columns(table, profile)
+        if options.units and "unit" in self._where:
+            raise UsageError(
+                tr("--unit: each result of {path} names its own unit.", path=table.path),
+                tr("For those that name none, a profile of one's own says it under [units]."),
+            )
+        # Quantities are the schema's columns, and the parameters of differences.
+        wanted = dict(schema.units)
+        for name, parts in profile.differences.items():
+            wanted.update((part, schema.units[name]) for part in parts if name in schema.units)
+        parts = [part for pair in profile.differences.values() for part in pair]
+        self._quantities = list(dict.fromkeys([*schema.columns, *parts]))
+        self._samples, self._faults = _Samples(), dict[int, RowFault]()
+        self._counts: Counter[str] = Counter()
+        self.marks = self._find_marks(options)
+        self._values = ValueReader(
+            profile, self._quantities, wanted, frozenset(self._where), self.marks
+        )
+
+    def read(self) -> Table:
+        """Read all results, and present them as a table with one row for each sample.
+
+        Raises
+        ------
+        InputError
+            If a row is no row of the table or names no sample, or no result is of a known
+            parameter.
+        """
+        results = _Results.joined([self._take(batch) for batch in self._table.batches()])
+        if not self._counts["known"]:
+            raise InputError(
+                self._table.path,
+                tr("none of its {n} results is of a known parameter.", n=self._counts["results"]),
+                hint=tr("Name another profile, or a copy of this one: waterflow profiles show"),
+            )
+        columns = {
+            name: pa.chunked_array(parts, pa.string()).combine_chunks()
+            for name, parts in self._samples.kept.items()
+        }
+        lines = np.concatenate(self._samples.lines)
+        cells, cell_lines = self._pivot(results, lines)
+        wide = _WideTable({**columns, **cells}, lines, cell_lines, self._faults)
+        # A column of units was followed; without one, the values are as they were written.
+        units = {} if "unit" in self._where else self._profile.units
+        return Table(
+            self._table.path,
+            list(wide.columns),
+            lambda: self._table.dialect,
+            wide.tasks,
+            {name: unit for name, unit in units.items() if name in cells},
+            marks=self.marks,
+            remarks=self._remarks,
+        )
+
+    def _find_marks(self, options: ReadingOptions) -> NumberMarks:
+        """Tell the marks by those of the first rows that count."""
+        sample = self._table.sample()
+        said = NumberMarks(options.decimal or ".", options.thousands or "")
+        if sample is None:
+            return said
+        rows = pa.array(self._quantities_of(sample) != _NONE)
+        names = {key: name for key, name in self._where.items() if key in ("value", "limit")}
+        cells = {name: sample.columns[name].filter(rows) for name in names.values()}
+        known = replace(sample, columns=cells, lines=sample.lines[rows.to_numpy(False)])
+        return find_marks(known, names, self._table.path, options) if len(known) else said
+
+    def _take(self, batch: Batch) -> _Results:
+        """Find the results of a batch that count, and put them into the schema's units."""
+        self._refuse_faults(batch)
+        keys = [trimmed(batch.columns[name]) for name in self._columns("sample")]
+        keys += [trimmed(batch.columns[name]) for name in self._columns("within")]
+        counts = ~self._left_out(batch)
+        self._refuse_nameless(keys, counts, batch)
+        rows = pa.array(np.flatnonzero(counts))
+        kept = [name for key in _LISTS for name in self._columns(key)]
+        sample = self._samples.number(
+            pc.binary_join_element_wise(*keys, "", _SEPARATOR).take(rows),
+            batch.lines[counts],
+            {name: as_text(batch.columns[name]).take(rows) for name in kept},
+        )
+        quantity = self._quantities_of(batch)[counts]
+        known = quantity != _NONE
+        self._counts["results"] += len(batch)
+        self._counts["left out"] += len(batch) - len(sample)
+        self._counts["known"] += int(known.sum())
+        self._counts["other"] += int((~known).sum())
+        return self._read_values(
+            batch, np.flatnonzero(counts)[known], quantity[known], sample[known]
+        )
+
+    def _read_values(
+        self, batch: Batch, rows: IntArray, quantity: IntArray, sample: IntArray
+    ) -> _Results:
+        """Read the values of some rows, and note what is wrong with their units."""
+        at = pa.array(rows)
+        cells = {
+            key: trimmed(batch.columns[name].take(at))
+            for key, name in self._where.items()
+            if key in READ
+        }
+        line = batch.lines[rows]
+        text, problems, n_without = self._values.read(cells, quantity)
+        self._counts["without unit"] += n_without
+        for bad, index, problem in problems:
+            name = self._quantities[index]
+            for row in bad.tolist():
+                message = tr(
+                    "{name} in line {line}: {problem}", name=name, line=line[row], problem=problem
+                )
+                self._faults.setdefault(int(sample[row]), RowFault("unknown_unit", message))
+        # A result without a value must not stand in the way of one that has it.
+        filled = ~pc.equal(text, "").to_numpy(zero_copy_only=False)
+        return _Results(
+            sample[filled], quantity[filled], text.filter(pa.array(filled)), line[filled]
+        )
+
+    def _refuse_faults(self, batch: Batch) -> None:
+        if batch.faults:
+            row, fault = min(batch.faults.items())
+            path = self._table.path
+            raise InputError(
+                path,
+                tr("{problem}; in a table of results each row counts.", problem=fault.message),
+                line=int(batch.lines[row]),
+                hint=tr("Mend the row in {path}, or take it out.", path=path),
+            )
+
+    def _refuse_nameless(self, keys: list[pa.Array], counts: BoolArray, batch: Batch) -> None:
+        """Refuse results that name no sample: together they would make one that never was."""
+        for name, key in zip(self._columns("sample"), keys, strict=False):
+            rows = np.flatnonzero(missing_text(key) & counts)
+            if len(rows):
+                path = self._table.path
+                raise InputError(
+                    path,
+                    tr("column {column}: the result names no sample.", column=name),
+                    line=int(batch.lines[rows[0]]),
+                    hint=tr("Mend the row in {path}, or take it out.", path=path),
+                )
+
+    def _columns(self, key: str) -> list[str]:
+        return [column for found, column in self._where.items() if found.startswith(f"{key} ")]
+
+    def _left_out(self, batch: Batch) -> BoolArray:
+        """Say which rows the profile leaves out."""
+        out = np.zeros(len(batch), dtype=bool)
+        for column, patterns in self._profile.leave_out.items():
+            if shown := self._where.get(f"leave_out {column}"):
+                out |= _by_text(batch.columns[shown], partial(_fits, patterns)) > 0
+        return out
+
+    def _quantities_of(self, batch: Batch) -> IntArray:
+        """Tell the quantity of each row by its parameter, else by the parameter's name."""
+        quantity = _by_text(batch.columns[self._where["parameter"]], self._by_parameter)
+        if "parameter_name" in self._where:
+            by_name = _by_text(batch.columns[self._where["parameter_name"]], self._by_name)
+            quantity = np.where(quantity == _NONE, by_name, quantity)
+        if "fraction" in self._where:
+            fraction = trimmed(batch.columns[self._where["fraction"]])
+            for name, fractions in self._profile.fractions.items():
+                if name in self._quantities:
+                    counts = pc.is_in(fraction, value_set=pa.array(fractions, pa.string()))
+                    own = quantity == self._quantities.index(name)
+                    quantity[own & ~counts.to_numpy(zero_copy_only=False)] = _NONE
+        return quantity
+
+    def _by_parameter(self, text: str) -> int:
+        name = self._profile.parameters.get(text, text)
+        if name not in self._quantities and text.isdecimal():  # 01302 is SANDRE's 1302
+            bare = text.lstrip("0")
+            name = self._profile.parameters.get(bare, bare)
+        if name in self._quantities:
+            return self._quantities.index(name)
+        return self._by_name(text) if "parameter_name" not in self._where else _NONE
+
+    def _by_name(self, text: str) -> int:
+        """Find a name of the schema; with a unit or anything else behind it, it is another one."""
+        name, rest = self._names.column_of(text) or ("", "")
+        return self._quantities.index(name) if name and not rest else _NONE
+
+    def _pivot(
+        self, results: _Results, sample_lines: IntArray
+    ) -> tuple[dict[str, pa.Array], dict[str, IntArray]]:
+        """Put each result into its sample's row; the second of two is compared with the first."""
+        n_quantities = len(self._quantities)
+        place = results.sample * n_quantities + results.quantity
+        held, first = np.unique(place, return_index=True)
+        at = np.full(len(sample_lines) * n_quantities, _NONE)
+        at[held] = first
+        self._compare_repeated(results, place, at)
+        grid = at.reshape(-1, n_quantities)
+        cells, lines = {}, {}
+        for index, name in enumerate(self._quantities):
+            rows = grid[:, index]
+            is_held = rows != _NONE
+            # What nobody measured has a column too: it is missing in every sample.
+            if name in self._schema.measurements or is_held.any():
+                cells[name] = pc.fill_null(results.text.take(pa.array(rows, mask=~is_held)), "")
+                lines[name] = sample_lines.copy()
+                lines[name][is_held] = results.line[rows[is_held]]
+        self._add_differences(cells, lines)
+        return {name: cells[name] for name in self._schema.columns if name in cells}, lines
+
+    def _compare_repeated(self, results: _Results, place: IntArray, at: IntArray) -> None:
+        """Count results that repeat an earlier one; others than it are faults of their sample."""
+        repeated = np.flatnonzero(at[place] != np.arange(len(place)))
+        first = at[place[repeated]]
+        one, other = (results.text.take(pa.array(rows)) for rows in (first, repeated))
+        same = same_results(one, other, self.marks)
+        self._counts["repeated"] = int(same.sum())
+        for index in np.flatnonzero(~same).tolist():
+            row = int(repeated[index])
+            message = tr(
+                "{name} is {one} in line {first} and {other} in line {second}",
+                name=self._quantities[results.quantity[row]],
+                one=one[index],
+                first=results.line[first[index]],
+                other=other[index],
+                second=results.line[row],
+            )
+            sample = int(results.sample[row])
+            self._faults.setdefault(sample, RowFault("conflicting_results", message))
+
+    def _add_differences(self, cells: dict[str, pa.Array], lines: dict[str, IntArray]) -> None:
+        """Compute the quantities that are one parameter less another, where both are numbers."""
+        for name, pair in self._profile.differences.items():
+            if not cells.keys() >= set(pair) or name not in self._schema.columns:
+                continue
+            empty = pa.repeat("", len(cells[pair[0]]))
+            own, one, other = cells.get(name, empty), *(cells[each] for each in pair)
+            is_wanted = pc.and_(pc.equal(own, ""), pc.not_equal(one, ""))
+            rows = pc.and_(is_wanted, pc.not_equal(other, ""))
+            pairs = zip(one.filter(rows).to_pylist(), other.filter(rows).to_pylist(), strict=True)
+            found = [_difference(whole, part, self.marks) for whole, part in pairs]
+            cells[name] = pc.replace_with_mask(own, rows, pa.array(found, pa.string()))
+            from_whole = rows.to_numpy(zero_copy_only=False)
+            of_whole = lines[pair[0]]
+            lines[name] = np.where(from_whole, of_whole, lines.get(name, of_whole))
+
+    def _remarks(self) -> list[str]:
+        counts = self._counts
+        remarks = [
+            *self._table.remarks(),
+            tr(
+                "{n_samples} samples of {n_results} results ({profile})",
+                n_samples=len(self._samples.numbers),
+                n_results=counts["results"],
+                profile=self._profile.name,
+            ),
+        ]
+        if counts["other"]:
+            remarks.append(tr("{n} of other parameters", n=counts["other"]))
+        if counts["left out"]:
+            remarks.append(tr("{n} left out by the profile", n=counts["left out"]))
+        if counts["repeated"]:
+            remarks.append(tr("{n} repeated", n=counts["repeated"]))
+        if counts["without unit"]:
+            remarks.append(
+                tr("{n} without a unit, taken in the usual one", n=counts["without unit"])
+            )
+        return remarks
+
+
+def _by_text(column: pa.Array, find: Callable[[str], int]) -> IntArray:
+    """Ask once for each different text of a column; shape (n_rows,)."""
+    encoded = trimmed(column).dictionary_encode()
+    codes = np.array([find(text) for text in encoded.dictionary.to_pylist()] or [_NONE])
+    return np.asarray(codes[encoded.indices.to_numpy()], dtype=np.int64)
+
+
+def _fits(patterns: Sequence[str], text: str) -> int:
+    """Say 1 where a text is like one of some patterns, in any case, else 0."""
+    return int(any(fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns))
+
+
+def _find_columns(table: Table, profile: Profile) -> dict[str, str]:
+    """Find the columns of a file that the profile names, by their part in it."""
+    by_fold = {fold_name(column): column for column in table.columns}
+    found = {}
+    for key, name in _wanted_columns(profile):
+        if fold_name(name) in by_fold:
+            found[key] = by_fold[fold_name(name)]
+        elif key.split()[0] in _NEEDED:
+            raise InputError(
+                table.path,
+                tr("the profile's column '{name}' is not in the header.", name=name),
+                line=table.dialect.header_line,
+                hint=tr("Name another profile, or a copy of this one: waterflow profiles show"),
+            )
+    return found
+
+
+def _wanted_columns(profile: Profile) -> Iterator[tuple[str, str]]:
+    """Give the columns of results by their part: ``value``, ``sample 0``, ``leave_out NAME``."""
+    for key, value in vars(profile.results).items():
+        if isinstance(value, tuple):
+            yield from ((f"{key} {number}", name) for number, name in enumerate(value))
+        elif value:
+            yield key, value
+    yield from ((f"leave_out {name}", name) for name in profile.leave_out)
+
+
+def _difference(one: str, other: str, marks: NumberMarks) -> str:
+    """Subtract two results, exactly; empty where one is no plain number, or the part is larger."""
+    whole, part = (
+        text.replace(",", ".") if marks.decimal == "," else text for text in (one, other)
+    )
+    if not _NUMBER.match(whole) or not _NUMBER.match(part):
+        return ""
+    rest = Decimal(whole) - Decimal(part)
+    return str(rest).replace(".", marks.decimal) if rest >= 0 else ""

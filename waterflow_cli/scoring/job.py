@@ -1,0 +1,384 @@
+"""Score whole files: read, judge and write in a pipeline of bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from waterflow_cli import __version__
+from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.common.messages import chosen_language, tr
+from waterflow_cli.common.progress import InputShares, Report, say_nothing
+from waterflow_cli.common.workers import map_in_order
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.scoring.explanation import Explainer
+from waterflow_cli.scoring.manifest import write_manifest
+from waterflow_cli.scoring.outputs import (
+    Checkpoint,
+    DirectOutputs,
+    JobOutputs,
+    ResumableOutputs,
+    describe_input,
+    drop_kept_rows,
+)
+from waterflow_cli.scoring.scorer import Scorer
+from waterflow_cli.scoring.task import Piece, ScoringOptions, ScoringTask
+from waterflow_cli.tables.outputs import check_distinct, check_outputs, write_errors
+from waterflow_cli.tables.reading import Table
+from waterflow_cli.tables.sources import STDIN
+from waterflow_cli.tables.writing import TableWriter, names_format
+from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker, LimitCounts
+
+USUAL_ROW_BYTES = 100
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+
+
+@dataclass
+class ScoringSummary:
+    """Counts of a job; rows in = scored + invalid.
+
+    Attributes
+    ----------
+    n_resumed : int
+        Rows that an earlier run had scored.
+    outputs : list of str
+        What was written.
+    cells : CellCounts
+        What the cells of each column of the schema are.
+    limits : LimitCounts, optional
+        How often values lie above and below limits, where that was asked for.
+    """
+
+    model: str
+    n_rows: int = 0
+    n_invalid: int = 0
+    n_resumed: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    dialects: dict[str, str] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    cells: CellCounts = field(default_factory=CellCounts)
+    limits: LimitCounts | None = None
+
+    @property
+    def n_scored(self) -> int:
+        """Rows that were judged."""
+        return self.n_rows - self.n_invalid
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """JSON of what was counted."""
+        return {
+            "rows": self.n_rows,
+            "rows_scored": self.n_scored,
+            "rows_invalid": self.n_invalid,
+            "verdicts": dict(self.verdicts),
+            "cells": self.cells.content(),
+            **({} if self.limits is None else {LIMITS: self.limits.content()}),
+        }
+
+    def take_up(self, counts: Mapping[str, Any]) -> None:
+        """Go on from the counts of an earlier run."""
+        self.n_rows = self.n_resumed = counts["rows"]
+        self.n_invalid = counts["rows_invalid"]
+        self.verdicts = Counter(counts["verdicts"])
+        self.cells = CellCounts.from_content(counts["cells"])
+        if self.limits is not None:
+            self.limits.take_up(counts[LIMITS])
+
+    def merge(self, other: ScoringSummary) -> None:
+        """Add what was counted of other batches."""
+        self.n_rows += other.n_rows
+        self.n_invalid += other.n_invalid
+        self.verdicts.update(other.verdicts)
+        self.dialects |= other.dialects
+        self.cells.add(other.cells)
+        if self.limits is not None and other.limits is not None:
+            self.limits.merge(other.limits)
+
+    def note(self, piece: Piece) -> None:
+        """Count a batch."""
+        self.n_rows += piece.n_rows
+        self.n_invalid += piece.n_invalid
+        self.verdicts.update(piece.verdict_counts)
+        self.cells.add(piece.cells)
+        if self.limits is not None and piece.limits is not None:
+            self.limits.add(piece.limits)
+
+
+def score_files(
+    model: StoredModel,
+    inputs: Sequence[str],
+    output: str,
+    options: ScoringOptions,
+    report: Report = say_nothing,
+) -> ScoringSummary:
+    """Score files into one output, or each into its own.
+
+    Parameters
+    ----------
+    model : StoredModel
+        Verified and loaded.
+    inputs : sequence of str
+        Files or ``-``. With several and one output, their headers must be equal, and a column
+        ``source_file`` says where a row came from.
+    output : str
+        A file or ``-``, or a folder, which takes one file for each input. What is written appears
+        when all of it is there.
+    report : callable
+        Is told how far the job came.
+
+    Raises
+    ------
+    InputError
+        If an input cannot be read, or is no table of the model's columns.
+    UsageError
+        If the output cannot be written as asked, a result's name is taken by an input column, or
+        more measurements are to be listed than the model has.
+    DataRefusedError
+        If a row is invalid and `on_invalid` is ``fail``, or too many are.
+    """
+    groups = group_inputs(inputs, output)
+    job = _ScoringJob(model, inputs, options, report)
+    with _made(output), _open_outputs(model, inputs, groups, options) as outputs:
+        job.run(groups, outputs)
+        refuse_too_many(job.summary, options.max_invalid)
+        outputs.publish()
+        job.summary.outputs = [path for _, path in _results(groups, options) if path is not None]
+        if options.manifest is not None:
+            write_manifest(
+                options.manifest,
+                model,
+                inputs=inputs,
+                outputs=job.summary.outputs,
+                counts=job.summary.counts,
+                options=options.deciding,
+                force=options.force,
+            )
+    return job.summary
+
+
+def group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
+    """Tell which inputs go to which output: all to one, or each to its own in a folder.
+
+    Raises
+    ------
+    UsageError
+        If two inputs would go to one file of the folder.
+    """
+    folder = Path(output)
+    if not (output.endswith("/") or os.path.isdir(output)):  # noqa: PTH112 (Path.is_dir may raise)
+        return {output: list(inputs)}
+    groups: dict[str, list[str]] = {}
+    for path in inputs:
+        if path == STDIN:
+            raise UsageError(
+                tr("Standard input has no name for a file in a folder; name the output.")
+            )
+        target = str(folder / _output_name(Path(path).name))
+        if target in groups:
+            raise UsageError(
+                tr(
+                    "{first} and {second} would both be written to {target}.",
+                    first=groups[target][0],
+                    second=path,
+                    target=target,
+                ),
+                tr("Score them into two folders."),
+            )
+        groups[target] = [path]
+    return groups
+
+
+@contextmanager
+def _made(output: str) -> Iterator[None]:
+    """Make the folder that an output names, if it does; drop it again if nothing gets there."""
+    folder = Path(output)
+    if not output.endswith("/") or folder.is_dir():
+        yield
+        return
+    with write_errors(output):
+        folder.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # kept rows are in it
+            folder.rmdir()
+        raise
+
+
+def _output_name(name: str) -> str:
+    """Name an input's output in a folder: like the input, where that names a format.
+
+    >>> _output_name("a.csv.gz"), _output_name("b.csv.bz2"), _output_name("c.txt")
+    ('a.csv.gz', 'b.csv', 'c.csv')
+    """
+    if names_format(name):
+        return name
+    path = Path(name)
+    name = path.stem if path.suffix.lower() in _PACKED else name
+    return name if names_format(name) else f"{name.removesuffix('.txt')}.csv"
+
+
+def _results(targets: Iterable[str], options: ScoringOptions) -> list[tuple[str, str | None]]:
+    return [*(("-o", path) for path in targets), ("--rejects", options.rejects)]
+
+
+def _open_outputs(
+    model: StoredModel, inputs: Sequence[str], targets: Iterable[str], options: ScoringOptions
+) -> JobOutputs:
+    results = _results(targets, options)
+    manifest = ("--manifest", options.manifest)
+    check_distinct([*results, manifest])
+    if not options.resume:
+        check_outputs([*results, manifest], force=options.force, inputs=inputs)
+        drop_kept_rows(next(iter(targets)))
+        return DirectOutputs(force=options.force, inputs=inputs)
+    if model.schema.has_unique:
+        raise UsageError(
+            tr(
+                "--resume: the model's schema has values that must be unique, and what an earlier "
+                "run saw of them is not known."
+            )
+        )
+    check_outputs([manifest], force=options.force, inputs=inputs)
+    job = {
+        "waterflow": __version__,
+        "model": model.digest,
+        "options": options.deciding,
+        "language": chosen_language(),  # reasons are texts in it
+        "inputs": [describe_input(path) for path in inputs],
+    }
+    paths = [path for _, path in results if path is not None]
+    return ResumableOutputs(paths, job, force=options.force)
+
+
+class _ScoringJob:
+    """Scores the inputs one after the other, and counts."""
+
+    def __init__(
+        self,
+        model: StoredModel,
+        inputs: Sequence[str],
+        options: ScoringOptions,
+        report: Report,
+    ) -> None:
+        against = LimitChecker(options.limits, model.decision.measurements)
+        counts = against.no_counts() if options.limits else None
+        self.summary = ScoringSummary(model.label, limits=counts)
+        self._model, self._options = model, options
+        self._report, self._shares = report, InputShares(inputs)
+        self._inputs, self._n_done = inputs, 0
+        self._explainer = Explainer(model, options.explain) if options.explain else None
+        n_scorings = 1 + (len(model.decision.measurements) if options.explain else 0)
+        model.decision.expect(n_scorings * self._shares.n_bytes // USUAL_ROW_BYTES)
+
+    def run(self, groups: Mapping[str, Sequence[str]], outputs: JobOutputs) -> None:
+        """Score all inputs, but for what an earlier run had done."""
+        n_before = 0
+        if outputs.start is not None:
+            self.summary.take_up(outputs.start.counts)
+            n_before = outputs.start.n_inputs
+        if n_before == len(self._inputs):
+            return
+        path = self._options.rejects
+        with (
+            threadpool_limits(limits=1),
+            nullcontext() if path is None else outputs.writer(path) as rejects,
+        ):
+            for target, paths in groups.items():
+                if self._n_done + len(paths) <= n_before:
+                    self._n_done += len(paths)
+                    continue
+                with outputs.writer(target) as rows:
+                    self._score_group(paths, outputs, rows, rejects)
+
+    def _score_group(
+        self,
+        paths: Sequence[str],
+        outputs: JobOutputs,
+        rows: TableWriter,
+        rejects: TableWriter | None,
+    ) -> None:
+        header: tuple[list[str], Mapping[str, str]] | None = None
+        for path in paths:
+            with open_samples(
+                path,
+                self._model.schema,
+                self._options.reading,
+                batch_rows=self._options.batch_rows,
+            ) as table:
+                if header is not None and (table.columns, table.units) != header:
+                    raise InputError(
+                        path,
+                        tr("its header differs from that of {path}.", path=paths[0]),
+                        line=table.dialect.header_line,
+                        hint=tr(
+                            "Score them one by one, into a folder, or make their headers equal."
+                        ),
+                    )
+                header = table.columns, table.units
+                source = path if len(paths) > 1 else None
+                self._score_table(table, source, outputs, rows, rejects)
+            self._n_done += 1
+
+    def _score_table(
+        self,
+        table: Table,
+        source: str | None,
+        outputs: JobOutputs,
+        rows: TableWriter,
+        rejects: TableWriter | None,
+    ) -> None:
+        scorer = Scorer(self._model, table, self._options.reading, explainer=self._explainer)
+        self.summary.dialects[table.path] = scorer.reading
+        task = ScoringTask(scorer, table, self._options, source=source, rows=rows, rejects=rejects)
+        position = None
+        if outputs.start is not None and self._n_done <= outputs.start.n_inputs:
+            if self._n_done < outputs.start.n_inputs:
+                return
+            position = outputs.start.position
+        # Values that must be unique are looked up in order, so such rows are scored one batch a
+        # time.
+        jobs = 1 if self._model.schema.has_unique else self._options.jobs
+        for piece in map_in_order(task, table.tasks(position), jobs):
+            rows.append(piece.rows)
+            if rejects is not None:
+                rejects.append(piece.rejects)
+            self.summary.note(piece)
+            outputs.save(Checkpoint(self._n_done, piece.end, self.summary.counts))
+            share = self._shares.after(self._n_done, table.share_read())
+            self._report(self.summary.n_rows, share)
+        self.summary.dialects[table.path] = scorer.reading  # more is known at a file's end
+        outputs.save(Checkpoint(self._n_done + 1, None, self.summary.counts))
+
+
+def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
+    """Refuse a job of which too many rows are invalid.
+
+    Raises
+    ------
+    DataRefusedError
+        Naming the share.
+    """
+    share = 100 * summary.n_invalid / summary.n_rows
+    if share > max_invalid:
+        raise DataRefusedError(
+            tr(
+                "{n_invalid} of {n_rows} rows are invalid: {share:.3g} %, more than the "
+                "{max_invalid:g} % of --max-invalid.",
+                n_invalid=summary.n_invalid,
+                n_rows=summary.n_rows,
+                share=share,
+                max_invalid=max_invalid,
+            ),
+            tr("No file was written. See what is wrong with them: waterflow validate"),
+        )

@@ -1,0 +1,84 @@
+"""The record of a scoring job: which bytes went in, which model judged, which bytes came out."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import stat
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from waterflow_cli import __version__
+from waterflow_cli.common.errors import InputError
+from waterflow_cli.common.json import json_text
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.tables.outputs import STDOUT, open_output, path_text
+from waterflow_cli.tables.sources import is_uri
+
+_LIBRARIES = ("scikit-learn", "numpy", "pandas", "pyarrow", "pandera", "mlflow", "numba")
+
+
+def write_manifest(
+    path: str,
+    model: StoredModel,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    counts: Mapping[str, Any],
+    options: Mapping[str, Any],
+    force: bool,
+) -> None:
+    """Write what a job read, used and wrote, with the sha256 of each.
+
+    Parameters
+    ----------
+    path : str
+        Where to.
+    counts, options : mapping
+        JSON of the job's counts, and of the options that decided its output.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    InputError
+        If an input or output cannot be read any more.
+    """
+    content = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "waterflow": __version__,
+        "python": platform.python_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "model": {"label": model.label, "plugin": model.plugin, "sha256": model.digest},
+        "options": options,
+        "inputs": [_describe(each) for each in inputs],
+        "outputs": [_describe(each) for each in outputs],
+        **counts,
+    }
+    with open_output(path, force=force, inputs=inputs) as sink:
+        sink.write(json_text(content).encode())
+
+
+def _describe(path: str) -> dict[str, Any]:
+    try:
+        if path == STDOUT or is_uri(path) or not stat.S_ISREG(Path(path).stat().st_mode):
+            # What went through a pipe is gone; what lies elsewhere, or in a folder, is not read.
+            return {"path": path_text(path), "bytes": None, "sha256": None}
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"path": path_text(path), "bytes": file.tell(), "sha256": digest}
+    except OSError as exc:
+        raise InputError(
+            path, tr("cannot be read again for the manifest ({strerror}).", strerror=exc.strerror)
+        ) from exc
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

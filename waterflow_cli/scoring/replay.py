@@ -1,0 +1,234 @@
+"""Score a past output of `score` again, and tell what flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.progress import InputShares, Report, say_nothing
+from waterflow_cli.common.workers import map_in_order
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.scoring.flips import Comparison, Flip, FlipCounts, merge_worst
+from waterflow_cli.scoring.job import USUAL_ROW_BYTES
+from waterflow_cli.scoring.past_results import Judged, PastResults
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer
+from waterflow_cli.tables.outputs import check_output, open_output
+from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.writing import TableWriter, open_table_writer
+from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.row_checker import match_columns
+
+# Of the columns that `-o` adds to each row that flipped.
+PREFIX = "replay_"
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What the user chose.
+
+    Attributes
+    ----------
+    reading : ReadingOptions
+        As `score` was given them.
+    prefix : str, optional
+        What the names of the past results start with; found where it is not given.
+    max_flips : int
+        How many flips the result lists.
+    output : str, optional
+        Where all flips are written.
+    jobs, batch_rows : int
+        They change no result.
+    """
+
+    reading: ReadingOptions = AS_FOUND
+    prefix: str | None = None
+    max_flips: int = 20
+    output: str | None = None
+    force: bool = False
+    jobs: int = 1
+    batch_rows: int | None = None
+
+
+@dataclass
+class Replay:
+    """A past output against another scoring of its rows.
+
+    Attributes
+    ----------
+    flips : list of Flip
+        The most dangerous ones.
+    reading : str
+        How the file was read.
+    """
+
+    path: str
+    model: str
+    id_columns: list[str]
+    counts: FlipCounts = field(default_factory=FlipCounts)
+    cells: CellCounts = field(default_factory=CellCounts)
+    flips: list[Flip] = field(default_factory=list)
+    reading: str = ""
+
+    def summary(self) -> dict[str, Any]:
+        """Put it into a JSON object."""
+        return {
+            "path": self.path,
+            "read_as": self.reading,
+            "model": self.model,
+            "old_models": dict(self.counts.old_models),
+            **self.counts.content(),
+            "first_flips": [flip.content() for flip in self.flips],
+        }
+
+
+class _Piece(NamedTuple):
+    """A batch that was compared."""
+
+    compared: Comparison
+    cells: CellCounts
+    flips: list[Flip]
+    rows: Any
+
+
+class _ReplayTask:
+    """Scores the batches of one table again; threads may share it."""
+
+    def __init__(
+        self,
+        model: StoredModel,
+        table: Table,
+        past: PastResults,
+        options: ReplayOptions,
+        writer: TableWriter | None,
+    ) -> None:
+        self.scorer = Scorer(model, table, options.reading)
+        self._past, self._options, self._writer = past, options, writer
+        kept = self.scorer.judged_columns | past.all_names
+        self.ids = [name for name in table.columns if name not in kept]
+
+    def __call__(self, parse: Callable[[], Batch]) -> _Piece:
+        """Score a batch, and compare."""
+        scored = self.scorer.score(parse())
+        batch = scored.checked.batch
+        past = self._past
+        compared = Comparison.of(past.read(batch), Judged.of(scored.results), past.lost(batch))
+        ids = {name: batch.columns[name] for name in self.ids}
+        rows = None
+        if self._writer is not None:
+            rows = self._writer.encode(_flipped_rows(compared, batch, scored.results))
+        return _Piece(
+            compared,
+            CellCounts.of(scored.checked, self.scorer.schema),
+            compared.worst(self._options.max_flips, batch.lines, ids),
+            rows,
+        )
+
+
+def _flipped_rows(
+    compared: Comparison, batch: Batch, results: dict[str, pa.Array]
+) -> dict[str, pa.Array]:
+    """Give the rows that flipped as they stand in the file, each with what it is now."""
+    rows = np.flatnonzero(compared.flipped)
+    added = {"line": pa.array(batch.lines), **{name: results[name] for name in RESULT_COLUMNS}}
+    columns = {**batch.columns, **{PREFIX + name: each for name, each in added.items()}}
+    taken = {name: column.take(pa.array(rows)) for name, column in columns.items()}
+    return {**taken, PREFIX + "flip": pa.array(compared.kinds(rows), pa.string())}
+
+
+def replay(
+    path: str, model: StoredModel, options: ReplayOptions, report: Report = say_nothing
+) -> Replay:
+    """Score a file that `score` wrote again, with another model or another version.
+
+    Parameters
+    ----------
+    path : str
+        With the columns that were measured and those of the results.
+    model : StoredModel
+        Verified and loaded.
+    report : callable
+        Is told how far it came.
+
+    Raises
+    ------
+    InputError
+        If the file is no such output, or lacks the measurements.
+    UsageError
+        If the output cannot be written as asked.
+    ModelError
+        If the model is made for other tables.
+    """
+    if options.output is not None:
+        check_output(options.output, force=options.force, inputs=[path])
+    shares = InputShares([path])
+    model.decision.expect(shares.n_bytes // USUAL_ROW_BYTES)
+    with (
+        threadpool_limits(limits=1),
+        open_samples(path, model.schema, options.reading, batch_rows=options.batch_rows) as table,
+    ):
+        past = PastResults(path, table.columns, options.prefix)
+        _refuse_absent(model, table, options)
+        with _flips_output(path, table, options) as writer:
+            task = _ReplayTask(model, table, past, options, writer)
+            result = Replay(path, model.label, task.ids)
+            jobs = 1 if model.schema.has_unique else options.jobs
+            for piece in map_in_order(task, table.tasks(), jobs):
+                if writer is not None:
+                    writer.append(piece.rows)
+                result.counts.add(piece.compared)
+                result.cells.add(piece.cells)
+                result.flips = merge_worst(result.flips, piece.flips, options.max_flips)
+                report(result.counts.n_rows, shares.after(0, table.share_read()))
+        result.reading = task.scorer.reading
+    return result
+
+
+def _refuse_absent(model: StoredModel, table: Table, options: ReplayOptions) -> None:
+    """Refuse a file without the measurements, which a scoring may have left out."""
+    found = match_columns(model.schema, table, options.reading).columns
+    wanted = model.decision.measurements
+    absent = [name for name in wanted if name not in found]
+    if 2 * len(absent) > len(wanted) or set(absent) & set(model.schema.required):
+        raise InputError(
+            table.path,
+            tr(
+                "lacks {absent}, which {model} judges by.",
+                absent=", ".join(absent[:12]),
+                model=model.label,
+            ),
+            hint=tr(
+                "If score was told to leave columns out (--columns), score the samples "
+                "themselves again."
+            ),
+        )
+
+
+@contextmanager
+def _flips_output(path: str, table: Table, options: ReplayOptions) -> Iterator[TableWriter | None]:
+    if options.output is None:
+        yield None
+        return
+    for name in ("line", *RESULT_COLUMNS, "flip"):
+        if PREFIX + name in table.columns:
+            raise UsageError(
+                tr(
+                    "The input has a column '{name}', which is also the name of a result.",
+                    name=PREFIX + name,
+                ),
+                tr("Replay the output of waterflow score, not that of a replay."),
+            )
+    with (
+        open_output(options.output, force=options.force, inputs=[path]) as file,
+        open_table_writer(options.output, file) as writer,
+    ):
+        yield writer

@@ -1,0 +1,241 @@
+"""Score a batch: check the rows, judge the good ones, say why for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.decision import VERDICTS
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.scoring.explanation import Explainer
+from waterflow_cli.tables.csv_blocks import Position
+from waterflow_cli.tables.dialect import Dialect
+from waterflow_cli.tables.reading import Batch, Table, plain_column
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.validation.batches import CheckedBatch, row_reasons
+from waterflow_cli.validation.row_checker import RowChecker, match_columns
+
+RESULT_COLUMNS = ("status", "probability", "prediction", "verdict", "reason", "model_version")
+SCORED, INVALID = "scored", "invalid"
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A batch with a verdict for each row.
+
+    Attributes
+    ----------
+    checked : CheckedBatch
+        The rows and what is wrong with them.
+    results : dict of str to pyarrow.Array, each of shape (n_rows,)
+        By name, see `RESULT_COLUMNS`. Probability and prediction are null where invalid.
+    verdict_counts : dict of str to int
+        Of the scored rows.
+    """
+
+    checked: CheckedBatch
+    results: dict[str, pa.Array]
+    verdict_counts: dict[str, int]
+
+    @property
+    def invalid(self) -> BoolArray:
+        """Say which rows were not scored."""
+        return self.checked.invalid
+
+
+class Scorer:
+    """Scores the batches of one table.
+
+    Parameters
+    ----------
+    explainer : Explainer, optional
+        What adds to each reason which measurements moved the probability.
+
+    Raises
+    ------
+    InputError
+        If the table lacks a column that the model needs.
+    ModelError
+        If the model is made for other tables: most of its columns are not there.
+    """
+
+    def __init__(
+        self,
+        model: StoredModel,
+        table: Table,
+        reading: ReadingOptions = AS_FOUND,
+        *,
+        explainer: Explainer | None = None,
+    ) -> None:
+        self._model, self._explainer = model, explainer
+        self._match_table(table, reading)
+        self._checker = RowChecker(model.schema, table, reading, without_label=True)
+
+    @property
+    def reading(self) -> str:
+        """How the file was read."""
+        return self._checker.reading
+
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """What the model judges by, as its schema names it."""
+        return tuple(self._model.decision.measurements)
+
+    @property
+    def schema(self) -> TableSchema:
+        """What the rows are checked against."""
+        return self._model.schema
+
+    @property
+    def judged_columns(self) -> set[str]:
+        """The measurements and the label, as the header writes them."""
+        return self._judged
+
+    def score(self, batch: Batch) -> ScoredBatch:
+        """Check the rows of a batch and judge the good ones.
+
+        Parameters
+        ----------
+        batch : Batch
+            As read; its columns are not changed.
+        """
+        checked = self._checker.check(batch)
+        decision = self._model.decision
+        for name in decision.measurements:
+            if name not in checked.numbers:  # a column that the schema does not require
+                checked.numbers[name] = np.full(len(batch), np.nan)
+                checked.missing[name] = np.ones(len(batch), dtype=bool)
+        valid = np.flatnonzero(~checked.invalid)
+        X = pd.DataFrame({name: checked.numbers[name][valid] for name in decision.measurements})
+        probability = self._model.probability(X)
+        verdict = np.zeros(len(batch), dtype=np.int64)
+        verdict[valid] = decision.verdict(probability)
+        counts = np.bincount(verdict[valid], minlength=len(VERDICTS))
+        invalid = checked.invalid
+        results = {
+            "status": _named((SCORED, INVALID), invalid.astype(np.int64)),
+            "probability": _spread(probability, valid, invalid),
+            "prediction": _spread(decision.predict(probability), valid, invalid),
+            "verdict": _named(VERDICTS, verdict),
+            "reason": self._reasons(checked, verdict, self._movers(X, probability, valid, invalid)),
+            "model_version": pa.repeat(self._model.label, len(batch)),
+        }
+        return ScoredBatch(checked, results, dict(zip(VERDICTS, map(int, counts), strict=True)))
+
+    def _movers(
+        self, X: pd.DataFrame, probability: FloatArray, valid: IntArray, invalid: BoolArray
+    ) -> list[pa.Array]:
+        if self._explainer is None:
+            return []
+        places = _spread(np.arange(len(valid)), valid, invalid)
+        return [self._explainer.texts(X, probability).take(places)]
+
+    def _reasons(
+        self, checked: CheckedBatch, verdict: IntArray, movers: Sequence[pa.Array]
+    ) -> pa.Array:
+        parts = [_named(self._model.decision.policy.reasons, verdict)]
+        measured = self._model.decision.measurements
+        parts += _naming(tr("; imputed:"), [(name, checked.missing[name]) for name in measured])
+        bounds = [(name, each.below | each.above) for name, each in checked.censored.items()]
+        parts += _naming(tr("; read from a bound:"), bounds)
+        parts += movers
+        reasons = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
+        if not checked.invalid.any():
+            return reasons
+        wrong = pa.array(row_reasons(checked))
+        return pc.replace_with_mask(reasons, checked.invalid, wrong)
+
+    def _match_table(self, table: Table, reading: ReadingOptions) -> None:
+        wanted = self._model.decision.measurements
+        schema = self._model.schema
+        found = match_columns(schema, table, reading).columns
+        self._judged = {found[name] for name in (*wanted, schema.label) if name in found}
+        absent = [name for name in wanted if name not in found]
+        if 2 * len(absent) > len(wanted):
+            raise ModelError(
+                tr(
+                    "Model {model} is not made for {path}: of its {n_measurements} measurements "
+                    "the file lacks {absent}.",
+                    model=self._model.label,
+                    path=table.path,
+                    n_measurements=len(wanted),
+                    absent=", ".join(absent[:12]),
+                ),
+                tr("Name a model of such files (waterflow models list), or the columns: --rename"),
+            )
+
+
+def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
+    """Score a frame of measurements, as MLflow hands it to a model.
+
+    Returns
+    -------
+    DataFrame of shape (n_samples, 3)
+        ``probability``, ``prediction`` and ``verdict``, the same as in the output of a file.
+    """
+    table = frame_table(frame)
+    scorer = Scorer(model, table)
+    results = [scorer.score(batch).results for batch in table.batches()] if len(frame) else []
+    columns = ("probability", "prediction", "verdict")
+    # Nullable types: an invalid row has no probability, which JSON writes as null and not as NaN.
+    dtypes = {"probability": "Float64", "prediction": "Int64", "verdict": "object"}
+    return pd.DataFrame(
+        {
+            name: pd.Series(
+                [value for part in results for value in part[name].to_pylist()],
+                index=frame.index,
+                dtype=dtypes[name],
+            )
+            for name in columns
+        }
+    )
+
+
+def frame_table(frame: pd.DataFrame) -> Table:
+    """Present a frame as an open table of one batch; a row's line is its position plus 2."""
+
+    def batch() -> Batch:
+        columns = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
+        return Batch(columns, np.arange(2, len(frame) + 2, dtype=np.int64))
+
+    def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
+        yield batch
+
+    return Table(
+        "frame", [str(name) for name in frame.columns], partial(Dialect, "frame", "", 1, 2), tasks
+    )
+
+
+def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:
+    """Give the parts of a text that names, in each row, the columns that a mask marks."""
+    marked = [(name, mask) for name, mask in masks if mask.any()]
+    if not marked:
+        return []
+    some = np.logical_or.reduce([mask for _, mask in marked])
+    return [
+        pc.if_else(some, words, ""),
+        *(pc.if_else(mask, f" {name}", "") for name, mask in marked),
+    ]
+
+
+def _named(names: Sequence[str], codes: IntArray) -> pa.Array:
+    return pa.array(names).take(pa.array(codes))
+
+
+def _spread(values: np.ndarray, rows: IntArray, invalid: BoolArray) -> pa.Array:
+    """Put the values of some rows in their places among all, null elsewhere."""
+    if not invalid.any():
+        return pa.array(values)
+    spread = np.zeros(len(invalid), dtype=values.dtype)
+    spread[rows] = values
+    return pa.array(spread, mask=invalid)

@@ -1,0 +1,242 @@
+"""What one worker does with a batch: parse, score, and put into the outputs' formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from waterflow_cli.common.errors import DataRefusedError, UsageError, did_you_mean
+from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.profiles import load_profile
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer
+from waterflow_cli.tables.csv_blocks import Position
+from waterflow_cli.tables.outputs import path_text
+from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.writing import DelimitedWriter, TableWriter
+from waterflow_cli.validation.batches import CheckedBatch, row_reasons
+from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker, LimitFlags
+from waterflow_cli.validation.limits import LimitProfile
+
+OnInvalid = Literal["mark", "fail", "drop"]
+SOURCE_FILE = "source_file"
+REJECT_COLUMNS = ("file", "line", "raw", "rule", "reason")
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What the user chose.
+
+    Attributes
+    ----------
+    columns : str
+        ``all``, ``ids`` (those that are neither measurements nor label) or names with commas.
+    on_invalid : str
+        ``mark`` keeps invalid rows with their reason, ``drop`` leaves them out of the output,
+        ``fail`` stops at the first and writes nothing.
+    max_invalid : float
+        Percentage of invalid rows above which nothing is written.
+    rejects, manifest : str, optional
+        Where the invalid rows, and a record of the job, are written too.
+    explain : int
+        How many measurements each reason lists that moved the probability most; 0 for none.
+    limits : tuple of LimitProfile
+        What the measurements are held against, in a result column of its own beside the verdict.
+    resume : bool
+        Keep finished rows when the job is stopped, and go on from them.
+    jobs : int
+        How many batches are scored at once; it changes no result.
+    batch_rows : int, optional
+        About how many rows make a batch; it changes no result.
+    """
+
+    reading: ReadingOptions = AS_FOUND
+    prefix: str = ""
+    columns: str = "all"
+    on_invalid: OnInvalid = "mark"
+    max_invalid: float = 100.0
+    rejects: str | None = None
+    manifest: str | None = None
+    explain: int = 0
+    limits: tuple[LimitProfile, ...] = ()
+    force: bool = False
+    resume: bool = False
+    jobs: int = 1
+    batch_rows: int | None = None
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """JSON of those that decide what the outputs hold."""
+        rest = ("manifest", "force", "resume", "jobs", "batch_rows")
+        options = asdict(replace(self, limits=()))
+        deciding = {name: value for name, value in options.items() if name not in (*rest, LIMITS)}
+        if self.reading.profile is not None:
+            profile = load_profile(self.reading.profile)
+            deciding["reading"]["profile"] = {profile.name: profile.sha256}
+        if self.limits:
+            deciding[LIMITS] = {profile.name: profile.sha256 for profile in self.limits}
+        return deciding
+
+
+class Piece(NamedTuple):
+    """A batch that is ready to be written.
+
+    Attributes
+    ----------
+    rows, rejects : object
+        As the writers of the outputs encoded them; None where there is no such output.
+    end : Position, optional
+        Where the rows after it start.
+    cells : CellCounts
+        What the cells of each column of the schema are.
+    limits : LimitFlags, optional
+        How the rows stand to the limits, where there are any.
+    """
+
+    rows: Any
+    rejects: Any
+    n_rows: int
+    n_invalid: int
+    verdict_counts: dict[str, int]
+    end: Position | None
+    cells: CellCounts
+    limits: LimitFlags | None = None
+
+
+class ScoringTask:
+    """Turns the batches of one table into pieces of the outputs; threads may share it.
+
+    Parameters
+    ----------
+    source : str, optional
+        What the column ``source_file`` holds; None for no such column.
+    rows, rejects : TableWriter
+        The outputs, whose formats are needed.
+
+    Raises
+    ------
+    UsageError
+        If a column to be kept is not there, or one has the name of a result.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        table: Table,
+        options: ScoringOptions,
+        *,
+        source: str | None,
+        rows: TableWriter,
+        rejects: TableWriter | None,
+    ) -> None:
+        self._scorer, self._options = scorer, options
+        self._rows, self._rejects, self._source = rows, rejects, source
+        self._kept = _kept_columns(table, scorer, options.columns)
+        if source and SOURCE_FILE in self._kept:
+            raise UsageError(
+                tr("The input has a column '{name}' already.", name=SOURCE_FILE),
+                tr("Score one file at a time."),
+            )
+        taken = [*self._kept, *([SOURCE_FILE] if source else [])]
+        self._limits = LimitChecker(options.limits, scorer.measurements) if options.limits else None
+        results = RESULT_COLUMNS if self._limits is None else (*RESULT_COLUMNS, LIMITS)
+        self._names = _result_names(taken, results, options.prefix)
+        self._keeps_text = (
+            self._kept == table.columns and getattr(rows, "separator", None) == table.dialect.sep
+        )
+
+    def __call__(self, parse: Callable[[], Batch]) -> Piece:
+        """Score a batch.
+
+        Raises
+        ------
+        DataRefusedError
+            If a row is invalid, and that is to fail the job.
+        """
+        scored = self._scorer.score(parse())
+        _refuse_invalid(scored, self._options)
+        batch = scored.checked.batch
+        flags = None if self._limits is None else self._limits.check(scored.checked)
+        return Piece(
+            self._encode(scored, flags),
+            None if self._rejects is None else self._rejects.encode(rejected_rows(scored.checked)),
+            len(batch),
+            int(scored.invalid.sum()),
+            scored.verdict_counts,
+            batch.end,
+            CellCounts.of(scored.checked, self._scorer.schema),
+            flags,
+        )
+
+    def _encode(self, scored: ScoredBatch, flags: LimitFlags | None) -> Any:
+        batch = scored.checked.batch
+        kept = {name: batch.columns[name] for name in self._kept}
+        added = {self._names[name]: scored.results[name] for name in RESULT_COLUMNS}
+        if flags is not None:
+            added[self._names[LIMITS]] = flags.texts()
+        if self._source:
+            added = {SOURCE_FILE: pa.repeat(path_text(self._source), len(batch)), **added}
+        if self._options.on_invalid == "drop" and scored.invalid.any():
+            keep = pa.array(~scored.invalid)
+            rows = {name: column.filter(keep) for name, column in (kept | added).items()}
+            return self._rows.encode(rows)
+        # Most rows can go from file to file as they are; that is the same text, for less.
+        plain = batch.plain_rows() if self._keeps_text else None
+        if plain is not None and isinstance(self._rows, DelimitedWriter):
+            return self._rows.encode_after(plain, kept, added)
+        return self._rows.encode(kept | added)
+
+
+def _kept_columns(table: Table, scorer: Scorer, choice: str) -> list[str]:
+    if choice == "all":
+        return table.columns
+    if choice == "ids":
+        return [name for name in table.columns if name not in scorer.judged_columns]
+    names = [name.strip() for name in choice.split(",")]
+    for name in names:
+        if name not in table.columns:
+            raise UsageError(
+                tr("--columns: {path} has no column '{name}'.", path=table.path, name=name)
+                + did_you_mean(name, table.columns)
+            )
+    return names
+
+
+def _result_names(kept: Sequence[str], results: Sequence[str], prefix: str) -> dict[str, str]:
+    names = {name: prefix + name for name in results}
+    for name in names.values():
+        if name in kept:
+            raise UsageError(
+                tr(
+                    "The input has a column '{name}', which is also the name of a result.",
+                    name=name,
+                ),
+                tr("Rename the results: --prefix wf_ (or leave the column out: --columns)"),
+            )
+    return names
+
+
+def _refuse_invalid(scored: ScoredBatch, options: ScoringOptions) -> None:
+    if options.on_invalid == "fail" and scored.invalid.any():
+        raise DataRefusedError(
+            str(scored.checked.findings(1)[0]), tr("No file was written (--on-invalid fail).")
+        )
+
+
+def rejected_rows(checked: CheckedBatch) -> dict[str, pa.Array]:
+    """Give the invalid rows of a batch as they stand in the file, each with what is wrong."""
+    rows = np.flatnonzero(checked.invalid)
+    columns = {
+        "file": [path_text(checked.file)] * len(rows),
+        "line": [int(line) for line in checked.batch.lines[rows]],
+        "raw": checked.batch.raw_rows(rows),
+        "rule": [findings[0].rule for findings in checked.by_row.values()],
+        "reason": row_reasons(checked),
+    }
+    kinds = {"line": pa.int64()}
+    return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in REJECT_COLUMNS}

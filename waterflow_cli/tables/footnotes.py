@@ -1,0 +1,86 @@
+"""Notes below the rows of a table: sources, legends, signatures."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from waterflow_cli.tables.csv_blocks import Block, Position, count_lines
+
+# Notes are looked for in this much of a file's end, however it is cut into blocks.
+TAIL_BYTES = 4096
+# "Source : ARS Bretagne", "* mesuré sur site", "# end"
+_LABELLED = re.compile(r"\s*([#*]|[^\W\d_][^:;,\t|]{0,40}:)")
+_STARTS_AS_NUMBER = re.compile(r"\s*[<>≤≥+-]*\s*[.,]?\d")
+
+
+def without_notes(
+    blocks: Iterable[Block], sep: str, n_columns: int, notes: list[int]
+) -> Iterator[Block]:
+    """Yield blocks, leaving out the notes that stand below the last row.
+
+    A note is a line of one cell in a table of several, after a blank line or with a label. Such
+    lines elsewhere are rows, and wrong ones.
+
+    Parameters
+    ----------
+    notes : list of int
+        Is given the physical lines that were left out.
+    """
+    held: deque[Block] = deque()
+    n_bytes = 0
+    for block in blocks:
+        held.append(block)
+        n_bytes += len(block.data)
+        while n_bytes - len(held[0].data) >= TAIL_BYTES:
+            n_bytes -= len(held[0].data)
+            yield held.popleft()
+    if not held or n_columns < 2:
+        yield from held
+        return
+    last_line = held[-1].line + count_lines(held[-1].data)
+    first_note = last_line - count_note_lines(b"".join(block.data for block in held), sep)
+    notes.extend(range(first_note, last_line))
+    for block in held:
+        if block.line < first_note:
+            yield cut_block(block, first_note)
+
+
+def count_note_lines(data: bytes, sep: str) -> int:
+    """Count the lines at the end of a file's text that are notes, and empty ones above them.
+
+    Parameters
+    ----------
+    data : bytes
+        The text, or more than `TAIL_BYTES` of its end.
+    sep : str
+        The separator of the cells.
+    """
+    # Cut as bytes: in text there are more line ends than in a CSV file.
+    lines = [line.decode("utf-8", errors="replace") for line in data[-TAIL_BYTES:].splitlines()]
+    if len(data) > TAIL_BYTES:
+        lines = lines[1:]  # it starts within a line
+    bare = [line.strip(f"{sep} \t") for line in lines]
+    first = len(lines)
+    while first and (not bare[first - 1] or _may_be_note(lines[first - 1], sep)):
+        first -= 1
+    # Of these lines, notes are those below an empty one, and labelled ones.
+    while first < len(lines) and bare[first] and not _LABELLED.match(lines[first]):
+        first += 1
+    return len(lines) - first if any(bare[first:]) else 0
+
+
+def _may_be_note(line: str, sep: str) -> bool:
+    """Say whether a line is one cell of text; spreadsheets put separators behind it."""
+    text = line.rstrip(f"{sep} \t") if _LABELLED.match(line) else line
+    return sep not in text and '"' not in text and not _STARTS_AS_NUMBER.match(text)
+
+
+def cut_block(block: Block, line: int) -> Block:
+    """Keep the lines of a block that stand above a line."""
+    if block.end.line <= line:
+        return block
+    kept = block.data.splitlines(keepends=True)[: line - block.line]
+    data = b"".join(kept)
+    return Block(data, block.line, Position(block.end.offset - len(block.data) + len(data), line))

@@ -1,0 +1,220 @@
+"""Match the column names of a file to those of a schema."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, NamedTuple
+
+from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
+from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.units import is_unit_of_amount, parse_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+# "Sulfate (mg/L)", "Chloramines [mg(Cl2)/L]"
+_IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[](.*)[)\]]\s*$")
+# "Sulfate-S" and "Sulfate (S)" give sulfur, and are no plural.
+_SPECIATED = re.compile(r"[-(\[ ]\s*[NSPC]\s*[)\]]?\s*$")
+# Where a name may end and its unit begin: "Turbidity NTU", "THM_ug_L", "Sulfate, mg/L"
+_GAP = re.compile(r"[\s_,;:.-]+")
+# So much longer than the longest name that is sought, a cell is none: with a wrong separator the
+# whole line is one cell, and each gap in it costs a look at all that stands before.
+_MOST_BEYOND_NAME = 200
+
+
+class HeaderMatch(NamedTuple):
+    """Which column of a file is which of the schema.
+
+    Attributes
+    ----------
+    columns : dict of str to str
+        Schema column to column of the file, for those that were found.
+    units : dict of str to str
+        Schema column to the unit that its name in the file tells, where it does.
+    """
+
+    columns: dict[str, str]
+    units: dict[str, str]
+
+
+def fold_name(name: str) -> str:
+    """Reduce a name to what counts: letters without case or accent, and digits.
+
+    >>> fold_name("Organic carbon") == fold_name("organic_Carbon")
+    True
+    >>> fold_name("Turbidité")
+    'turbidite'
+    """
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    # A percentage is not the amount.
+    return re.sub(r"[^\w%‰]+|_", "", "".join(c for c in plain if not unicodedata.combining(c)))
+
+
+def check_header(columns: Sequence[str], path: str, line: int) -> None:
+    """Refuse a header that names two columns alike, or that holds a NUL byte.
+
+    Raises
+    ------
+    InputError
+        Naming the first such column and its position.
+    """
+    first_at: dict[str, int] = {}
+    for position, name in enumerate(columns, 1):
+        if "\0" in name:
+            raise InputError(
+                path,
+                tr(
+                    "column {position} of the header holds a NUL byte; this is no text table.",
+                    position=position,
+                ),
+                line=line,
+            )
+        if name in first_at:
+            shown = f"'{name}'" if name.strip() else tr("with an empty name")
+            raise InputError(
+                path,
+                tr(
+                    "two columns {shown}, at positions {first} and {second}.",
+                    shown=shown,
+                    first=first_at[name],
+                    second=position,
+                ),
+                line=line,
+                hint=tr("Give each column of the header a name of its own."),
+            )
+        first_at[name] = position
+
+
+class Header:
+    """The names that a header may hold, and what they stand for.
+
+    Parameters
+    ----------
+    wanted : mapping of str to sequence of str
+        Schema column to its aliases. Case, spaces, accents and punctuation do not count.
+    renames : mapping of str to str
+        FROM=TO; FROM as written in the header.
+    has_units : bool
+        Whether a row of units may stand below the header.
+    """
+
+    def __init__(
+        self,
+        wanted: Mapping[str, Sequence[str]],
+        renames: Mapping[str, str] | None = None,
+        *,
+        has_units: bool = True,
+    ) -> None:
+        self._renames = renames or {}
+        self.has_units = has_units
+        self._by_fold = {
+            fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
+        }
+        self._longest = _MOST_BEYOND_NAME + max(map(len, self._by_fold), default=0)
+
+    def column_of(self, cell: str) -> tuple[str, str] | None:
+        """Tell which column of the schema a cell of a header names, and in which unit.
+
+        The unit is as it is written, ``Sulfate [mg/L]`` or ``sulfate_mg_L``; empty where there is
+        none. What stands in brackets is given whether or not it is a known unit.
+        """
+        if exact := self._named(cell):
+            return exact, self._unit_of_renamed(cell)
+        if cell in self._renames or len(cell) > self._longest:
+            return None
+        if match := _IN_BRACKETS.match(cell):
+            name = self._named(match[1])
+            return (name, match[2].strip()) if name else None
+        for gap in _GAP.finditer(cell):
+            name, unit = self._named(cell[: gap.start()]), cell[gap.end() :]
+            if name and parse_unit(unit):
+                return name, unit
+        return None
+
+    def count_known(self, cells: Iterable[str]) -> int:
+        """Count the different columns of the schema that some cells name."""
+        found = (self.column_of(cell) for cell in cells)
+        return len({column[0] for column in found if column})
+
+    def match(self, columns: Sequence[str], path: str) -> HeaderMatch:
+        """Match a file's header.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The header as written.
+        path : str
+            The file, for messages.
+
+        Raises
+        ------
+        InputError
+            If two columns of the file claim the same column of the schema.
+        UsageError
+            If a rename names a column that the file does not have.
+        """
+        self._check_renames(columns, path)
+        found: dict[str, str] = {}
+        units: dict[str, str] = {}
+        for column in columns:
+            if name := self._named(column):
+                _claim(found, name, column, path)
+                if unit := self._unit_of_renamed(column):
+                    units[name] = unit
+        plain = set(found)
+        for column in columns:
+            # A plain name goes before one with something in brackets: 'Sulfate', 'Sulfate (flag)'.
+            name, unit = self.column_of(column) or ("", "")
+            if unit and name not in plain:
+                _claim(found, name, column, path)
+                units[name] = unit
+        order = sorted(found, key=lambda name: columns.index(found[name]))
+        return HeaderMatch({name: found[name] for name in order}, units)
+
+    def _named(self, cell: str) -> str | None:
+        name = self._renames.get(cell, cell)
+        if len(name) > self._longest or _SPECIATED.search(name):
+            return None
+        return self._by_fold.get(fold_name(name))
+
+    def _unit_of_renamed(self, cell: str) -> str:
+        """Give the unit that a name tells which the user put another one in place of."""
+        if cell not in self._renames:
+            return ""
+        match = _IN_BRACKETS.match(cell)
+        if match and re.search(r"[/°%‰]", match[2]):  # a unit, known or to be refused
+            return match[2].strip()
+        endings = (cell[gap.end() :] for gap in _GAP.finditer(cell))
+        words = re.split(r"[\s,;()\[\]]+", cell)
+        found = [text for text in (*endings, *words) if is_unit_of_amount(text)]
+        return found[0] if found else ""
+
+    def _check_renames(self, columns: Sequence[str], path: str) -> None:
+        for source, target in self._renames.items():
+            if source not in columns:
+                raise UsageError(
+                    tr(
+                        "--rename {source}={target}: {path} has no column '{source}'.",
+                        source=source,
+                        target=target,
+                        path=path,
+                    )
+                    + did_you_mean(source, columns),
+                )
+
+
+def _claim(found: dict[str, str], name: str, column: str, path: str) -> None:
+    if name in found:
+        raise InputError(
+            path,
+            tr(
+                "two columns, '{first}' and '{second}', both stand for {name}.",
+                first=found[name],
+                second=column,
+                name=name,
+            ),
+            hint=tr("Say which one counts: --rename '{column}=other' keeps it out.", column=column),
+        )
+    found[name] = column

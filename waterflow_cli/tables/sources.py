@@ -1,0 +1,327 @@
+"""Open a file, a compressed file or standard input as one stream of bytes."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import re
+import shutil
+import stat
+import struct
+import sys
+import tempfile
+import zipfile
+import zlib
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import pyarrow as pa
+
+from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.messages import tr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STDIN = "-"
+PARQUET_MAGIC = b"PAR1"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_PEEK = 8
+_BUFFER_BYTES = 1 << 18
+_SPOOL_BYTES = 64 << 20
+_COMPRESSIONS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
+# What the decompressors raise on damaged or shortened data; pyarrow raises OSError for zstd.
+_DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+# And what zipfile lets through when an archive's directory is damaged.
+_DAMAGED_ZIP = (*_DAMAGED, IndexError, ValueError, struct.error)
+
+
+class DecompressedStream(io.RawIOBase):
+    """A decompressing stream whose failures name the file instead of the codec's internals."""
+
+    def __init__(self, inner: IO[bytes], file: io.BufferedReader, name: str, codec: str) -> None:
+        super().__init__()
+        self._inner, self._name, self._codec = inner, name, codec
+        self.file = file
+
+    def readable(self) -> bool:
+        """Say that this stream can be read."""
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """Fill the buffer with the next decompressed bytes."""
+        view = memoryview(cast("bytearray", buffer)).cast("B")
+        try:
+            data = self._inner.read(len(view))
+        except _DAMAGED as exc:
+            raise InputError(
+                self._name,
+                tr(
+                    "the {codec} data is damaged or cut short ({cause})",
+                    codec=self._codec,
+                    cause=exc,
+                ),
+                hint=tr("Fetch or compress the file again; nothing after this point can be read."),
+            ) from exc
+        view[: len(data)] = data
+        return len(data)
+
+
+class RejoinedStream(io.RawIOBase):
+    """A pipe with the bytes that were read of it put back in front."""
+
+    def __init__(self, start: bytes, rest: io.BufferedReader) -> None:
+        super().__init__()
+        self._start, self._rest = start, rest
+
+    def readable(self) -> bool:
+        """Say that this stream can be read."""
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """Fill the buffer with the bytes put back, and once they are used up from the pipe."""
+        view = memoryview(cast("bytearray", buffer)).cast("B")
+        data = self._start[: len(view)] or self._rest.read1(len(view))
+        self._start = self._start[len(view) :]
+        view[: len(data)] = data
+        return len(data)
+
+
+def is_uri(path: str) -> bool:
+    """Tell ``s3a://bucket/a.csv`` from a path of this machine.
+
+    >>> is_uri("hdfs:///a.csv"), is_uri("a.csv"), is_uri("12:30.csv")
+    (True, False, False)
+    """
+    return _SCHEME.match(path) is not None
+
+
+@contextmanager
+def open_source(path: str) -> Iterator[io.BufferedReader]:
+    """Open an input, decompressing it by what its first bytes say, whatever its name.
+
+    Parameters
+    ----------
+    path : str
+        A file, or ``-`` for standard input.
+
+    Yields
+    ------
+    BufferedReader
+        Plain bytes; ``peek`` works on it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, a folder, unreadable, an archive of several members, damaged, or
+        changed while it was read.
+    """
+    with _open_raw(path) as opened, decompressed(opened, path) as stream:
+        yield stream
+
+
+@contextmanager
+def decompressed(opened: io.BufferedReader, path: str) -> Iterator[io.BufferedReader]:
+    """Give the plain bytes of an open input; see `open_source`.
+
+    Parameters
+    ----------
+    opened : BufferedReader
+        At its start.
+    path : str
+        What it is called in messages.
+    """
+    start, raw = _read_ahead(opened, path)
+    codec = compression(start)
+    if not codec:
+        yield raw
+        return
+    with ExitStack() as stack:
+        if codec == "zip":
+            inner = _open_zip_member(stack.enter_context(open_to_seek(raw)), path)
+        else:
+            inner = _open_codec(codec, raw)
+        stream = io.BufferedReader(DecompressedStream(inner, raw, path, codec), _BUFFER_BYTES)
+        yield cast("io.BufferedReader", stack.enter_context(stream))
+
+
+def compression(start: bytes) -> str:
+    """Tell how a file is compressed by its first bytes; empty where it is not."""
+    return next((name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), "")
+
+
+def share_read(stream: io.BufferedReader) -> float | None:
+    """Tell how much of its file a stream from `open_source` has read: 0 to 1, None for a pipe."""
+    raw = stream.raw
+    file = raw.file if isinstance(raw, DecompressedStream) else stream
+    if not file.seekable():
+        return None
+    size = os.fstat(file.fileno()).st_size
+    return min(1.0, file.tell() / size) if size else None
+
+
+def seekable_copy(stream: io.BufferedReader) -> IO[bytes]:
+    """Give a stream that can seek: the same one, or a temporary copy of what it holds."""
+    if stream.seekable():
+        return stream
+    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (the caller reads it)
+    shutil.copyfileobj(stream, spool)
+    spool.seek(0)
+    return cast("IO[bytes]", spool)
+
+
+@contextmanager
+def open_to_seek(stream: io.BufferedReader) -> Iterator[IO[bytes]]:
+    """Open a stream, or a temporary copy of it, that can seek; the copy is closed at the end."""
+    copy = seekable_copy(stream)
+    try:
+        yield copy
+    finally:
+        if copy is not stream:
+            copy.close()
+
+
+@contextmanager
+def _open_raw(path: str) -> Iterator[io.BufferedReader]:
+    if path == STDIN:
+        if sys.stdin is None:
+            raise InputError(path, tr("standard input is closed."))
+        yield cast("io.BufferedReader", sys.stdin.buffer)
+        return
+    try:
+        raw = Path(path).open("rb")  # noqa: SIM115 (closed below, after the errors are told apart)
+    except IsADirectoryError as exc:
+        raise InputError(
+            path, tr("is a folder, not a file."), hint=tr("Name the files in it.")
+        ) from exc
+    except FileNotFoundError as exc:
+        raise InputError(
+            path, tr("no such file."), hint=tr("Check the name and the folder.")
+        ) from exc
+    except (OSError, ValueError) as exc:
+        raise InputError(
+            path, tr("cannot be opened ({cause}).", cause=getattr(exc, "strerror", exc))
+        ) from exc
+    with raw:
+        before = _version(raw)
+        yield raw
+        # What was read may then be half of a row, or half of what the file should hold.
+        if _version(raw) != before:
+            raise InputError(
+                path,
+                tr("was changed while it was read."),
+                hint=tr("Run the command again when nothing writes to it."),
+            )
+
+
+def _version(raw: io.BufferedReader) -> tuple[int, int] | None:
+    """Tell one state of an open file from another: size and time of change; None for a pipe."""
+    status = os.fstat(raw.fileno())
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
+def _read_ahead(raw: io.BufferedReader, path: str) -> tuple[bytes, io.BufferedReader]:
+    """Read the first bytes of a stream, and give them back to it."""
+    try:
+        # Not peek: it is content with the one byte that a slow writer has put into a pipe.
+        start = raw.read(_PEEK)
+        if not raw.seekable():
+            return start, io.BufferedReader(RejoinedStream(start, raw), _BUFFER_BYTES)
+        raw.seek(-len(start), io.SEEK_CUR)
+    except OSError as exc:
+        raise InputError(path, tr("cannot be read ({strerror}).", strerror=exc.strerror)) from exc
+    return start, raw
+
+
+def _open_codec(codec: str, raw: io.BufferedReader) -> IO[bytes]:
+    if codec == "gzip":
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
+    if codec == "bzip2":
+        return cast("IO[bytes]", bz2.BZ2File(raw))
+    if codec == "xz":
+        return cast("IO[bytes]", lzma.LZMAFile(raw))
+    return cast("IO[bytes]", pa.CompressedInputStream(raw, "zstd"))
+
+
+def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
+    try:
+        archive = zipfile.ZipFile(file)
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        if any(info.filename == "xl/workbook.xml" for info in members):
+            raise InputError(
+                path,
+                tr("is an Excel workbook."),
+                hint=tr("In Excel, save the sheet as 'CSV UTF-8'."),
+            )
+        if len(members) != 1:
+            names = ", ".join(info.filename for info in members[:5])
+            raise InputError(
+                path,
+                tr(
+                    "the archive has {n_members} members ({names}); one is expected.",
+                    n_members=len(members),
+                    names=names,
+                ),
+                hint=tr("Unpack it and name the file that holds the table."),
+            )
+        return archive.open(members[0])
+    except _DAMAGED_ZIP as exc:
+        raise InputError(
+            path, tr("the zip archive is damaged or cut short ({cause}).", cause=exc)
+        ) from exc
+    except NotImplementedError as exc:  # its word for a compression that it does not know
+        raise InputError(
+            path,
+            tr("the zip archive cannot be read ({cause}).", cause=exc),
+            hint=tr("Unpack it first."),
+        ) from exc
+    except RuntimeError as exc:  # zipfile's word for an encrypted member
+        raise InputError(
+            path, tr("the zip archive is encrypted."), hint=tr("Unpack it first.")
+        ) from exc
+
+
+def expand_inputs(paths: tuple[str, ...]) -> list[str]:
+    """Expand globs that the shell left alone; a name that exists is never a pattern.
+
+    Raises
+    ------
+    UsageError
+        If a pattern matches nothing.
+    """
+    expanded: list[str] = []
+    for path in paths:
+        expanded.extend(_expand(path) if any(mark in path for mark in "*?[") else [path])
+    return expanded
+
+
+def _expand(path: str) -> list[str]:
+    pattern = Path(path)
+    try:
+        if pattern.exists():
+            return [path]
+        found = sorted(map(str, Path(pattern.anchor or ".").glob(_relative_pattern(pattern))))
+    except (OSError, ValueError) as exc:  # a closed folder, or '**' within a name
+        reason = getattr(exc, "strerror", exc)
+        raise UsageError(
+            tr("The pattern '{path}' cannot be followed ({reason}).", path=path, reason=reason)
+        ) from exc
+    if not found:
+        raise UsageError(
+            tr("No file matches '{path}'.", path=path), tr("Check the pattern and the folder.")
+        )
+    return found
+
+
+def _relative_pattern(pattern: Path) -> str:
+    return str(pattern.relative_to(pattern.anchor)) if pattern.anchor else str(pattern)

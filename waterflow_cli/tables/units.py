@@ -1,0 +1,150 @@
+"""Units of the nine measurements, and the conversions between them.
+
+Nothing is guessed: a unit is in this table or it is refused. In water of low salt content 1 ppm is
+taken as 1 mg/L and 1 ppb as 1 µg/L, as drinking-water laboratories do. 1 °f is 10 mg/L CaCO3.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from fractions import Fraction
+from typing import NamedTuple
+
+from waterflow_cli.common.arrays import FloatArray
+
+
+class Unit(NamedTuple):
+    """A unit as multiple of its kind's base unit.
+
+    Attributes
+    ----------
+    kind : str
+        What it measures; only units of one kind convert into each other.
+    size : Fraction
+        In base units: mg/L, µS/cm, NTU.
+    substance : str
+        What a concentration is expressed as (``caco3``); empty where that is left open.
+    """
+
+    kind: str
+    size: Fraction
+    substance: str = ""
+
+
+_MASS, _CONDUCTANCE, _TURBIDITY, _ACIDITY = "concentration", "conductivity", "turbidity", "pH"
+_SIZES = {
+    "mg/l": (_MASS, Fraction(1)),
+    "ppm": (_MASS, Fraction(1)),
+    "g/l": (_MASS, Fraction(1000)),
+    "ug/l": (_MASS, Fraction(1, 1000)),
+    "ppb": (_MASS, Fraction(1, 1000)),
+    "ng/l": (_MASS, Fraction(1, 1_000_000)),
+    "us/cm": (_CONDUCTANCE, Fraction(1)),
+    "umho/cm": (_CONDUCTANCE, Fraction(1)),
+    "umhos/cm": (_CONDUCTANCE, Fraction(1)),
+    "ms/cm": (_CONDUCTANCE, Fraction(1000)),
+    "ms/m": (_CONDUCTANCE, Fraction(10)),
+    "ntu": (_TURBIDITY, Fraction(1)),
+    "nfu": (_TURBIDITY, Fraction(1)),
+    "fnu": (_TURBIDITY, Fraction(1)),
+    "ph": (_ACIDITY, Fraction(1)),
+    "phunit": (_ACIDITY, Fraction(1)),
+    "phunits": (_ACIDITY, Fraction(1)),
+    "uniteph": (_ACIDITY, Fraction(1)),
+    "unitesph": (_ACIDITY, Fraction(1)),
+    "stdunits": (_ACIDITY, Fraction(1)),
+    "standardunits": (_ACIDITY, Fraction(1)),
+}
+_HARDNESS = ("°f", "°fh", "degf", "degrefrancais", "degresfrancais")
+_SUBSTANCES = ("caco3", "cl2", "so4", "c")
+# "mg(Cl2)/L", as Hub'Eau writes, and "mg/L as Cl2".
+_INNER = re.compile(r"^([a-z]+)\((\w+)\)(/.+)$")
+_OUTER = re.compile(rf"^(.+?)(?:as|en|de)?\(?({'|'.join(_SUBSTANCES)})\)?$")
+# Conductivity is meant at 25 °C; at another temperature it is another quantity.
+_AT_25 = re.compile(r"(?:@|at|a)?25°?c$")
+
+
+def parse_unit(text: str) -> Unit | None:
+    """Read a unit as people write it; None if it is none of the table.
+
+    >>> parse_unit("µg.L-1") == parse_unit("ppb")
+    True
+    >>> parse_unit("mg/L as CaCO3").substance
+    'caco3'
+    >>> parse_unit("grains/gallon") is None
+    True
+    """
+    plain = _plain(text)
+    if plain in _HARDNESS:
+        return Unit(_MASS, Fraction(10), "caco3")
+    if match := _INNER.match(plain):
+        plain = f"{match[1]}{match[3]}{match[2]}"
+    if plain in _SIZES:
+        return Unit(*_SIZES[plain])
+    at_25 = Unit(*_SIZES.get(_AT_25.sub("", plain), ("", Fraction(1))))
+    if at_25.kind == _CONDUCTANCE:
+        return at_25
+    match = _OUTER.match(plain)
+    if match is None or match[1] not in _SIZES:
+        return None
+    kind, size = _SIZES[match[1]]
+    return Unit(kind, size, match[2]) if kind == _MASS else None
+
+
+def is_unit_of_amount(text: str) -> bool:
+    """Say whether a text is a unit that decides a number's size; that of pH does not."""
+    unit = parse_unit(text)
+    return unit is not None and unit.kind != _ACIDITY
+
+
+def conversion(source: str, target: str) -> Fraction | None:
+    """Give what a value in one unit is multiplied with for another; None if they do not convert.
+
+    >>> conversion("mg/L", "µg/L")
+    Fraction(1000, 1)
+    >>> conversion("NTU", "mg/L") is None
+    True
+    """
+    one, other = parse_unit(source), parse_unit(target)
+    if one is None or other is None or one.kind != other.kind:
+        return None
+    if one.substance not in ("", other.substance):
+        return None
+    return one.size / other.size
+
+
+def neighbour_unit(unit: str, factor: Fraction) -> str:
+    """Name the usual unit that is so many times as large; empty if there is none.
+
+    >>> neighbour_unit("µg/L", Fraction(1000))
+    'mg/L'
+    """
+    found = parse_unit(unit)
+    if found is None:
+        return ""
+    for name in ("ng/L", "µg/L", "mg/L", "g/L", "µS/cm", "mS/cm"):
+        other = parse_unit(name)
+        if other and other.kind == found.kind and other.size == found.size * factor:
+            return name
+    return ""
+
+
+def convert(values: FloatArray, factor: Fraction) -> FloatArray:
+    """Multiply with a factor; a whole number or its inverse gives the nearest value there is."""
+    if factor == 1:
+        return values
+    return values * float(factor.numerator) / float(factor.denominator)
+
+
+def _plain(text: str) -> str:
+    """Reduce the ways in which people write one unit to one: ``µg.L⁻¹`` to ``ug/l``."""
+    # The ordinal sign stands for the degree on many keyboards.
+    plain = unicodedata.normalize("NFKC", text.replace("º", "°")).casefold()
+    plain = plain.replace("\u2212", "-").replace("\u03bc", "u")
+    plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    if plain[:1] + plain[-1:] in ("()", "[]"):
+        plain = plain[1:-1]
+    plain = re.sub(r"_(?=(?:l|cm|m)$)", "/", plain)
+    plain = re.sub(r"\s+|_", "", plain).rstrip("*")
+    return re.sub(r"(\w)[.·*]?(l|cm|m)\^?-1", r"\1/\2", plain)

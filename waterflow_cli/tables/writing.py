@@ -1,0 +1,403 @@
+"""Write tables in the format that the output's suffix names."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from waterflow_cli.common.arrays import cell_bounds, text_bytes
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.outputs import STDOUT
+
+_TEXT_FORMATS = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
+_COMPRESSIONS = (".gz", ".zst")
+_GZIP_LEVEL = 6
+_COPY_BYTES = 1 << 20
+
+
+class Sink(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: Any, /) -> int:
+        """Write all of some bytes."""
+
+
+class TableWriter(ABC):
+    """Writes batches of rows, each with the same columns, to an open output."""
+
+    @abstractmethod
+    def encode(self, columns: Mapping[str, pa.Array]) -> Any:
+        """Put some rows into the output's format; threads may do so at the same time.
+
+        Raises
+        ------
+        UsageError
+            If a column holds values that the format cannot.
+        """
+
+    @abstractmethod
+    def append(self, encoded: Any) -> None:
+        """Write what `encode` gave, after what was written before."""
+
+    def write(self, columns: Mapping[str, pa.Array]) -> None:
+        """Write some rows."""
+        self.append(self.encode(columns))
+
+
+def output_format(path: str) -> tuple[str, str]:
+    """Tell an output's format and compression by its suffixes.
+
+    >>> output_format("out.csv.gz")
+    ('.csv', '.gz')
+    >>> output_format("-")
+    ('.csv', '')
+
+    Raises
+    ------
+    UsageError
+        If the suffix names no format.
+    """
+    if path == STDOUT:
+        return ".csv", ""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    if suffixes[-1:] == [".parquet"]:
+        return ".parquet", ""
+    compression = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSIONS else ""
+    if not suffixes or suffixes[-1] not in _TEXT_FORMATS:
+        raise UsageError(
+            tr("{path}: its suffix names no format.", path=path),
+            tr(
+                "Use .csv, .tsv or .jsonl (also with .gz or .zst), .parquet, or - for "
+                "CSV on stdout."
+            ),
+        )
+    return suffixes[-1], compression
+
+
+def names_format(path: str) -> bool:
+    """Tell whether an output's suffix names a format."""
+    try:
+        output_format(path)
+    except UsageError:
+        return False
+    return True
+
+
+@contextmanager
+def open_table_writer(path: str, sink: Sink) -> Iterator[TableWriter]:
+    """Give the writer that suits an output's suffix, over an open sink."""
+    kind, compression = output_format(path)
+    if kind == ".parquet":
+        with ParquetTableWriter(sink) as parquet:
+            yield parquet
+        return
+    with _compressed(sink, compression) as stream:
+        yield _text_writer(kind, stream)
+
+
+def _text_writer(kind: str, sink: Sink, *, started: bool = False) -> BytesWriter:
+    separator = _TEXT_FORMATS[kind]
+    if separator:
+        return DelimitedWriter(sink, separator, started=started)
+    return JsonLinesWriter(sink, started=started)
+
+
+def kept_writer(path: str, sink: Sink, *, started: bool) -> BytesWriter:
+    """Give the writer of rows that are kept for an output, in a form that can be added to.
+
+    Parameters
+    ----------
+    path : str
+        The output.
+    started : bool
+        Whether the sink holds rows already.
+    """
+    kind, _ = output_format(path)
+    if kind == ".parquet":
+        return ArrowWriter(sink, started=started)
+    return _text_writer(kind, sink, started=started)
+
+
+def is_kept_as_written(path: str) -> bool:
+    """Tell whether an output's kept rows are the output, byte for byte."""
+    kind, compression = output_format(path)
+    return kind != ".parquet" and not compression
+
+
+def write_kept(path: str, kept: io.BufferedReader, sink: Sink) -> None:
+    """Write the rows that were kept for an output, in its own format."""
+    kind, compression = output_format(path)
+    if kind == ".parquet":
+        with ParquetTableWriter(sink) as parquet:
+            for columns in _read_arrow(kept):
+                parquet.write(columns)
+    else:
+        with _compressed(sink, compression) as stream:
+            shutil.copyfileobj(kept, stream, _COPY_BYTES)
+
+
+@contextmanager
+def _compressed(sink: Sink, compression: str) -> Iterator[Sink]:
+    if compression == ".gz":
+        # No time and no name in the header: equal rows give equal bytes.
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, cast("Any", sink), mtime=0) as stream:
+            yield stream
+    elif compression == ".zst":
+        with pa.CompressedOutputStream(pa.PythonFile(_Unclosed(sink), "w"), "zstd") as stream:
+            yield stream
+    else:
+        yield sink
+
+
+class _Unclosed(io.RawIOBase):
+    """A stream that stays open though Arrow closes what it wrote to: it is still to be synced."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._sink.write(data)
+
+
+class EncodedRows(NamedTuple):
+    """Rows as bytes, and what stands before the first of them in the output."""
+
+    head: Any
+    body: Any
+
+
+class BytesWriter(TableWriter):
+    """A format whose rows are bytes that can be put one after the other.
+
+    Parameters
+    ----------
+    started : bool
+        Whether the output holds rows already.
+    """
+
+    def __init__(self, sink: Sink, *, started: bool = False) -> None:
+        self._sink, self._started = sink, started
+
+    def append(self, encoded: EncodedRows) -> None:
+        """Write rows."""
+        if not self._started:
+            self._sink.write(encoded.head)
+            self._started = True
+        self._sink.write(encoded.body)
+
+
+class DelimitedWriter(BytesWriter):
+    """CSV or TSV: a header, LF line ends, quotes only where a cell needs them."""
+
+    def __init__(self, sink: Sink, separator: str, *, started: bool = False) -> None:
+        super().__init__(sink, started=started)
+        self.separator = separator
+        self._special = f'[{separator}"\r\n]'
+
+    def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
+        """Write rows as text."""
+        header = [self._quote(pa.array([name])) for name in columns]
+        cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
+        return EncodedRows(self._lines(header), self._lines(cells))
+
+    def encode_after(
+        self, plain: pa.Array, names: Iterable[str], columns: Mapping[str, pa.Array]
+    ) -> EncodedRows:
+        """Write rows of which the first cells are text already.
+
+        Parameters
+        ----------
+        plain : pyarrow.Array of string
+            Rows with this separator, each with its LF, of cells that need no quotes.
+        names : iterable of str
+            The columns of those cells.
+        columns : mapping of str to pyarrow.Array
+            What follows them.
+        """
+        header = [self._quote(pa.array([name])) for name in (*names, *columns)]
+        bounds = cell_bounds(plain) - cell_bounds(plain)[0]
+        text = np.frombuffer(text_bytes(plain), dtype=np.uint8).copy()
+        text[bounds[1:] - 1] = ord(self.separator)  # in place of the LF
+        first = pa.StringArray.from_buffers(len(plain), pa.py_buffer(bounds), pa.py_buffer(text))
+        cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
+        rest = pc.binary_join_element_wise(*cells, self.separator)
+        lines = pc.binary_join_element_wise(first, rest, "\n", "")
+        return EncodedRows(self._lines(header), text_bytes(lines))
+
+    def _lines(self, cells: list[pa.Array]) -> pa.Buffer:
+        if len(cells) == 1:  # a line that is empty would be no row
+            cells = [pc.if_else(pc.equal(cells[0], ""), '""', cells[0])]
+        *first, last = cells
+        ended = pc.binary_join_element_wise(last, "", "\n")
+        lines = pc.binary_join_element_wise(*first, ended, self.separator) if first else ended
+        return text_bytes(lines)
+
+    def _quote(self, column: pa.Array) -> pa.Array:
+        # To look for a byte in all cells at once costs next to nothing; most columns end here.
+        text = bytes(text_bytes(column))
+        if not any(mark in text for mark in (self.separator.encode(), b'"', b"\n", b"\r")):
+            return column
+        special = pc.match_substring_regex(column, self._special)
+        doubled = pc.replace_substring(column, '"', '""')
+        return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), column)
+
+
+class JsonLinesWriter(BytesWriter):
+    """One JSON object a line: text as strings, numbers as numbers, missing as null."""
+
+    def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
+        """Write rows as text."""
+        pieces: list[Any] = []
+        for position, (name, column) in enumerate(columns.items()):
+            values = _convert(_json_of, name, column)
+            pieces += [f"{', ' if position else '{'}{json.dumps(name)}: ", values]
+        return EncodedRows(b"", text_bytes(pc.binary_join_element_wise(*pieces, "}\n", "")))
+
+
+class ArrowWriter(BytesWriter):
+    """Arrow streams, one for each batch: what a Parquet file is made of in the end."""
+
+    def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
+        """Write rows as an Arrow stream."""
+        batch = pa.record_batch(dict(columns))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        return EncodedRows(b"", sink.getvalue())
+
+
+def _read_arrow(source: io.BufferedReader) -> Iterator[dict[str, pa.Array]]:
+    """Yield the batches that an `ArrowWriter` wrote."""
+    while source.peek(1):
+        with pa.ipc.open_stream(source) as stream:
+            for batch in stream:
+                yield dict(zip(batch.schema.names, batch.columns, strict=True))
+
+
+class ParquetTableWriter(TableWriter):
+    """Parquet, with row groups of a fixed size however the rows arrive.
+
+    As a context it ends the file; where an error ends it, the file stays without its end.
+    """
+
+    ROW_GROUP = 1 << 17
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._writer: pq.ParquetWriter | None = None
+        self._pending: list[pa.Table] = []
+
+    def __enter__(self) -> ParquetTableWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is None:
+            return
+        if kind is None:
+            rest = pa.concat_tables(self._pending)
+            if len(rest):
+                self._write_group(self._writer, rest)
+            self._writer.close()
+        self._writer.is_open = False  # else it would write to the closed part file when collected
+
+    def encode(self, columns: Mapping[str, pa.Array]) -> pa.Table:
+        """Make a table of the rows."""
+        return pa.table(dict(columns))
+
+    def append(self, encoded: pa.Table) -> None:
+        """Write a table.
+
+        Raises
+        ------
+        UsageError
+            If a column's type is not that of the rows before.
+        """
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._sink, encoded.schema)
+        check_types(encoded.schema, self._writer.schema)
+        self._pending.append(encoded)
+        while sum(map(len, self._pending)) >= self.ROW_GROUP:
+            waiting = pa.concat_tables(self._pending)
+            self._write_group(self._writer, waiting.slice(0, self.ROW_GROUP))
+            self._pending = [waiting.slice(self.ROW_GROUP)]
+
+    def _write_group(self, writer: pq.ParquetWriter, rows: pa.Table) -> None:
+        # In one piece, for Parquet ends its pages where a piece ends.
+        writer.write_table(rows.combine_chunks(), self.ROW_GROUP)
+
+
+def check_types(columns: pa.Schema, before: pa.Schema) -> None:
+    """Refuse columns that do not hold what they held in the rows before.
+
+    Raises
+    ------
+    UsageError
+        Naming the first such column.
+    """
+    for column, earlier in zip(columns, before, strict=True):
+        if column.type != earlier.type:
+            raise UsageError(
+                tr(
+                    "The column '{column}' holds {type} here and {earlier} before; a "
+                    "Parquet file holds one type a column.",
+                    column=column.name,
+                    type=column.type,
+                    earlier=earlier.type,
+                ),
+                tr("Write to .csv, .tsv or .jsonl, or the inputs one by one."),
+            )
+
+
+def _convert(convert: Callable[[pa.Array], pa.Array], name: str, column: pa.Array) -> pa.Array:
+    try:
+        return convert(column)
+    except pa.ArrowException as exc:  # lists, structures, bytes
+        raise UsageError(
+            tr(
+                "The column '{name}' holds {type}, which cannot be written as text.",
+                name=name,
+                type=column.type,
+            ),
+            tr("Write to .parquet instead."),
+        ) from exc
+
+
+def text_of(column: pa.Array) -> pa.Array:
+    """Write values as text: strings as they are, numbers in their shortest exact form."""
+    if not pa.types.is_string(column.type):
+        column = column.cast(pa.string())
+    return pc.fill_null(column, "") if column.null_count else column
+
+
+def _json_of(column: pa.Array) -> pa.Array:
+    kind = column.type
+    text = column.cast(pa.string())
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return pc.fill_null(text, "null")
+    if pa.types.is_floating(kind):  # JSON knows neither NaN nor infinities
+        return pc.if_else(pc.fill_null(pc.is_finite(column), False), text, "null")
+    special = pc.fill_null(pc.match_substring_regex(text, r'["\\\x00-\x1f]'), False)
+    quoted = pc.binary_join_element_wise('"', text, '"', "")
+    if pc.any(special).as_py():
+        escaped = [
+            json.dumps(cell, ensure_ascii=False) for cell in text.filter(special).to_pylist()
+        ]
+        quoted = pc.replace_with_mask(quoted, special, pa.array(escaped, pa.string()))
+    return pc.fill_null(quoted, "null")

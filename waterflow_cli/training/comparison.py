@@ -1,0 +1,361 @@
+"""Compare procedures on the same folds, each difference with its interval."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.models.contract import BALANCES, Balance
+from waterflow_cli.models.discovery import LoadedPlugin, parse_params
+from waterflow_cli.models.metrics import Estimate
+from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.designs import Design, corrected_interval, score_folds
+from waterflow_cli.training.judging import INTERVAL
+from waterflow_cli.training.learners import make_learner, single_threaded_fits
+from waterflow_cli.training.options import TrainingOptions
+from waterflow_cli.training.summary import fold_summary
+from waterflow_cli.training.trainer import measure
+
+# What candidates are compared by; the first ranks them.
+COMPARED = ("roc_auc", "balanced_accuracy")
+BEST = marked("best")
+
+
+class Procedure(NamedTuple):
+    """What is measured: a plugin, and how it is trained."""
+
+    plugin: LoadedPlugin
+    options: TrainingOptions
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A measured procedure.
+
+    Attributes
+    ----------
+    name : str
+        For people; no two of a board are equal.
+    origin : mapping of str to object
+        Where its figures come from: plugin, balance and seed, and its parameters or its run.
+    estimates : mapping of str to Estimate
+        By metric; see `waterflow_cli.models.metrics.METRICS`.
+    folds : sequence of mapping
+        Metrics by tested fold; see `waterflow_cli.training.summary.fold_summary`.
+    """
+
+    name: str
+    origin: Mapping[str, Any]
+    estimates: Mapping[str, Estimate]
+    folds: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Candidates that were measured on the same folds of the same rows, the best first.
+
+    Attributes
+    ----------
+    design, design_sha256 : str
+        How the rows were split: for people, and the digest of the splits.
+    n_fits : int
+        Pipelines that were fitted for it.
+    """
+
+    candidates: Sequence[Candidate]
+    design: str
+    design_sha256: str
+    data_sha256: str
+    n_fits: int = 0
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows were tested, in each repeat."""
+        return sum(fold["rows"] for fold in self.candidates[0].folds if fold["repeat"] == 0)
+
+    def behind(self, candidate: Candidate, metric: str = COMPARED[0]) -> Estimate:
+        """Subtract the best candidate's metric from another's."""
+        return paired_difference(self.candidates[0], candidate, metric)
+
+    def verdict(self, candidate: Candidate) -> str:
+        """Say in words how a candidate compares with the best one."""
+        return BEST if candidate is self.candidates[0] else judge_difference(self.behind(candidate))
+
+    def summary(self) -> dict[str, Any]:
+        """Put the board into a JSON object."""
+        return {
+            "data_sha256": self.data_sha256,
+            "design": {"text": self.design, "sha256": self.design_sha256},
+            "rows": self.n_rows,
+            "fits": self.n_fits,
+            "interval": INTERVAL,
+            "candidates": [
+                {
+                    "name": each.name,
+                    **each.origin,
+                    "verdict": self.verdict(each),
+                    "minus_best": {name: asdict(self.behind(each, name)) for name in COMPARED},
+                    "estimates": {name: asdict(found) for name, found in each.estimates.items()},
+                    "folds": list(each.folds),
+                }
+                for each in self.candidates
+            ],
+            "pairs": [
+                {
+                    "first": first.name,
+                    "second": second.name,
+                    "second_minus_first": _difference_summary(first, second),
+                }
+                for first, second in combinations(self.candidates, 2)
+            ],
+        }
+
+
+def paired_difference(first: Candidate, second: Candidate, metric: str) -> Estimate:
+    """Subtract the first candidate's metric from the second's, fold by fold.
+
+    Returns
+    -------
+    Estimate
+        With the interval of Nadeau and Bengio (2003); NaN where a single fold was tested.
+    """
+    differences = [
+        theirs[metric] - ours[metric]
+        for ours, theirs in zip(first.folds, second.folds, strict=True)
+    ]
+    share = np.mean([fold["rows"] / fold["rows_trained"] for fold in first.folds])
+    n_repeats = 1 + max(fold["repeat"] for fold in first.folds)
+    return corrected_interval(
+        np.array(differences, dtype=np.float64), float(share), n_repeats=n_repeats
+    )
+
+
+def judge_difference(difference: Estimate) -> str:
+    """Say in words what a difference and its interval show.
+
+    >>> judge_difference(Estimate(-0.02, -0.05, 0.01))
+    'no evidence of a difference'
+    >>> judge_difference(Estimate(-0.04, -0.06, -0.02))
+    'worse'
+    """
+    low, high = difference.low, difference.high
+    if np.isnan(low):
+        return marked("unknown: one fold shows no interval")
+    if low == high == 0:
+        return marked("no difference")
+    if low <= 0 <= high:
+        return marked("no evidence of a difference")
+    return marked("better") if low > 0 else marked("worse")
+
+
+def rank_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Put the candidate with the highest ROC AUC first."""
+    return sorted(candidates, key=lambda each: -each.estimates[COMPARED[0]].value)
+
+
+def plan_procedures(
+    plugins: Sequence[LoadedPlugin],
+    balances: Sequence[Balance],
+    seeds: Sequence[int],
+    assignments: Sequence[str],
+    common: TrainingOptions,
+) -> list[Procedure]:
+    """Combine each plugin with each way to balance and each seed.
+
+    Parameters
+    ----------
+    assignments : sequence of str
+        ``NAME=VALUE``, for each plugin that has a parameter of that name.
+    common : TrainingOptions
+        What all procedures share.
+
+    Raises
+    ------
+    UsageError
+        If no plugin has a parameter, or there is one procedure alone.
+    """
+    defaults = []
+    for plugin in plugins:
+        with plugin.blamed(tr("list its parameters")):
+            defaults.append(dict(plugin.model.default_params()))
+    given = parse_params(assignments, {name: None for known in defaults for name in known})
+    procedures = [
+        Procedure(
+            plugin,
+            replace(
+                common,
+                balance=balance,
+                seed=seed,
+                params={name: value for name, value in given.items() if name in known},
+            ),
+        )
+        for (plugin, known), balance, seed in product(
+            zip(plugins, defaults, strict=True), balances, seeds
+        )
+    ]
+    if len(procedures) < 2:
+        raise UsageError(
+            tr("--plugin {plugin}: one candidate cannot be compared.", plugin=plugins[0].name),
+            tr("Name several, with commas: --plugin rf,hgb, --balance smote,none or --seed 0,1"),
+        )
+    return procedures
+
+
+def compare_procedures(
+    data: TrainingData,
+    procedures: Sequence[Procedure],
+    design: Design,
+    *,
+    report: Callable[[str], None] = lambda _step: None,
+) -> Leaderboard:
+    """Measure procedures on the same folds, each as its training would.
+
+    Parameters
+    ----------
+    report : callable
+        Told what happens next.
+
+    Raises
+    ------
+    PluginError
+        If a plugin's code fails, or its probabilities are none.
+    UsageError
+        If a parameter's value is refused.
+    """
+    n_fits = design.n_fits * len(procedures)
+    report(
+        tr(
+            "Measuring {n_procedures} candidates by {design}; {n_fits} fits",
+            n_procedures=len(procedures),
+            design=design.text,
+            n_fits=n_fits,
+        )
+    )
+    candidates = []
+    for number, (name, procedure) in enumerate(_name_procedures(procedures), 1):
+        report(
+            tr(
+                "{number} of {n_procedures}: {name}",
+                number=number,
+                n_procedures=len(procedures),
+                name=name,
+            )
+        )
+        candidates.append(_measure_candidate(name, procedure, data, design))
+    return Leaderboard(rank_candidates(candidates), design.text, design.digest, data.sha256, n_fits)
+
+
+def split_list(option: str, text: str) -> list[str]:
+    """Read the value of an option that takes a list with commas.
+
+    >>> split_list("--plugin", "rf, hgb")
+    ['rf', 'hgb']
+
+    Raises
+    ------
+    UsageError
+        If nothing stands before, between or behind a comma.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UsageError(
+            tr(
+                "{option} {text}: names with commas between them are expected.",
+                option=option,
+                text=text,
+            )
+        )
+    return names
+
+
+def parse_balances(text: str) -> list[Balance]:
+    """Read the value of ``--balance``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such way to balance.
+    """
+    known: dict[str, Balance] = {name: name for name in BALANCES}
+    names = split_list("--balance", text)
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                tr("--balance {text}: there is no '{name}'.", text=text, name=name)
+                + did_you_mean(name, known),
+                tr("Known: {known}", known=", ".join(known)),
+            )
+    return [known[name] for name in names]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read the value of ``--seed``.
+
+    >>> parse_seeds("0,7")
+    [0, 7]
+
+    Raises
+    ------
+    UsageError
+        If one is no whole number from 0 on.
+    """
+    seeds = split_list("--seed", text)
+    if not all(seed.isdecimal() for seed in seeds):
+        raise UsageError(tr("--seed {text}: whole numbers from 0 on are expected.", text=text))
+    return [int(seed) for seed in seeds]
+
+
+def number_repeats(names: Sequence[str]) -> list[str]:
+    """Make names differ.
+
+    >>> number_repeats(["rf", "svm", "rf"])
+    ['rf', 'svm', 'rf (2)']
+    """
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct
+
+
+def _name_procedures(procedures: Sequence[Procedure]) -> list[tuple[str, Procedure]]:
+    """Name each by plugin and balancing, and by the seed where there are several."""
+    several = len({procedure.options.seed for procedure in procedures}) > 1
+    names = [
+        f"{plugin.name}, {options.balance}" + (f", seed {options.seed}" if several else "")
+        for plugin, options in procedures
+    ]
+    return list(zip(number_repeats(names), procedures, strict=True))
+
+
+def _measure_candidate(
+    name: str, procedure: Procedure, data: TrainingData, design: Design
+) -> Candidate:
+    plugin, options = procedure
+    with single_threaded_fits(), plugin.blamed(tr("train")):
+        scores = score_folds(design, make_learner(plugin, data, options), jobs=options.jobs)
+    # No final model is trained, so there is no threshold but those of the folds.
+    measured = measure(scores, data.y, np.nan, options)
+    origin = {
+        "plugin": plugin.name,
+        "balance": options.balance,
+        "seed": options.seed,
+        "params": dict(options.params),
+    }
+    return Candidate(name, origin, measured.evaluation.estimates, fold_summary(measured))
+
+
+def _difference_summary(first: Candidate, second: Candidate) -> dict[str, Any]:
+    found = {name: paired_difference(first, second, name) for name in COMPARED}
+    return {
+        name: {**asdict(difference), "verdict": judge_difference(difference)}
+        for name, difference in found.items()
+    }

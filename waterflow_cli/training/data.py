@@ -1,0 +1,464 @@
+"""Read a labelled file for training, and refuse what cannot be learned from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError, did_you_mean
+from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.samples.simulation import write_simulation
+from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.tables.headers import fold_name
+from waterflow_cli.tables.numbers import is_missing_text
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.validation.batches import CheckedBatch, Finding
+from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.row_checker import RowChecker
+
+if TYPE_CHECKING:
+    from waterflow_cli.tables.reading import Batch, Table
+
+# Fewer can be split, but tell nothing.
+MIN_ROWS_PER_CLASS = 20
+USUAL_FILE = "water_potability.csv"
+SAMPLE_ROWS = 3000
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How a file was read; with its bytes and the schema, all that decides the rows."""
+
+    reading: ReadingOptions = AS_FOUND
+    drop_invalid: bool = False
+    group: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Labelled rows.
+
+    Attributes
+    ----------
+    X : DataFrame of shape (n_samples, n_measurements)
+        Floats, NaN where a value is missing.
+    y : ndarray of shape (n_samples,)
+        1 = potable, 0 = not potable.
+    sha256 : str
+        Of the file's bytes; of the values where they came through a pipe.
+    n_dropped, n_invalid : int
+        Rows left out because they break the schema or have no label; those that break it.
+    groups : ndarray of str, shape (n_samples,), optional
+        What must not be split between training and testing, such as sites.
+    when : ndarray of float64, shape (n_samples,), optional
+        When the samples were taken, in whatever unit; only their order counts.
+    options : DataOptions
+        What the user said of reading it.
+    reading : str
+        How it was read.
+    cells : CellCounts
+        What the cells of each column are, in the whole file.
+    ids : ndarray of object, shape (n_samples,), optional
+        Which sample each row is of; None where that is not told.
+    id_column : str
+        Where that stands; empty without ids.
+    lines : ndarray of int64, shape (n_samples,), optional
+        Physical lines, where ids were asked for.
+    contested : TrainingData, optional
+        Rows of samples on which earlier rows disagreed: nothing is learned from them.
+    """
+
+    path: str
+    X: pd.DataFrame
+    y: IntArray
+    sha256: str
+    n_dropped: int
+    groups: Any = None
+    when: FloatArray | None = None
+    options: DataOptions = DataOptions()
+    reading: str = ""
+    cells: CellCounts = field(default_factory=CellCounts)
+    ids: Any = None
+    id_column: str = ""
+    lines: IntArray | None = None
+    contested: TrainingData | None = None
+    n_invalid: int = 0
+
+    def take(self, rows: IntArray) -> TrainingData:
+        """Give some of the rows, by position."""
+        return replace(
+            self,
+            X=self.X.iloc[rows].reset_index(drop=True),
+            y=self.y[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            when=None if self.when is None else self.when[rows],
+            ids=None if self.ids is None else self.ids[rows],
+            lines=None if self.lines is None else self.lines[rows],
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Put what is worth knowing of the rows into a JSON object."""
+        negatives, positives = self.class_counts
+        return {
+            "path": self.path,
+            "sha256": self.sha256,
+            "rows_not_potable": negatives,
+            "rows_potable": positives,
+            "rows_dropped": self.n_dropped,
+            "rows_repeated": self.n_repeated,
+        }
+
+    @property
+    def n_read(self) -> int:
+        """Rows of the file."""
+        return len(self.y) + self.n_dropped
+
+    @property
+    def untold(self) -> list[str]:
+        """Measurements that tell nothing: one value, or none, in all rows."""
+        return [str(name) for name in self.X if self.X[name].nunique() < 2]
+
+    @property
+    def n_repeated(self) -> int:
+        """Rows whose measurements all stand in an earlier row too."""
+        return int(self.X.duplicated().sum())
+
+    @property
+    def class_counts(self) -> tuple[int, int]:
+        """Rows of class 0 and of class 1."""
+        positives = int(self.y.sum())
+        return len(self.y) - positives, positives
+
+
+def load_training_data(
+    path: str,
+    schema: TableSchema,
+    *,
+    reading: ReadingOptions = AS_FOUND,
+    drop_invalid: bool = False,
+    group: str | None = None,
+    time: str | None = None,
+    min_per_class: int = MIN_ROWS_PER_CLASS,
+    ids: IdColumn | None = None,
+) -> TrainingData:
+    """Read the measurements and the label of a file.
+
+    Parameters
+    ----------
+    group, time : str, optional
+        Columns that say which rows belong together, and when they were taken.
+    min_per_class : int
+        How many rows of each class there must be.
+    ids : IdColumn, optional
+        Where it stands which sample a row is of, if that is wanted, and the rows' lines with it.
+
+    Raises
+    ------
+    UsageError
+        If the schema names no label, one that is no number, or no measurement.
+    InputError
+        If the file cannot be read, or lacks a column.
+    DataRefusedError
+        If rows break the schema or lack the label (unless they are to be dropped), or a class is
+        missing or too small.
+    """
+    label = _label_of(schema)
+    frames: list[pd.DataFrame] = []
+    refused, cells, lines = Refusals(label), CellCounts(), []
+    with open_samples(path, schema, reading) as table:
+        checker = RowChecker(schema, table, reading)
+        if label not in checker.columns:
+            raise InputError(
+                path,
+                tr("column {label} (the label) not found in the header.", label=label),
+                line=table.dialect.header_line,
+                hint=tr(
+                    "Labelled rows are needed. If it has another name: --rename 'NAME IN "
+                    "FILE={label}'",
+                    label=label,
+                ),
+            )
+        groups, times = _Column.of(table, group, "--group"), _Column.of(table, time, "--time")
+        samples = None if ids is None else _Column.of_ids(table, ids)
+        for batch in table.batches():
+            checked = checker.check(batch)
+            cells.add(CellCounts.of(checked, schema))
+            good = refused.note(checked)
+            frames.append(pd.DataFrame(checked.numbers)[good])
+            lines.append(batch.lines[good])
+            for column in (groups, times, samples):
+                if column is not None:
+                    column.note(batch, good)
+        how = checker.reading
+    if not drop_invalid:
+        refused.raise_if_any()
+    frame = pd.concat(frames, ignore_index=True)
+    # A measurement that the schema lets a file lack is missing throughout.
+    X, y = frame.reindex(columns=list(schema.measurements)), frame[label].to_numpy()
+    _refuse_unlearnable(path, label, y, min_per_class)
+    return TrainingData(
+        path,
+        X,
+        y.astype(np.int64),
+        _digest(path, frame),
+        refused.n_rows,
+        None if groups is None else groups.as_groups(),
+        None if times is None else times.as_times(),
+        DataOptions(reading, drop_invalid, group, time),
+        how,
+        cells,
+        None if samples is None else samples.as_ids(),
+        "" if samples is None else samples.name,
+        None if ids is None else np.concatenate(lines),
+        n_invalid=refused.n_invalid,
+    )
+
+
+@contextmanager
+def find_training_data(
+    path: str | None, report: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[str]:
+    """Choose what to train on, and say which.
+
+    Parameters
+    ----------
+    path : str or None
+        What the user named; else the public table by its usual name in the working folder, else
+        a simulated sample.
+    report, warn : callable
+        Told which; a simulated sample is worth a warning.
+    """
+    if path is not None:
+        yield path
+    elif Path(USUAL_FILE).is_file():
+        report(tr("Training on {usual_file} in the working folder.", usual_file=USUAL_FILE))
+        yield USUAL_FILE
+    else:
+        with simulated_sample() as sample:
+            warn(
+                tr(
+                    "No DATA named and no {usual_file} here: training on {sample_rows} "
+                    "simulated samples. The model is good for trying waterflow, and for "
+                    "nothing else.",
+                    usual_file=USUAL_FILE,
+                    sample_rows=SAMPLE_ROWS,
+                )
+            )
+            yield sample
+
+
+@contextmanager
+def simulated_sample() -> Iterator[str]:
+    """Make the simulated sample, each time the same, for as long as it is needed."""
+    with TemporaryDirectory(prefix="waterflow-") as folder:
+        sample = str(Path(folder) / "simulated_sample.csv")
+        write_simulation(sample, SAMPLE_ROWS)
+        yield sample
+
+
+class _Column:
+    """A column of a file that says how its rows may be split."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self._path, self.name = path, name
+        self._texts: list[str | None] = []
+        self._lines: list[int] = []
+
+    @classmethod
+    def of(cls, table: Table, name: str | None, option: str) -> _Column | None:
+        """Find the column that an option names; None where it is not given."""
+        if name is None:
+            return None
+        for column in table.columns:
+            if column == name or fold_name(column) == fold_name(name):
+                return cls(table.path, column)
+        raise InputError(
+            table.path,
+            tr("no column '{name}' ({option}).", name=name, option=option)
+            + did_you_mean(name, table.columns),
+            line=table.dialect.header_line,
+        )
+
+    @classmethod
+    def of_ids(cls, table: Table, ids: IdColumn) -> _Column | None:
+        """Find the column of sample ids; None where there is none."""
+        if ids.is_needed:
+            return cls.of(table, ids.name, "--id")
+        found = ids.find(table.columns)
+        return None if found is None else cls(table.path, found)
+
+    def note(self, batch: Batch, good: BoolArray) -> None:
+        """Remember the cells of the good rows of a batch."""
+        texts = batch.columns[self.name].to_pylist()
+        rows = np.flatnonzero(good)
+        # Parquet files have numbers and dates as such.
+        self._texts += [
+            None if texts[row] is None else str(texts[row]).strip() or None for row in rows
+        ]
+        self._lines += batch.lines[rows].tolist()
+
+    def as_groups(self) -> Any:
+        """Give the texts, shape (n_samples,)."""
+        self._refuse([text is None for text in self._texts], tr("the group is missing"))
+        return np.array(self._texts)
+
+    def as_ids(self) -> Any:
+        """Give the texts, None where a cell stands for "no value", shape (n_samples,)."""
+        ids = [None if text is None or is_missing_text(text) else text for text in self._texts]
+        return np.array(ids, dtype=object)
+
+    def as_times(self) -> FloatArray:
+        """Give numbers, or dates as numbers that rise with them, shape (n_samples,)."""
+        self._refuse([text is None for text in self._texts], tr("the time is missing"))
+        texts = pd.Series(self._texts, dtype=str)
+        numbers = pd.to_numeric(texts, errors="coerce")
+        if not numbers.isna().any():
+            return np.asarray(numbers, dtype=np.float64)
+        dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+        self._refuse(dates.isna(), tr("no date such as 2024-05-31, and no number"))
+        # In one unit, so that the times of two files can be compared.
+        return np.asarray(dates.dt.as_unit("us").astype("int64"), dtype=np.float64)
+
+    def _refuse(self, bad: Sequence[bool] | pd.Series, message: str) -> None:
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            raise DataRefusedError(
+                tr(
+                    "{path}, line {line}, column {name}: {message} ({n_rows} such rows).",
+                    path=self._path,
+                    line=self._lines[rows[0]],
+                    name=self.name,
+                    message=message,
+                    n_rows=len(rows),
+                ),
+                tr("A split by this column needs it in every row."),
+            )
+
+
+class Refusals:
+    """Counts the rows that cannot be trained on, and remembers the first."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._first: Finding | None = None
+        self.n_rows = self.n_invalid = 0
+
+    def note(self, checked: CheckedBatch) -> np.ndarray:
+        """Say which rows are good, and count the others."""
+        unlabelled = checked.missing[self._label]
+        bad = checked.invalid | unlabelled
+        self.n_rows += int(bad.sum())
+        self.n_invalid += int(checked.invalid.sum())
+        if self._first is None and bad.any():
+            lines = checked.batch.lines
+            found = checked.findings(1)
+            if unlabelled.any():
+                line = int(lines[np.flatnonzero(unlabelled)[0]])
+                if not found or line < found[0].line:
+                    message = tr("the label is missing.")
+                    found = [Finding(checked.file, line, self._label, "", "missing_label", message)]
+            self._first = found[0]
+        return ~bad
+
+    def raise_if_any(self) -> None:
+        """Refuse the file for its first bad row."""
+        if self._first is not None:
+            rows = (
+                tr("this row")
+                if self.n_rows == 1
+                else tr("{n_rows} rows, this one first,", n_rows=self.n_rows)
+            )
+            raise DataRefusedError(
+                tr(
+                    "{first}. Stopped: {rows} cannot be learned from or measured with.",
+                    first=str(self._first).rstrip("."),
+                    rows=rows,
+                ),
+                tr(
+                    "See all: waterflow validate {file}. To do without them: --on-invalid drop",
+                    file=self._first.file,
+                ),
+            )
+
+
+def _label_of(schema: TableSchema) -> str:
+    if not schema.label:
+        raise UsageError(
+            tr("The schema {schema} names no label.", schema=schema.name),
+            tr("Add 'metadata: {label: COLUMN}' to it."),
+        )
+    if not schema.kinds[schema.label].is_numeric:
+        raise UsageError(
+            tr(
+                "The schema {schema}: its label {label} is no number.",
+                schema=schema.name,
+                label=schema.label,
+            ),
+            tr("Give it the dtype float64 or int64; 1 is potable, 0 is not."),
+        )
+    if not schema.measurements:
+        raise UsageError(
+            tr("The schema {schema} has no measurement to learn from.", schema=schema.name)
+        )
+    return schema.label
+
+
+def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int) -> None:
+    classes, counts = np.unique(y, return_counts=True)
+    shown = ", ".join(f"{value:g}" for value in classes[:5])
+    if not set(classes) <= {0.0, 1.0}:
+        raise DataRefusedError(
+            tr(
+                "{path}, column {label}: {n_classes} classes ({shown}); it must hold 0 "
+                "and 1 alone.",
+                path=path,
+                label=label,
+                n_classes=len(classes),
+                shown=shown,
+            )
+        )
+    if len(classes) < 2:
+        held = tr("only the class {shown}", shown=shown) if len(classes) else tr("no row")
+        raise DataRefusedError(
+            tr(
+                "{path}, column {label}: {held}; both 0 and 1 are needed.",
+                path=path,
+                label=label,
+                held=held,
+            )
+        )
+    if counts.min() < min_per_class:
+        raise DataRefusedError(
+            tr(
+                "{path}: class {label:g} has {n_rows} rows; at least {min_per_class} "
+                "of each class are needed for the folds.",
+                path=path,
+                label=classes[counts.argmin()],
+                n_rows=counts.min(),
+                min_per_class=min_per_class,
+            )
+        )
+
+
+def _digest(path: str, frame: pd.DataFrame) -> str:
+    if not Path(path).is_file():  # what came through a pipe cannot be read again
+        return hashlib.sha256(frame.to_numpy(dtype=np.float64).tobytes()).hexdigest()
+    return file_sha256(path)
+
+
+def file_sha256(path: str) -> str:
+    """Hash a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

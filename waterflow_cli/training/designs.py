@@ -1,0 +1,381 @@
+"""Split rows for an honest evaluation, and score each by models that did not see it.
+
+Rows are put into blocks. For each block that is tested, a pipeline is fitted on the blocks that may
+be trained on for it. Calibration and threshold are fitted to scores of those training blocks alone:
+block j is scored by a pipeline that saw neither block j nor the tested block k. That pipeline is
+the same when j is tested and k is scored, so in K-fold cross-validation K (K + 1) / 2 fits serve
+everything, where plain nesting needs K * K.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy import stats
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
+
+from waterflow_cli.common.arrays import FloatArray, IntArray
+from waterflow_cli.common.errors import DataRefusedError
+from waterflow_cli.common.messages import chosen_language, tr, use_language
+from waterflow_cli.models.metrics import LEVEL, Estimate
+
+Blocks = frozenset[int]
+
+# SMOTE looks for five neighbours of the same class.
+MIN_PER_CLASS = 6
+# Blocks of a hold-out's training rows, for calibration and threshold.
+_N_TUNING_BLOCKS = 5
+
+
+class Learner(Protocol):
+    """Fits on some rows, and scores others; rows go by number."""
+
+    def fit(self, rows: IntArray) -> Any:
+        """Fit on rows."""
+        ...
+
+    def score(self, fitted: Any, rows: IntArray) -> FloatArray:
+        """Score rows that `fitted` did not see, shape (n_rows,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Design:
+    """How rows are split for an evaluation.
+
+    Attributes
+    ----------
+    text : str
+        For people.
+    repeats : tuple of ndarray of int, each of shape (n_samples,)
+        By repeat: the block of each row.
+    trains : mapping of int to frozenset of int
+        By block: the blocks that may be trained on to score it; none for a block never scored.
+    tested : tuple of int
+        The blocks that are measured.
+    """
+
+    text: str
+    repeats: tuple[IntArray, ...]
+    trains: Mapping[int, Blocks]
+    tested: tuple[int, ...]
+
+    def calibrating(self, block: int) -> dict[int, Blocks]:
+        """Give the blocks whose scores calibrate for a tested block, and what each is scored by."""
+        pairs = {j: self.trains[block] & self.trains[j] for j in sorted(self.trains[block])}
+        return {j: blocks for j, blocks in pairs.items() if blocks}
+
+    def fits(self) -> dict[Blocks, set[int]]:
+        """List the pipelines of a repeat: the blocks each is fitted on, and those it scores."""
+        needed: dict[Blocks, set[int]] = {}
+        for k in self.tested:
+            needed.setdefault(self.trains[k], set()).add(k)
+            for j, blocks in self.calibrating(k).items():
+                needed.setdefault(blocks, set()).add(j)
+        return needed
+
+    @property
+    def n_fits(self) -> int:
+        """How many pipelines the evaluation fits."""
+        return len(self.fits()) * len(self.repeats)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the splits: evaluations on equal splits of equal rows can be compared."""
+        # Not of the text, which is in the user's language.
+        used = [(int(k), sorted(map(int, self.trains[k]))) for k in sorted(self.trains)]
+        content = hashlib.sha256(f"{used} {[int(k) for k in self.tested]}".encode())
+        for block in self.repeats:
+            content.update(block.astype("<i8").tobytes())
+        return content.hexdigest()
+
+    def check(self, y: IntArray) -> Design:
+        """Refuse a design some of whose parts hold too few rows of a class.
+
+        Raises
+        ------
+        DataRefusedError
+            If a pipeline would be fitted on, or tested with, too few.
+        """
+        for block in self.repeats:
+            counts = {k: np.bincount(y[block == k], minlength=2) for k in self.trains}
+            for blocks in self.fits():
+                fewest = int(np.sum([counts[k] for k in blocks], axis=0).min())
+                if fewest < MIN_PER_CLASS:
+                    raise DataRefusedError(
+                        tr(
+                            "{text}: a model would be fitted on {fewest} rows of one class; at "
+                            "least {min_per_class} are needed.",
+                            text=self.text,
+                            fewest=fewest,
+                            min_per_class=MIN_PER_CLASS,
+                        ),
+                        tr("Use more rows, fewer folds, or another way to split."),
+                    )
+            if any(counts[k].min() == 0 for k in self.tested):
+                raise DataRefusedError(
+                    tr(
+                        "{text}: a tested part holds one class alone, so nothing can be "
+                        "measured on it.",
+                        text=self.text,
+                    ),
+                    tr("Use fewer folds, or another way to split."),
+                )
+        return self
+
+
+def cross_validation(
+    y: IntArray, *, n_folds: int, n_repeats: int, seed: int, groups: Any | None = None
+) -> Design:
+    """Repeat stratified cross-validation; rows of one group stay in one fold.
+
+    Raises
+    ------
+    DataRefusedError
+        If there are fewer groups, or rows of a class, than folds.
+    """
+    if groups is not None and len(np.unique(groups)) < n_folds:
+        raise DataRefusedError(
+            tr(
+                "--group: {n_groups} different groups cannot be put into {n_folds} folds.",
+                n_groups=len(np.unique(groups)),
+                n_folds=n_folds,
+            ),
+            tr("At least as many groups as folds are needed, and at least 3: see --cv."),
+        )
+    fewest = int(np.bincount(y, minlength=2).min())
+    if fewest < n_folds:
+        raise DataRefusedError(
+            tr(
+                "{fewest} rows of one class cannot be put into {n_folds} folds.",
+                fewest=fewest,
+                n_folds=n_folds,
+            ),
+            tr("Use more rows, or fewer folds: --cv 3x1"),
+        )
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    seeds = np.random.SeedSequence(seed).generate_state(n_repeats)
+    repeats = []
+    for state in seeds:
+        split = kind(n_folds, shuffle=True, random_state=int(state))
+        block = np.empty(len(y), dtype=np.int64)
+        for number, (_, rows) in enumerate(split.split(np.zeros(len(y)), y, groups)):
+            block[rows] = number
+        repeats.append(block)
+    every = frozenset(range(n_folds))
+    times = tr("once") if n_repeats == 1 else tr("{n_repeats} times", n_repeats=n_repeats)
+    kept = "" if groups is None else tr(", groups kept together")
+    return Design(
+        tr(
+            "{n_folds}-fold cross-validation, {times}{kept}",
+            n_folds=n_folds,
+            times=times,
+            kept=kept,
+        ),
+        tuple(repeats),
+        {k: every - {k} for k in every},
+        tuple(range(n_folds)),
+    )
+
+
+def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
+    """Test one share of the rows with the others, once."""
+    train, test = train_test_split(
+        np.arange(len(y)), test_size=test_size, stratify=y, random_state=seed
+    )
+    block = np.empty(len(y), dtype=np.int64)
+    block[test] = _N_TUNING_BLOCKS
+    inner = StratifiedKFold(_N_TUNING_BLOCKS, shuffle=True, random_state=seed)
+    for number, (_, rows) in enumerate(inner.split(np.zeros(len(train)), y[train])):
+        block[train[rows]] = number
+    every = frozenset(range(_N_TUNING_BLOCKS))
+    return Design(
+        tr("one hold-out of {test_size:.0%}", test_size=test_size),
+        (block,),
+        {**{k: every - {k} for k in every}, _N_TUNING_BLOCKS: every},
+        (_N_TUNING_BLOCKS,),
+    )
+
+
+def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
+    """Test each of some spans of time with what is older; equal times stay together.
+
+    Parameters
+    ----------
+    when : ndarray of shape (n_samples,)
+        What the rows are ordered by.
+    n_folds : int
+        How many spans are tested. The two oldest are only learned from.
+
+    Raises
+    ------
+    DataRefusedError
+        If there are too few distinct times.
+    """
+    n_spans = n_folds + 2
+    ranks = stats.rankdata(when, method="min") - 1
+    edges = np.unique(np.quantile(ranks, np.linspace(0, 1, n_spans + 1)[1:-1], method="higher"))
+    block = np.searchsorted(edges, ranks, side="right")
+    if len(np.unique(block)) < n_spans:
+        raise DataRefusedError(
+            tr(
+                "--time: {n_times} different times cannot make {n_spans} spans of "
+                "about as many rows each: {n_folds} are tested, and two older ones "
+                "learned from at first.",
+                n_times=len(np.unique(when)),
+                n_spans=n_spans,
+                n_folds=n_folds,
+            ),
+            tr("With 3 folds (--cv 3x1) five times are enough; or leave --time out."),
+        )
+    return Design(
+        tr("{n_folds} spans of time, each tested with what is older", n_folds=n_folds),
+        (block,),
+        {k: frozenset(range(k)) for k in range(n_spans)},
+        tuple(range(2, n_spans)),
+    )
+
+
+class FoldScores(NamedTuple):
+    """A tested block, and what its model may be calibrated and tuned on.
+
+    Attributes
+    ----------
+    rows, scores : ndarray
+        Of the tested block: positions, and scores by a pipeline that did not see them.
+    tuning_rows, tuning_scores : ndarray
+        Of its training blocks, scored by pipelines that saw neither them nor the tested block.
+    n_trained : int
+        Rows that the pipeline was fitted on.
+    fitted : object
+        What scored the tested block, in the first repeat; else None.
+    """
+
+    rows: IntArray
+    scores: FloatArray
+    tuning_rows: IntArray
+    tuning_scores: FloatArray
+    n_trained: int
+    fitted: Any = None
+
+
+def score_folds(design: Design, learner: Learner, *, jobs: int = 1) -> list[list[FoldScores]]:
+    """Fit the pipelines of a design, and sort their scores by repeat and tested block."""
+    fits = design.fits()
+    kept = {(0, design.trains[k]) for k in design.tested}
+    keys = [(r, blocks) for r in range(len(design.repeats)) for blocks in fits]
+    language = chosen_language()
+
+    def fit(repeat: int, blocks: Blocks) -> tuple[FloatArray, Any]:
+        use_language(language)  # worker processes do not know it
+        block = design.repeats[repeat]
+        fitted = learner.fit(_rows_in(block, blocks))
+        rows = _rows_in(block, fits[blocks])
+        scores = np.full(len(block), np.nan)
+        scores[rows] = learner.score(fitted, rows)
+        return scores, fitted if (repeat, blocks) in kept else None
+
+    done = Parallel(n_jobs=jobs)(delayed(fit)(*key) for key in keys)
+    scored_by = dict(zip(keys, done, strict=True))
+    return [
+        [_fold_scores(design, repeat, k, scored_by) for k in design.tested]
+        for repeat in range(len(design.repeats))
+    ]
+
+
+def score_tested(design: Design, learner: Learner, *, jobs: int = 1) -> FloatArray:
+    """Score the tested rows of the first repeat; NaN elsewhere, shape (n_samples,)."""
+    block, language = design.repeats[0], chosen_language()
+
+    def fit(k: int) -> FloatArray:
+        use_language(language)
+        return learner.score(
+            learner.fit(_rows_in(block, design.trains[k])), np.flatnonzero(block == k)
+        )
+
+    scores = np.full(len(block), np.nan)
+    done = Parallel(n_jobs=jobs)(delayed(fit)(k) for k in design.tested)
+    for k, each in zip(design.tested, done, strict=True):
+        scores[block == k] = each
+    return scores
+
+
+def all_scores(folds: Sequence[Sequence[FoldScores]]) -> tuple[IntArray, FloatArray]:
+    """Give every row that some pipeline scored unseen, and its score, repeat after repeat.
+
+    Where a row was tested, that score is taken: its pipeline saw the most rows.
+    """
+    rows, scores = [], []
+    for repeat in folds:
+        found: dict[int, float] = {}
+        for fold in repeat:
+            for row, score in zip(fold.tuning_rows, fold.tuning_scores, strict=True):
+                found.setdefault(int(row), float(score))
+        for fold in repeat:
+            found.update(zip(fold.rows.tolist(), fold.scores.tolist(), strict=True))
+        rows.append(np.array(sorted(found), dtype=np.int64))
+        scores.append(np.array([found[row] for row in sorted(found)]))
+    return np.concatenate(rows), np.concatenate(scores)
+
+
+def _rows_in(block: IntArray, blocks: Collection[int]) -> IntArray:
+    return np.flatnonzero(np.isin(block, list(blocks)))
+
+
+def _fold_scores(
+    design: Design,
+    repeat: int,
+    k: int,
+    scored_by: Mapping[tuple[int, Blocks], tuple[FloatArray, Any]],
+) -> FoldScores:
+    block = design.repeats[repeat]
+    rows = np.flatnonzero(block == k)
+    tuning = [
+        (np.flatnonzero(block == j), scored_by[repeat, blocks][0])
+        for j, blocks in design.calibrating(k).items()
+    ]
+    scores, fitted = scored_by[repeat, design.trains[k]]
+    return FoldScores(
+        rows,
+        scores[rows],
+        np.concatenate([each for each, _ in tuning]),
+        np.concatenate([scores[each] for each, scores in tuning]),
+        len(_rows_in(block, design.trains[k])),
+        fitted,
+    )
+
+
+def corrected_interval(values: FloatArray, test_share: float, *, n_repeats: int = 1) -> Estimate:
+    """Give the mean over folds with an interval that respects their overlap.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_folds,)
+        A metric by tested block, of all repeats; NaN where it is undefined.
+    test_share : float
+        Rows tested over rows trained on, in a fold.
+    n_repeats : int
+        How often the same rows were tested.
+
+    Notes
+    -----
+    The corrected resampled t interval (Nadeau and Bengio 2003, "Inference for the generalization
+    error"): folds share training rows, so the variance of their mean is not that of independent
+    values over their number, but larger by what one test set's share of the training rows tells.
+    The degrees of freedom are those of one repeat, for another one brings no new row: with those
+    of all folds the intervals came out a little short (benchmarks/bench_honesty.py).
+    """
+    values = values[np.isfinite(values)]
+    freedom = len(values) / n_repeats - 1
+    if freedom <= 0:
+        mean = float(values.mean()) if len(values) else np.nan
+        return Estimate(mean, np.nan, np.nan)
+    spread = np.sqrt((1 / len(values) + test_share) * values.var(ddof=1))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * spread)
+    mean = float(values.mean())
+    return Estimate(mean, mean - reach, mean + reach)

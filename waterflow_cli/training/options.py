@@ -1,0 +1,123 @@
+"""What a user chooses about a training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.contract import Balance, Calibration
+from waterflow_cli.models.guarantees import Guarantee
+from waterflow_cli.models.thresholds import ThresholdRule, parse_threshold
+from waterflow_cli.training.judging import DEFAULT_COSTS
+
+DEFAULT_RULE = parse_threshold("balanced-accuracy")
+
+
+class CrossValidation(NamedTuple):
+    """How many folds, and how often."""
+
+    n_folds: int = 5
+    n_repeats: int = 2
+
+    def __str__(self) -> str:
+        return f"{self.n_folds}x{self.n_repeats}"
+
+
+DEFAULT_CV = CrossValidation()
+
+
+def parse_cv(text: str) -> CrossValidation:
+    """Read the value of ``--cv``.
+
+    >>> parse_cv("5x2")
+    CrossValidation(n_folds=5, n_repeats=2)
+
+    Raises
+    ------
+    UsageError
+        If it is not of that form. With two folds none is left to calibrate and tune on.
+    """
+    folds, _, repeats = text.strip().lower().partition("x")
+    if not (folds.isdecimal() and repeats.isdecimal()):
+        raise UsageError(tr("--cv {text}: it is written FOLDSxREPEATS, such as 5x2.", text=text))
+    cv = CrossValidation(int(folds), int(repeats))
+    if not (3 <= cv.n_folds <= 20 and 1 <= cv.n_repeats <= 100):
+        raise UsageError(tr("--cv {text}: 3 to 20 folds, 1 to 100 repeats.", text=text))
+    return cv
+
+
+def check_journal(path: str) -> None:
+    """Refuse a file that is no journal of trials, before anything is added to it.
+
+    Raises
+    ------
+    UsageError
+        If it is something else, or cannot be used.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            line = file.readline()
+        known = not line or "op_code" in json.loads(line)
+    except FileNotFoundError:
+        known = Path(path).absolute().parent.is_dir()
+    except (OSError, ValueError, TypeError):
+        known = False
+    if not known:
+        raise UsageError(
+            tr("--journal {path}: is no journal of trials.", path=path), tr("Name a new file.")
+        )
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the user chose.
+
+    Attributes
+    ----------
+    cv : CrossValidation
+        How the procedure is measured.
+    test_size : float, optional
+        Share of the rows held out instead, once.
+    guarantees : tuple of Guarantee
+        What the verdicts are to keep.
+    verdict_ceiling : float, optional
+        Share of the not potable samples that may be called likely_potable at most; where the usual
+        policy calls more of them so, it is raised. A certified cut-off stays where it is.
+    require_guarantee : bool
+        Refuse a model for which one of them cannot be given.
+    n_trials : int
+        Parameters that are tried in each fit; 0: the plugin's defaults are taken.
+    time_limit : float, optional
+        Seconds after which a search begins no further trial.
+    journal : str, optional
+        Where trials are kept, so that a stopped training goes on from them.
+    jobs : int
+        How many pipelines are fitted at once; it changes no result.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    balance: Balance = "smote"
+    threshold: ThresholdRule = DEFAULT_RULE
+    calibration: Calibration = "sigmoid"
+    cv: CrossValidation = DEFAULT_CV
+    test_size: float | None = None
+    verdict_ceiling: float | None = None
+    guarantees: tuple[Guarantee, ...] = ()
+    require_guarantee: bool = False
+    n_trials: int = 0
+    time_limit: float | None = None
+    journal: str | None = None
+    seed: int = 0
+    jobs: int = 1
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """Of a false "potable" and of a missed potable sample."""
+        if self.threshold.name == "cost":
+            return self.threshold.arguments[0], self.threshold.arguments[1]
+        return DEFAULT_COSTS

@@ -1,0 +1,183 @@
+"""The version in use, and all that it takes to train it again and to be judged beside another."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import RunData
+from mlflow.exceptions import MlflowException
+from threadpoolctl import threadpool_limits
+
+from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.decision import LIKELY_POTABLE
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.models.metrics import Estimate
+from waterflow_cli.registry.location import load_model
+from waterflow_cli.registry.lookup import CHAMPION, find_version
+from waterflow_cli.registry.stores import connect, store_errors
+from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.retraining.gate import Beginning, Calls
+from waterflow_cli.training.runs.record import TrainingRecord
+from waterflow_cli.training.runs.reproduction import load_recorded, read_record, recorded_data
+
+_EVALUATION_FILE = "evaluation.json"
+# With the run of a version that was retrained: where the retrainings began, and its figures.
+BEGINNING_TAG = "waterflow.retrainings_began_from"
+_BEGINNING_METRICS = ("beginning_balanced_accuracy", "beginning_false_potable_rate")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How the champion fared in its own training.
+
+    Attributes
+    ----------
+    roc_auc : Estimate
+        Of its procedure.
+    false_potable_rate : float
+        Share of the tested not potable rows that its threshold calls potable.
+    false_promise_rate : float
+        Share of them that its policy calls likely_potable.
+    n_negatives : int
+        Those rows.
+    """
+
+    roc_auc: Estimate
+    balanced_accuracy: float
+    false_potable_rate: float
+    false_promise_rate: float
+    n_negatives: int
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Measures:
+        """Take them from what a run says of its evaluation."""
+        evaluation, promises = content["evaluation"], content["verdicts"][LIKELY_POTABLE]
+        estimates, counts = evaluation["estimates"], evaluation["confusion"]
+        n_negatives = round(counts["true_negative"] + counts["false_positive"])
+        return cls(
+            Estimate(**estimates["roc_auc"]),
+            float(estimates["balanced_accuracy"]["value"]),
+            float(content["false_potable_rate"]),
+            (promises["rows"] - promises["right"]) / n_negatives,
+            n_negatives,
+        )
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version in use, and all that it takes to train it again.
+
+    Attributes
+    ----------
+    beginning : Beginning
+        The version from which the retrainings began that led to it: itself, if it is of none.
+    """
+
+    uri: str
+    name: str
+    version: int
+    run_id: str
+    experiment: str
+    record: TrainingRecord
+    measures: Measures
+    beginning: Beginning
+    model: StoredModel
+
+    def load_data(self, path: str | None, ids: IdColumn) -> TrainingData:
+        """Load what it was trained on, if that is the same still.
+
+        Parameters
+        ----------
+        path : str, optional
+            Where the data lies now, if not where it was.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        DataRefusedError
+            If it is other data.
+        """
+        client = connect(self.uri)
+        with recorded_data(client, self.run_id, self.record, path) as found:
+            return load_recorded(found, self.record, ids)
+
+    def judge(self, rows: TrainingData) -> Calls:
+        """Let it decide on rows."""
+        with threadpool_limits(limits=1):  # the same bits as `waterflow score`
+            decision = self.model.decision
+            probability = self.model.probability(rows.X[list(decision.measurements)])
+        return Calls.of(decision, probability)
+
+
+def find_champion(name: str, tracking_uri: str) -> Champion:
+    """Find the version in use, and what it was trained from.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or its run recorded too little to train it again.
+    """
+    client = connect(tracking_uri, write=True)
+    with store_errors(tracking_uri):
+        found = find_version(client, f"@{CHAMPION}", name, tracking_uri)
+        record = read_record(client, found.run_id)
+        run = client.get_run(found.run_id)
+        experiment = client.get_experiment(run.info.experiment_id).name
+        measures = _read_measures(client, found.run_id)
+    model = load_model(
+        f"models:/{found.name}/{found.version}", name=name, tracking_uri=tracking_uri
+    )
+    return Champion(
+        tracking_uri,
+        str(found.name),
+        int(found.version),
+        str(found.run_id),
+        str(experiment),
+        record,
+        measures,
+        _find_beginning(run.data, int(found.version), measures),
+        model,
+    )
+
+
+def beginning_to_log(beginning: Beginning) -> tuple[dict[str, str], dict[str, float]]:
+    """Give the tag and the metrics with which the run of a retraining keeps its beginning."""
+    figures = (beginning.balanced_accuracy, beginning.false_potable_rate)
+    metrics = dict(zip(_BEGINNING_METRICS, figures, strict=True))
+    return {BEGINNING_TAG: str(beginning.version)}, metrics
+
+
+def _find_beginning(run: RunData, version: int, measures: Measures) -> Beginning:
+    if BEGINNING_TAG not in run.tags:
+        return Beginning(version, measures.balanced_accuracy, measures.false_potable_rate)
+    figures = (float(run.metrics[name]) for name in _BEGINNING_METRICS)
+    return Beginning(int(run.tags[BEGINNING_TAG]), *figures)
+
+
+def _read_measures(client: MlflowClient, run_id: str) -> Measures:
+    """Read how a run measured its model.
+
+    Raises
+    ------
+    ModelError
+        If it left no evaluation, or one that cannot be read.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            path = client.download_artifacts(run_id, _EVALUATION_FILE, scratch)
+            content = json.loads(Path(path).read_bytes())
+        return Measures.of(content)
+    except (MlflowException, ArithmeticError, OSError, ValueError, TypeError, KeyError) as exc:
+        raise ModelError(
+            tr("The run {run_id} has no {file} to judge by.", run_id=run_id, file=_EVALUATION_FILE),
+            tr("Train the champion again: waterflow train"),
+        ) from exc

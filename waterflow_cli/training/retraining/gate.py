@@ -1,0 +1,377 @@
+"""The gate: whether a challenger may take the champion's place, by rows that neither learned from.
+
+Everything here is a function of labels and of what the two models say of the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.models.decision import LIKELY_POTABLE, VERDICTS, DecisionModel
+from waterflow_cli.models.metrics import CHANCE, Estimate, measure_once, measure_resamples
+from waterflow_cli.training.retraining.options import RetrainingOptions
+
+# With this confidence the challenger is not worse by more than the margin.
+CONFIDENCE = 0.95
+# By how many standard errors of the comparison on the gate's rows the challenger's rate of false
+# "potable" is kept below the champion's on its training rows.
+ALLOWANCE = 1.3
+_INTERVAL = (0.025, 0.975)
+# Labels that the champion cannot make sense of are believed only where the gain is beyond doubt.
+_SURELY = 0.005
+
+FIGURES: Mapping[str, str] = {
+    "roc_auc": marked("ROC AUC"),
+    "balanced_accuracy": marked("Balanced accuracy"),
+    "false_potable_rate": marked("Not potable, but called potable"),
+    "false_likely_potable_rate": marked("Not potable, but likely_potable"),
+}
+
+
+class Calls(NamedTuple):
+    """What a model says of some rows, each array of shape (n_samples,).
+
+    Attributes
+    ----------
+    probability : ndarray of float
+        P(potable).
+    threshold : float
+        From which on it calls a sample potable.
+    likely_potable : ndarray of bool
+        Which rows get that verdict.
+    """
+
+    probability: FloatArray
+    threshold: float
+    likely_potable: BoolArray
+
+    @classmethod
+    def of(cls, decision: DecisionModel, probability: FloatArray) -> Calls:
+        """Let a model decide on probabilities of its own."""
+        verdicts = decision.verdict(probability)
+        return cls(probability, decision.threshold, verdicts == VERDICTS.index(LIKELY_POTABLE))
+
+    @property
+    def potable(self) -> BoolArray:
+        """Which rows are called potable."""
+        return np.asarray(self.probability >= self.threshold)
+
+
+class Beginning(NamedTuple):
+    """The version from which the retrainings began, by the rows that its training tested.
+
+    Attributes
+    ----------
+    false_potable_rate : float
+        Share of the not potable rows that its threshold calls potable.
+    """
+
+    version: int
+    balanced_accuracy: float
+    false_potable_rate: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of both models on the same rows, and the challenger's less the champion's."""
+
+    champion: Estimate
+    challenger: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that the gate asks for, and what it found, in words."""
+
+    name: str
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What the gate says.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Not potable and potable rows that judged.
+    figures : dict of str to Figure
+        See `FIGURES`.
+    """
+
+    counts: tuple[int, int]
+    margin: float
+    figures: dict[str, Figure]
+    conditions: list[Condition]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every condition holds."""
+        return all(condition.passed for condition in self.conditions)
+
+    @property
+    def reasons(self) -> list[str]:
+        """What does not hold."""
+        return [condition.text for condition in self.conditions if not condition.passed]
+
+    def summary(self) -> dict[str, Any]:
+        """Put it into a JSON object."""
+        return {
+            "passed": self.passed,
+            "margin": self.margin,
+            "rows_not_potable": self.counts[0],
+            "rows_potable": self.counts[1],
+            "figures": {name: asdict(each) for name, each in self.figures.items()},
+            "conditions": [asdict(condition) for condition in self.conditions],
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """Name the figures for MLflow, which takes no NaN."""
+        flat = {"gate_passed": float(self.passed), "gate_rows": float(sum(self.counts))}
+        for name, figure in self.figures.items():
+            flat[f"gate_{name}"] = figure.challenger.value
+            flat[f"gate_champion_{name}"] = figure.champion.value
+            flat[f"gate_difference_{name}"] = figure.difference.value
+            flat[f"gate_difference_{name}_low"] = figure.difference.low
+            flat[f"gate_difference_{name}_high"] = figure.difference.high
+        return {name: value for name, value in flat.items() if value == value}
+
+
+def judge_challenger(
+    y: IntArray,
+    champion: Calls,
+    challenger: Calls,
+    *,
+    recorded: Estimate,
+    on_new: Estimate,
+    beginning: Beginning,
+    balanced_accuracy: float,
+    margin: float = RetrainingOptions.margin,
+    groups: Any | None = None,
+    seed: int = 0,
+) -> GateResult:
+    """Judge two models by rows that neither learned from.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 = potable, 0 = not potable. Both occur.
+    recorded, on_new : Estimate
+        The champion's ROC AUC as its training measured it, and on all new rows.
+    beginning : Beginning
+        What balanced accuracy is compared with too, so that it cannot fall a little each time.
+    balanced_accuracy : float
+        The challenger's, as its training measured it.
+    margin : float
+        By how much ROC AUC and balanced accuracy may be worse.
+    groups : ndarray of shape (n_samples,), optional
+        What is resampled as a whole.
+    seed : int
+        Of the resampling.
+    """
+    figures, sure_gain = _compare(y, champion, challenger, groups, seed)
+    conditions = [
+        _has_skill(figures["roc_auc"]),
+        _is_not_worse(figures["roc_auc"], margin),
+        _calls_as_well(figures["balanced_accuracy"], margin),
+        _calls_no_more_falsely(y, champion, challenger),
+        _promises_no_more_falsely(y, champion, challenger),
+        _labels_are_credible(recorded, on_new, is_better=sure_gain > 0),
+        _holds_since(beginning, balanced_accuracy, margin),
+    ]
+    counts = (int((y == 0).sum()), int((y == 1).sum()))
+    return GateResult(counts, margin, figures, conditions)
+
+
+def estimate_auc(
+    y: IntArray, probability: FloatArray, *, groups: Any | None = None, seed: int = 0
+) -> Estimate:
+    """Estimate a ROC AUC with its 95 % interval over resampled rows or groups."""
+    resampled = measure_resamples(y, probability, CHANCE, seed, groups)["roc_auc"]
+    value = measure_once(y, probability, CHANCE)["roc_auc"]
+    return _estimate(value, resampled, _INTERVAL)
+
+
+def false_potable_ceiling(rate: float, n_known: int, n_judging: int) -> float:
+    """Choose the share of not potable training rows that a challenger may call potable.
+
+    It lies below the champion's, so that chance seldom makes an equally good model fail the gate.
+    The share that it may call likely_potable is chosen in the same way.
+
+    Parameters
+    ----------
+    rate : float
+        The champion's share of not potable rows that it calls so.
+    n_known, n_judging : int
+        Not potable rows that the rate rests on, and those of the gate.
+
+    Notes
+    -----
+    Both models are asked about the same rows, and mostly agree. With a correlation of one half
+    the variance of the difference of their rates is that of one rate.
+    """
+    spread = np.sqrt(rate * (1 - rate) * (1 / n_judging + 1 / n_known))
+    return max(0.0, float(np.floor((rate - ALLOWANCE * spread) * 1e4) / 1e4))
+
+
+def _compare(
+    y: IntArray, champion: Calls, challenger: Calls, groups: Any | None, seed: int
+) -> tuple[dict[str, Figure], float]:
+    """Measure both models, and by how much the challenger's ROC AUC is larger for sure."""
+    pair = (champion, challenger)
+    values = [measure_once(y, each.probability, each.threshold) for each in pair]
+    resampled = [
+        measure_resamples(y, each.probability, each.threshold, seed, groups) for each in pair
+    ]
+    # The two promises are about the not potable rows alone.
+    likely = [each.likely_potable.astype(np.float64) for each in pair]
+    for found, drawn, calls in zip(values, resampled, likely, strict=True):
+        found["false_potable_rate"] = 1 - found["recall_not_potable"]
+        drawn["false_potable_rate"] = 1 - drawn["recall_not_potable"]
+        promised = measure_once(y, calls, CHANCE), measure_resamples(y, calls, CHANCE, seed, groups)
+        found["false_likely_potable_rate"] = 1 - promised[0]["recall_not_potable"]
+        drawn["false_likely_potable_rate"] = 1 - promised[1]["recall_not_potable"]
+    figures = {
+        name: Figure(
+            _estimate(values[0][name], resampled[0][name], _INTERVAL),
+            _estimate(values[1][name], resampled[1][name], _INTERVAL),
+            _estimate(
+                values[1][name] - values[0][name],
+                resampled[1][name] - resampled[0][name],
+                (1 - CONFIDENCE, CONFIDENCE),
+            ),
+        )
+        for name in FIGURES
+    }
+    gains = resampled[1]["roc_auc"] - resampled[0]["roc_auc"]
+    return figures, float(np.nanquantile(gains, _SURELY))
+
+
+def _has_skill(auc: Figure) -> Condition:
+    passed = auc.challenger.low > CHANCE
+    found = (
+        marked("It tells potable from not potable: ROC AUC {shown}.")
+        if passed
+        else marked("It is not shown to be better than chance: ROC AUC {shown}.")
+    )
+    return Condition("skill", passed, tr(found, shown=format_estimate(auc.challenger)))
+
+
+def _is_not_worse(auc: Figure, margin: float) -> Condition:
+    passed = auc.difference.low >= -margin
+    found = (
+        marked("Its ROC AUC is not worse by more than {margin:g}: difference {shown}.")
+        if passed
+        else marked("Its ROC AUC may be worse by more than {margin:g}: difference {shown}.")
+    )
+    shown = format_estimate(auc.difference, "+.3f")
+    return Condition("not_worse", passed, tr(found, margin=margin, shown=shown))
+
+
+def _calls_as_well(accuracy: Figure, margin: float) -> Condition:
+    passed = accuracy.difference.value >= -margin
+    found = (
+        marked(
+            "Its calls are as good, or worse by no more than {margin:g} in balanced accuracy: "
+            "difference {shown}."
+        )
+        if passed
+        else marked(
+            "Its calls are worse by more than {margin:g} in balanced accuracy: difference {shown}."
+        )
+    )
+    shown = format_estimate(accuracy.difference, "+.3f")
+    return Condition("balanced_accuracy", passed, tr(found, margin=margin, shown=shown))
+
+
+def _calls_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> Condition:
+    unsafe = y == 0
+    before, after = (int((each.potable & unsafe).sum()) for each in (champion, challenger))
+    found = (
+        marked("Of {n_rows} not potable samples it calls {after} potable, the champion {before}.")
+        if after <= before
+        else marked(
+            "Of {n_rows} not potable samples it calls {after} potable, more than the "
+            "champion's {before}."
+        )
+    )
+    text = tr(found, n_rows=int(unsafe.sum()), after=after, before=before)
+    return Condition("false_potable", after <= before, text)
+
+
+def _promises_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> Condition:
+    before, after = (int((each.likely_potable & (y == 0)).sum()) for each in (champion, challenger))
+    found = (
+        marked("False verdicts likely_potable: {after}, the champion's {before}.")
+        if after <= before
+        else marked("False verdicts likely_potable: {after}, more than the champion's {before}.")
+    )
+    text = tr(found, after=after, before=before)
+    return Condition("false_likely_potable", after <= before, text)
+
+
+def _holds_since(beginning: Beginning, balanced_accuracy: float, margin: float) -> Condition:
+    passed = balanced_accuracy - beginning.balanced_accuracy >= -margin
+    found = (
+        marked(
+            "Compared with version {version}, from which the retrainings began, its balanced "
+            "accuracy is not worse by more than {margin:g}: {now:.3f} in training, {then:.3f} then."
+        )
+        if passed
+        else marked(
+            "Compared with version {version}, from which the retrainings began, its balanced "
+            "accuracy is worse by more than {margin:g}: {now:.3f} in training, {then:.3f} then. "
+            "Train anew on all data: waterflow train"
+        )
+    )
+    text = tr(
+        found,
+        version=beginning.version,
+        margin=margin,
+        now=balanced_accuracy,
+        then=beginning.balanced_accuracy,
+    )
+    return Condition("since_beginning", passed, text)
+
+
+def _labels_are_credible(recorded: Estimate, on_new: Estimate, *, is_better: bool) -> Condition:
+    """Ask whether the champion fares on the new rows as it did when it was trained.
+
+    The two estimates come from different rows; the upper end of the interval of their difference
+    is that of Zou and Donner (2008, "Construction of confidence limits about effect measures").
+    """
+    reach = np.hypot(on_new.high - on_new.value, recorded.value - recorded.low)
+    is_lower = bool(on_new.value + np.nan_to_num(reach, nan=np.inf) < recorded.value)
+    is_odd = is_lower or on_new.low <= CHANCE < recorded.low
+    if not is_odd:
+        found = marked(
+            "The new labels go with what was learned: the champion's ROC AUC is {on_new} on "
+            "the new samples, and was {recorded} when it was trained."
+        )
+    elif is_better:
+        found = marked(
+            "The champion's ROC AUC is {on_new} on the new samples, and was {recorded} when it "
+            "was trained; but the challenger is shown to be better: the water has changed."
+        )
+    else:
+        found = marked(
+            "The new labels do not go with what the champion learned: its ROC AUC is {on_new} on "
+            "the new samples, and was {recorded} when it was trained. The water has changed, or "
+            "the labels are wrong; check them."
+        )
+    text = tr(found, on_new=format_estimate(on_new), recorded=format_estimate(recorded))
+    return Condition("labels_credible", not is_odd or is_better, text)
+
+
+def _estimate(value: float, resampled: FloatArray, tails: tuple[float, float]) -> Estimate:
+    low, high = np.nanquantile(resampled, tails)
+    return Estimate(float(value), float(low), float(high))

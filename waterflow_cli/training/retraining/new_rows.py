@@ -1,0 +1,238 @@
+"""Set new labelled rows apart: those that a challenger learns from, and those that judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.errors import DataRefusedError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.reference import hash_rows
+from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.retraining.options import OnConflict, RetrainingOptions
+from waterflow_cli.training.retraining.row_matching import Matching, match_rows
+
+# Fewer rows of a class, or groups, tell two models apart by luck alone.
+MIN_GATE_ROWS_PER_CLASS = 20
+MIN_GATE_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """New rows, by what they serve.
+
+    Attributes
+    ----------
+    learned : ndarray of int
+        Positions of those that the challenger learns from.
+    judging : TrainingData
+        Those that neither model learned from.
+    measuring : TrainingData
+        Those of the learned ones that the champion has not seen.
+    unseen : TrainingData
+        Both of these together.
+    n_copies : int
+        Rows that judge nothing, for their measurements were learned from.
+    """
+
+    matching: Matching
+    learned: IntArray
+    judging: TrainingData
+    measuring: TrainingData
+    unseen: TrainingData
+    n_copies: int
+
+    def summary(self) -> dict[str, Any]:
+        """Put the counts into a JSON object."""
+        return {
+            **self.matching.summary(),
+            "rows_learned": len(self.learned),
+            "rows_judging": len(self.judging.y),
+            "rows_copied": self.n_copies,
+        }
+
+
+def sort_new_rows(
+    recorded: TrainingData,
+    new: TrainingData,
+    *,
+    on_conflict: OnConflict = "drop",
+    holdout: float = RetrainingOptions.holdout,
+    seed: int = 0,
+    warn: Callable[[str], None] = lambda _text: None,
+) -> NewRows:
+    """Find out what is new, and set rows apart for the gate before anything is learned.
+
+    Parameters
+    ----------
+    on_conflict : str
+        See `match_rows`.
+    holdout : float
+        Share of the new samples that judge.
+
+    Raises
+    ------
+    DataRefusedError
+        If nothing is new, rows contradict each other and that is refused, or too few would judge.
+    """
+    matching = match_rows(recorded, new, on_conflict)
+    if matching.conflicts:
+        warn(_describe_conflicts(matching, on_conflict))
+    fresh = matching.fresh
+    if not len(fresh):
+        raise DataRefusedError(
+            tr("{file}: no row is of a new and undisputed sample.", file=new.path),
+            tr("Bring samples that the champion has not learned from."),
+        )
+    corrected = new.take(matching.corrected)
+    met = in_groups_of(new, recorded)
+    may_judge = fresh[~(met | in_groups_of(new, corrected))[fresh]]
+    _refuse_few(new.take(may_judge), n_met=len(fresh) - len(may_judge))
+    apart, _ = set_apart(new.take(may_judge), holdout, seed)
+    judging = may_judge[apart]
+    learned = np.union1d(np.setdiff1d(fresh, judging), matching.corrected)
+    # An id can be new though the sample is not.
+    known = find_copies(new, recorded)
+    copied = known | find_copies(new, new.take(learned))
+    judges = judging[~copied[judging]]
+    measures = np.setdiff1d(learned[~(known | met)[learned]], matching.corrected)
+    gate = new.take(judges)
+    _refuse_few(gate)
+    return NewRows(
+        matching,
+        learned,
+        gate,
+        new.take(measures),
+        new.take(np.sort(np.concatenate([judges, measures]))),
+        len(judging) - len(judges),
+    )
+
+
+def set_apart(new: TrainingData, share: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Split rows into those that judge and those that are learned from.
+
+    Each class is split by the share, at random; where rows belong to groups, each group stays
+    whole, and the share is about that; where rows have times, the latest ones judge.
+
+    Returns
+    -------
+    tuple of ndarray of int
+        Positions of the rows that judge, and of the others.
+
+    Raises
+    ------
+    DataRefusedError
+        If too few rows or groups would judge.
+    """
+    _refuse_few(new)  # fewer could not be split
+    if new.when is not None:
+        learned, judging = _split_times(new.path, new.when, share)
+    elif new.groups is not None:
+        learned, judging = _split_groups(new, share, seed)
+    else:
+        learned, judging = train_test_split(
+            np.arange(len(new.y)), test_size=share, stratify=new.y, random_state=seed
+        )
+    _refuse_few(new.take(judging))
+    return np.sort(judging), np.sort(learned)
+
+
+def find_copies(rows: TrainingData, learned: TrainingData) -> BoolArray:
+    """Say which rows have the measurements of a row that was learned from, whatever their ids."""
+    return np.isin(hash_rows(rows.X), hash_rows(learned.X))
+
+
+def in_groups_of(rows: TrainingData, learned: TrainingData) -> BoolArray:
+    """Say which rows belong to a group that was learned from; none where there are no groups."""
+    if rows.groups is None or learned.groups is None:
+        return np.zeros(len(rows.y), dtype=bool)
+    return np.isin(rows.groups, learned.groups)
+
+
+def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
+    """Refuse to judge models by too few rows.
+
+    Parameters
+    ----------
+    n_met : int
+        Rows that are none of them, for their groups were learned from.
+    """
+    hint = (
+        tr(
+            "{n_met} new samples cannot judge, for their groups were learned from: gather samples "
+            "of new ones.",
+            n_met=n_met,
+        )
+        if n_met
+        else tr("Gather more labelled samples, or set a larger share apart: --holdout")
+    )
+    negatives, positives = rows.class_counts
+    if min(negatives, positives) < MIN_GATE_ROWS_PER_CLASS:
+        raise DataRefusedError(
+            tr(
+                "{file}: {negatives} not potable and {positives} potable new samples would "
+                "judge the models; at least {needed} of each are needed.",
+                file=rows.path,
+                negatives=negatives,
+                positives=positives,
+                needed=MIN_GATE_ROWS_PER_CLASS,
+            ),
+            hint,
+        )
+    n_groups = MIN_GATE_GROUPS if rows.groups is None else len(np.unique(rows.groups))
+    if n_groups < MIN_GATE_GROUPS:
+        raise DataRefusedError(
+            tr(
+                "{file}: new samples of {n_groups} groups would judge the models; at least "
+                "{needed} groups are needed.",
+                file=rows.path,
+                n_groups=n_groups,
+                needed=MIN_GATE_GROUPS,
+            ),
+            hint,
+        )
+
+
+def _split_groups(new: TrainingData, share: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Give the rows of some groups, and those of the others: about the share of all."""
+    is_small = share <= 0.5
+    n_folds = round(1 / (share if is_small else 1 - share))
+    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    larger, smaller = next(folds.split(np.zeros(len(new.y)), new.y, new.groups))
+    return (larger, smaller) if is_small else (smaller, larger)
+
+
+def _split_times(path: str, when: FloatArray, share: float) -> tuple[IntArray, IntArray]:
+    """Give the earlier rows, and about the share of all that comes last; no time is split."""
+    times, counts = np.unique(when, return_counts=True)
+    if len(times) < 2:
+        raise DataRefusedError(
+            tr(
+                "{file}: all new samples are of one time, so none are later to judge by.", file=path
+            ),
+            tr("Bring samples of several times."),
+        )
+    later = np.cumsum(counts[::-1])[::-1][1:]
+    is_late = when >= times[1:][np.argmin(np.abs(later - share * len(when)))]
+    return np.flatnonzero(~is_late), np.flatnonzero(is_late)
+
+
+def _describe_conflicts(matching: Matching, on_conflict: OnConflict) -> str:
+    outcomes = {
+        "drop": tr("neither row is used"),
+        "new": tr("the new row is learned from"),
+        "old": tr("the earlier row is learned from"),
+    }
+    return tr(
+        "{n} new rows contradict an earlier row of the same sample; {outcome} (--on-conflict), "
+        "and {n_removed} rows of the training data are not learned from any more. {conflicts}",
+        n=len(matching.conflicts),
+        n_removed=matching.n_removed,
+        outcome=outcomes[on_conflict],
+        conflicts="; ".join(map(str, matching.conflicts[:3])),
+    )

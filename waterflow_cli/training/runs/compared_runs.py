@@ -1,0 +1,164 @@
+"""Compare runs that waterflow logged to MLflow, from the folds that each kept."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from mlflow import MlflowClient
+
+from waterflow_cli.common.errors import ModelError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.metrics import Estimate
+from waterflow_cli.registry.lookup import download, find_run
+from waterflow_cli.registry.stores import connect, store_errors
+from waterflow_cli.training.comparison import (
+    Candidate,
+    Leaderboard,
+    number_repeats,
+    rank_candidates,
+)
+
+_EVALUATION = "evaluation.json"
+_SHORT_ID = 8
+
+
+class TrainedRun(NamedTuple):
+    """What a training run kept of its evaluation.
+
+    Attributes
+    ----------
+    origin : dict
+        What names the run, for people and scripts.
+    content : dict
+        See `waterflow_cli.training.summary.result_summary`.
+    """
+
+    run_id: str
+    data_sha256: str
+    origin: dict[str, Any]
+    content: dict[str, Any]
+
+
+def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> Leaderboard:
+    """Compare runs by the folds that they were measured on.
+
+    Parameters
+    ----------
+    references : sequence of str
+        Ids of runs, or versions of registered models: ``@champion``, ``3``, ``models:/river/1``.
+    name : str
+        The registered model that an alias or a number alone stands for.
+
+    Raises
+    ------
+    UsageError
+        If fewer than two are named.
+    ModelError
+        If there is no such run, it keeps no evaluation, or the runs were measured on different
+        rows or folds.
+    """
+    if len(references) < 2:
+        raise UsageError(
+            tr("--run {references}: one run cannot be compared.", references=", ".join(references)),
+            tr("Name several, with commas; see: waterflow models list"),
+        )
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        found = [find_run(client, reference, name, tracking_uri) for reference in references]
+        runs = [_read_run(run, client, tracking_uri) for run in found]
+    _refuse_different(runs)
+    candidates = [
+        Candidate(label, run.origin, _estimates(run.content), run.content["folds"])
+        for label, run in zip(_name_runs(runs), runs, strict=True)
+    ]
+    design = runs[0].content["design"]
+    return Leaderboard(
+        rank_candidates(candidates), design["text"], design["sha256"], runs[0].data_sha256
+    )
+
+
+def _read_run(run: Any, client: MlflowClient, uri: str) -> TrainedRun:
+    run_id = str(run.info.run_id)
+    tags, params = run.data.tags, run.data.params
+    kept = {artifact.path for artifact in client.list_artifacts(run_id)}
+    trained = "waterflow.plugin" in tags and _EVALUATION in kept
+    content = _download_evaluation(run_id, uri) if trained else {}
+    if "folds" not in content:
+        raise ModelError(
+            tr(
+                "The run {run_id} keeps no figures by fold, so it cannot be compared.",
+                run_id=run_id,
+            ),
+            tr("Compare runs that this version of waterflow train finished, or train it again."),
+        )
+    origin = {
+        "run_id": run_id,
+        "plugin": tags["waterflow.plugin"],
+        "balance": params["balance"],
+        "seed": int(params["seed"]),
+    }
+    return TrainedRun(run_id, tags["waterflow.data_sha256"], origin, content)
+
+
+def _download_evaluation(run_id: str, uri: str) -> dict[str, Any]:
+    with TemporaryDirectory(prefix="waterflow-") as folder:
+        path = download(f"runs:/{run_id}/{_EVALUATION}", Path(folder), uri)
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return content
+
+
+def _refuse_different(runs: Sequence[TrainedRun]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.data_sha256 != first.data_sha256:
+            problem = tr("were trained on different data")
+        elif run.content["design"]["sha256"] != first.content["design"]["sha256"]:
+            problem = tr(
+                "were measured on different folds ({design}, seed {seed}; "
+                "{other_design}, seed {other_seed})",
+                design=first.content["design"]["text"],
+                seed=first.origin["seed"],
+                other_design=run.content["design"]["text"],
+                other_seed=run.origin["seed"],
+            )
+        else:
+            continue
+        raise ModelError(
+            tr(
+                "The runs {first} and {second} {problem}.",
+                first=first.run_id[:_SHORT_ID],
+                second=run.run_id[:_SHORT_ID],
+                problem=problem,
+            ),
+            tr(
+                "Train both with the same data, --seed, --cv, --group and --time, or "
+                "compare plugins: waterflow compare DATA --plugin A,B"
+            ),
+        )
+
+
+def _name_runs(runs: Sequence[TrainedRun]) -> list[str]:
+    """Name each run by its plugin, and by its id where several have the same."""
+    plugins = Counter(run.origin["plugin"] for run in runs)
+    return number_repeats(
+        [
+            run.origin["plugin"] if plugins[run.origin["plugin"]] == 1 else run.run_id[:_SHORT_ID]
+            for run in runs
+        ]
+    )
+
+
+def _estimates(content: dict[str, Any]) -> dict[str, Estimate]:
+    """Read the figures of a run; JSON has null for what is undefined."""
+    return {
+        name: Estimate(
+            *(np.nan if found[k] is None else found[k] for k in ("value", "low", "high"))
+        )
+        for name, found in content["evaluation"]["estimates"].items()
+    }

@@ -1,0 +1,375 @@
+"""Write training runs to MLflow; no other module does."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from waterflow_cli import __version__
+from waterflow_cli.common.errors import ModelError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.discovery import LoadedPlugin
+from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
+from waterflow_cli.models.reference import build_reference
+from waterflow_cli.registry.history import Action
+from waterflow_cli.registry.location import sqlite_path
+from waterflow_cli.registry.lookup import DEFAULT_NAME
+from waterflow_cli.registry.stores import connect, find_experiment, store_errors
+from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
+from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.tables.outputs import path_text
+from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.options import TrainingOptions
+from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
+from waterflow_cli.training.runs.page import render_page
+from waterflow_cli.training.runs.plots import save_plots
+from waterflow_cli.training.runs.record import RECORD_FILE, TrainingRecord
+from waterflow_cli.training.summary import flat_metrics, result_summary
+from waterflow_cli.training.trainer import TrainingResult, train_model
+
+# What a machine needs to load the model; the plugin's own distribution is added to it.
+_REQUIRED = ("imbalanced-learn", "mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
+# MLflow's limit for one parameter's text.
+_MAX_PARAM = 500
+_BY_TRAINING = Origin(Action.TRAIN)
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """Where a run is logged and under which name its model is registered."""
+
+    uri: str
+    experiment: str = "waterflow"
+    name: str = DEFAULT_NAME
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w. -]+", self.name):
+            raise UsageError(
+                tr("--name {name}: is no name for a model.", name=self.name),
+                tr("Use letters, digits, spaces, dots, hyphens and underscores."),
+            )
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a training leaves: its data, its result and the version it registered."""
+
+    plugin: str
+    options: TrainingOptions
+    data: TrainingData
+    result: TrainingResult
+    registered: RegisteredVersion
+
+    def summary(self) -> dict[str, Any]:
+        """Put the report into a JSON object."""
+        return {
+            "plugin": self.plugin,
+            "data": self.data.summary(),
+            "registered": asdict(self.registered),
+            "decided_share": self.result.decided_share,
+            **result_summary(self.result),
+        }
+
+
+class TrackedRun:
+    """An open MLflow run."""
+
+    def __init__(self, client: MlflowClient, options: TrackingOptions, run: Any) -> None:
+        self.client, self._options = client, options
+        self.run_id, self.experiment_id = run.info.run_id, run.info.experiment_id
+
+    def log_start(
+        self,
+        data: TrainingData,
+        schema: TableSchema,
+        plugin: LoadedPlugin,
+        options: TrainingOptions,
+    ) -> None:
+        """Log what the run starts from, so that a failed run says it too."""
+        record = TrainingRecord.of(data, schema, plugin, options)
+        mlflow.log_text(record.to_json(), RECORD_FILE)
+        negatives, positives = data.class_counts
+        mlflow.set_tags(
+            {
+                "waterflow.version": __version__,
+                "mlflow.runName": plugin.name,  # MLflow would make one up
+                "waterflow.plugin": plugin.name,
+                "waterflow.plugin_distribution": plugin.installed.distribution,
+                "waterflow.data_sha256": data.sha256,
+                "waterflow.schema": schema.name,
+                "waterflow.schema_sha256": schema.sha256,
+            }
+        )
+        mlflow.log_metrics(
+            {
+                "rows": len(data.y),
+                "rows_not_potable": negatives,
+                "rows_potable": positives,
+                "rows_dropped": data.n_dropped,
+                "rows_repeated": data.n_repeated,
+            }
+        )
+        source = COMBINED_FILE if data.path == COMBINED else path_text(data.path)
+        frame = data.X.assign(**{str(schema.label): data.y.astype(float)})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = mlflow.data.from_pandas(
+                frame,
+                source=source,
+                targets=schema.label,
+                name=Path(source).name,
+            )
+            mlflow.log_input(dataset, context="training")
+
+    def log_result(
+        self,
+        data: TrainingData,
+        plugin: LoadedPlugin,
+        result: TrainingResult,
+        options: TrainingOptions,
+    ) -> str:
+        """Log parameters, metrics, pictures, the environment and the page; return the last."""
+        chosen = {
+            "balance": options.balance,
+            "threshold_rule": options.threshold.text,
+            "calibration": options.calibration,
+            "evaluation": result.design.text,
+            "guarantees": ", ".join(map(str, options.guarantees)) or "none",
+            "trials": options.n_trials,
+            "seed": options.seed,
+        }
+        plugin_params = {f"plugin.{name}": value for name, value in result.params.items()}
+        mlflow.log_params(
+            {name: str(value)[:_MAX_PARAM] for name, value in (chosen | plugin_params).items()}
+        )
+        mlflow.log_metrics({"threshold": result.model.threshold})
+        mlflow.log_metrics(flat_metrics(result.evaluation, "test"))
+        for name, baseline in result.baselines.items():
+            value = baseline.evaluation.estimates["roc_auc"].value
+            mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)
+        for epoch, loss in enumerate(result.loss_curve, 1):
+            mlflow.log_metric("loss", loss, step=epoch)
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            folder = Path(scratch)
+            (folder / "plots").mkdir()
+            pictures = save_plots(result, folder / "plots")
+            page = render_page(plugin.name, data, options, result, pictures)
+            (folder / "report.html").write_text(page, "utf-8")
+            _write_json(folder / "evaluation.json", {"version": 1, **result_summary(result)})
+            _write_json(folder / "environment.json", _environment())
+            mlflow.log_artifacts(scratch)
+        for number, trial in enumerate(result.trials):
+            with mlflow.start_run(
+                experiment_id=self.experiment_id, run_name=f"trial {number}", nested=True
+            ):
+                mlflow.log_params({name: str(value) for name, value in trial.params.items()})
+                mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
+                if trial.roc_auc == trial.roc_auc:
+                    mlflow.log_metric("inner_roc_auc", trial.roc_auc)
+        return page
+
+    def log_model(
+        self,
+        data: TrainingData,
+        result: TrainingResult,
+        schema: TableSchema,
+        plugin: LoadedPlugin,
+        origin: Origin = _BY_TRAINING,
+    ) -> RegisteredVersion:
+        """Save the model without pickle, record its manifest's sha256, and register a version."""
+        model_id = self._log_pyfunc(data, result, schema, plugin)
+        return register(
+            self.client,
+            self._options.name,
+            model_id,
+            self.run_id,
+            uri=self._options.uri,
+            plugin=plugin.name,
+            origin=origin,
+        )
+
+    def log_more(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Log what not every run has."""
+        mlflow.set_tags(dict(tags or {}))
+        mlflow.log_metrics(dict(metrics or {}))
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            for name, content in (files or {}).items():
+                (Path(scratch) / name).write_bytes(content)
+            mlflow.log_artifacts(scratch)
+
+    def _log_pyfunc(
+        self,
+        data: TrainingData,
+        result: TrainingResult,
+        schema: TableSchema,
+        plugin: LoadedPlugin,
+    ) -> str:
+        details = {
+            "waterflow": __version__,
+            "run_id": self.run_id,
+            "data_sha256": data.sha256,
+        }
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            payload = Path(scratch) / PAYLOAD
+            reference = build_reference(data, result)
+            save_payload(payload, result.model, schema, plugin, details, reference)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it would like an input example
+                info = mlflow.pyfunc.log_model(
+                    name="model",
+                    loader_module="waterflow_cli.pyfunc",
+                    data_path=str(payload),
+                    signature=_signature(result),
+                    pip_requirements=_requirements(plugin),
+                )
+            # The manifest covers what MLflow wrote too, so it is made from the folder as stored.
+            stored = Path(scratch) / "stored"
+            stored.mkdir()
+            folder = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=str(stored)))
+            digest = write_manifest(folder)
+            self.client.log_model_artifact(info.model_id, str(folder / MANIFEST))
+        self.client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
+        return str(info.model_id)
+
+
+@contextmanager
+def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
+    """Open a run; it ends FINISHED, KILLED by Ctrl-C, or FAILED by any other error.
+
+    Raises
+    ------
+    ModelError
+        If the store cannot be used.
+    """
+    client = connect(options.uri, create=True)
+    with store_errors(options.uri):
+        experiment_id = find_experiment(client, options.experiment, options.uri)
+        run = mlflow.start_run(experiment_id=experiment_id)
+    status = "FAILED"
+    try:
+        with store_errors(options.uri):
+            yield TrackedRun(client, options, run)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        with _no_second_error(options.uri, quiet=status != "FINISHED"):
+            mlflow.end_run(status)
+
+
+def run_training(
+    data: TrainingData,
+    schema: TableSchema,
+    plugin: LoadedPlugin,
+    options: TrainingOptions,
+    tracking: TrackingOptions,
+    report: Callable[[str], None],
+    keep_page: Callable[[str], None] = lambda _text: None,
+) -> TrainingReport:
+    """Train a model in a tracked run, and register it.
+
+    Parameters
+    ----------
+    keep_page : callable
+        Is given the page about the model; where it fails, nothing is registered.
+
+    Raises
+    ------
+    ModelError
+        If the store cannot be used.
+    PluginError, UsageError, DataRefusedError
+        See `waterflow_cli.training.trainer.train_model`; the run is marked as failed.
+    """
+    database = sqlite_path(tracking.uri)
+    if database is not None and not database.exists():
+        report(tr("Creating the tracking store {uri}", uri=tracking.uri))
+    with tracked_run(tracking) as run:
+        run.log_start(data, schema, plugin, options)
+        result = train_model(data, plugin, options, report=report)
+        report(tr("Logging the run and the model to MLflow"))
+        keep_page(run.log_result(data, plugin, result, options))
+        registered = run.log_model(data, result, schema, plugin)
+    return TrainingReport(plugin.name, options, data, result, registered)
+
+
+@contextmanager
+def _no_second_error(uri: str, *, quiet: bool) -> Iterator[None]:
+    """Report that a run cannot be ended, unless a first error is on its way already."""
+    try:
+        with store_errors(uri):
+            yield
+    except ModelError:
+        if not quiet:
+            raise
+
+
+def _signature(result: TrainingResult) -> ModelSignature:
+    return ModelSignature(
+        inputs=Schema([ColSpec("double", name) for name in result.model.measurements]),
+        outputs=Schema(
+            [
+                ColSpec("double", "probability", required=False),
+                ColSpec("long", "prediction", required=False),
+                ColSpec("string", "verdict"),
+            ]
+        ),
+    )
+
+
+def _requirements(plugin: LoadedPlugin) -> list[str]:
+    installed = {
+        name.lower().replace("_", "-"): version for name, version in _installed_versions().items()
+    }
+    needed = [f"{name}=={installed[name]}" for name in _REQUIRED]
+    dist = plugin.installed.point.dist
+    own = [] if dist is None or dist.name == "waterflow" else [f"{dist.name}=={dist.version}"]
+    return [f"waterflow=={__version__}", *own, *needed]
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "version": 1,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "distributions": dict(sorted(_installed_versions().items())),
+    }
+
+
+def _installed_versions() -> dict[str, str]:
+    """Give the version of each installed distribution; leftovers without metadata have none."""
+    versions: dict[str, str] = {}
+    for dist in distributions():
+        with suppress(OSError):
+            if dist.name:
+                versions.setdefault(dist.name, dist.version)
+    return versions
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -1,0 +1,131 @@
+"""Measure a registered model on a labelled file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from waterflow_cli.common.arrays import FloatArray
+from waterflow_cli.common.errors import ModelError, shorten
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.models.metrics import Evaluation, evaluate_predictions
+from waterflow_cli.models.verdict_records import VerdictRecord, record_verdicts, verdicts_summary
+from waterflow_cli.tables.outputs import OutputGroup, write_errors
+from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.runs.plots import JudgedRows, draw_plots
+from waterflow_cli.training.summary import evaluation_summary
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """How a model fared on a labelled file.
+
+    Attributes
+    ----------
+    model : str
+        Its label.
+    probability : ndarray of shape (n_samples,)
+        What it gave for the rows of `data`.
+    verdicts : dict of str to VerdictRecord
+        By verdict; ``send_to_lab`` claims nothing.
+    is_training_data : bool
+        Whether the model was trained on this very file.
+    """
+
+    model: str
+    data: TrainingData
+    probability: FloatArray
+    evaluation: Evaluation
+    verdicts: dict[str, VerdictRecord]
+    is_training_data: bool
+
+    @property
+    def n_decided(self) -> int:
+        """Rows that got a verdict other than ``send_to_lab``."""
+        return sum(record.n_given for record in self.verdicts.values())
+
+    def summary(self) -> dict[str, Any]:
+        """Put it into a JSON object."""
+        return {
+            "model": self.model,
+            "data": {**self.data.summary(), "is_training_data": self.is_training_data},
+            "evaluation": evaluation_summary(self.evaluation),
+            "rows_decided": self.n_decided,
+            "verdicts": verdicts_summary(self.verdicts),
+        }
+
+
+def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> ModelEvaluation:
+    """Measure a model at its own threshold and with its own policy.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Labelled rows with the model's measurements; both classes occur.
+    seed : int
+        Of the resampling behind the intervals of the metrics.
+
+    Raises
+    ------
+    ModelError
+        If the rows lack a measurement of the model.
+    PluginError
+        If the model fails to predict.
+    """
+    decision = model.decision
+    absent = [name for name in decision.measurements if name not in data.X]
+    if absent:
+        raise ModelError(
+            tr(
+                "Model {model} needs measurements that the schema does not have: {absent}.",
+                model=model.label,
+                absent=shorten(absent),
+            ),
+            tr("Leave out --schema: the model brings its own."),
+        )
+    with threadpool_limits(limits=1):  # the same bits as `waterflow score`
+        probability = model.probability(data.X[list(decision.measurements)])
+    return ModelEvaluation(
+        model.label,
+        data,
+        probability,
+        evaluate_predictions(data.y, probability, decision.threshold, seed=seed),
+        record_verdicts(decision, data.y, probability),
+        model.data_sha256 == data.sha256,
+    )
+
+
+def save_pictures(evaluated: ModelEvaluation, folder: str, *, force: bool = False) -> list[str]:
+    """Draw an evaluation into a folder, which is made where there is none.
+
+    Returns
+    -------
+    list of str
+        The files written: all, or none.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be written, or exist and are not to be replaced.
+    """
+    path = evaluated.data.path
+    rows = JudgedRows(
+        evaluated.data.y, evaluated.probability, evaluated.evaluation, Path(path).name
+    )
+    with write_errors(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(prefix="waterflow-") as scratch,
+        OutputGroup(force=force, inputs=[path]) as outputs,
+    ):
+        written = []
+        for picture in draw_plots(rows, Path(scratch)):
+            written.append(str(Path(folder) / picture.name))
+            with outputs.open(written[-1]) as file:
+                file.write(picture.read_bytes())
+    return written

@@ -1,0 +1,158 @@
+"""One self-contained page about a trained model, for those who use water and not statistics."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from waterflow_cli import __version__
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import format_metric, format_share
+from waterflow_cli.common.pages import page_environment
+from waterflow_cli.models.metrics import METRICS
+from waterflow_cli.models.verdict_records import describe_verdicts
+from waterflow_cli.tables.outputs import path_text
+from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.judging import OperatingPoint
+from waterflow_cli.training.options import TrainingOptions
+from waterflow_cli.training.trainer import TrainingResult
+from waterflow_cli.validation.limit_checks import rows_above
+from waterflow_cli.validation.limits import Limit, load_limits
+
+_TEMPLATE = "report.html"
+
+
+def render_page(
+    plugin: str,
+    data: TrainingData,
+    options: TrainingOptions,
+    result: TrainingResult,
+    pictures: Iterable[Path],
+) -> str:
+    """Write the page as HTML that loads nothing; whatever comes from the data is escaped.
+
+    Parameters
+    ----------
+    pictures : iterable of Path
+        PNG files, by name: see `waterflow_cli.training.runs.plots.save_plots`.
+    """
+    health = health_limits()
+    evaluations = {
+        plugin: result.evaluation,
+        **{tr(name): measured.evaluation for name, measured in result.baselines.items()},
+    }
+    return (
+        page_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            plugin=plugin,
+            data={"path": path_text(data.path), "sha256": data.sha256},
+            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            version=__version__,
+            share=lambda value: f"{value:.1%}",
+            decided=f"{result.decided_share:.1%}",
+            n_rows=len(data.y),
+            counts=_count_rows(data),
+            columns=[_describe(data.X[name]) for name in data.X],
+            contradicted=float(rows_above(health, data.X)[data.y == 1].mean()),
+            limits=_compare_limits(data, health),
+            design=result.design.text,
+            n_trained=result.n_trained,
+            interval=tr(result.evaluation.interval),
+            evaluations=list(evaluations),
+            metrics=[
+                (
+                    tr(title),
+                    [format_metric(name, each.estimates[name]) for each in evaluations.values()],
+                )
+                for name, title in METRICS.items()
+            ],
+            threshold=result.model.threshold,
+            rule=options.threshold.text,
+            costs=options.costs,
+            points=[point_cells(point) for point in result.points],
+            policy=str(result.model.policy),
+            verdicts=describe_verdicts(result.verdicts),
+            certificates=[str(each) for each in result.certificates],
+            importance=[
+                (str(name), *("-" if value != value else f"{value:+.3f}" for value in row))
+                for name, row in zip(
+                    result.importance.index, result.importance.to_numpy(), strict=True
+                )
+            ],
+            pictures={
+                path.stem: base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures
+            },
+        )
+    )
+
+
+def health_limits() -> list[Limit]:
+    """Give the values that labels are held against: the health-based ones of the profile epa."""
+    (profile,) = load_limits(["epa"])
+    return [limit for limit in profile.limits if limit.purpose == "health"]
+
+
+def point_cells(point: OperatingPoint) -> Sequence[str]:
+    """Write what a threshold does as the cells of a table."""
+    shares = (
+        point.precision_potable,
+        point.recall_potable,
+        point.precision_not_potable,
+        point.recall_not_potable,
+    )
+    return (
+        tr(point.name),
+        *map(format_share, shares),
+        f"{point.false_potable_per_1000:.0f}",
+        f"{point.cost_per_1000:.0f}",
+    )
+
+
+def _count_rows(data: TrainingData) -> list[tuple[str, int]]:
+    negatives, positives = data.class_counts
+    counts = [(tr("labelled potable"), positives), (tr("labelled not potable"), negatives)]
+    if data.n_repeated:
+        counts.append((tr("repeat another sample's measurements"), data.n_repeated))
+    return counts
+
+
+def _describe(values: pd.Series) -> Mapping[str, Any]:
+    known = values.dropna()
+    low, median, high = known.quantile([0, 0.5, 1]) if len(known) else [np.nan] * 3
+    figures = {"median": median, "low": low, "high": high}
+    return {
+        "name": str(values.name),
+        "missing": float(values.isna().mean()),
+        **{name: _plain(value) for name, value in figures.items()},
+    }
+
+
+def _compare_limits(data: TrainingData, limits: Sequence[Limit]) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    for limit in limits:
+        name = limit.column
+        if name in data.X:
+            above = rows_above([limit], data.X)
+            potable, not_potable = (float(above[data.y == label].mean()) for label in (1, 0))
+            rows.append(
+                {"name": name, "limit": limit, "potable": potable, "not_potable": not_potable}
+            )
+    return rows
+
+
+def _plain(value: float) -> str:
+    """Write a number to four digits without an exponent; a dash where there is none.
+
+    >>> _plain(20927.83), _plain(0.352)
+    ('20930', '0.352')
+    """
+    if value != value:
+        return "-"
+    return np.format_float_positional(value, precision=4, fractional=False, trim="-")

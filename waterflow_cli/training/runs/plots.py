@@ -1,0 +1,226 @@
+"""Pictures of what a model does to labelled rows, and of its training, as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from waterflow_cli.common.arrays import FloatArray, IntArray
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.metrics import METRICS, Evaluation, measure_at_thresholds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from waterflow_cli.training.trainer import TrainingResult
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
+_THRESHOLD_METRICS = (
+    "balanced_accuracy",
+    "precision_potable",
+    "recall_potable",
+    "recall_not_potable",
+)
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """What most pictures show: rows, what the laboratory says and what a model said.
+
+    Attributes
+    ----------
+    y, probability : ndarray of shape (n_samples,)
+        Labels, and P(potable).
+    name : str
+        What the titles call the rows.
+    """
+
+    y: IntArray
+    probability: FloatArray
+    evaluation: Evaluation
+    name: str
+
+
+def save_plots(result: TrainingResult, folder: Path) -> list[Path]:
+    """Draw every picture that a training result allows into a folder.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    rows = JudgedRows(*result.tested, result.evaluation, tr("tested rows"))
+    return draw_plots(rows, folder, importance=result.importance, losses=result.loss_curve)
+
+
+def draw_plots(
+    rows: JudgedRows,
+    folder: Path,
+    *,
+    importance: pd.DataFrame | None = None,
+    losses: Sequence[float] = (),
+) -> list[Path]:
+    """Draw what is known of some rows, and of a training where there was one, into a folder.
+
+    Parameters
+    ----------
+    importance : DataFrame of shape (n_measurements, 3), optional
+        See `waterflow_cli.training.trainer.TrainingResult`.
+    losses : sequence of float
+        By epoch.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    drawings = {
+        "roc": partial(_draw_roc, rows),
+        "precision_recall": partial(_draw_precision_recall, rows),
+        "confusion_matrix": partial(_draw_confusion, rows),
+        "reliability": partial(_draw_reliability, rows),
+    }
+    if importance is not None:
+        drawings["permutation_importance"] = partial(_draw_importance, importance)
+    drawings["metrics_by_threshold"] = partial(_draw_thresholds, rows)
+    if losses:
+        drawings["loss_curve"] = partial(_draw_loss, losses)
+    paths = []
+    for name, draw in drawings.items():
+        figure = Figure(figsize=(6, 4.5), dpi=110, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure.add_subplot())
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1])
+    return paths
+
+
+def _draw_roc(rows: JudgedRows, axes: Any) -> None:
+    false_positive, true_positive, _ = roc_curve(rows.y, rows.probability)
+    estimate = rows.evaluation.estimates["roc_auc"]
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("chance"))
+    axes.plot(
+        false_positive,
+        true_positive,
+        color=BLUE,
+        label=tr(
+            "AUC {value:.3f} ({low:.3f} to {high:.3f})",
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+        ),
+    )
+    negatives, alarms, misses, hits = rows.evaluation.confusion
+    axes.plot(
+        alarms / (alarms + negatives),
+        hits / (hits + misses),
+        "o",
+        color=ORANGE,
+        label=tr("threshold {threshold:.3f}", threshold=rows.evaluation.threshold),
+    )
+    _label(
+        axes,
+        tr("ROC curve, {rows}", rows=rows.name),
+        tr("false positive rate (called potable, is not)"),
+        tr("true positive rate"),
+    )
+
+
+def _draw_precision_recall(rows: JudgedRows, axes: Any) -> None:
+    precision, recall, _ = precision_recall_curve(rows.y, rows.probability)
+    estimate = rows.evaluation.estimates["pr_auc"]
+    axes.axhline(rows.y.mean(), color=GREY, linestyle="--", label=tr("base rate"))
+    axes.step(
+        recall,
+        precision,
+        where="post",
+        color=BLUE,
+        label=tr("average precision {value:.3f}", value=estimate.value),
+    )
+    axes.set_ylim(0, 1.02)
+    _label(
+        axes,
+        tr("Precision and recall, {rows}", rows=rows.name),
+        tr("recall on potable"),
+        tr("precision on potable"),
+    )
+
+
+def _draw_confusion(rows: JudgedRows, axes: Any) -> None:
+    counts = np.reshape(rows.evaluation.confusion, (2, 2))
+    axes.imshow(counts, cmap="Blues", vmin=0)
+    for (row, column), count in np.ndenumerate(counts):
+        dark = count > counts.max() / 2
+        axes.text(
+            column,
+            row,
+            f"{count:.0f}",
+            ha="center",
+            va="center",
+            fontsize=16,
+            color="white" if dark else "black",
+        )
+    names = [tr("not potable"), tr("potable")]
+    axes.set_xticks([0, 1], names)
+    axes.set_yticks([0, 1], names)
+    axes.set_title(
+        tr(
+            "At threshold {threshold:.3f}, {rows}",
+            threshold=rows.evaluation.threshold,
+            rows=rows.name,
+        )
+    )
+    axes.set_xlabel(tr("predicted"))
+    axes.set_ylabel(tr("in the laboratory"))
+
+
+def _draw_reliability(rows: JudgedRows, axes: Any) -> None:
+    observed, predicted = calibration_curve(rows.y, rows.probability, n_bins=8, strategy="quantile")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("perfect"))
+    axes.plot(predicted, observed, "o-", color=BLUE, label=tr("eight equal groups"))
+    _label(
+        axes,
+        tr("Reliability, {rows}", rows=rows.name),
+        tr("predicted probability"),
+        tr("share potable"),
+    )
+
+
+def _draw_importance(importance: pd.DataFrame, axes: Any) -> None:
+    frame = importance.iloc[::-1]
+    reach = np.abs(frame[["low", "high"]].to_numpy() - frame[["value"]].to_numpy())
+    axes.barh(frame.index, frame["value"], xerr=reach.T, color=BLUE)
+    axes.axvline(0, color=GREY)
+    axes.set_title(tr("Loss of ROC AUC when a measurement is shuffled"))
+    axes.set_xlabel(tr("loss of ROC AUC (mean and 95 % interval)"))
+
+
+def _draw_thresholds(rows: JudgedRows, axes: Any) -> None:
+    thresholds = np.linspace(0, 1, 101)
+    curves = measure_at_thresholds(rows.y, rows.probability, thresholds)
+    for name in _THRESHOLD_METRICS:
+        axes.plot(thresholds, curves[name], label=tr(METRICS[name]))
+    axes.axvline(rows.evaluation.threshold, color=ORANGE, linestyle="--", label=tr("chosen"))
+    _label(axes, tr("What the threshold does, {rows}", rows=rows.name), tr("threshold"), "")
+
+
+def _draw_loss(losses: Sequence[float], axes: Any) -> None:
+    epochs = range(1, len(losses) + 1)
+    axes.plot(epochs, losses, color=BLUE, label=tr("training loss"))
+    _label(axes, tr("Loss by epoch"), tr("epoch"), tr("loss"))
+
+
+def _label(axes: Any, title: str, x: str, y: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.legend(fontsize=8)

@@ -1,0 +1,206 @@
+"""The record of a training: everything that its result depends on, in one JSON file."""
+
+from __future__ import annotations
+
+import ast
+import json
+import platform
+import sysconfig
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+from waterflow_cli import __version__
+from waterflow_cli.common.errors import ModelError, WaterflowError
+from waterflow_cli.common.json import json_text
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.discovery import LoadedPlugin
+from waterflow_cli.models.guarantees import Guarantee
+from waterflow_cli.models.thresholds import parse_threshold
+from waterflow_cli.samples.schemas import parse_schema
+from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.training.data import DataOptions, TrainingData, file_sha256, simulated_sample
+from waterflow_cli.training.options import TrainingOptions, parse_cv
+from waterflow_cli.training.runs.combined_data import COMBINED
+
+RECORD_FILE, RECORD_FORMAT = "training.json", 1
+PIPE = "-"
+# What computes a model's bits, or draws the random numbers that they depend on.
+_LIBRARIES = (
+    *("imbalanced-learn", "joblib", "mapie", "numba", "numpy", "optuna", "pandas", "pyarrow"),
+    *("scikit-learn", "scipy"),
+)
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a run was trained from.
+
+    Attributes
+    ----------
+    path : str or None
+        The data file in full, ``-``, or `COMBINED` for one that lies with the run; None for the
+        simulated sample, which can be made again.
+    sha256 : str
+        Of the data; see `TrainingData`.
+    reading : DataOptions
+        How the data was read.
+    schema : TableSchema
+        Recorded whole, so that its file need not be there any more.
+    versions : mapping of str to str
+        Of waterflow, Python, the platform and the libraries that decide the model's bits.
+    """
+
+    path: str | None
+    sha256: str
+    reading: DataOptions
+    schema: TableSchema
+    plugin: str
+    plugin_distribution: str
+    options: TrainingOptions
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        data: TrainingData,
+        schema: TableSchema,
+        plugin: LoadedPlugin,
+        options: TrainingOptions,
+    ) -> TrainingRecord:
+        """Record what a training starts from."""
+        return cls(
+            _lasting_path(data),
+            data.sha256,
+            data.options,
+            schema,
+            plugin.name,
+            plugin.installed.distribution,
+            options,
+            deciding_versions(plugin),
+        )
+
+    def to_json(self) -> str:
+        """Write the record; `from_json` takes it back."""
+        return json_text(
+            {
+                "data": {"path": self.path, "sha256": self.sha256, **asdict(self.reading)},
+                "schema": {
+                    "name": self.schema.name,
+                    "sha256": self.schema.sha256,
+                    "text": self.schema.text,
+                },
+                "plugin": self.plugin,
+                "plugin_distribution": self.plugin_distribution,
+                "options": _options_to_json(self.options),
+                "versions": dict(self.versions),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: bytes, source: str) -> TrainingRecord:
+        """Take a record back.
+
+        Parameters
+        ----------
+        source : str
+            Whose record it is, for messages.
+
+        Raises
+        ------
+        ModelError
+            If the text is no record, or one that a later version wrote.
+        """
+        try:
+            content = json.loads(text)
+            if content["version"] != RECORD_FORMAT:
+                raise ModelError(
+                    tr(
+                        "{source}: its {file} has version {version}; this version of waterflow "
+                        "knows {known}.",
+                        source=source,
+                        file=RECORD_FILE,
+                        version=content["version"],
+                        known=RECORD_FORMAT,
+                    ),
+                    tr("Install the version of waterflow that wrote it."),
+                )
+            data = content["data"]
+            return cls(
+                data.pop("path"),
+                data.pop("sha256"),
+                DataOptions(**{**data, "reading": ReadingOptions(**data["reading"])}),
+                parse_schema(content["schema"]["text"], content["schema"]["name"]),
+                content["plugin"],
+                content["plugin_distribution"],
+                _options_from_json(content["options"]),
+                content["versions"],
+            )
+        except WaterflowError:
+            raise
+        except (AttributeError, KeyError, SyntaxError, TypeError, ValueError) as exc:
+            raise ModelError(
+                tr(
+                    "{source}: its {file} is no record of a training ({kind}: {cause}).",
+                    source=source,
+                    file=RECORD_FILE,
+                    kind=type(exc).__name__,
+                    cause=str(exc)[:100],
+                )
+            ) from exc
+
+
+def deciding_versions(plugin: LoadedPlugin) -> dict[str, str]:
+    """Give the versions of what decides the bits of a plugin's model."""
+    offering = packages_distributions() if plugin.model.requires else {}
+    roots = {module.partition(".")[0] for module in plugin.model.requires}
+    names = {*_LIBRARIES, *(name for root in roots for name in offering.get(root, []))}
+    if plugin.installed.point.dist is not None:
+        names.add(plugin.installed.point.dist.name)
+    found = {"python": platform.python_version(), "platform": sysconfig.get_platform()}
+    for name in sorted(names):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return {**found, "waterflow": __version__}
+
+
+def _lasting_path(data: TrainingData) -> str | None:
+    """Name the file in full; None for the simulated sample, whose file is gone by now."""
+    if data.path in (PIPE, COMBINED):
+        return data.path
+    if not Path(data.path).exists():
+        with simulated_sample() as sample:
+            if file_sha256(sample) == data.sha256:
+                return None
+    return str(Path(data.path).absolute())
+
+
+def _options_to_json(options: TrainingOptions) -> dict[str, Any]:
+    content = {each.name: getattr(options, each.name) for each in fields(options)}
+    for name in ("jobs", "journal"):  # they change no result
+        del content[name]
+    return {
+        **content,
+        # As Python literals: JSON has no tuple, and a plugin may not take a list for one.
+        "params": {name: repr(value) for name, value in options.params.items()},
+        "threshold": options.threshold.text,
+        "cv": str(options.cv),
+        # As numbers: their text is rounded.
+        "guarantees": [asdict(each) for each in options.guarantees],
+    }
+
+
+def _options_from_json(content: Mapping[str, Any]) -> TrainingOptions:
+    return TrainingOptions(
+        **{
+            **content,
+            "params": {name: ast.literal_eval(text) for name, text in content["params"].items()},
+            "threshold": parse_threshold(content["threshold"]),
+            "cv": parse_cv(content["cv"]),
+            "guarantees": tuple(Guarantee(**each) for each in content["guarantees"]),
+        }
+    )

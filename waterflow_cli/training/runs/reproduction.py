@@ -1,0 +1,340 @@
+"""Train again from what a run recorded, and compare the model with the one that it left."""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.models.decision import DecisionModel, Policy
+from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.registry.location import load_model
+from waterflow_cli.registry.lookup import find_run
+from waterflow_cli.registry.stores import connect, store_errors
+from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.training.data import (
+    TrainingData,
+    file_sha256,
+    load_training_data,
+    simulated_sample,
+)
+from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE, read_combined
+from waterflow_cli.training.runs.record import PIPE, RECORD_FILE, TrainingRecord, deciding_versions
+from waterflow_cli.training.trainer import train_model
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two decision models judge the same rows.
+
+    Attributes
+    ----------
+    n_differing : int
+        Rows whose probability, prediction or verdict differs in any bit.
+    n_verdicts : int
+        Those of another verdict.
+    largest : float
+        The largest difference of two probabilities.
+    thresholds, policies : tuple
+        The stored model's, and that of the model trained again.
+    """
+
+    n_rows: int
+    n_differing: int
+    n_verdicts: int
+    largest: float
+    thresholds: tuple[float, float]
+    policies: tuple[Policy, Policy]
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs."""
+        pairs = (self.thresholds, self.policies)
+        return not self.n_differing and all(before == after for before, after in pairs)
+
+    def __str__(self) -> str:
+        if self.identical:
+            return tr(
+                "Identical: {n_rows} rows get the same probabilities and verdicts, bit "
+                "for bit, and threshold and policy are the same.",
+                n_rows=self.n_rows,
+            )
+        parts = [
+            tr(
+                "{n_differing} of {n_rows} rows differ",
+                n_differing=self.n_differing,
+                n_rows=self.n_rows,
+            )
+        ]
+        if self.n_differing:
+            parts.append(tr("by at most {largest:.3g} in probability", largest=self.largest))
+            parts.append(tr("{n_verdicts} in the verdict", n_verdicts=self.n_verdicts))
+        for text, (before, after) in (
+            (tr("the threshold is another"), self.thresholds),
+            (tr("the policy is another"), self.policies),
+        ):
+            if before != after:
+                parts.append(text)
+        return tr("Not identical: {parts}.", parts=", ".join(parts))
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of training a run again.
+
+    Attributes
+    ----------
+    versions : dict of str to tuple of str
+        Versions that differ: the recorded one, and the one here.
+    """
+
+    run_id: str
+    record: TrainingRecord
+    versions: dict[str, tuple[str, str]]
+    comparison: Comparison
+
+    def summary(self) -> dict[str, Any]:
+        """Put the result into a JSON object."""
+        found = self.comparison
+        policies = [asdict(policy) for policy in found.policies]
+        return {
+            "identical": found.identical,
+            "run_id": self.run_id,
+            "plugin": self.record.plugin,
+            "data_sha256": self.record.sha256,
+            "rows": found.n_rows,
+            "rows_differing": found.n_differing,
+            "verdicts_differing": found.n_verdicts,
+            "largest_difference": found.largest,
+            "threshold": _pair(found.thresholds),
+            "policy": _pair(policies),
+            "versions_differing": {name: _pair(pair) for name, pair in self.versions.items()},
+        }
+
+
+def reproduce_run(
+    reference: str,
+    path: str | None = None,
+    *,
+    name: str,
+    tracking_uri: str,
+    jobs: int = 1,
+    report: Callable[[str], None] = lambda _step: None,
+    warn: Callable[[str], None] = lambda _text: None,
+) -> Reproduction:
+    """Train again as a run did, and compare the two models on all rows of the data.
+
+    Nothing is logged, and the store is only read.
+
+    Parameters
+    ----------
+    reference : str
+        A run id, ``@alias``, a version number, ``models:/…`` or ``runs:/ID/model``.
+    path : str, optional
+        Where the data lies now, if not where it was.
+    name : str
+        The registered model that aliases and version numbers belong to.
+    report, warn : callable
+        Told what happens next, and which versions are not those that trained.
+
+    Raises
+    ------
+    ModelError
+        If there is no such run, it recorded nothing or left no model, or its plugin is missing.
+    InputError
+        If the data cannot be read.
+    DataRefusedError
+        If the data is not what the run was trained on.
+    """
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        run_id = find_run(client, reference, name, tracking_uri).info.run_id
+        record = read_record(client, run_id)
+    stored = load_model(f"runs:/{run_id}/model", name=name, tracking_uri=tracking_uri)
+    plugin = plugin_of(record)
+    versions = compare_versions(record.versions, deciding_versions(plugin))
+    if versions:
+        pairs = (
+            tr("{name} {here} (then {then})", name=each, here=here, then=then)
+            for each, (then, here) in versions.items()
+        )
+        warn(
+            tr(
+                "Not the versions that trained, so the bits may differ: {pairs}.",
+                pairs=", ".join(pairs),
+            )
+        )
+    with recorded_data(client, run_id, record, path) as found:
+        data = load_recorded(found, record)
+    result = train_model(data, plugin, replace(record.options, jobs=jobs), report=report)
+    report(tr("Comparing with the stored model"))
+    with plugin.blamed(tr("predict")):
+        comparison = compare_models(stored, result.model, data.X)
+    return Reproduction(run_id, record, versions, comparison)
+
+
+def read_record(client: MlflowClient, run_id: str) -> TrainingRecord:
+    """Read what a run was trained from.
+
+    Raises
+    ------
+    ModelError
+        If the run recorded nothing, or its record cannot be read.
+    """
+    if RECORD_FILE not in {file.path for file in client.list_artifacts(run_id)}:
+        raise ModelError(
+            tr(
+                "The run {run_id} has no {file}, so it cannot be trained again.",
+                run_id=run_id,
+                file=RECORD_FILE,
+            ),
+            tr("Only runs of waterflow train keep one, and those of its first versions do not."),
+        )
+    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+        text = Path(client.download_artifacts(run_id, RECORD_FILE, scratch)).read_bytes()
+    return TrainingRecord.from_json(text, tr("The run {run_id}", run_id=run_id))
+
+
+def compare_versions(
+    then: Mapping[str, str], here: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Give the versions that differ: as recorded, and here."""
+    pairs = {name: (then.get(name, "none"), here.get(name, "none")) for name in {**then, **here}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def load_recorded(path: str, record: TrainingRecord, ids: IdColumn | None = None) -> TrainingData:
+    """Read data as a run read it, if it is the same data.
+
+    Parameters
+    ----------
+    ids : IdColumn, optional
+        Where it stands which sample a row is of, if that is wanted.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    DataRefusedError
+        If it is other data.
+    """
+    hint = tr("Name the file as it was then: --data FILE (or - for what came through a pipe).")
+
+    def refuse_other(digest: str) -> None:
+        if digest != record.sha256:
+            raise DataRefusedError(
+                tr(
+                    "{path}: is not what the run was trained on: its sha256 is {digest}…, "
+                    "and was {sha256}….",
+                    path=path,
+                    digest=digest[:12],
+                    sha256=record.sha256[:12],
+                ),
+                hint,
+            )
+
+    try:
+        if path != PIPE and stat.S_ISREG(Path(path).stat().st_mode):
+            refuse_other(file_sha256(path))  # before anything is said of its rows
+    except OSError as exc:
+        raise InputError(
+            path, tr("cannot be read ({strerror}).", strerror=exc.strerror), hint=hint
+        ) from exc
+    if record.path == COMBINED:
+        if not Path(path).is_file():
+            raise InputError(path, tr("is no file."), hint=hint)
+        return read_combined(path, record.schema, record.reading)
+    data = load_training_data(path, record.schema, **vars(record.reading), ids=ids)
+    refuse_other(data.sha256)
+    return data
+
+
+def compare_models(stored: StoredModel, again: DecisionModel, X: pd.DataFrame) -> Comparison:
+    """Compare a stored model with one trained again, on the same rows."""
+    before, after = stored.probability(X), again.probability(X)
+    verdicts = stored.decision.verdict(before) != again.verdict(after)
+    predictions = stored.decision.predict(before) != again.predict(after)
+    bits = before.view(np.int64) != after.view(np.int64)
+    return Comparison(
+        n_rows=len(X),
+        n_differing=int((bits | predictions | verdicts).sum()),
+        n_verdicts=int(verdicts.sum()),
+        largest=float(np.abs(before - after).max()),
+        thresholds=(stored.decision.threshold, again.threshold),
+        policies=(stored.decision.policy, again.policy),
+    )
+
+
+@contextmanager
+def recorded_data(
+    client: MlflowClient, run_id: str, record: TrainingRecord, path: str | None
+) -> Iterator[str]:
+    """Give the data that is named, else what lies with the run, else the path of then.
+
+    Raises
+    ------
+    InputError
+        If it came through a pipe.
+    ModelError
+        If it should lie with the run, and does not.
+    """
+    if path is not None:
+        yield path
+    elif record.path is None:
+        with simulated_sample() as sample:
+            yield sample
+    elif record.path == PIPE:
+        raise InputError(
+            PIPE, tr("the run read its data through a pipe."), hint=tr("Pipe it again: --data -")
+        )
+    elif record.path == COMBINED:
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            yield _download_combined(client, run_id, scratch)
+    else:
+        yield record.path
+
+
+def _download_combined(client: MlflowClient, run_id: str, folder: str) -> str:
+    try:
+        return str(client.download_artifacts(run_id, COMBINED_FILE, folder))
+    except (MlflowException, OSError) as exc:
+        raise ModelError(
+            tr("The run {run_id} has lost its {file}.", run_id=run_id, file=COMBINED_FILE),
+            tr("If there is a copy, name it: --data FILE"),
+        ) from exc
+
+
+def plugin_of(record: TrainingRecord) -> LoadedPlugin:
+    """Load the plugin that trained a run.
+
+    Raises
+    ------
+    ModelError
+        If it is not installed.
+    """
+    try:
+        return load_plugin(record.plugin)
+    except UsageError as exc:
+        raise ModelError(
+            tr(
+                "The run was trained by the plugin '{plugin}', which is not installed.",
+                plugin=record.plugin,
+            ),
+            tr("Install what trained it: {distribution}", distribution=record.plugin_distribution),
+        ) from exc
+
+
+def _pair(values: Any) -> dict[str, Any]:
+    return dict(zip(("recorded", "here"), values, strict=True))

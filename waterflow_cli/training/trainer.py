@@ -1,0 +1,438 @@
+"""Train a decision model, and measure the whole procedure on rows that it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyClassifier
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+
+from waterflow_cli.common.arrays import FloatArray, IntArray
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.models.calibration import fit_calibrator
+from waterflow_cli.models.decision import DecisionModel, Policy
+from waterflow_cli.models.discovery import LoadedPlugin
+from waterflow_cli.models.guarantees import (
+    Certificate,
+    certified_policy,
+    certify,
+    refuse_uncertified,
+)
+from waterflow_cli.models.metrics import Evaluation
+from waterflow_cli.models.pipelines import balanced_pipeline, strip_for_scoring
+from waterflow_cli.models.thresholds import lowest_within, tune_threshold
+from waterflow_cli.models.verdict_records import VerdictRecord, record_verdicts
+from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.designs import (
+    Design,
+    FoldScores,
+    all_scores,
+    corrected_interval,
+    cross_validation,
+    forward_chaining,
+    hold_out,
+    score_folds,
+    score_tested,
+)
+from waterflow_cli.training.judging import (
+    OperatingPoint,
+    TestedFold,
+    evaluate_folds,
+    judge_fold,
+    operating_points,
+)
+from waterflow_cli.training.learners import (
+    PipelineLearner,
+    check_scores,
+    make_learner,
+    single_threaded_fits,
+)
+from waterflow_cli.training.options import DEFAULT_RULE, TrainingOptions
+from waterflow_cli.training.tuning import Trial, TunedLearner
+
+# A guarantee is certified on this share of the rows.
+CERTIFYING_SHARE = 0.3
+N_IMPORTANCE_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A procedure as its folds show it.
+
+    Attributes
+    ----------
+    folds : list of list of TestedFold
+        By repeat.
+    """
+
+    folds: list[list[TestedFold]]
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained model and what is known about it.
+
+    Attributes
+    ----------
+    design : Design
+        How the rows were split to measure the procedure.
+    n_fits : int
+        Pipelines that were fitted for the evaluation and the final model.
+    measured : Measured
+        The procedure that gave the model.
+    baselines : dict of str to Measured
+        A constant and a logistic regression on the same folds.
+    points : list of OperatingPoint
+        What the threshold does, and what others would.
+    certificates : list of Certificate
+        What became of each guarantee asked for.
+    importance : DataFrame of shape (n_measurements, 3)
+        The loss in ROC AUC when a measurement's tested values are shuffled, and its interval
+        (``value``, ``low``, ``high``), by measurement, the largest first.
+    trials : list of Trial
+        What the search for the final model's parameters tried.
+    rows : ndarray of int64, shape (n_trained,)
+        Positions, in the data given, of the rows that the final model was fitted on. The folds'
+        positions are places in this list.
+    """
+
+    model: DecisionModel
+    params: Mapping[str, Any]
+    design: Design
+    n_fits: int
+    measured: Measured
+    baselines: dict[str, Measured]
+    points: list[OperatingPoint]
+    certificates: list[Certificate]
+    importance: pd.DataFrame
+    loss_curve: list[float]
+    trials: list[Trial]
+    rows: IntArray
+
+    @property
+    def n_trained(self) -> int:
+        """Rows that the final model was fitted on."""
+        return len(self.rows)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How the procedure fared."""
+        return self.measured.evaluation
+
+    @property
+    def decided_share(self) -> float:
+        """Share of the tested samples that get a verdict other than ``send_to_lab``."""
+        return sum(each.n_given for each in self.verdicts.values()) / self.evaluation.n_rows
+
+    @property
+    def false_potable_rate(self) -> float:
+        """Share of the tested not potable rows that the final threshold calls potable."""
+        folds = [fold for repeat in self.measured.folds for fold in repeat]
+        unsafe = np.concatenate([fold.scores[fold.y == 0] for fold in folds])
+        return float(self.model.predict(self.model.calibrator.apply(unsafe)).mean())
+
+    @property
+    def verdicts(self) -> dict[str, VerdictRecord]:
+        """How often the final policy's verdicts were right, in the first repeat."""
+        folds = self.measured.folds[0]
+        return record_verdicts(
+            self.model,
+            np.concatenate([fold.y for fold in folds]),
+            np.concatenate([fold.probability for fold in folds]),
+        )
+
+    @property
+    def tested(self) -> tuple[IntArray, FloatArray]:
+        """Labels and probabilities of all tested rows, repeat after repeat."""
+        folds = [fold for repeat in self.measured.folds for fold in repeat]
+        return (
+            np.concatenate([fold.y for fold in folds]),
+            np.concatenate([fold.probability for fold in folds]),
+        )
+
+
+def train_model(
+    data: TrainingData,
+    plugin: LoadedPlugin,
+    options: TrainingOptions,
+    *,
+    report: Callable[[str], None] = lambda _step: None,
+) -> TrainingResult:
+    """Measure a procedure on parts of the rows, then let it learn from all of them.
+
+    The figures are those of the procedure: imputation, balancing, calibration and threshold are
+    done anew in each part. Where a guarantee is asked for, a share of the rows certifies it, and
+    takes no part in anything else.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Labelled rows; both classes occur.
+    plugin : LoadedPlugin
+        What builds the pipeline.
+    options : TrainingOptions
+        The user's choices; equal options give an equal model.
+    report : callable
+        Told what happens next.
+
+    Raises
+    ------
+    PluginError
+        If the plugin's code fails, or its probabilities are none.
+    UsageError
+        If a parameter's value is refused.
+    DataRefusedError
+        If no threshold serves the asked rule, or the rows are too few for the folds.
+    """
+    with plugin.blamed(tr("list its parameters")):
+        params = {**plugin.model.default_params(), **options.params}
+    used, certifying = split_for_certifying(data, options)
+    part, unseen = data.take(used), data.take(certifying)
+    design = make_design(part, options)
+    learner = choose_learner(plugin, part, options)
+    unbalanced = (
+        choose_learner(plugin, part, replace(options, balance="none"))
+        if options.balance != "none"
+        else None
+    )
+    n_fits = design.n_fits + 1 + (len(design.tested) if unbalanced else 0)
+    report(_describe_fits(plugin, design, n_fits, len(used), options))
+    with single_threaded_fits():
+        with plugin.blamed(tr("train")):
+            scores = score_folds(design, learner, jobs=options.jobs)
+            plain = (
+                None
+                if unbalanced is None
+                else _scored(part.y, score_tested(design, unbalanced, jobs=options.jobs))
+            )
+            every = np.arange(len(part.y))
+            search = None
+            if isinstance(learner, TunedLearner):
+                search = learner.search(every)
+                fitted = learner.fit_with(search.params, every)
+            else:
+                fitted = learner.fit(every)
+        if options.guarantees:
+            report(tr("Certifying on {n_rows} rows that took no part", n_rows=len(certifying)))
+        with plugin.blamed(tr("predict")):
+            model, certificates = decide(fitted, scores, part, unseen, options)
+        report(tr("Measuring baselines, and which measurements matter"))
+        measured = measure(scores, part.y, model.threshold, options)
+        with plugin.blamed(tr("predict")):
+            importance = measure_importance(scores[0], part, options)
+        return TrainingResult(
+            model=model,
+            params=params if search is None else {**params, **search.params},
+            design=design,
+            n_fits=n_fits,
+            measured=measured,
+            baselines=measure_baselines(design, part, options),
+            points=operating_points(measured.folds[0], plain, options.costs),
+            certificates=certificates,
+            importance=importance,
+            loss_curve=_loss_curve(model),
+            trials=[] if search is None else search.trials,
+            rows=used,
+        )
+
+
+def _describe_fits(
+    plugin: LoadedPlugin, design: Design, n_fits: int, n_rows: int, options: TrainingOptions
+) -> str:
+    searched = (
+        tr(", each after a search of {n_trials} trials", n_trials=options.n_trials)
+        if options.n_trials
+        else ""
+    )
+    return tr(
+        "Measuring {plugin} by {design}; {n_fits} fits of up to {n_rows} rows{searched}",
+        plugin=plugin.name,
+        design=design.text,
+        n_fits=n_fits,
+        n_rows=n_rows,
+        searched=searched,
+    )
+
+
+def choose_learner(
+    plugin: LoadedPlugin, data: TrainingData, options: TrainingOptions
+) -> PipelineLearner | TunedLearner:
+    """Make what fits a plugin's pipeline, after a search of its parameters where one is asked."""
+    if options.n_trials:
+        return TunedLearner(plugin, data, options)
+    return make_learner(plugin, data, options)
+
+
+def decide(
+    fitted: Any,
+    scores: Sequence[Sequence[FoldScores]],
+    data: TrainingData,
+    unseen: TrainingData,
+    options: TrainingOptions,
+) -> tuple[DecisionModel, list[Certificate]]:
+    """Make a fitted pipeline a decision model: calibrate, choose the threshold, certify.
+
+    Parameters
+    ----------
+    fitted : imblearn.pipeline.Pipeline
+        Fitted on all of the data.
+    scores : sequence of sequence of FoldScores
+        What calibration and threshold rest on: each row scored by pipelines that did not see it.
+    unseen : TrainingData
+        Rows that certify the guarantees.
+    """
+    rows, known = all_scores(scores)
+    calibrator = fit_calibrator(data.y[rows], known, options.calibration)
+    learned = data.y[rows], calibrator.apply(known)
+    threshold = tune_threshold(options.threshold, *learned)
+    model = DecisionModel(
+        strip_for_scoring(fitted),
+        list(data.X.columns),
+        calibrator,
+        threshold,
+        _choose_policy(threshold, *learned, options.verdict_ceiling),
+        data.X.median().fillna(0.0).tolist(),
+    )
+    if not options.guarantees:
+        return model, []
+    probability = model.probability(unseen.X)
+    check_scores(probability, "pipeline")
+    certificates = [
+        certify(each, learned, (unseen.y, probability), threshold=threshold)
+        for each in options.guarantees
+    ]
+    if options.require_guarantee:
+        refuse_uncertified(certificates)
+    return replace(model, policy=certified_policy(certificates, model.policy)), certificates
+
+
+def _choose_policy(
+    threshold: float, y: IntArray, probability: FloatArray, ceiling: float | None
+) -> Policy:
+    """Take the usual policy, raised so far that a ceiling of false likely_potable is kept."""
+    policy = Policy.default(threshold)
+    if ceiling is None:
+        return policy
+    lowest = lowest_within(ceiling, y, probability)
+    return replace(policy, potable_from=max(policy.potable_from, lowest))
+
+
+def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[IntArray, IntArray]:
+    """Set rows apart for guarantees, where some are asked for; the others are learned from.
+
+    Raises
+    ------
+    UsageError
+        If rows are not exchangeable: no distribution-free guarantee holds for them.
+    """
+    every = np.arange(len(data.y))
+    if not options.guarantees:
+        return every, every[:0]
+    if data.groups is not None or data.when is not None:
+        raise UsageError(
+            tr(
+                "--guarantee goes with neither --group nor --time: it needs rows of "
+                "which each could as well have come in the place of any other."
+            )
+        )
+    used, certifying = train_test_split(
+        every, test_size=CERTIFYING_SHARE, random_state=options.seed
+    )
+    return np.sort(used), np.sort(certifying)
+
+
+def make_design(data: TrainingData, options: TrainingOptions) -> Design:
+    """Choose how the rows are split to measure a procedure on them.
+
+    Raises
+    ------
+    DataRefusedError
+        If there are too few rows, groups or times.
+    """
+    if data.when is not None:
+        design = forward_chaining(data.when, n_folds=options.cv.n_folds)
+    elif options.test_size is not None:
+        design = hold_out(data.y, test_size=options.test_size, seed=options.seed)
+    else:
+        design = cross_validation(
+            data.y, **options.cv._asdict(), seed=options.seed, groups=data.groups
+        )
+    return design.check(data.y)
+
+
+def measure(
+    scores: Sequence[Sequence[FoldScores]],
+    y: IntArray,
+    threshold: float,
+    options: TrainingOptions,
+) -> Measured:
+    """Judge each fold of an evaluation, and all of them together."""
+    folds = [
+        [judge_fold(fold, y, options.calibration, options.threshold) for fold in repeat]
+        for repeat in scores
+    ]
+    return Measured(folds, evaluate_folds(folds, threshold, seed=options.seed))
+
+
+def measure_baselines(
+    design: Design, data: TrainingData, options: TrainingOptions
+) -> dict[str, Measured]:
+    """Measure what a constant and a straight line reach on the same folds."""
+    classifiers = {
+        marked("always the base rate"): DummyClassifier(strategy="prior"),
+        marked("logistic regression"): LogisticRegression(max_iter=1000),
+    }
+    baselines = {}
+    for name, classifier in classifiers.items():
+        pipeline = balanced_pipeline(
+            classifier, balance="none", random_state=options.seed, scale=True
+        )
+        scores = score_folds(design, PipelineLearner(pipeline, data.X, data.y), jobs=options.jobs)
+        plain = replace(options, threshold=DEFAULT_RULE, calibration="sigmoid")
+        baselines[name] = measure(scores, data.y, np.nan, plain)
+    return baselines
+
+
+def measure_importance(
+    folds: Sequence[FoldScores], data: TrainingData, options: TrainingOptions
+) -> pd.DataFrame:
+    """Measure what shuffling a measurement costs in ROC AUC (Breiman 2001, "Random forests").
+
+    Each fold's pipeline is asked for the rows that it was tested on.
+    """
+    losses, shares = [], []
+    for fold in folds:
+        found = permutation_importance(
+            fold.fitted,
+            data.X.iloc[fold.rows],
+            data.y[fold.rows],
+            scoring="roc_auc",
+            n_repeats=N_IMPORTANCE_REPEATS,
+            random_state=options.seed,
+            n_jobs=options.jobs,
+        )
+        losses.append(found.importances_mean)
+        shares.append(len(fold.rows) / fold.n_trained)
+    estimates = [
+        corrected_interval(values, float(np.mean(shares))) for values in np.transpose(losses)
+    ]
+    frame = pd.DataFrame([asdict(estimate) for estimate in estimates], index=data.X.columns)
+    return frame.sort_values("value", ascending=False)
+
+
+def _loss_curve(model: DecisionModel) -> list[float]:
+    """Loss by epoch, of a model that is trained by epochs."""
+    return [float(loss) for loss in getattr(model.estimator[-1], "loss_curve_", [])]
+
+
+def _scored(y: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
+    known = ~np.isnan(scores)
+    return y[known], scores[known]

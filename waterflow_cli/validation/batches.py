@@ -1,0 +1,141 @@
+"""A batch of rows and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.nondetects import Censored
+
+if TYPE_CHECKING:
+    from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+    from waterflow_cli.tables.reading import Batch
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with one row."""
+
+    file: str
+    line: int
+    column: str
+    value: str
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        where = tr("{path}, line {line}", path=self.file, line=self.line)
+        if self.column:
+            where = tr("{where}, column {column}", where=where, column=self.column)
+        return tr("{where}: {problem}", where=where, problem=self.message)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """The rows of a batch that break one rule in one column.
+
+    Attributes
+    ----------
+    column : str
+        As the file's header writes it; empty when the rule is about the row.
+    rule : str
+        A stable code, for scripts.
+    rows : ndarray of int64
+        Positions in the batch.
+    describe : callable
+        Text of the cell to message.
+    """
+
+    column: str
+    rule: str
+    rows: IntArray
+    describe: Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class CheckedBatch:
+    """A batch and what is wrong with it.
+
+    Attributes
+    ----------
+    numbers : dict of str to ndarray of float64, shape (n_rows,)
+        Numeric schema columns; NaN where a cell is missing or no number.
+    missing : dict of str to ndarray of bool, shape (n_rows,)
+        By schema column.
+    censored : dict of str to Censored
+        By schema column, for those that have such cells; their `numbers` are what
+        ``--nondetect`` makes of the bounds.
+    """
+
+    file: str
+    batch: Batch
+    numbers: dict[str, FloatArray]
+    missing: dict[str, BoolArray]
+    censored: dict[str, Censored] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+
+    @cached_property
+    def invalid(self) -> BoolArray:
+        """Say which rows break a rule."""
+        mask = np.zeros(len(self.batch), dtype=bool)
+        for violation in self.violations:
+            mask[violation.rows] = True
+        return mask
+
+    @cached_property
+    def by_row(self) -> dict[int, list[Finding]]:
+        """Everything that is wrong, by column, for each invalid row in order."""
+        found: dict[int, list[Finding]] = {}
+        for row, finding in self._found():
+            found.setdefault(row, []).append(finding)
+        return found
+
+    def findings(self, limit: int | None = None) -> list[Finding]:
+        """List what is wrong, by row and column, at most ``limit`` of it."""
+        return [finding for _, finding in self._found(limit)]
+
+    def _found(self, limit: int | None = None) -> list[tuple[int, Finding]]:
+        order = {name: position for position, name in enumerate(self.batch.columns)}
+        keys = [
+            (int(row), order.get(violation.column, -1), index)
+            for index, violation in enumerate(self.violations)
+            for row in violation.rows[:limit]
+        ]
+        return [
+            (row, self._finding(row, self.violations[index]))
+            for row, _, index in sorted(keys)[:limit]
+        ]
+
+    def _finding(self, row: int, violation: Violation) -> Finding:
+        value = ""
+        if violation.column:
+            cell = self.batch.columns[violation.column][row].as_py()
+            value = "" if cell is None else str(cell)
+        lines = self.batch.cell_lines.get(violation.column, self.batch.lines)
+        return Finding(
+            self.file,
+            int(lines[row]),
+            violation.column,
+            value,
+            violation.rule,
+            violation.describe(value, row),
+        )
+
+
+def row_reasons(checked: CheckedBatch) -> list[str]:
+    """Say what is wrong with each invalid row of a batch, in the order of the rows."""
+    return [
+        tr("; ").join(_reason(each).rstrip(".") for each in findings)
+        for findings in checked.by_row.values()
+    ]
+
+
+def _reason(finding: Finding) -> str:
+    if not finding.column:
+        return finding.message
+    return tr("{where}: {problem}", where=finding.column, problem=finding.message)

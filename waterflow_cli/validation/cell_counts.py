@@ -1,0 +1,210 @@
+"""Count what the cells of the measurements are, and say what follows from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.tables.units import neighbour_unit
+
+if TYPE_CHECKING:
+    from waterflow_cli.common.arrays import BoolArray, FloatArray
+    from waterflow_cli.samples.table_schema import TableSchema
+    from waterflow_cli.tables.reading_options import Nondetect
+    from waterflow_cli.validation.batches import CheckedBatch
+
+# Shares of non-detects among the measured values of a column. Up to the second, substitution is
+# held to be tolerable (US EPA, Guidance for Data Quality Assessment, QA/G-9, 2000, section 4.7);
+# Helsel (2006), Chemosphere 65, 2434, shows what it does, and argues against it throughout.
+NOTABLE_SHARE, TOLERABLE_SHARE = 0.05, 0.15
+# A whole column is off where nearly all of its values are.
+_NEARLY_ALL = 0.8
+_FEWEST = 1
+_STEP = 1000
+
+
+@dataclass
+class CellCounts:
+    """How many cells of each column of the schema are what.
+
+    Attributes
+    ----------
+    missing : Counter of str
+        Without a value.
+    nondetects, above_range : Counter of str
+        Known to lie below or above a bound.
+    without_limit : Counter of str
+        Non-detects that name no limit, and are among the missing.
+    positive, small, large : Counter of str
+        Measured values, no bounds: those above zero, and those that would be usual in a unit a
+        thousand times larger or smaller than the one they are read in.
+    """
+
+    missing: Counter[str] = field(default_factory=Counter)
+    nondetects: Counter[str] = field(default_factory=Counter)
+    above_range: Counter[str] = field(default_factory=Counter)
+    without_limit: Counter[str] = field(default_factory=Counter)
+    positive: Counter[str] = field(default_factory=Counter)
+    small: Counter[str] = field(default_factory=Counter)
+    large: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, checked: CheckedBatch, schema: TableSchema) -> CellCounts:
+        """Count the cells of a batch, but for those of rows that are none of the table."""
+        counts = cls()
+        whole = np.ones(len(checked.batch), dtype=bool)
+        whole[list(checked.batch.faults)] = False
+        for name, mask in checked.missing.items():
+            counts.missing[name] = int(mask.sum())
+        for name, censored in checked.censored.items():
+            counts.nondetects[name] = int((censored.below & whole).sum())
+            counts.above_range[name] = int((censored.above & whole).sum())
+            counts.without_limit[name] = censored.without_limit
+        for name in (name for name in schema.usual if name in checked.numbers):
+            counts._note_size(name, _measured(name, checked, whole), *schema.usual[name])
+        return counts
+
+    def _note_size(self, name: str, values: FloatArray, low: float, high: float) -> None:
+        small = (values < low) & (values >= low / _STEP)
+        large = (values > high) & (values <= high * _STEP)
+        self.positive[name] = int(np.count_nonzero(values > 0))
+        self.small[name] = int(np.count_nonzero(small))
+        self.large[name] = int(np.count_nonzero(large))
+
+    def add(self, other: CellCounts) -> None:
+        """Add the counts of another batch."""
+        for each in fields(self):
+            getattr(self, each.name).update(getattr(other, each.name))
+
+    def content(self) -> dict[str, dict[str, int]]:
+        """Put the counts into a JSON object; `from_content` takes it back."""
+        return {each.name: dict(getattr(self, each.name)) for each in fields(self)}
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> CellCounts:
+        """Take counts back from their JSON."""
+        return cls(**{name: Counter(counts) for name, counts in content.items()})
+
+    def notes(self, way: Nondetect) -> list[str]:
+        """Say how many values are bounds, and what they were counted as."""
+        ways = {
+            "half": tr("half of their bound"),
+            "loq": tr("their bound"),
+            "zero": tr("zero"),
+            "missing": tr("missing"),
+            "error": tr("errors"),
+        }
+        notes = []
+        if listed := _listed(self.nondetects):
+            notes.append(
+                tr(
+                    "Non-detects: {counts}; they count as {way} (--nondetect {name}).",
+                    counts=listed,
+                    way=ways[way],
+                    name=way,
+                )
+            )
+        if listed := _listed(self.above_range):
+            meant = ways["missing"] if way == "missing" else ways["loq"]
+            notes.append(
+                tr("Above the range: {counts}; they count as {way}.", counts=listed, way=meant)
+            )
+        if listed := _listed(self.without_limit):
+            notes.append(
+                tr(
+                    "Non-detects that name no limit, read as missing: {counts}. If it is known: "
+                    "--loq COLUMN=VALUE",
+                    counts=listed,
+                )
+            )
+        return notes
+
+    def substituted(self, n_rows: int) -> list[str]:
+        """Warn of columns of which a model would learn what was put in for non-detects.
+
+        Parameters
+        ----------
+        n_rows : int
+            The rows that were counted.
+        """
+        warnings = []
+        for name, count in self.nondetects.items():
+            share = count / max(1, n_rows - self.missing[name])
+            if share > TOLERABLE_SHARE:
+                warnings.append(
+                    tr(
+                        "{name}: {share:.0%} of its values are non-detects. Above {most:.0%} "
+                        "substitution is not recommended (US EPA QA/G-9, 2000; Helsel, 2006): "
+                        "--nondetect missing, or do without the column.",
+                        name=name,
+                        share=share,
+                        most=TOLERABLE_SHARE,
+                    )
+                )
+            elif share > NOTABLE_SHARE:
+                warnings.append(
+                    tr(
+                        "{name}: {share:.0%} of its values are non-detects; the model learns what "
+                        "was put in for them.",
+                        name=name,
+                        share=share,
+                    )
+                )
+        return warnings
+
+    def alarms(self, schema: TableSchema) -> list[str]:
+        """Warn of columns that look a thousand times off; nothing is corrected for it."""
+        alarms = []
+        for name, n_values in self.positive.items():
+            for counts, factor in ((self.small, Fraction(_STEP)), (self.large, Fraction(1, _STEP))):
+                if n_values < _FEWEST or counts[name] < _NEARLY_ALL * n_values:
+                    continue
+                unit = schema.units.get(name, "")
+                low, high = schema.usual[name]
+                text = (
+                    marked(
+                        "{name}: {share:.0%} of its values lie below {bound:g} {unit}, and would "
+                        "be usual {factor:g} times that. Nothing was changed.{hint}"
+                    )
+                    if counts is self.small
+                    else marked(
+                        "{name}: {share:.0%} of its values lie above {bound:g} {unit}, and would "
+                        "be usual {factor:g} times that. Nothing was changed.{hint}"
+                    )
+                )
+                alarms.append(
+                    tr(
+                        text,
+                        name=name,
+                        share=counts[name] / n_values,
+                        bound=low if counts is self.small else high,
+                        unit=unit,
+                        factor=float(factor),
+                        hint=_hint(name, unit, factor),
+                    )
+                )
+        return alarms
+
+
+def _measured(name: str, checked: CheckedBatch, whole: BoolArray) -> FloatArray:
+    """Give a column's values without those that stand in for bounds: half a limit is small."""
+    if censored := checked.censored.get(name):
+        whole = whole & ~(censored.below | censored.above)
+    return checked.numbers[name][whole]
+
+
+def _hint(name: str, unit: str, factor: Fraction) -> str:
+    other = neighbour_unit(unit, factor)
+    if not other:
+        return ""
+    return " " + tr("If the file gives {other}: --unit {name}={other}", name=name, other=other)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)

@@ -1,0 +1,123 @@
+"""Find out what is wrong with a batch that is not clean, with pandas and pandera.
+
+Clean batches are passed without either, so this module is imported only where it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.table_schema import Kind
+from waterflow_cli.tables.numbers import missing_text
+from waterflow_cli.validation.failures import Failure, name_failures
+
+if TYPE_CHECKING:
+    from pandera.api.checks import Check
+
+    from waterflow_cli.common.arrays import BoolArray
+
+
+def check_column(check: Check, name: str, values: Any, rows: BoolArray) -> Iterator[Failure]:
+    """Run a pandera check of a column on the cells of some rows.
+
+    Raises
+    ------
+    UsageError
+        If the check judges a column as a whole, or does not fit the column's kind.
+    """
+    column = pd.Series(values, name=name)
+    failed = _run_check(check, column[rows], len(column))
+    yield from name_failures(
+        str(check.name), dict(check.statistics or {}), column, failed, otherwise=_fails(check)
+    )
+
+
+def check_rows(
+    checks: Sequence[Check], cells: Mapping[str, tuple[Any, BoolArray]]
+) -> Iterator[Failure]:
+    """Run pandera's checks of whole rows; see `check_column`."""
+    frame = pd.DataFrame(
+        {name: pd.Series(values).where(good) for name, (values, good) in cells.items()}
+    )
+    for check in checks:
+        failed = _run_check(check, frame, len(frame))
+        yield Failure(str(check.name), failed, _says(tr("the row {fails}", fails=_fails(check))))
+
+
+def _says(words: str) -> Callable[[str, int], str]:
+    return lambda _text, _row: words
+
+
+def parse_text_cells(
+    column: pa.Array, kind: Kind
+) -> tuple[pd.Series, BoolArray, BoolArray, str, str]:
+    """Read cells as text or dates: values, missing, bad, and the rule and noun for bad ones."""
+    rule, noun = (
+        ("not_text", tr("text")) if kind is Kind.TEXT else ("not_a_date", tr("a date (YYYY-MM-DD)"))
+    )
+    try:
+        text = column.cast("string")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes; lists and structs
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        return pd.Series(index=range(len(column)), dtype=object), missing, ~missing, rule, noun
+    missing = missing_text(text)
+    values = text.to_pandas()
+    if kind is Kind.TEXT:
+        return values, missing, np.zeros(len(values), dtype=bool), rule, noun
+    dates = _parse_dates(values.where(~missing, ""))
+    return dates, missing, dates.isna().to_numpy() & ~missing, rule, noun
+
+
+def _parse_dates(text: pd.Series) -> pd.Series:
+    """Read ISO 8601 dates; those with a time zone count in UTC, so that all compare."""
+    trimmed = text.str.strip()
+    # pandas also takes "now" and "today" for dates, and "-1" for a year.
+    digits = trimmed.where(trimmed.str.match("[0-9]"), "")
+    return pd.to_datetime(digits, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+
+
+def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> BoolArray:
+    """Run a pandera check, and say which rows fail it."""
+    failed = np.zeros(n_rows, dtype=bool)
+    if values.empty:
+        return failed
+    try:
+        output = check(values).check_output
+    except (AttributeError, TypeError, ValueError) as exc:
+        judged = (
+            tr("a row")
+            if isinstance(values, pd.DataFrame)
+            else tr("column {column}", column=values.name)
+        )
+        raise UsageError(
+            tr(
+                "The schema's check {check} cannot judge {judged} ({cause}).",
+                check=check.name,
+                judged=judged,
+                cause=exc,
+            ),
+            tr("Choose a check that fits the column's dtype."),
+        ) from exc
+    if isinstance(output, pd.DataFrame):
+        output = output.all(axis=1)
+    if not isinstance(output, pd.Series) or not output.index.isin(values.index).all():
+        raise UsageError(
+            tr(
+                "The schema's check {check} judges a column as a whole, and not row by row.",
+                check=check.name,
+            ),
+            tr("Use checks that say of each value whether it is right."),
+        )
+    failed[output.index[~output.to_numpy(dtype=bool)]] = True
+    return failed
+
+
+def _fails(check: Check) -> str:
+    return tr("fails {check}.", check=check.error or check.name)

@@ -1,0 +1,308 @@
+"""Hold the measurements of a batch against limits: information beside a verdict, never in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from waterflow_cli.common.messages import marked
+from waterflow_cli.tables.headers import fold_name
+from waterflow_cli.validation.limits import NEVER_MEASURED, Limit, LimitProfile, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+    from waterflow_cli.samples.nondetects import Censored
+    from waterflow_cli.validation.batches import CheckedBatch
+
+LIMITS = "limits"
+# As many standings fit into an int64 beside the number of a row.
+_MOST_IN_KEY = 13
+_BETWEEN = "; "
+Codes = npt.NDArray[np.int8]
+
+
+class Standing(IntEnum):
+    """How a measurement stands to a limit; a value equal to the limit is within."""
+
+    NOT_MEASURED = 0
+    WITHIN = 1
+    ABOVE = 2
+    BELOW = 3
+    INDETERMINATE = 4
+
+    @property
+    def words(self) -> str:
+        """What people read; one sample cannot break a rule on averages, so no word says so."""
+        return {
+            Standing.NOT_MEASURED: marked("not measured"),
+            Standing.WITHIN: marked("within"),
+            Standing.ABOVE: marked("above the value (single sample)"),
+            Standing.BELOW: marked("below the value (single sample)"),
+            Standing.INDETERMINATE: marked("indeterminate"),
+        }[self]
+
+
+@dataclass(frozen=True)
+class LimitFlags:
+    """How the rows of a batch stand to each limit.
+
+    Attributes
+    ----------
+    limits : tuple of Limit
+        What they were held against.
+    codes : tuple of ndarray of int8, each of shape (n_rows,)
+        For each limit, a `Standing` for each row.
+    measured : dict of str to int
+        By measurement, how many rows hold a result.
+    """
+
+    limits: tuple[Limit, ...]
+    codes: tuple[Codes, ...]
+    measured: dict[str, int]
+    n_rows: int
+
+    def mask(self, position: int, standing: Standing) -> BoolArray:
+        """Say which rows stand so to the limit at a position, shape (n_rows,)."""
+        return np.asarray(self.codes[position] == standing)
+
+    def texts(self) -> pa.Array:
+        """Name for each row the limits that it is above, below or indeterminate to.
+
+        Returns
+        -------
+        pyarrow.Array of string, shape (n_rows,)
+            Empty where there is nothing to name.
+        """
+        noted = [
+            (limit, codes)
+            for limit, codes in zip(self.limits, self.codes, strict=True)
+            if (codes > Standing.WITHIN).any()
+        ]
+        if not noted:
+            return pa.repeat("", self.n_rows)
+        # Few of the possible combinations occur, so each is written once and then looked up.
+        kinds = _number_alike([codes for _, codes in noted])
+        first = np.zeros(kinds.max() + 1, dtype=np.int64)
+        first[kinds[::-1]] = np.arange(self.n_rows)[::-1]
+        parts = [pa.array(_phrases(limit)).take(pa.array(codes[first])) for limit, codes in noted]
+        # With null_handling="skip" and a separator, rows where all parts are null would be lost.
+        texts = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
+        return pc.utf8_slice_codeunits(texts, len(_BETWEEN)).take(pa.array(kinds))
+
+    @property
+    def counts(self) -> list[list[int]]:
+        """For each limit, the rows by `Standing`."""
+        return [np.bincount(codes, minlength=len(Standing)).tolist() for codes in self.codes]
+
+
+class LimitChecker:
+    """Holds batches against limits; threads may share it.
+
+    Parameters
+    ----------
+    profiles : sequence of LimitProfile
+        The limits, in the order in which rows name them.
+    measurements : sequence of str
+        The schema's; those without any result are listed as not measured.
+    """
+
+    def __init__(self, profiles: Sequence[LimitProfile], measurements: Sequence[str]) -> None:
+        self.profiles, self.measurements = tuple(profiles), tuple(measurements)
+        self._limits = tuple(limit for profile in profiles for limit in profile.limits)
+
+    def check(self, checked: CheckedBatch) -> LimitFlags:
+        """Compare each measurement with each limit of its column.
+
+        A cell that is missing or no number, and each cell of a row that was not read whole, counts
+        as not measured. What ``--nondetect`` made of a cell is never compared.
+        """
+        n_rows = len(checked.batch)
+        whole = np.ones(n_rows, dtype=bool)
+        whole[list(checked.batch.faults)] = False
+        nowhere = np.full(n_rows, np.nan)
+        names = dict.fromkeys([*self.measurements, *(limit.column for limit in self._limits)])
+        measured = {name: whole & _has_result(checked, name, nowhere) for name in names}
+        codes = tuple(
+            compare_with_limit(
+                limit,
+                checked.numbers.get(limit.column, nowhere),
+                measured[limit.column],
+                checked.censored.get(limit.column),
+            )
+            for limit in self._limits
+        )
+        sums = {name: int(measured[name].sum()) for name in self.measurements}
+        return LimitFlags(self._limits, codes, sums, n_rows)
+
+    def no_counts(self) -> LimitCounts:
+        """Give the counts before the first batch."""
+        return LimitCounts(self.profiles, self.measurements)
+
+
+def compare_with_limit(
+    limit: Limit, values: FloatArray, measured: BoolArray, censored: Censored | None = None
+) -> Codes:
+    """Say how each result stands to a limit.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows,)
+        In the limit's unit.
+    measured : ndarray of bool, shape (n_rows,)
+        Where there is a result.
+    censored : Censored, optional
+        The results of which only a bound is known. Such a result stands in a way only if each value
+        that it can have does; else it is indeterminate.
+
+    Returns
+    -------
+    ndarray of int8, shape (n_rows,)
+        A `Standing` for each row.
+    """
+    low = -np.inf if limit.minimum is None else limit.minimum
+    high = np.inf if limit.maximum is None else limit.maximum
+    codes = np.full(len(values), Standing.WITHIN, dtype=np.int8)
+    codes[values > high] = Standing.ABOVE
+    codes[values < low] = Standing.BELOW
+    if censored is not None:
+        # "<0.5" is less than 0.5, and with no minimum within up to there; ">200" likewise. A bound
+        # that is not known (NaN) decides nothing.
+        codes[censored.below | censored.above] = Standing.INDETERMINATE
+        bound = censored.bound
+        if limit.minimum is None:
+            codes[censored.below & (bound <= high)] = Standing.WITHIN
+        if limit.maximum is None:
+            codes[censored.above & (bound >= low)] = Standing.WITHIN
+        codes[censored.below & (bound <= low)] = Standing.BELOW
+        codes[censored.above & (bound >= high)] = Standing.ABOVE
+    codes[~measured] = Standing.NOT_MEASURED
+    return codes
+
+
+def rows_above(limits: Iterable[Limit], values: pd.DataFrame) -> BoolArray:
+    """Say which rows of a frame have a measurement above a limit, shape (n_rows,).
+
+    A value that is missing, and a limit on a column that is not there, are passed over.
+    """
+    above = np.zeros(len(values), dtype=bool)
+    for limit in limits:
+        if limit.column in values:
+            results = values[limit.column].to_numpy(dtype=np.float64)
+            above |= compare_with_limit(limit, results, ~np.isnan(results)) == Standing.ABOVE
+    return above
+
+
+@dataclass
+class LimitCounts:
+    """Counts of rows by limit, over batches.
+
+    Attributes
+    ----------
+    measured : dict of str to int
+        By measurement, how many rows hold a result.
+    by_limit : list of list of int
+        For each limit of the profiles, the rows by `Standing`.
+    """
+
+    profiles: tuple[LimitProfile, ...]
+    measurements: tuple[str, ...]
+    measured: dict[str, int] = field(init=False)
+    by_limit: list[list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.measured = dict.fromkeys(self.measurements, 0)
+        self.by_limit = [[0] * len(Standing) for _ in self.limits]
+
+    @property
+    def limits(self) -> list[Limit]:
+        """The limits of all profiles, in order."""
+        return [limit for profile in self.profiles for limit in profile.limits]
+
+    @property
+    def not_measured(self) -> list[str]:
+        """The measurements of which no row holds a result."""
+        return [name for name in self.measurements if not self.measured[name]]
+
+    @property
+    def in_no_column(self) -> list[str]:
+        """What potability depends on and no measurement of the schema covers."""
+        known = set(map(fold_name, self.measurements))
+        return [name for name in NEVER_MEASURED if fold_name(name) not in known]
+
+    def add(self, flags: LimitFlags) -> None:
+        """Add a batch."""
+        self._add(flags.counts, flags.measured)
+
+    def merge(self, other: LimitCounts) -> None:
+        """Add the counts of other batches."""
+        self._add(other.by_limit, other.measured)
+
+    def _add(self, counts: Sequence[Sequence[int]], measured: Mapping[str, int]) -> None:
+        for sums, more in zip(self.by_limit, counts, strict=True):
+            sums[:] = [one + other for one, other in zip(sums, more, strict=True)]
+        for name, count in measured.items():
+            self.measured[name] += count
+
+    def content(self) -> dict[str, Any]:
+        """Put the counts into JSON; `take_up` takes them back."""
+        return {
+            "profiles": [
+                {"name": profile.name, "title": profile.title, "sha256": profile.sha256}
+                for profile in self.profiles
+            ],
+            "values": [
+                {
+                    **limit.content(),
+                    "rows": {each.name.lower(): sums[each] for each in Standing},
+                }
+                for limit, sums in zip(self.limits, self.by_limit, strict=True)
+            ],
+            "rows_measured": dict(self.measured),
+            "not_measured": self.not_measured,
+            "in_no_column": self.in_no_column,
+        }
+
+    def take_up(self, content: Mapping[str, Any]) -> None:
+        """Go on from the counts of an earlier run with the same profiles."""
+        rows = [value["rows"] for value in content["values"]]
+        counts = [[sums[each.name.lower()] for each in Standing] for sums in rows]
+        self._add(counts, content["rows_measured"])
+
+
+def _number_alike(codes: Sequence[Codes]) -> IntArray:
+    """Give rows with the same codes throughout the same number, counted from 0."""
+    keys = np.zeros(len(codes[0]), dtype=np.int64)
+    for position, each in enumerate(codes, 1):
+        keys = keys * len(Standing) + each
+        if position % _MOST_IN_KEY == 0 or position == len(codes):
+            keys = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
+    return keys
+
+
+def _phrases(limit: Limit) -> list[str]:
+    """Write what a row says of a limit for each `Standing`; often nothing."""
+    said: dict[Standing, str] = {Standing.INDETERMINATE: "indeterminate"}
+    if limit.maximum is not None:
+        said[Standing.ABOVE] = f"above {plain(limit.maximum)}{limit.unit_after}"
+    if limit.minimum is not None:
+        said[Standing.BELOW] = f"below {plain(limit.minimum)}{limit.unit_after}"
+    return [
+        f"{_BETWEEN}{limit.column} {said[each]} ({limit.origin})" if each in said else ""
+        for each in Standing
+    ]
+
+
+def _has_result(checked: CheckedBatch, name: str, nowhere: FloatArray) -> BoolArray:
+    """Say which cells of a column hold a result: a number, or a bound."""
+    held = ~np.isnan(checked.numbers.get(name, nowhere))
+    censored = checked.censored.get(name)
+    return held if censored is None else held | censored.below | censored.above

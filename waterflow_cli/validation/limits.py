@@ -1,0 +1,375 @@
+"""Drinking-water limits: profiles of published values, bundled or in a user's TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.tables.headers import fold_name
+from waterflow_cli.tables.units import conversion
+
+if TYPE_CHECKING:
+    from waterflow_cli.samples.table_schema import TableSchema
+
+PROFILES = ("who", "eu", "epa", "fr")
+CLASSES = (marked("health"), marked("operational"), marked("aesthetic"))
+# What the values of the bundled profiles are values of.
+BASES = (
+    *(marked("single sample"), marked("running annual average")),
+    *(marked("locational running annual average"), marked("percentile: 95 % of samples")),
+    marked("lifetime consumption (check)"),
+)
+# What makes water unsafe more often than anything that the nine columns hold.
+NEVER_MEASURED = (
+    *(marked("E. coli"), marked("nitrate"), marked("arsenic"), marked("lead"), marked("fluoride")),
+)
+
+_SEE = marked("See docs/limits.md for what a profile may hold.")
+_PROFILE_KEYS = {"title": True, "limit": True, "none": False, "notes": False}
+_NONE_KEYS = {"column": True, "reason": True}
+_LIMIT_KEYS = {
+    **dict.fromkeys(("column", "unit", "class", "basis", "source", "date"), True),
+    **dict.fromkeys(("minimum", "maximum", "where", "note"), False),
+}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A published value that results are held against; it is within itself.
+
+    Attributes
+    ----------
+    profile : str
+        Name of the profile that it stands in.
+    column : str
+        A column of the schema, in whose unit the bounds are.
+    minimum, maximum : float or None
+        At least one is given.
+    purpose : str
+        What the value protects: one of `CLASSES`.
+    basis : str
+        What it is a value of: a single sample, a running annual average, a percentile.
+    where : str
+        The condition that it holds under, where a column has several; else often empty.
+    source, date : str
+        A source ends in "(check)" where the value was not seen in the primary text.
+    """
+
+    profile: str
+    column: str
+    minimum: float | None
+    maximum: float | None
+    unit: str
+    purpose: str
+    basis: str
+    where: str
+    source: str
+    date: str
+    note: str
+
+    @property
+    def value(self) -> str:
+        """The bounds with their unit."""
+        low, high = (
+            None if bound is None else plain(bound) for bound in (self.minimum, self.maximum)
+        )
+        if low is None or high is None:
+            one = tr("at least {low}", low=low) if high is None else tr("at most {high}", high=high)
+            return one + self.unit_after
+        return tr("{low} to {high}", low=low, high=high) + self.unit_after
+
+    @property
+    def unit_after(self) -> str:
+        """The unit as it follows a number: that of a pH is never written."""
+        return "" if self.unit.casefold() == "ph" else f" {self.unit}"
+
+    @property
+    def purpose_shown(self) -> str:
+        """The purpose as people read it."""
+        return tr(self.purpose)
+
+    @property
+    def basis_shown(self) -> str:
+        """The basis as people read it: those of a user's file stay as they are."""
+        return tr(self.basis)
+
+    @property
+    def origin(self) -> str:
+        """The profile, and the condition where there is one."""
+        return f"{self.profile}: {self.where}" if self.where else self.profile
+
+    def content(self) -> dict[str, Any]:
+        """Put the limit into JSON, under the names that a profile's file uses."""
+        content = asdict(self)
+        return {"class" if name == "purpose" else name: value for name, value in content.items()}
+
+
+@dataclass(frozen=True)
+class Unlimited:
+    """A column for which a profile has no value, and why."""
+
+    column: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LimitProfile:
+    """The limits of one authority, or of a user's file.
+
+    Attributes
+    ----------
+    sha256 : str
+        Hash of the TOML text.
+    """
+
+    name: str
+    title: str
+    limits: tuple[Limit, ...]
+    unlimited: tuple[Unlimited, ...]
+    notes: tuple[str, ...]
+    sha256: str
+
+    def content(self) -> dict[str, Any]:
+        """Put the profile into JSON."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "sha256": self.sha256,
+            "limits": [limit.content() for limit in self.limits],
+            "none": [asdict(each) for each in self.unlimited],
+            "notes": list(self.notes),
+        }
+
+
+def load_limits(
+    names: Sequence[str], schema: TableSchema | None = None
+) -> tuple[LimitProfile, ...]:
+    """Load profiles of limits.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of bundled profiles, or paths of TOML files.
+    schema : TableSchema, optional
+        Its columns may be limited too, beside those of the bundled schema ``water``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such profile, two have one name, or a file is no profile.
+    """
+    if not names:
+        return ()
+    columns = _known_columns(schema)
+    profiles: list[LimitProfile] = []
+    for name in dict.fromkeys(names):
+        text, shown = _read_profile(name), name if name in PROFILES else Path(name).stem
+        if shown in [profile.name for profile in profiles] or (shown != name and shown in PROFILES):
+            raise UsageError(
+                tr("Limits {source}: another profile is named '{name}'.", source=name, name=shown),
+                tr("Rename the file."),
+            )
+        profiles.append(_parse_profile(text, shown, name, columns))
+    return tuple(profiles)
+
+
+def plain(value: float) -> str:
+    """Write a bound without an exponent and without trailing zeros.
+
+    >>> plain(80.0), plain(0.3)
+    ('80', '0.3')
+    """
+    return np.format_float_positional(value, trim="-")
+
+
+class _Column(NamedTuple):
+    name: str
+    unit: str | None
+
+
+def _known_columns(schema: TableSchema | None) -> dict[str, _Column]:
+    """Map each folded name and alias to the numeric column that it stands for."""
+    from waterflow_cli.samples.schemas import load_schema
+
+    known: dict[str, _Column] = {}
+    # The user's schema last: its names count. Where it tells no unit, that of `water` is meant.
+    for each in (load_schema(), *([schema] if schema is not None else [])):
+        for name in each.measurements:
+            before = known.get(fold_name(name))
+            unit = each.units.get(name, before.unit if before is not None else None)
+            for alias in (name, *each.aliases.get(name, ())):
+                known[fold_name(alias)] = _Column(name, unit)
+    return known
+
+
+def _read_profile(name: str) -> str:
+    try:
+        if name in PROFILES:  # first, so that a file that happens to be called so changes nothing
+            return (files("waterflow_schemas") / "limits" / f"{name}.toml").read_text("utf-8")
+        if name.endswith(".toml") or Path(name).is_file():
+            return Path(name).read_text("utf-8")
+    except (OSError, ValueError) as exc:
+        raise UsageError(
+            tr("Limits {source}: cannot be read ({reason}).", source=name, reason=exc)
+        ) from exc
+    raise UsageError(
+        tr("No limits named '{name}'.", name=name) + did_you_mean(name, PROFILES),
+        tr("See: waterflow limits list, or name a TOML file."),
+    )
+
+
+def _parse_profile(
+    text: str, name: str, source: str, columns: Mapping[str, _Column]
+) -> LimitProfile:
+    try:
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as exc:
+        reason = " ".join(str(exc).split())
+        raise UsageError(
+            tr("Limits {source}: is no TOML ({reason}).", source=source, reason=reason), tr(_SEE)
+        ) from exc
+    profile = _Entry(content, tr("Limits {source}", source=source), _PROFILE_KEYS)
+    limits = tuple(
+        _parse_limit(entry, name, columns) for entry in profile.tables("limit", _LIMIT_KEYS)
+    )
+    unlimited = tuple(
+        Unlimited(entry.column(columns).name, entry.text("reason"))
+        for entry in profile.tables("none", _NONE_KEYS)
+    )
+    _refuse_ambiguous(limits, unlimited, source)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return LimitProfile(name, profile.text("title"), limits, unlimited, profile.notes(), digest)
+
+
+def _parse_limit(entry: _Entry, profile: str, columns: Mapping[str, _Column]) -> Limit:
+    column, purpose = entry.column(columns), entry.text("class")
+    if purpose not in CLASSES:
+        raise entry.error(
+            tr("class '{name}' is none of {names}.", name=purpose, names=", ".join(CLASSES))
+        )
+    minimum, maximum = entry.number("minimum"), entry.number("maximum")
+    if minimum is None and maximum is None:
+        raise entry.error(tr("it has neither a minimum nor a maximum."))
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise entry.error(
+            tr(
+                "its minimum {minimum} is above its maximum {maximum}.",
+                minimum=plain(minimum),
+                maximum=plain(maximum),
+            )
+        )
+    return Limit(
+        profile=profile,
+        column=column.name,
+        minimum=minimum,
+        maximum=maximum,
+        unit=entry.unit(column),
+        purpose=purpose,
+        **{name: entry.text(name) for name in ("basis", "where", "source", "date", "note")},
+    )
+
+
+def _refuse_ambiguous(limits: Sequence[Limit], unlimited: Sequence[Unlimited], source: str) -> None:
+    """Refuse two values of which nothing says which one holds."""
+    seen = {(each.column, "") for each in unlimited}
+    for limit in limits:
+        if (limit.column, limit.where) in seen:
+            raise UsageError(
+                tr(
+                    "Limits {source}: {column} stands there twice with where = '{where}'.",
+                    source=source,
+                    column=limit.column,
+                    where=limit.where,
+                ),
+                tr("Say under which condition each value holds: where = '…'"),
+            )
+        seen.add((limit.column, limit.where))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A table of a profile's file, whose keys are checked when it is made."""
+
+    content: Mapping[str, Any]
+    where: str
+    keys: Mapping[str, bool]
+
+    def __post_init__(self) -> None:
+        for key in self.content:
+            if key not in self.keys:
+                raise self.error(tr("unknown key '{key}'.", key=key) + did_you_mean(key, self.keys))
+        for key, required in self.keys.items():
+            if required and key not in self.content:
+                raise self.error(tr("'{key}' is missing.", key=key))
+
+    def error(self, problem: str) -> UsageError:
+        return UsageError(tr("{where}: {problem}", where=self.where, problem=problem), tr(_SEE))
+
+    def text(self, key: str) -> str:
+        """Give a text; a date may stand without quotes."""
+        value = self.content.get(key, "")
+        value = value.isoformat() if type(value) is date else value
+        # What stands here goes into outputs and on the terminal.
+        if not isinstance(value, str) or not value.isprintable():
+            raise self.error(tr("'{key}' must be one line of text.", key=key))
+        if self.keys[key] and not value.strip():
+            raise self.error(tr("'{key}' is empty.", key=key))
+        return value
+
+    def number(self, key: str) -> float | None:
+        value = self.content.get(key)
+        if value is None:
+            return None
+        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+            raise self.error(tr("'{key}' must be a number.", key=key))
+        return float(value)
+
+    def column(self, columns: Mapping[str, _Column]) -> _Column:
+        asked = self.text("column")
+        found = columns.get(fold_name(asked))
+        if found is None:
+            names = {column.name for column in columns.values()}
+            raise self.error(
+                tr("no column '{column}' is known.", column=asked) + did_you_mean(asked, names)
+            )
+        return found
+
+    def unit(self, column: _Column) -> str:
+        """Give the unit; a value in another one than its column's would be compared as it is."""
+        unit = self.text("unit")
+        if column.unit is not None and conversion(unit, column.unit) != 1:
+            raise self.error(
+                tr(
+                    "the unit of {column} is {wanted}, not '{unit}'.",
+                    column=column.name,
+                    wanted=column.unit,
+                    unit=unit,
+                )
+            )
+        return unit
+
+    def notes(self) -> tuple[str, ...]:
+        notes = self.content.get("notes", [])
+        if not isinstance(notes, list) or not all(
+            isinstance(note, str) and note.isprintable() for note in notes
+        ):
+            raise self.error(tr("'notes' must be a list of texts, each of one line."))
+        return tuple(notes)
+
+    def tables(self, key: str, keys: Mapping[str, bool]) -> Iterator[_Entry]:
+        tables = self.content.get(key, [])
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            raise self.error(tr("'{key}' must be tables: [[{key}]].", key=key))
+        for number, table in enumerate(tables, 1):
+            yield _Entry(table, f"{self.where}, {key} {number}", keys)

@@ -1,0 +1,435 @@
+"""Check the rows of a table against a schema, batch by batch.
+
+The cells are read by the strict number grammar first; pandera's checks then see clean columns, so
+one bad cell never hides what else is wrong in its column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from waterflow_cli.common.arrays import as_bools
+from waterflow_cli.common.errors import InputError, shorten
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.samples.cells import make_readers
+from waterflow_cli.samples.table_schema import Kind, TableSchema
+from waterflow_cli.tables.headers import Header, HeaderMatch, fold_name
+from waterflow_cli.tables.number_marks import OTHER_MARK, describe_marks
+from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks, missing_text
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.units import is_unit_of_amount
+from waterflow_cli.validation.batches import CheckedBatch, Violation
+from waterflow_cli.validation.failures import Failure, name_failures
+
+if TYPE_CHECKING:
+    from waterflow_cli.common.arrays import BoolArray, FloatArray
+    from waterflow_cli.tables.reading import Batch, Table
+
+
+# What lines are labelled with that sum up samples or say what they are held against: English and
+# French.
+_SUMMARY = (
+    r"(?i)^\s*(?:(?:sous-|sub)?tota(?:l|ls|ux)\b.*|sum|somme|count|nombre\b.*|nb|nb\b.*"
+    r"|(?:grand )?mean|average|avg|moy(?:enne)?s?\b.*|median|médiane|min|max|minimum|maximum"
+    r"|p[0-9]{1,2}|std(?: dev)?|écart[- ]type|incertitudes?|lq|ld|loq|lod|rl|mdl|mrl|mcl|seuil"
+    r"|(?:valeurs? |quality )?limite?s?\b.*|limites? .*|références? .*|norme|detection limit"
+    r"|unit[ée]?s?|méthodes?|methods?)\s*[.:]*\s*$"
+)
+
+
+# So many rows of each batch are looked at for a second header.
+_LOOKED_AT = 100
+# What stands beside a measurement's name where a column says more about that measurement.
+_REMARKS = re.compile(
+    r"(?:qualifiers?|qualificatif|flags?|remarks?|remarques?|lq|ld|loq|lod|unite?s?)$"
+)
+
+
+def match_columns(schema: TableSchema, table: Table, reading: ReadingOptions) -> HeaderMatch:
+    """Tell which column of a table is which of a schema; see `Header.match`."""
+    renames = {**table.renames, **reading.renames}
+    return Header(schema.wanted(), renames).match(table.columns, table.path)
+
+
+class RowChecker:
+    """Checks the batches of one table against a schema.
+
+    Attributes
+    ----------
+    columns : dict of str to str
+        Schema column to column of the file.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        What to check.
+    table : Table
+        Its header is matched at once.
+    reading : ReadingOptions
+        What the user said of how to read it.
+    without_label : bool
+        Leave the label column out: it is neither required nor checked.
+
+    Raises
+    ------
+    InputError
+        If the table lacks a required column, or two columns claim one of the schema.
+    """
+
+    def __init__(
+        self,
+        schema: TableSchema,
+        table: Table,
+        reading: ReadingOptions = AS_FOUND,
+        *,
+        without_label: bool = False,
+    ) -> None:
+        self._schema, self._table, self._options = schema, table, reading
+        self._file = table.path
+        self._match = match_columns(schema, table, reading)
+        self._names = Header(schema.wanted())
+        self.columns = dict(self._match.columns)
+        self._check_columns(table, without_label=without_label)
+        self._readers = make_readers(schema, table, self._match, reading)
+        self._leading = _leading_texts(table.columns, schema, self._match)
+        unique = schema.unique
+        if without_label and schema.label:
+            self.columns.pop(schema.label, None)
+            unique = () if schema.label in unique else unique
+        # Like pandera, compare rows by those of the columns that the file has.
+        self._unique = tuple(name for name in unique if name in self.columns)
+        # Columns whose last batch held odd cells; threads may change it, for it decides no result.
+        self._odd: set[str] = set()
+        self._seen: dict[tuple[str, ...], set[Any]] = {}
+
+    @property
+    def reading(self) -> str:
+        """How the file is read, as far as it is known: all of it once the last row was."""
+        marks = next((reader.marks for reader in self._readers.values()), PLAIN_MARKS)
+        parts = [str(self._table.dialect), *describe_marks(marks), *self._table.remarks()]
+        if remarks := self._unread_remarks():
+            parts.append(tr("NOT READ, though about a measurement: {names}", names=remarks))
+        return ", ".join(parts) + self._translations()
+
+    def check(self, batch: Batch) -> CheckedBatch:
+        """Check each row of a batch; where values must be unique, batches come in order.
+
+        Raises
+        ------
+        UsageError
+            If a check of the schema judges a column as a whole and not row by row, or does not
+            fit the column's kind.
+        """
+        checked = CheckedBatch(self._file, batch, {}, {})
+        self._find_summaries(checked)
+        faulty = np.array(sorted(batch.faults), dtype=np.int64)
+        for rule in sorted({fault.rule for fault in batch.faults.values()}):
+            rows = np.array([row for row in faulty if batch.faults[row].rule == rule])
+            checked.violations.append(
+                Violation("", rule, rows, lambda _, row: batch.faults[row].message)
+            )
+        whole = np.ones(len(batch), dtype=bool)
+        whole[faulty] = False
+        cells = {name: self._check_column(name, checked, whole) for name in self.columns}
+        self._refuse_second_table(checked)
+        if self._schema.checks_rows or self._unique:
+            self._check_frame(cells, checked, whole)
+        self._check_measured(checked, whole)
+        return checked
+
+    def _unread_remarks(self) -> str:
+        """Name the columns that seem to qualify a measurement, and that nothing reads."""
+        folded = [fold_name(name) for name in self.columns.values()]
+        found = [
+            f"'{column}'"
+            for column in self._table.columns
+            if column not in self.columns.values()
+            and any(_is_remark_on(fold_name(column), name) for name in folded)
+        ]
+        return ", ".join(found)
+
+    def _translations(self) -> str:
+        """Say which columns were taken for which, and from which unit, where it is not plain."""
+        pairs = []
+        for name, shown in self.columns.items():
+            reader = self._readers.get(name)
+            words = f" ({reader.conversion})" if reader and reader.conversion else ""
+            if fold_name(shown) != fold_name(name):
+                pairs.append(tr("'{shown}' as {name}", shown=shown, name=name) + words)
+            elif words:
+                pairs.append(name + words)
+        return tr("; ") + ", ".join(pairs) if pairs else ""
+
+    def _refuse_second_table(self, checked: CheckedBatch) -> None:
+        """Stop at a row of units, or of names in another order: cells below it mean others."""
+        bad = [each for each in checked.violations if each.rule == "not_a_number"]
+        counts = np.zeros(len(checked.batch), dtype=np.int64)
+        for violation in bad:
+            counts[violation.rows] += 1
+        for row in np.flatnonzero(counts > 1)[:_LOOKED_AT]:
+            shown = [each.column for each in bad if row in each.rows]
+            texts = [str(checked.batch.columns[column][row]) for column in shown]
+            names = [text for text in texts if self._names.column_of(text)]
+            is_moved = any(
+                text in names and text != column for text, column in zip(texts, shown, strict=True)
+            )
+            if (len(names) > 1 and is_moved) or sum(map(is_unit_of_amount, texts)) > 1:
+                raise InputError(
+                    self._file,
+                    tr("a second header or row of units stands here; below it cells mean others."),
+                    line=int(checked.batch.lines[row]),
+                    hint=tr("Put each table into a file of its own."),
+                )
+
+    def _find_summaries(self, checked: CheckedBatch) -> None:
+        """Find totals lines by their label, where no other column before the numbers says more."""
+        if not self._leading:
+            return
+        first, *others = (checked.batch.columns[name] for name in self._leading)
+        if not pa.types.is_string(first.type):
+            return
+        labelled = pc.match_substring_regex(first, _SUMMARY)
+        if not labelled.true_count:
+            return
+        rows = np.flatnonzero(as_bools(labelled))
+        for other in others:
+            told = other.take(pa.array(rows))
+            is_text = pa.types.is_string(other.type)
+            rows = rows[missing_text(told) if is_text else as_bools(told.is_null())]
+        if len(rows):
+            checked.violations.append(Violation(self._leading[0], "summary_row", rows, _is_summary))
+
+    def _check_columns(self, table: Table, *, without_label: bool) -> None:
+        missing = [
+            name
+            for name in self._schema.required
+            if name not in self.columns and not (without_label and name == self._schema.label)
+        ]
+        if missing:
+            problem = (
+                marked("columns {names} not found in the header ({how}; it has: {columns}).")
+                if len(missing) > 1
+                else marked("column {names} not found in the header ({how}; it has: {columns}).")
+            )
+            raise InputError(
+                table.path,
+                tr(
+                    problem,
+                    names=", ".join(missing),
+                    how=table.dialect,
+                    columns=shorten(table.columns),
+                ),
+                line=table.dialect.header_line,
+                hint=_header_hint(table.columns),
+            )
+        if self._schema.strict:
+            extra = [name for name in table.columns if name not in self.columns.values()]
+            if extra:
+                raise InputError(
+                    table.path,
+                    tr(
+                        "column '{column}' is not in the strict schema {schema}.",
+                        column=extra[0],
+                        schema=self._schema.name,
+                    ),
+                    line=table.dialect.header_line,
+                )
+
+    def _check_column(
+        self, name: str, checked: CheckedBatch, whole: BoolArray
+    ) -> tuple[Any, BoolArray]:
+        """Parse one column, add its violations, and return its cells and which are good."""
+        rules, shown = self._schema.columns[name], self.columns[name]
+        column = checked.batch.columns[shown]
+
+        def add(rule: str, mask: BoolArray, describe: Callable[[str, int], str]) -> None:
+            if mask.any():
+                checked.violations.append(Violation(shown, rule, np.flatnonzero(mask), describe))
+
+        values: Any
+        if rules.kind.is_numeric:
+            values, missing, bad = self._read_numbers(name, column, checked, whole, add)
+        else:
+            from waterflow_cli.validation import diagnosis
+
+            values, missing, bad, rule, noun = diagnosis.parse_text_cells(column, rules.kind)
+            add(
+                rule,
+                bad & whole,
+                lambda text, _: tr("{text!r} is not {noun}.", text=text, noun=noun),
+            )
+        checked.missing[name] = missing & whole
+        if not rules.nullable:
+            add("missing_value", missing & whole, lambda _text, _row: tr("the value is missing."))
+        good = ~(bad | missing) & whole
+        for number in range(len(rules.checks)):
+            for failure in self._run_check(name, number, values, good):
+                add(*failure)
+        if rules.unique:
+            add("duplicate", self._repeated({name: (values, good)}, len(values)), _repeats)
+        return values, good
+
+    def _read_numbers(
+        self,
+        name: str,
+        column: pa.Array,
+        checked: CheckedBatch,
+        whole: BoolArray,
+        add: Callable[[str, BoolArray, Callable[[str, int], str]], None],
+    ) -> tuple[FloatArray, BoolArray, BoolArray]:
+        """Read numbers, add the violations of those that are none, and keep the bounds."""
+        reader = self._readers[name]
+        # A cast that fails is dear: where one batch held odd cells, the next will too.
+        cells = reader.read(column, is_clean=name not in self._odd)
+        (self._odd.add if cells.bad.any() or cells.censored else self._odd.discard)(name)
+        checked.numbers[name], bad = cells.values, cells.bad & whole
+        if cells.censored is not None:
+            checked.censored[name] = cells.censored.within(whole)
+        other = bad
+        for rule, mask, describe in (
+            ("nondetect", cells.refused, _says_nondetect),
+            ("no_limit", cells.unnamed, partial(_names_no_limit, name)),
+        ):
+            if mask is not None:
+                add(rule, mask & whole, describe)
+                other = other & ~mask
+        if self._schema.columns[name].kind is Kind.INTEGER:
+            values = cells.values
+            fraction = np.isfinite(values) & (values != np.round(values)) & whole
+            add("not_whole", other | fraction, _is_not_whole)
+            bad = bad | fraction
+        else:
+            add("not_a_number", other, partial(_is_no_number, reader.marks))
+        return cells.values, cells.missing, bad
+
+    def _run_check(self, name: str, number: int, values: Any, good: BoolArray) -> Iterable[Failure]:
+        """Run one check of a column: the common ones here, others with pandera."""
+        rules = self._schema.columns[name]
+        check = rules.checks[number]
+        passed = check.passed(values) if rules.kind.is_numeric else None
+        if passed is None:
+            from waterflow_cli.validation import diagnosis
+
+            asked = self._schema.pandera.columns[name].checks[number]
+            return diagnosis.check_column(asked, name, values, good)
+        failed = good & ~passed
+        if not failed.any():
+            return ()
+        return name_failures(check.name, check.statistics, values, failed, otherwise="")
+
+    def _check_frame(
+        self,
+        cells: Mapping[str, tuple[Any, BoolArray]],
+        checked: CheckedBatch,
+        whole: BoolArray,
+    ) -> None:
+        """Run the checks that judge rows, and find rows that must be unique and are not."""
+        if self._schema.checks_rows:
+            from waterflow_cli.validation import diagnosis
+
+            for rule, failed, describe in diagnosis.check_rows(self._schema.pandera.checks, cells):
+                rows = np.flatnonzero(failed & whole)
+                if len(rows):
+                    checked.violations.append(Violation("", rule, rows, describe))
+        if self._unique:
+            repeated = self._repeated({name: cells[name] for name in self._unique}, len(whole))
+            if repeated.any():
+                checked.violations.append(
+                    Violation("", "duplicate", np.flatnonzero(repeated), _repeats)
+                )
+
+    def _check_measured(self, checked: CheckedBatch, whole: BoolArray) -> None:
+        """Flag rows that hold too little to be judged."""
+        needed = self._schema.min_measurements
+        absent = [
+            checked.missing[name] for name in self._schema.measurements if name in checked.missing
+        ]
+        if not needed or not absent:
+            return
+        held = len(absent) - np.sum(absent, axis=0)
+        rows = np.flatnonzero((held < needed) & whole)
+        if len(rows):
+            checked.violations.append(
+                Violation(
+                    "",
+                    "too_few_measurements",
+                    rows,
+                    lambda _text, row: tr(
+                        "{n_held} measurements; at least {needed} needed.",
+                        n_held=held[row],
+                        needed=needed,
+                    ),
+                )
+            )
+
+    def _repeated(self, cells: Mapping[str, tuple[Any, BoolArray]], n_rows: int) -> BoolArray:
+        """Find rows whose values stood before, in this batch or an earlier one.
+
+        What is missing equals nothing.
+        """
+        seen = self._seen.setdefault(tuple(cells), set())
+        rows = np.flatnonzero(np.logical_and.reduce([good for _, good in cells.values()]))
+        columns = [np.asarray(values)[rows].tolist() for values, _ in cells.values()]
+        mask = np.zeros(n_rows, dtype=bool)
+        for row, key in zip(rows, zip(*columns, strict=True), strict=True):
+            mask[row] = key in seen
+            seen.add(key)
+        return mask
+
+
+def _header_hint(columns: Sequence[str]) -> str:
+    """Guess why columns are not found."""
+    from waterflow_cli.samples.profiles import guess_profile
+
+    if all(re.fullmatch(r"[0-9.,eE+-]*", column.strip()) for column in columns):
+        return tr("The line holds numbers: is the header missing?")
+    if profile := guess_profile(columns):
+        return tr("It looks like a file of one row for each result: --profile {name}", name=profile)
+    return tr("If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.")
+
+
+def _leading_texts(columns: Sequence[str], schema: TableSchema, match: HeaderMatch) -> list[str]:
+    """Give the columns that stand before the first one of numbers."""
+    numeric = {shown for name, shown in match.columns.items() if schema.kinds[name].is_numeric}
+    return list(takewhile(lambda column: column not in numeric, columns))
+
+
+def _is_remark_on(column: str, name: str) -> bool:
+    """Tell "thmqualifier" and "unitethm" from other names that hold "thm"."""
+    rest = column.removeprefix(name) if column.startswith(name) else column.removesuffix(name)
+    return rest != column and _REMARKS.match(rest) is not None
+
+
+def _is_summary(text: str, _row: int) -> str:
+    return tr("{text!r} labels a summary or a limit, and no sample.", text=text)
+
+
+def _says_nondetect(text: str, _row: int) -> str:
+    return tr("{text!r} is a non-detect, and --nondetect error is set.", text=text)
+
+
+def _names_no_limit(name: str, text: str, _row: int) -> str:
+    return tr("{text!r} names no limit of quantification: --loq {name}=VALUE", text=text, name=name)
+
+
+def _is_not_whole(text: str, _row: int) -> str:
+    return tr("{text!r} is not a whole number.", text=text)
+
+
+def _is_no_number(marks: NumberMarks, text: str, _row: int) -> str:
+    problem = tr("{text!r} is not a number", text=text)
+    if OTHER_MARK[marks.decimal] in text:
+        problem += tr(" (decimal mark '{mark}')", mark=marks.decimal)
+    return f"{problem}."
+
+
+def _repeats(_text: str, _row: int) -> str:
+    return tr("the value stood in an earlier row and must be unique.")
