@@ -23,11 +23,12 @@ from waterflow_cli.models.files import PAYLOAD
 from waterflow_cli.models.reference import load_reference
 from waterflow_cli.monitoring.monitor import MonitoringOptions, monitor_file
 from waterflow_cli.registry.location import fetch_model
+from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
-from waterflow_cli.training.runs.log import TrackingOptions, run_training
+from waterflow_cli.training.runs.log import run_training
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 MOST_FALSE, LEAST_TRUE = 5, 95

@@ -14,6 +14,7 @@ from jinja2 import Environment, nodes
 from paths import ROOT
 
 from waterflow_cli.common import errors
+from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import (
     chosen_language,
     find_language,
@@ -23,7 +24,6 @@ from waterflow_cli.common.messages import (
 )
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.models.decision import Policy
-from waterflow_cli.models.metrics import Estimate
 from waterflow_cli.training.comparison import judge_difference
 from waterflow_cli.validation.limits import BASES, PROFILES, load_limits
 

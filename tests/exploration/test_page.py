@@ -8,11 +8,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from waterflow_cli.common.charts import Mark, draw_histogram
+from waterflow_cli.common.charts import Histogram, Mark, draw_histogram
 from waterflow_cli.exploration.page import render_exploration
 from waterflow_cli.exploration.report import compare_files, explore
 from waterflow_cli.exploration.samples import read_samples
-from waterflow_cli.exploration.sections import Histogram
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.validation.limits import PROFILES, load_limits
 

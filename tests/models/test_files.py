@@ -41,12 +41,13 @@ from waterflow_cli.models.files import (
 from waterflow_cli.models.pipelines import strip_for_scoring
 from waterflow_cli.models.reference import REFERENCE_FILES, Reference
 from waterflow_cli.registry.location import load_model
+from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.learners import build_pipeline, single_threaded_fits
 from waterflow_cli.training.options import TrainingOptions, parse_cv
-from waterflow_cli.training.runs.log import TrackingOptions, run_training
+from waterflow_cli.training.runs.log import run_training
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),

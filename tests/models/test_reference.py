@@ -12,10 +12,7 @@ from waterflow_cli.common.errors import ModelError
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.reference import (
-    MOST_HASHES,
-    MOST_ROWS,
     REFERENCE_FILES,
-    build_reference,
     first_of_equals,
     hash_rows,
     load_reference,
@@ -24,6 +21,7 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
+from waterflow_cli.training.reference import MOST_HASHES, MOST_ROWS, build_reference
 from waterflow_cli.training.trainer import train_model
 
 

@@ -21,11 +21,12 @@ from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.files import DIGEST_TAG
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.lookup import list_versions, version_behind
+from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import TrainingOptions
-from waterflow_cli.training.runs.log import TrackingOptions, run_training
+from waterflow_cli.training.runs.log import run_training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 

@@ -16,6 +16,7 @@ from filelock import FileLock
 from waterflow_cli.common.errors import ModelError, ModelRefusedError
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.registry import stores as store_module
+from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.registry.versions import (
     GATE_TAG,
@@ -27,7 +28,7 @@ from waterflow_cli.registry.versions import (
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
-from waterflow_cli.training.runs.log import TrackingOptions, run_training
+from waterflow_cli.training.runs.log import run_training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 NAME = "waterflow"

@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from waterflow_cli.common.errors import DataRefusedError, PluginError, UsageError
 from waterflow_cli.models.contract import GROUP
 from waterflow_cli.models.discovery import InstalledPlugin, LoadedPlugin, load_plugin
+from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation
@@ -30,7 +31,7 @@ from waterflow_cli.training.designs import score_folds
 from waterflow_cli.training.judging import evaluate_folds, judge_fold
 from waterflow_cli.training.learners import single_threaded_fits
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
-from waterflow_cli.training.runs.log import TrackingOptions, run_training
+from waterflow_cli.training.runs.log import run_training
 from waterflow_cli.training.trainer import make_design, train_model
 from waterflow_cli.training.tuning import TunedLearner
 

@@ -210,7 +210,7 @@ def import_model(
     It becomes @challenger, or @champion where there is none.
     """
     from waterflow_cli.registry.archives import import_version
-    from waterflow_cli.training.runs.log import TrackingOptions
+    from waterflow_cli.registry.runs import TrackingOptions
 
     console = console_of(ctx)
     imported = import_version(file, TrackingOptions(tracking_uri, name=name), digest=digest)

@@ -106,7 +106,7 @@ def retrain(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     learned from. The exit code is 0 if it passes the gate, and 1, with the reasons, if not.
     """
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.samples.ids import IdColumn
+    from waterflow_cli.samples.columns import IdColumn
     from waterflow_cli.training.retraining.champion import find_champion
     from waterflow_cli.training.retraining.retrainer import retrain as retrain_champion
 
@@ -152,7 +152,7 @@ def read_as_recorded(
 
 
 def _load_new(champion: Champion, options: dict[str, Any]) -> TrainingData:
-    from waterflow_cli.samples.ids import IdColumn
+    from waterflow_cli.samples.columns import IdColumn
     from waterflow_cli.training.data import load_training_data
 
     recorded = champion.record.reading

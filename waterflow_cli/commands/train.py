@@ -149,10 +149,11 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.models.discovery import load_plugin, parse_params
     from waterflow_cli.models.guarantees import parse_guarantee
     from waterflow_cli.models.thresholds import parse_threshold
+    from waterflow_cli.registry.runs import TrackingOptions
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.tables.outputs import check_outputs, open_output
     from waterflow_cli.training.options import TrainingOptions, check_journal, parse_cv
-    from waterflow_cli.training.runs.log import TrackingOptions, run_training
+    from waterflow_cli.training.runs.log import run_training
 
     console = console_of(ctx)
     cv_is_asked = ctx.get_parameter_source("cv") == ParameterSource.COMMANDLINE
@@ -232,7 +233,8 @@ def _refuse_contradictions(options: Mapping[str, Any]) -> None:
 
 def _show(report: TrainingReport, console: Console) -> None:
     """Print the figures beside the baselines, what the threshold does, and what was registered."""
-    from waterflow_cli.models.metrics import CHANCE, METRICS
+    from waterflow_cli.common.estimates import CHANCE
+    from waterflow_cli.models.metrics import METRICS
     from waterflow_cli.models.verdict_records import describe_verdicts
 
     result, registered = report.result, report.registered

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from waterflow_cli.common.estimates import CHANCE, Estimate
 from waterflow_cli.common.messages import tr
-from waterflow_cli.exploration.sections import Histogram
-from waterflow_cli.models.metrics import CHANCE, Estimate
+from waterflow_cli.common.number_formats import write_number
 
 _WIDTH, _PLOT_HEIGHT, _AXIS = 320.0, 92.0, 16.0
 _EDGE = 8.0
@@ -39,48 +39,21 @@ class Mark:
     strong: bool = False
 
 
-def write_number(value: float) -> str:
-    """Write a number to four digits, without an exponent where that is short.
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of values in bars of equal width; the outermost hold what lies beyond.
 
-    >>> write_number(20927.83), write_number(0.352), write_number(float("nan"))
-    ('20930', '0.352', '-')
+    Attributes
+    ----------
+    edges : tuple of float, shape (n_bars + 1,)
+    counts : tuple of int, shape (n_bars,)
+    by_label : tuple of int, optional
+        Two of them: of the rows labelled 0, and of those labelled 1.
     """
-    if value != value:
-        return "-"
-    if value and not 1e-4 <= abs(value) < 1e9:
-        return f"{value:.3g}"
-    return np.format_float_positional(value, precision=4, fractional=False, trim="-")
 
-
-def write_count(value: int) -> str:
-    """Write a count, in groups of three digits where the language sets them with a comma.
-
-    >>> write_count(20927)
-    '20,927'
-    """
-    return tr("{count:,}", count=value)
-
-
-def write_share(value: float) -> str:
-    """Write a share in per cent; a dash where there is none.
-
-    >>> write_share(0.97261), write_share(0.0001), write_share(float("nan"))
-    ('97.3%', '<0.1%', '-')
-    """
-    if value != value:
-        return "-"
-    return "<0.1%" if 0 < value < 0.0005 else f"{value:.1%}"
-
-
-def write_p_value(value: float) -> str:
-    """Write a p value to two digits; one that underflowed is no 0.
-
-    >>> write_p_value(0.0413), write_p_value(0.0), write_p_value(float("nan"))
-    ('0.041', '<1e-300', '-')
-    """
-    if value != value:
-        return "-"
-    return f"{value:.2g}" if value >= 1e-300 else "<1e-300"
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    by_label: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 def draw_histogram(

@@ -7,14 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from waterflow_cli.common.charts import write_count, write_number, write_p_value, write_share
+from waterflow_cli.common.estimates import CHANCE
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.number_formats import format_estimate, format_share
+from waterflow_cli.common.number_formats import (
+    format_estimate,
+    format_share,
+    write_count,
+    write_number,
+    write_p_value,
+    write_share,
+)
 from waterflow_cli.exploration.missing import Missing
 from waterflow_cli.exploration.report import Difference, Exploration
 from waterflow_cli.exploration.sections import Absent
 from waterflow_cli.exploration.signal_check import Signal
-from waterflow_cli.models.metrics import CHANCE
 
 # From here on a share is worth a warning; below, it is said and no more.
 _NOTABLE = 0.05

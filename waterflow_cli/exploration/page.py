@@ -17,13 +17,15 @@ from waterflow_cli.common.charts import (
     draw_histogram,
     draw_patterns,
     draw_signal,
+)
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import (
+    format_estimate,
     write_count,
     write_number,
     write_p_value,
     write_share,
 )
-from waterflow_cli.common.messages import tr
-from waterflow_cli.common.number_formats import format_estimate
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.exploration.headlines import Headline, find_headlines
 from waterflow_cli.exploration.limits import HEALTH, LimitCount

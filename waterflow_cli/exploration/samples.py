@@ -13,11 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-from waterflow_cli.common.errors import UsageError, did_you_mean
-from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import Report, say_nothing
+from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, choose_column
 from waterflow_cli.samples.opening import open_samples
-from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.outputs import path_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding
@@ -28,20 +26,7 @@ from waterflow_cli.validation.row_checker import RowChecker
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
-    from waterflow_cli.tables.reading import Table
 
-# As `fold_name` leaves them, the likelier first.
-SITE_NAMES = (
-    *("site", "siteid", "sitename", "station", "stationid", "stationname", "codestation"),
-    *("samplingsite", "samplingpoint", "samplingstation", "monitoringlocationidentifier"),
-    *("monitoringlocationname", "pointdeprelevement", "codepointdeprelevement"),
-    *("location", "locationname", "commune", "nomcommune", "codecommune", "reseau", "nomreseau"),
-)
-DATE_NAMES = (
-    *("date", "sampledate", "datesampled", "sampled", "sampledon", "sampledat", "samplingdate"),
-    *("collectiondate", "collected", "activitystartdate", "dateprelevement", "datedeprelevement"),
-    *("datetime", "timestamp"),
-)
 _N_SHOWN = 5
 _DATE_CHARACTERS = 10
 _MOST_MONTHS = 24
@@ -193,31 +178,6 @@ def read_samples(
             report(n_rows, table.share_read())
         samples = collector.finish(path_text(path), checker.reading, table.columns, n_rows)
         return replace(samples, cells=cells, alarms=cells.alarms(schema))
-
-
-def choose_column(
-    option: str,
-    named: str | None,
-    names: Sequence[str],
-    table: Table,
-    taken: Mapping[str, str],
-) -> str | None:
-    """Find a column by what the user said, else by its name."""
-    by_fold = {fold_name(column): column for column in table.columns}
-    if named is not None:
-        if fold_name(named) not in by_fold:
-            raise UsageError(
-                tr(
-                    "{option} {named}: {path} has no such column.",
-                    option=option,
-                    named=named,
-                    path=table.path,
-                )
-                + did_you_mean(named, table.columns)
-            )
-        return by_fold[fold_name(named)]
-    free = (by_fold[name] for name in names if name in by_fold)
-    return next((column for column in free if column not in taken.values()), None)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray
+from waterflow_cli.common.charts import Histogram
 from waterflow_cli.common.messages import tr
 from waterflow_cli.exploration.samples import Samples
 from waterflow_cli.exploration.signal_check import draw_rows
@@ -30,23 +31,6 @@ class Absent:
     """A section that the file gives nothing for."""
 
     reason: str
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Counts of values in bars of equal width; the outermost hold what lies beyond.
-
-    Attributes
-    ----------
-    edges : tuple of float, shape (n_bars + 1,)
-    counts : tuple of int, shape (n_bars,)
-    by_label : tuple of int, optional
-        Two of them: of the rows labelled 0, and of those labelled 1.
-    """
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    by_label: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)

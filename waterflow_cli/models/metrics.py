@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import marked
 
-CHANCE = 0.5  # the ROC AUC of no skill
 N_RESAMPLES = 1000
 LEVEL = 0.95
 # Groups of about equal size in which predicted and observed shares are compared.
@@ -19,15 +19,6 @@ _N_BINS = 10
 _N_BIN_RESAMPLES = 200
 # Bounds the memory of the resamples' weights: about 64 MB of them at a time.
 _CELLS_AT_ONCE = 8_000_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
+from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.common.number_formats import format_estimate
 from waterflow_cli.models.decision import (
@@ -18,7 +19,7 @@ from waterflow_cli.models.decision import (
     VERDICTS,
     DecisionModel,
 )
-from waterflow_cli.models.metrics import LEVEL, Estimate
+from waterflow_cli.models.metrics import LEVEL
 
 # The class that each verdict claims, and what the share of the right ones among them is called.
 CLAIMS = {LIKELY_POTABLE: (1, marked("precision")), LIKELY_NOT_POTABLE: (0, marked("npv"))}

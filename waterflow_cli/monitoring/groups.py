@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.exploration.samples import DATE_NAMES, choose_column
+from waterflow_cli.samples.columns import DATE_NAMES, choose_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

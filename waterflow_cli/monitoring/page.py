@@ -11,11 +11,15 @@ from markupsafe import Markup
 
 from waterflow_cli import __version__
 from waterflow_cli.common.arrays import FloatArray
-from waterflow_cli.common.charts import draw_histogram, write_count, write_number, write_share
+from waterflow_cli.common.charts import Histogram, draw_histogram
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.common.number_formats import (
+    format_estimate,
+    write_count,
+    write_number,
+    write_share,
+)
 from waterflow_cli.common.pages import page_environment
-from waterflow_cli.exploration.sections import Histogram
 from waterflow_cli.monitoring.checks import Check
 from waterflow_cli.monitoring.drift import known_values
 from waterflow_cli.monitoring.monitor import Monitoring

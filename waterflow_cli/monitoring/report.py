@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from waterflow_cli.common.charts import write_number, write_p_value, write_share
 from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.number_formats import write_number, write_p_value, write_share
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.monitoring.checks import KINDS, Check, Unchecked
 from waterflow_cli.monitoring.monitor import LEAST_ROWS, Monitoring, Part

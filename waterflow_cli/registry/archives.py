@@ -32,6 +32,7 @@ from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, listed_files, verif
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.location import FetchedModel, fetch_model
 from waterflow_cli.registry.lookup import NOT_FOUND, find_version
+from waterflow_cli.registry.runs import RECORD_FILE, TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.registry.versions import (
     GATE_TAG,
@@ -44,8 +45,6 @@ from waterflow_cli.registry.versions import (
     register,
 )
 from waterflow_cli.tables.outputs import path_text
-from waterflow_cli.training.runs.log import TrackingOptions, tracked_run
-from waterflow_cli.training.runs.record import RECORD_FILE
 
 FORMAT = 1
 _LIST = "export.json"

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.models.contract import BALANCES, Balance
 from waterflow_cli.models.discovery import LoadedPlugin, parse_params
-from waterflow_cli.models.metrics import Estimate
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import Design, corrected_interval, score_folds
 from waterflow_cli.training.judging import INTERVAL

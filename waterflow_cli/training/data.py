@@ -16,7 +16,7 @@ import pandas as pd
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import tr
-from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.samples.table_schema import TableSchema

@@ -10,12 +10,12 @@ import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
+from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import marked
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.contract import Calibration
 from waterflow_cli.models.metrics import (
     METRICS,
-    Estimate,
     Evaluation,
     count_confusion,
     estimate_calibration_error,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import DataOptions, TrainingData, load_training_data
 from waterflow_cli.training.retraining.new_rows import set_apart, sort_new_rows

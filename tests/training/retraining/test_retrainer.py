@@ -15,16 +15,16 @@ from waterflow_cli.commands.retrain import retrain as retrain_command
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.registry.versions import promote, read_history
-from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import load_training_data
+from waterflow_cli.training.retraining import retrainer
 from waterflow_cli.training.retraining.champion import find_champion
 from waterflow_cli.training.retraining.options import RetrainingOptions
 from waterflow_cli.training.retraining.retrainer import retrain
 from waterflow_cli.training.retraining.row_matching import match_rows
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
-from waterflow_cli.training.runs.log import TrackedRun
 from waterflow_cli.training.runs.reproduction import read_record, reproduce_run
 
 pytestmark = [
@@ -201,13 +201,13 @@ def test_another_plugin_comes_with_its_own_defaults(uri, months):
 
 def test_a_champion_that_was_changed_meanwhile_is_not_overwritten(uri, months, monkeypatch):
     retrain_with(months / "new.csv", uri)
-    log_result = TrackedRun.log_result
+    log_result = retrainer.log_result
 
     def meanwhile(*args):
         promote(NAME, "2", uri, force=True)
         return log_result(*args)
 
-    monkeypatch.setattr(TrackedRun, "log_result", meanwhile)
+    monkeypatch.setattr(retrainer, "log_result", meanwhile)
     with pytest.raises(ModelError, match="became @champion meanwhile"):
         retrain_with(months / "new.csv", uri, promote=True)
     assert aliases(uri) == {"champion": 2, "previous": 1, "challenger": 3}
@@ -217,7 +217,7 @@ def test_a_retraining_that_is_stopped_leaves_no_version(uri, months, monkeypatch
     def stop(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TrackedRun, "log_result", stop)
+    monkeypatch.setattr(retrainer, "log_result", stop)
     with pytest.raises(KeyboardInterrupt):
         retrain_with(months / "new.csv", uri)
     assert aliases(uri) == {"champion": 1}

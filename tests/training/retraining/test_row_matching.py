@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.training.data import TrainingData, load_training_data
 from waterflow_cli.training.retraining.row_matching import match_rows

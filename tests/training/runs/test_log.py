@@ -33,12 +33,13 @@ from waterflow_cli.models.metrics import METRICS
 from waterflow_cli.models.thresholds import parse_threshold
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.lookup import list_versions
+from waterflow_cli.registry.runs import TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
-from waterflow_cli.training.runs.log import TrackingOptions, run_training, tracked_run
+from waterflow_cli.training.runs.log import run_training
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),

@@ -17,14 +17,15 @@ from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.guarantees import parse_guarantee
 from waterflow_cli.models.thresholds import parse_threshold
 from waterflow_cli.registry.location import load_model
+from waterflow_cli.registry.runs import RECORD_FILE, TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import DataOptions, TrainingData, load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
-from waterflow_cli.training.runs.log import TrackingOptions, run_training, tracked_run
-from waterflow_cli.training.runs.record import RECORD_FILE, TrainingRecord, deciding_versions
+from waterflow_cli.training.runs.log import run_training
+from waterflow_cli.training.runs.record import TrainingRecord, deciding_versions
 from waterflow_cli.training.runs.reproduction import (
     Comparison,
     compare_models,

@@ -15,14 +15,14 @@ from mlflow.exceptions import MlflowException
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import LIKELY_POTABLE
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.models.metrics import Estimate
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.lookup import CHAMPION, find_version
 from waterflow_cli.registry.stores import connect, store_errors
-from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.retraining.gate import Beginning, Calls
 from waterflow_cli.training.runs.record import TrainingRecord

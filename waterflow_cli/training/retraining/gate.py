@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.estimates import CHANCE, Estimate
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.common.number_formats import format_estimate
 from waterflow_cli.models.decision import LIKELY_POTABLE, VERDICTS, DecisionModel
-from waterflow_cli.models.metrics import CHANCE, Estimate, measure_once, measure_resamples
+from waterflow_cli.models.metrics import measure_once, measure_resamples
 from waterflow_cli.training.retraining.options import RetrainingOptions
 
 # With this confidence the challenger is not worse by more than the margin.

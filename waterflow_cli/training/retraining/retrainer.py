@@ -10,11 +10,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import BoolArray
+from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.json import json_text
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
-from waterflow_cli.models.metrics import Estimate
 from waterflow_cli.registry.history import MAX_WHY, Action
+from waterflow_cli.registry.runs import TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.versions import GateVerdict, Origin, RegisteredVersion, promote
 from waterflow_cli.tables.outputs import path_text
 from waterflow_cli.training.data import TrainingData
@@ -30,7 +31,7 @@ from waterflow_cli.training.retraining.gate import (
 from waterflow_cli.training.retraining.new_rows import NewRows, sort_new_rows
 from waterflow_cli.training.retraining.options import RetrainingOptions
 from waterflow_cli.training.runs.combined_data import COMBINED_FILE, combine
-from waterflow_cli.training.runs.log import TrackedRun, TrackingOptions, tracked_run
+from waterflow_cli.training.runs.log import log_model, log_result, log_start
 from waterflow_cli.training.runs.record import TrainingRecord
 from waterflow_cli.training.runs.reproduction import plugin_of
 from waterflow_cli.training.summary import result_summary
@@ -128,16 +129,16 @@ def retrain(
     schema = champion.record.schema
     with tracked_run(TrackingOptions(champion.uri, champion.experiment, champion.name)) as run:
         _log_origin(run, prepared, new)
-        run.log_start(data, schema, plugin, chosen)
+        log_start(run, data, schema, plugin, chosen)
         result = train_model(data, plugin, chosen, report=report)
         report(tr("Judging both models by {n_rows} rows", n_rows=len(prepared.rows.judging.y)))
         gate = judge(prepared, result, options)
         report(tr("Logging the run and the model to MLflow"))
-        run.log_result(data, plugin, result, chosen)
+        log_result(run, data, plugin, result, chosen)
         run.log_more(metrics=gate.metrics(), files={GATE_FILE: json_text(gate.summary()).encode()})
         verdict = GateVerdict(gate.passed, _say_why(champion, gate), champion.version)
         origin = Origin(Action.RETRAIN, path_text(new.path), verdict)
-        registered = run.log_model(data, result, schema, plugin, origin)
+        registered = log_model(run, data, result, schema, plugin, origin)
     promoted = gate.passed and options.promote
     if promoted:
         promote(

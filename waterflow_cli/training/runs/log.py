@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -18,29 +17,26 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from waterflow_cli import __version__
-from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
-from waterflow_cli.models.reference import build_reference
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.location import sqlite_path
-from waterflow_cli.registry.lookup import DEFAULT_NAME
-from waterflow_cli.registry.stores import connect, find_experiment, store_errors
+from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.outputs import path_text
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.options import TrainingOptions
+from waterflow_cli.training.reference import build_reference
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.training.runs.page import render_page
 from waterflow_cli.training.runs.plots import save_plots
-from waterflow_cli.training.runs.record import RECORD_FILE, TrainingRecord
+from waterflow_cli.training.runs.record import TrainingRecord
 from waterflow_cli.training.summary import flat_metrics, result_summary
 from waterflow_cli.training.trainer import TrainingResult, train_model
 
@@ -49,22 +45,6 @@ _REQUIRED = ("imbalanced-learn", "mlflow", "numpy", "pandas", "pyarrow", "scikit
 # MLflow's limit for one parameter's text.
 _MAX_PARAM = 500
 _BY_TRAINING = Origin(Action.TRAIN)
-
-
-@dataclass(frozen=True)
-class TrackingOptions:
-    """Where a run is logged and under which name its model is registered."""
-
-    uri: str
-    experiment: str = "waterflow"
-    name: str = DEFAULT_NAME
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w. -]+", self.name):
-            raise UsageError(
-                tr("--name {name}: is no name for a model.", name=self.name),
-                tr("Use letters, digits, spaces, dots, hyphens and underscores."),
-            )
 
 
 @dataclass(frozen=True)
@@ -88,197 +68,152 @@ class TrainingReport:
         }
 
 
-class TrackedRun:
-    """An open MLflow run."""
-
-    def __init__(self, client: MlflowClient, options: TrackingOptions, run: Any) -> None:
-        self.client, self._options = client, options
-        self.run_id, self.experiment_id = run.info.run_id, run.info.experiment_id
-
-    def log_start(
-        self,
-        data: TrainingData,
-        schema: TableSchema,
-        plugin: LoadedPlugin,
-        options: TrainingOptions,
-    ) -> None:
-        """Log what the run starts from, so that a failed run says it too."""
-        record = TrainingRecord.of(data, schema, plugin, options)
-        mlflow.log_text(record.to_json(), RECORD_FILE)
-        negatives, positives = data.class_counts
-        mlflow.set_tags(
-            {
-                "waterflow.version": __version__,
-                "mlflow.runName": plugin.name,  # MLflow would make one up
-                "waterflow.plugin": plugin.name,
-                "waterflow.plugin_distribution": plugin.installed.distribution,
-                "waterflow.data_sha256": data.sha256,
-                "waterflow.schema": schema.name,
-                "waterflow.schema_sha256": schema.sha256,
-            }
+def log_start(
+    run: TrackedRun,
+    data: TrainingData,
+    schema: TableSchema,
+    plugin: LoadedPlugin,
+    options: TrainingOptions,
+) -> None:
+    """Log what the run starts from, so that a failed run says it too."""
+    record = TrainingRecord.of(data, schema, plugin, options)
+    mlflow.log_text(record.to_json(), RECORD_FILE)
+    negatives, positives = data.class_counts
+    mlflow.set_tags(
+        {
+            "waterflow.version": __version__,
+            "mlflow.runName": plugin.name,  # MLflow would make one up
+            "waterflow.plugin": plugin.name,
+            "waterflow.plugin_distribution": plugin.installed.distribution,
+            "waterflow.data_sha256": data.sha256,
+            "waterflow.schema": schema.name,
+            "waterflow.schema_sha256": schema.sha256,
+        }
+    )
+    mlflow.log_metrics(
+        {
+            "rows": len(data.y),
+            "rows_not_potable": negatives,
+            "rows_potable": positives,
+            "rows_dropped": data.n_dropped,
+            "rows_repeated": data.n_repeated,
+        }
+    )
+    source = COMBINED_FILE if data.path == COMBINED else path_text(data.path)
+    frame = data.X.assign(**{str(schema.label): data.y.astype(float)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = mlflow.data.from_pandas(
+            frame,
+            source=source,
+            targets=schema.label,
+            name=Path(source).name,
         )
-        mlflow.log_metrics(
-            {
-                "rows": len(data.y),
-                "rows_not_potable": negatives,
-                "rows_potable": positives,
-                "rows_dropped": data.n_dropped,
-                "rows_repeated": data.n_repeated,
-            }
-        )
-        source = COMBINED_FILE if data.path == COMBINED else path_text(data.path)
-        frame = data.X.assign(**{str(schema.label): data.y.astype(float)})
+        mlflow.log_input(dataset, context="training")
+
+
+def log_result(
+    run: TrackedRun,
+    data: TrainingData,
+    plugin: LoadedPlugin,
+    result: TrainingResult,
+    options: TrainingOptions,
+) -> str:
+    """Log parameters, metrics, pictures, the environment and the page; return the last."""
+    chosen = {
+        "balance": options.balance,
+        "threshold_rule": options.threshold.text,
+        "calibration": options.calibration,
+        "evaluation": result.design.text,
+        "guarantees": ", ".join(map(str, options.guarantees)) or "none",
+        "trials": options.n_trials,
+        "seed": options.seed,
+    }
+    plugin_params = {f"plugin.{name}": value for name, value in result.params.items()}
+    mlflow.log_params(
+        {name: str(value)[:_MAX_PARAM] for name, value in (chosen | plugin_params).items()}
+    )
+    mlflow.log_metrics({"threshold": result.model.threshold})
+    mlflow.log_metrics(flat_metrics(result.evaluation, "test"))
+    for name, baseline in result.baselines.items():
+        value = baseline.evaluation.estimates["roc_auc"].value
+        mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)
+    for epoch, loss in enumerate(result.loss_curve, 1):
+        mlflow.log_metric("loss", loss, step=epoch)
+    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+        folder = Path(scratch)
+        (folder / "plots").mkdir()
+        pictures = save_plots(result, folder / "plots")
+        page = render_page(plugin.name, data, options, result, pictures)
+        (folder / "report.html").write_text(page, "utf-8")
+        _write_json(folder / "evaluation.json", {"version": 1, **result_summary(result)})
+        _write_json(folder / "environment.json", _environment())
+        mlflow.log_artifacts(scratch)
+    for number, trial in enumerate(result.trials):
+        with mlflow.start_run(
+            experiment_id=run.experiment_id, run_name=f"trial {number}", nested=True
+        ):
+            mlflow.log_params({name: str(value) for name, value in trial.params.items()})
+            mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
+            if trial.roc_auc == trial.roc_auc:
+                mlflow.log_metric("inner_roc_auc", trial.roc_auc)
+    return page
+
+
+def log_model(
+    run: TrackedRun,
+    data: TrainingData,
+    result: TrainingResult,
+    schema: TableSchema,
+    plugin: LoadedPlugin,
+    origin: Origin = _BY_TRAINING,
+) -> RegisteredVersion:
+    """Save the model without pickle, record its manifest's sha256, and register a version."""
+    model_id = _log_pyfunc(run, data, result, schema, plugin)
+    return register(
+        run.client,
+        run.options.name,
+        model_id,
+        run.run_id,
+        uri=run.options.uri,
+        plugin=plugin.name,
+        origin=origin,
+    )
+
+
+def _log_pyfunc(
+    run: TrackedRun,
+    data: TrainingData,
+    result: TrainingResult,
+    schema: TableSchema,
+    plugin: LoadedPlugin,
+) -> str:
+    details = {
+        "waterflow": __version__,
+        "run_id": run.run_id,
+        "data_sha256": data.sha256,
+    }
+    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+        payload = Path(scratch) / PAYLOAD
+        reference = build_reference(data, result)
+        save_payload(payload, result.model, schema, plugin, details, reference)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = mlflow.data.from_pandas(
-                frame,
-                source=source,
-                targets=schema.label,
-                name=Path(source).name,
+            warnings.simplefilter("ignore")  # it would like an input example
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module="waterflow_cli.pyfunc",
+                data_path=str(payload),
+                signature=_signature(result),
+                pip_requirements=_requirements(plugin),
             )
-            mlflow.log_input(dataset, context="training")
-
-    def log_result(
-        self,
-        data: TrainingData,
-        plugin: LoadedPlugin,
-        result: TrainingResult,
-        options: TrainingOptions,
-    ) -> str:
-        """Log parameters, metrics, pictures, the environment and the page; return the last."""
-        chosen = {
-            "balance": options.balance,
-            "threshold_rule": options.threshold.text,
-            "calibration": options.calibration,
-            "evaluation": result.design.text,
-            "guarantees": ", ".join(map(str, options.guarantees)) or "none",
-            "trials": options.n_trials,
-            "seed": options.seed,
-        }
-        plugin_params = {f"plugin.{name}": value for name, value in result.params.items()}
-        mlflow.log_params(
-            {name: str(value)[:_MAX_PARAM] for name, value in (chosen | plugin_params).items()}
-        )
-        mlflow.log_metrics({"threshold": result.model.threshold})
-        mlflow.log_metrics(flat_metrics(result.evaluation, "test"))
-        for name, baseline in result.baselines.items():
-            value = baseline.evaluation.estimates["roc_auc"].value
-            mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)
-        for epoch, loss in enumerate(result.loss_curve, 1):
-            mlflow.log_metric("loss", loss, step=epoch)
-        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-            folder = Path(scratch)
-            (folder / "plots").mkdir()
-            pictures = save_plots(result, folder / "plots")
-            page = render_page(plugin.name, data, options, result, pictures)
-            (folder / "report.html").write_text(page, "utf-8")
-            _write_json(folder / "evaluation.json", {"version": 1, **result_summary(result)})
-            _write_json(folder / "environment.json", _environment())
-            mlflow.log_artifacts(scratch)
-        for number, trial in enumerate(result.trials):
-            with mlflow.start_run(
-                experiment_id=self.experiment_id, run_name=f"trial {number}", nested=True
-            ):
-                mlflow.log_params({name: str(value) for name, value in trial.params.items()})
-                mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
-                if trial.roc_auc == trial.roc_auc:
-                    mlflow.log_metric("inner_roc_auc", trial.roc_auc)
-        return page
-
-    def log_model(
-        self,
-        data: TrainingData,
-        result: TrainingResult,
-        schema: TableSchema,
-        plugin: LoadedPlugin,
-        origin: Origin = _BY_TRAINING,
-    ) -> RegisteredVersion:
-        """Save the model without pickle, record its manifest's sha256, and register a version."""
-        model_id = self._log_pyfunc(data, result, schema, plugin)
-        return register(
-            self.client,
-            self._options.name,
-            model_id,
-            self.run_id,
-            uri=self._options.uri,
-            plugin=plugin.name,
-            origin=origin,
-        )
-
-    def log_more(
-        self,
-        *,
-        tags: Mapping[str, str] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        files: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Log what not every run has."""
-        mlflow.set_tags(dict(tags or {}))
-        mlflow.log_metrics(dict(metrics or {}))
-        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-            for name, content in (files or {}).items():
-                (Path(scratch) / name).write_bytes(content)
-            mlflow.log_artifacts(scratch)
-
-    def _log_pyfunc(
-        self,
-        data: TrainingData,
-        result: TrainingResult,
-        schema: TableSchema,
-        plugin: LoadedPlugin,
-    ) -> str:
-        details = {
-            "waterflow": __version__,
-            "run_id": self.run_id,
-            "data_sha256": data.sha256,
-        }
-        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-            payload = Path(scratch) / PAYLOAD
-            reference = build_reference(data, result)
-            save_payload(payload, result.model, schema, plugin, details, reference)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it would like an input example
-                info = mlflow.pyfunc.log_model(
-                    name="model",
-                    loader_module="waterflow_cli.pyfunc",
-                    data_path=str(payload),
-                    signature=_signature(result),
-                    pip_requirements=_requirements(plugin),
-                )
-            # The manifest covers what MLflow wrote too, so it is made from the folder as stored.
-            stored = Path(scratch) / "stored"
-            stored.mkdir()
-            folder = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=str(stored)))
-            digest = write_manifest(folder)
-            self.client.log_model_artifact(info.model_id, str(folder / MANIFEST))
-        self.client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
-        return str(info.model_id)
-
-
-@contextmanager
-def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
-    """Open a run; it ends FINISHED, KILLED by Ctrl-C, or FAILED by any other error.
-
-    Raises
-    ------
-    ModelError
-        If the store cannot be used.
-    """
-    client = connect(options.uri, create=True)
-    with store_errors(options.uri):
-        experiment_id = find_experiment(client, options.experiment, options.uri)
-        run = mlflow.start_run(experiment_id=experiment_id)
-    status = "FAILED"
-    try:
-        with store_errors(options.uri):
-            yield TrackedRun(client, options, run)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        with _no_second_error(options.uri, quiet=status != "FINISHED"):
-            mlflow.end_run(status)
+        # The manifest covers what MLflow wrote too, so it is made from the folder as stored.
+        stored = Path(scratch) / "stored"
+        stored.mkdir()
+        folder = Path(mlflow.artifacts.download_artifacts(info.model_uri, dst_path=str(stored)))
+        digest = write_manifest(folder)
+        run.client.log_model_artifact(info.model_id, str(folder / MANIFEST))
+    run.client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
+    return str(info.model_id)
 
 
 def run_training(
@@ -308,23 +243,12 @@ def run_training(
     if database is not None and not database.exists():
         report(tr("Creating the tracking store {uri}", uri=tracking.uri))
     with tracked_run(tracking) as run:
-        run.log_start(data, schema, plugin, options)
+        log_start(run, data, schema, plugin, options)
         result = train_model(data, plugin, options, report=report)
         report(tr("Logging the run and the model to MLflow"))
-        keep_page(run.log_result(data, plugin, result, options))
-        registered = run.log_model(data, result, schema, plugin)
+        keep_page(log_result(run, data, plugin, result, options))
+        registered = log_model(run, data, result, schema, plugin)
     return TrainingReport(plugin.name, options, data, result, registered)
-
-
-@contextmanager
-def _no_second_error(uri: str, *, quiet: bool) -> Iterator[None]:
-    """Report that a run cannot be ended, unless a first error is on its way already."""
-    try:
-        with store_errors(uri):
-            yield
-    except ModelError:
-        if not quiet:
-            raise
 
 
 def _signature(result: TrainingResult) -> ModelSignature:

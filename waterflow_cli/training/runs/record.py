@@ -20,6 +20,7 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.guarantees import Guarantee
 from waterflow_cli.models.thresholds import parse_threshold
+from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.reading_options import ReadingOptions
@@ -27,7 +28,7 @@ from waterflow_cli.training.data import DataOptions, TrainingData, file_sha256, 
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.combined_data import COMBINED
 
-RECORD_FILE, RECORD_FORMAT = "training.json", 1
+RECORD_FORMAT = 1
 PIPE = "-"
 # What computes a model's bits, or draws the random numbers that they depend on.
 _LIBRARIES = (

@@ -22,8 +22,9 @@ from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.lookup import find_run
+from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.registry.stores import connect, store_errors
-from waterflow_cli.samples.ids import IdColumn
+from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.training.data import (
     TrainingData,
     file_sha256,
@@ -31,7 +32,7 @@ from waterflow_cli.training.data import (
     simulated_sample,
 )
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE, read_combined
-from waterflow_cli.training.runs.record import PIPE, RECORD_FILE, TrainingRecord, deciding_versions
+from waterflow_cli.training.runs.record import PIPE, TrainingRecord, deciding_versions
 from waterflow_cli.training.trainer import train_model
 
 

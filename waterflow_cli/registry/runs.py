@@ -1,0 +1,98 @@
+"""Open MLflow runs, and end them as what they are."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+
+from waterflow_cli.common.errors import ModelError, UsageError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.registry.lookup import DEFAULT_NAME
+from waterflow_cli.registry.stores import connect, find_experiment, store_errors
+
+# The record of a training, beside its run's other files.
+RECORD_FILE = "training.json"
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """Where a run is logged and under which name its model is registered."""
+
+    uri: str
+    experiment: str = "waterflow"
+    name: str = DEFAULT_NAME
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w. -]+", self.name):
+            raise UsageError(
+                tr("--name {name}: is no name for a model.", name=self.name),
+                tr("Use letters, digits, spaces, dots, hyphens and underscores."),
+            )
+
+
+class TrackedRun:
+    """An open MLflow run."""
+
+    def __init__(self, client: MlflowClient, options: TrackingOptions, run: Any) -> None:
+        self.client, self.options = client, options
+        self.run_id, self.experiment_id = run.info.run_id, run.info.experiment_id
+
+    def log_more(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Log what not every run has."""
+        mlflow.set_tags(dict(tags or {}))
+        mlflow.log_metrics(dict(metrics or {}))
+        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+            for name, content in (files or {}).items():
+                (Path(scratch) / name).write_bytes(content)
+            mlflow.log_artifacts(scratch)
+
+
+@contextmanager
+def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
+    """Open a run; it ends FINISHED, KILLED by Ctrl-C, or FAILED by any other error.
+
+    Raises
+    ------
+    ModelError
+        If the store cannot be used.
+    """
+    client = connect(options.uri, create=True)
+    with store_errors(options.uri):
+        experiment_id = find_experiment(client, options.experiment, options.uri)
+        run = mlflow.start_run(experiment_id=experiment_id)
+    status = "FAILED"
+    try:
+        with store_errors(options.uri):
+            yield TrackedRun(client, options, run)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        with _no_second_error(options.uri, quiet=status != "FINISHED"):
+            mlflow.end_run(status)
+
+
+@contextmanager
+def _no_second_error(uri: str, *, quiet: bool) -> Iterator[None]:
+    """Report that a run cannot be ended, unless a first error is on its way already."""
+    try:
+        with store_errors(uri):
+            yield
+    except ModelError:
+        if not quiet:
+            raise

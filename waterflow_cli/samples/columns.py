@@ -1,0 +1,89 @@
+"""Which columns of a file say which sample a row is of, where it was taken, and when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.headers import fold_name
+
+if TYPE_CHECKING:
+    from waterflow_cli.tables.reading import Table
+
+# As `fold_name` leaves names. A bare "id" or "no" is none of them: it mostly numbers the rows of
+# one file, and starts anew in the next.
+_KINDS = "id|identifier|identifiant|no|nr|number|num|numero|n|code|key|ref|reference"
+_NAMES = re.compile(
+    rf"(lab|laboratory|lims)?sample({_KINDS})|(lab|lims)(id|no|number|ref)"
+    rf"|({_KINDS})(de)?(l)?(echantillon|prelevement)|(echantillon|prelevement)({_KINDS})"
+    "|activityidentifier|barcode|codebarres|uuid"
+)
+
+# As `fold_name` leaves them, the likelier first.
+SITE_NAMES = (
+    *("site", "siteid", "sitename", "station", "stationid", "stationname", "codestation"),
+    *("samplingsite", "samplingpoint", "samplingstation", "monitoringlocationidentifier"),
+    *("monitoringlocationname", "pointdeprelevement", "codepointdeprelevement"),
+    *("location", "locationname", "commune", "nomcommune", "codecommune", "reseau", "nomreseau"),
+)
+DATE_NAMES = (
+    *("date", "sampledate", "datesampled", "sampled", "sampledon", "sampledat", "samplingdate"),
+    *("collectiondate", "collected", "activitystartdate", "dateprelevement", "datedeprelevement"),
+    *("datetime", "timestamp"),
+)
+
+
+@dataclass(frozen=True)
+class IdColumn:
+    """The column of sample ids, as far as the user says it.
+
+    Attributes
+    ----------
+    name : str, optional
+        As the user calls it; without it a column is looked for by its name.
+    is_needed : bool
+        Whether a file without the named column is refused.
+    """
+
+    name: str | None = None
+    is_needed: bool = False
+
+    def find(self, columns: Sequence[str]) -> str | None:
+        """Find it among the columns of a file; None where there is none.
+
+        >>> IdColumn().find(["ph", "N° échantillon"])
+        'N° échantillon'
+        """
+        if self.name is not None:
+            wanted = fold_name(self.name)
+            return next((column for column in columns if fold_name(column) == wanted), None)
+        return next((column for column in columns if _NAMES.fullmatch(fold_name(column))), None)
+
+
+def choose_column(
+    option: str,
+    named: str | None,
+    names: Sequence[str],
+    table: Table,
+    taken: Mapping[str, str],
+) -> str | None:
+    """Find a column by what the user said, else by its name."""
+    by_fold = {fold_name(column): column for column in table.columns}
+    if named is not None:
+        if fold_name(named) not in by_fold:
+            raise UsageError(
+                tr(
+                    "{option} {named}: {path} has no such column.",
+                    option=option,
+                    named=named,
+                    path=table.path,
+                )
+                + did_you_mean(named, table.columns)
+            )
+        return by_fold[fold_name(named)]
+    free = (by_fold[name] for name in names if name in by_fold)
+    return next((column for column in free if column not in taken.values()), None)
