@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, choose_column
 from waterflow_cli.samples.opening import open_samples
-from waterflow_cli.tables.outputs import path_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding
 from waterflow_cli.validation.cell_counts import CellCounts

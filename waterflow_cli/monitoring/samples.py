@@ -14,12 +14,12 @@ import pandas as pd
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.common.workers import map_in_order
 from waterflow_cli.models.reference import first_of_equals, hash_rows
 from waterflow_cli.monitoring.groups import ONE_GROUP, Grouping
 from waterflow_cli.samples.opening import open_samples
-from waterflow_cli.tables.outputs import path_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.cell_counts import CellCounts
 from waterflow_cli.validation.row_checker import RowChecker

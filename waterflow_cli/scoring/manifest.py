@@ -15,8 +15,9 @@ from waterflow_cli import __version__
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.json import json_text
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.tables.outputs import STDOUT, open_output, path_text
+from waterflow_cli.tables.outputs import STDOUT, open_output
 from waterflow_cli.tables.sources import is_uri
 
 _LIBRARIES = ("scikit-learn", "numpy", "pandas", "pyarrow", "pandera", "mlflow", "numba")

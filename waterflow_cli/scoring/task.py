@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from waterflow_cli.common.errors import DataRefusedError, UsageError, did_you_mean
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.paths import path_text
 from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer
 from waterflow_cli.tables.csv_blocks import Position
-from waterflow_cli.tables.outputs import path_text
 from waterflow_cli.tables.reading import Batch, Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import DelimitedWriter, TableWriter

@@ -356,8 +356,3 @@ def write_errors(path: str) -> Iterator[None]:
             tr("{path}: cannot be written ({strerror}).", path=path, strerror=reason),
             tr("Nothing was left under that name by this command."),
         ) from exc
-
-
-def path_text(path: str) -> str:
-    r"""Write a file's name as text; bytes in it that are no UTF-8 are shown as ``\udcXX``."""
-    return path.encode("utf-8", "backslashreplace").decode()

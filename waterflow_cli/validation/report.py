@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import chosen_language, marked, tr
+from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import InputShares, Report, say_nothing
 from waterflow_cli.common.workers import map_in_order
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.tables.outputs import OutputGroup, check_outputs, path_text
+from waterflow_cli.tables.outputs import OutputGroup, check_outputs
 from waterflow_cli.tables.reading import Batch
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import TableWriter, open_table_writer

@@ -13,11 +13,11 @@ from waterflow_cli.common.arrays import BoolArray
 from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.json import json_text
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.registry.history import MAX_WHY, Action
 from waterflow_cli.registry.runs import TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.versions import GateVerdict, Origin, RegisteredVersion, promote
-from waterflow_cli.tables.outputs import path_text
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.options import TrainingOptions
 from waterflow_cli.training.retraining.champion import Champion, beginning_to_log

@@ -22,6 +22,7 @@ from mlflow.types import ColSpec, Schema
 
 from waterflow_cli import __version__
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
 from waterflow_cli.registry.history import Action
@@ -29,7 +30,6 @@ from waterflow_cli.registry.location import sqlite_path
 from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.tables.outputs import path_text
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.options import TrainingOptions
 from waterflow_cli.training.reference import build_reference
