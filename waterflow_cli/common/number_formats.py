@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
@@ -48,6 +46,8 @@ def write_number(value: float) -> str:
     >>> write_number(20927.83), write_number(0.352), write_number(float("nan"))
     ('20930', '0.352', '-')
     """
+    import numpy as np  # commands write figures too, and start without it
+
     if value != value:
         return "-"
     if value and not 1e-4 <= abs(value) < 1e9:
