@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from clusters import pytest_runtest_setup, spark_cluster  # noqa: F401
+from hypothesis import settings
 from paths import ROOT
 
 from waterflow_cli.common.messages import use_language
@@ -24,6 +25,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Messages are tested in English on any machine. Here and not in a fixture: those of the session,
 # and the commands that tests start as processes, must not speak otherwise.
 os.environ["LC_ALL"] = "C.UTF-8"
+
+# Laws are tried on a tenth of their examples, but in CI: `--hypothesis-profile thorough`.
+settings.register_profile("quick", deadline=None, max_examples=10)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile("quick")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from waterflow_cli.common.errors import UsageError
@@ -299,7 +299,6 @@ def test_stream_that_fails_is_an_error_only_for_results(monkeypatch):
         console.result("r")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_printable_text_is_one_line_and_keeps_what_can_be_shown(text):
     shown = printable(text)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, example, given, reject, settings
+from hypothesis import HealthCheck, assume, example, given, reject
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import InputError, WaterflowError
 from waterflow_cli.samples.opening import open_samples
@@ -287,9 +288,7 @@ HOLLOW = Samples(
 )
 BELOW = Samples(("Conductivity",), ("",), ((Cell("56.78386", "ND < "),),))
 LARGE = Samples(("Conductivity",), ("",), ((Cell("1234567"),), (Cell("12345"),)))
-QUICK = settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
-)
+FILTERED = [HealthCheck.filter_too_much]
 
 
 @given(table=tables(), writing=writings())
@@ -301,7 +300,7 @@ QUICK = settings(
 @example(table=BELOW, writing=Writing(decimal=",", quoting=csv.QUOTE_ALL))
 @example(table=LARGE, writing=Writing(sep=";", decimal=",", thousands="."))
 @example(table=LARGE, writing=Writing(sep=";", decimal=".", thousands=","))
-@QUICK
+@tried_on(250, suppress_health_check=FILTERED)
 def test_any_table_in_any_dialect_comes_back_or_is_refused(
     table: Samples, writing: Writing, path: Path
 ) -> None:
@@ -320,7 +319,7 @@ def test_any_table_in_any_dialect_comes_back_or_is_refused(
 @example(table=ONE, writing=Writing(sep=";", decimal=","))
 @example(table=HOLLOW, writing=Writing(sep=";", encoding="utf-16"))
 @example(table=LARGE, writing=Writing(sep=";", decimal=",", thousands="."))
-@QUICK
+@tried_on(250, suppress_health_check=FILTERED)
 def test_any_table_comes_back_when_its_dialect_is_told(
     table: Samples, writing: Writing, path: Path
 ) -> None:
@@ -342,7 +341,7 @@ def read_in_blocks(path: Path, block_bytes: int) -> list[CheckedBatch]:
     batch_rows=st.integers(1, 8),
     block_bytes=st.integers(1, 300),
 )
-@settings(QUICK, max_examples=150)
+@tried_on(150, suppress_health_check=FILTERED)
 def test_values_do_not_depend_on_how_a_file_is_cut(
     table: Samples, writing: Writing, batch_rows: int, block_bytes: int, path: Path
 ) -> None:
@@ -412,7 +411,7 @@ PIECES += [
         ]
     ),
 )
-@settings(QUICK, max_examples=250)
+@tried_on(250, suppress_health_check=FILTERED)
 def test_anything_is_read_or_refused_in_one_line(
     start: str, rest: str, encoding: str, junk: bytes, options: ReadingOptions, path: Path
 ) -> None:

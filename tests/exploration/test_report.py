@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.json import json_text
@@ -115,7 +116,7 @@ def test_patterns_tell_what_is_missing_together(write):
     assert absent.expected == pytest.approx(1)  # half of the rows lack each
 
 
-@settings(max_examples=25, deadline=None)
+@tried_on(25)
 @given(
     st.lists(st.tuples(*[st.booleans()] * 3), min_size=1, max_size=30),
     st.integers(min_value=1, max_value=5),

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
@@ -57,7 +58,7 @@ def test_mean_probability_is_the_base_rate():
 
 
 @given(rows=scored_rows(), others=st.lists(SCORES, min_size=2, max_size=20))
-@settings(deadline=None, max_examples=100)
+@tried_on(100)
 def test_order_of_samples_is_never_reversed_and_probabilities_stay_in_bounds(rows, others):
     calibrator = fit_calibrator(*rows)
     assert calibrator.slope >= 0
@@ -67,7 +68,6 @@ def test_order_of_samples_is_never_reversed_and_probabilities_stay_in_bounds(row
 
 
 @given(rows=scored_rows(st.integers(0, 100).map(lambda percent: percent / 100)))
-@settings(deadline=None)
 def test_ranking_is_kept_or_given_up_whole(rows):
     y, scores = rows
     calibrator = fit_calibrator(y, scores)
@@ -122,7 +122,7 @@ def test_isotonic_calibration_finds_what_no_sigmoid_can():
 
 
 @given(rows=scored_rows(), others=st.lists(SCORES, min_size=2, max_size=20))
-@settings(deadline=None, max_examples=50)
+@tried_on(50)
 def test_isotonic_calibration_never_reverses_the_order_of_samples(rows, others):
     probability = fit_calibrator(*rows, "isotonic").apply(np.sort(np.array(others)))
     assert (np.diff(probability) >= 0).all()

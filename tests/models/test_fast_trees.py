@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -35,7 +36,7 @@ def label(X: np.ndarray, seed: int) -> np.ndarray:
     return y
 
 
-@settings(max_examples=60, deadline=None)
+@tried_on(60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from((*FORESTS, HistGradientBoostingClassifier)),

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from laws import tried_on
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -139,9 +140,7 @@ def test_a_saved_model_scores_as_the_one_in_memory_bit_for_bit(saved, data):
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@tried_on(15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_saved_model_scores_any_rows_as_the_one_in_memory(saved, seed):
     folder, decision = saved
     random = np.random.default_rng(seed)

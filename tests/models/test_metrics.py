@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from laws import tried_on
 from scipy.stats import norm
 from sklearn.metrics import (
     average_precision_score,
@@ -61,7 +62,7 @@ def reference(y, probability, threshold):
 @given(rows=predictions(), threshold=PROBABILITY)
 @example(rows=(np.array([0, 1]), np.array([0.5, 0.5])), threshold=0.5)
 @example(rows=(np.array([0, 1]), np.array([0.5, 0.5])), threshold=0.6)
-@settings(deadline=None, max_examples=100)
+@tried_on(100)
 def test_each_metric_equals_scikit_learns_with_ties_too(rows, threshold):
     y, probability = rows
     expected = reference(y, probability, threshold)
@@ -72,7 +73,7 @@ def test_each_metric_equals_scikit_learns_with_ties_too(rows, threshold):
 
 
 @given(rows=predictions(), threshold=PROBABILITY)
-@settings(deadline=None, max_examples=20)
+@tried_on(20)
 def test_resampled_rows_are_measured_as_repeated_rows(rows, threshold):
     # The resamples are drawn as weights: a row of weight 3 counts as three equal rows.
     y, probability = rows
@@ -87,7 +88,7 @@ def test_resampled_rows_are_measured_as_repeated_rows(rows, threshold):
 
 
 @given(rows=predictions(), seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=20)
+@tried_on(20)
 def test_order_of_the_rows_does_not_change_an_estimate(rows, seed):
     y, probability = rows
     order = np.random.default_rng(seed).permutation(len(y))

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from laws import tried_on
 from sklearn.metrics import (
     balanced_accuracy_score,
     confusion_matrix,
@@ -176,7 +177,7 @@ def test_each_rule_cuts_where_a_hand_count_says(text, expected):
 @given(rows=tuning_rows(), text=st.sampled_from(RULES))
 @example(rows=(np.array([0, 1]), np.array(NEIGHBOURS[:2])), text="precision:0.7")
 @example(rows=(np.array([0, 1]), np.array([0.0, 5e-324])), text="fpr:0.2")
-@settings(deadline=None, max_examples=150)
+@tried_on(150)
 def test_no_threshold_serves_a_rule_better_and_ties_give_the_highest(rows, text):
     y, probability = rows
     rule = parse_threshold(text)
@@ -195,7 +196,6 @@ def test_no_threshold_serves_a_rule_better_and_ties_give_the_highest(rows, text)
 
 
 @given(rows=tuning_rows(), precision=st.floats(0, 1))
-@settings(deadline=None)
 def test_asked_precision_holds_on_the_tuning_rows(rows, precision):
     y, probability = rows
     try:
@@ -212,7 +212,6 @@ def test_asked_precision_holds_on_the_tuning_rows(rows, precision):
 
 
 @given(rows=tuning_rows(), share=st.floats(0, 1))
-@settings(deadline=None)
 def test_asked_false_positive_rate_holds_on_the_tuning_rows(rows, share):
     y, probability = rows
     threshold = tune_threshold(ThresholdRule("", "fpr", (share,)), y, probability)
@@ -224,7 +223,6 @@ def test_asked_false_positive_rate_holds_on_the_tuning_rows(rows, share):
     false_positive=st.floats(0, 1e6, allow_subnormal=False),
     false_negative=st.floats(0, 1e6, allow_subnormal=False),
 )
-@settings(deadline=None)
 def test_cost_rule_never_costs_more_than_calling_nothing_potable(
     rows, false_positive, false_negative
 ):
@@ -236,7 +234,6 @@ def test_cost_rule_never_costs_more_than_calling_nothing_potable(
 
 
 @given(rows=tuning_rows(), text=st.sampled_from(RULES))
-@settings(deadline=None)
 def test_order_of_the_rows_does_not_matter(rows, text):
     y, probability = rows
     rule = parse_threshold(text)

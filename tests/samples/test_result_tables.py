@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.samples import result_tables
@@ -282,7 +283,7 @@ def test_scattered_rows_make_the_samples_in_the_order_of_their_first_rows(read):
     assert found.one.batch.lines.tolist() == list(range(2, 62))
 
 
-@settings(max_examples=25, deadline=None)
+@tried_on(25)
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(list(CODES))), min_size=1))
 def test_no_sample_is_lost_and_blocks_change_nothing(tmp_path_factory, pairs):
     rows = [hubeau("1302", "7,1", "first"), *(hubeau(code, "3", f"S{n}") for n, code in pairs)]

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 from scipy.special import erf, expit, ndtri
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.impute import SimpleImputer
@@ -92,7 +93,7 @@ def test_another_seed_gives_other_rows(reference):
     assert not any(other[name].equals(reference[name]) for name in [*NAMES, "Potability"])
 
 
-@settings(deadline=None, max_examples=25)
+@tried_on(25)
 @given(n_rows=st.integers(1, 50_000), batch_rows=st.integers(300, 60_000))
 def test_rows_do_not_depend_on_batch_size_or_row_count(reference, n_rows, batch_rows):
     batches = list(simulate_batches(n_rows, seed=3, batch_rows=batch_rows))
@@ -216,7 +217,7 @@ def test_best_prediction_with_missing_values_reaches_the_stated_auc(large):
     assert reached == pytest.approx(best_auc_with_missing(signal), abs=0.004)
 
 
-@settings(deadline=None, max_examples=10)
+@tried_on(10)
 @given(signal=SIGNALS)
 def test_law_has_the_asked_auc_and_base_rate(signal):
     score = np.random.default_rng(0).standard_normal(100_000)
@@ -224,7 +225,7 @@ def test_law_has_the_asked_auc_and_base_rate(signal):
     assert label_law(signal).probability(score).mean() == pytest.approx(BASE_RATE, abs=0.005)
 
 
-@settings(deadline=None, max_examples=10)
+@tried_on(10)
 @given(signal=SIGNALS)
 def test_missing_values_never_raise_the_best_auc(signal):
     assert 0.5 - 1e-9 <= best_auc_with_missing(signal) <= best_auc(signal) + 1e-9

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import DataRefusedError, UsageError
 from waterflow_cli.common.workers import map_in_order
@@ -688,7 +689,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@tried_on(40)
 @given(
     rows=st.lists(st.lists(CELLS, min_size=9, max_size=11), min_size=1, max_size=12),
     blocks=st.sampled_from([60, 400, 1 << 22]),

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import InputError, ModelError
 from waterflow_cli.main import main
@@ -125,7 +126,7 @@ def test_neighbours_change_no_row(model, frame):
         assert alone == [together[position]]
 
 
-@settings(max_examples=10, deadline=None)
+@tried_on(10)
 @given(st.randoms(use_true_random=False))
 def test_order_of_the_rows_changes_no_row(model, frame, random):
     order = list(range(60))

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.registry.location import load_model
@@ -153,7 +154,7 @@ def count_rows(text):
     return rows[1:]
 
 
-@settings(max_examples=120, deadline=None)
+@tried_on(120)
 @given(
     rows=st.lists(ROWS, min_size=1, max_size=10),
     on_invalid=st.sampled_from(["mark", "drop", "fail"]),

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from laws import tried_on
 from mlflow import MlflowClient
 from servers import Reply, Running, running, wait_for
 
@@ -347,7 +348,7 @@ def test_hypothetical_bodies_are_answered_or_refused(watch, samples):
     options = ServingOptions(max_rows=1000)
     seeds = [b'{"samples": [' + json.dumps(FULL).encode() + b"]}", samples.read_bytes()[:400]]
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @tried_on(60, suppress_health_check=list(HealthCheck))
     @given(
         st.one_of(
             st.binary(max_size=60),

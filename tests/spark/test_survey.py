@@ -11,8 +11,9 @@ from random import Random
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.samples.opening import open_samples
@@ -217,7 +218,7 @@ def encoded(text, encoding):
     return text.encode(encoding, "replace")
 
 
-@settings(max_examples=250, deadline=None)
+@tried_on(250)
 @given(
     text=texts(),
     encoding=st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "cp1252"]),
@@ -228,13 +229,13 @@ def test_parts_hold_the_rows_of_the_whole(text, encoding, cuts, n_at_once):
     check_equal(encoded(text, encoding), cuts, n_at_once=n_at_once)
 
 
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 @given(text=texts(), encoding=st.sampled_from(["utf-8", "cp1252"]))
 def test_each_line_can_be_a_part(text, encoding):
     check_equal(encoded(text, encoding), range(2000))
 
 
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 @given(
     rows=st.lists(
         st.sampled_from(['7,"a\n', '8,b",\n', "x,y,z\n", '"', "\n", '""\n']), max_size=40
@@ -250,7 +251,7 @@ def test_rows_of_quotes_alone_are_the_same_in_any_blocks(rows, cuts, block_bytes
         check_equal(data, cuts)
 
 
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 @given(
     text=texts(),
     cuts=CUTS,
@@ -262,13 +263,13 @@ def test_byte_of_another_encoding_is_found_on_the_same_line(text, cuts, bad, enc
     check_equal(data + b"\n" + bad, cuts)
 
 
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 @given(text=texts(), cuts=CUTS, encoding=st.sampled_from(["cp1252", "utf-8", "iso8859-15"]))
 def test_named_encoding_is_that_of_each_part(text, cuts, encoding):
     check_equal(encoded(text, encoding), cuts, ReadingOptions(encoding=encoding))
 
 
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 @given(
     above=st.sampled_from(['"\n', 'a,"b\n', '"a\n"b\n', 'x"\n"\n', "a\rb\r"]),
     text=texts(),
@@ -280,7 +281,7 @@ def test_quotes_above_a_named_header_line_are_none(above, text, cuts):
     check_equal(data, cuts, ReadingOptions(header_line=n_above + 1))
 
 
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 @given(text=texts(), cuts=CUTS, sep=st.sampled_from([";", "\t", "|"]))
 def test_any_separator_serves(text, cuts, sep):
     check_equal(text.replace(",", sep).encode(), cuts, ReadingOptions(sep=sep))

@@ -9,8 +9,9 @@ import random
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from laws import tried_on
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError
@@ -202,7 +203,7 @@ FRAGMENTS = [
     sep=st.sampled_from([",", "\t"]),
     block_bytes=st.one_of(st.integers(1, 12), st.sampled_from(SIZES)),
 )
-@settings(max_examples=1500, deadline=None)
+@tried_on(1500)
 def test_any_text_reads_as_the_csv_module_reads_the_whole(
     text: str, n_columns: int, sep: str, block_bytes: int
 ) -> None:
@@ -220,7 +221,7 @@ CELL = st.one_of(
     end=st.sampled_from(["\n", "\r\n", "\r"]),
     block_bytes=st.one_of(st.integers(1, 40), st.sampled_from(SIZES)),
 )
-@settings(max_examples=500, deadline=None)
+@tried_on(500)
 def test_what_a_csv_writer_wrote_is_read_back(
     rows: list[list[str]], end: str, block_bytes: int
 ) -> None:
@@ -243,7 +244,7 @@ PIECES += [b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xf0\x9f\x92\xa7
     data=st.lists(st.sampled_from(PIECES), max_size=25).map(b"".join),
     block_bytes=st.sampled_from(SIZES),
 )
-@settings(max_examples=800, deadline=None)
+@tried_on(800)
 @example(data=b'a,"\n\xff"\n', block_bytes=3)
 @example(data=b"a,b\r\n\r\n\xff,b\r\n", block_bytes=4)
 def test_first_byte_that_is_not_utf_8_is_named_by_its_line(data: bytes, block_bytes: int) -> None:
@@ -272,7 +273,7 @@ def first_bad_byte(data: bytes) -> int | None:
     text=st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join),
     block_bytes=st.sampled_from(SIZES),
 )
-@settings(max_examples=300, deadline=None)
+@tried_on(300)
 def test_blocks_join_to_the_text_and_know_their_lines(text: str, block_bytes: int) -> None:
     data = text.encode()
     if isinstance(read_whole(text, 2), int):
@@ -435,7 +436,7 @@ def test_clean_text_never_needs_the_csv_module(
     text=st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=20).map("".join),
     n_columns=st.integers(1, 3),
 )
-@settings(max_examples=500, deadline=None)
+@tried_on(500)
 def test_fast_and_slow_path_never_disagree(text: str, n_columns: int) -> None:
     if isinstance(read_whole(text, n_columns), int):
         return

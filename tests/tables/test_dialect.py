@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError
@@ -335,7 +336,7 @@ def test_header_is_held_once_something_follows_its_line_end(text: str) -> None:
 
 
 @given(st.text(alphabet='ab,;"\r\n #é', max_size=30))
-@settings(max_examples=300, deadline=None)
+@tried_on(300)
 def test_any_text_has_a_header_or_is_refused(text: str) -> None:
     for names in (NO_NAMES, Header({"a": [], "b": []})):
         try:

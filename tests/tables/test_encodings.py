@@ -7,8 +7,9 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError, UsageError
@@ -89,7 +90,7 @@ def test_encoding_is_open_as_long_as_all_is_ascii() -> None:
     encoding=st.sampled_from(["utf-8", "cp1252", "utf-8-sig", "utf-16", "utf-32"]),
     n_bytes=st.integers(1, 9),
 )
-@settings(max_examples=300, deadline=None)
+@tried_on(300)
 def test_any_text_is_the_same_when_its_encoding_is_told(
     text: str, encoding: str, n_bytes: int
 ) -> None:
@@ -103,7 +104,7 @@ def test_any_text_is_the_same_when_its_encoding_is_told(
     ),
     encoding=st.sampled_from(["utf-8", "cp1252"]),
 )
-@settings(max_examples=300, deadline=None)
+@tried_on(300)
 def test_any_french_text_is_the_same_when_its_encoding_is_found(text: str, encoding: str) -> None:
     assert read(text.encode(encoding))[0] == text
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError, UsageError
@@ -191,7 +192,7 @@ def test_marks_are_described(marks: NumberMarks, words: list[str]) -> None:
     st.lists(st.sampled_from(["1,5", "1.5", "1,234", "1.234,5", "7", "", "<0,5"]), min_size=1),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 def test_order_of_the_cells_does_not_matter(cells: list[str], random: object) -> None:
     def outcome(cells: list[str]) -> str:
         try:

@@ -11,8 +11,9 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.tables.numbers import (
     LARGEST,
@@ -227,7 +228,7 @@ def expected_value(text: str) -> float:
 
 
 @given(st.lists(CELLS, min_size=1, max_size=8))
-@settings(max_examples=500, deadline=None)
+@tried_on(500)
 def test_cells_follow_the_grammar_alone_and_together(cells: list[str]) -> None:
     together = parse(*cells)
     for row, text in enumerate(cells):
@@ -344,7 +345,6 @@ def test_number_with_other_marks_is_bad(text: str, marks: NumberMarks, others: l
 
 
 @given(st.lists(st.decimals(-(10**7), 10**7, places=3), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_any_marks_give_the_same_values(values: list[Decimal]) -> None:
     for decimal, thousands in ((".", ""), (",", ""), (".", ","), (",", "."), (",", "\u202f")):
         swap = str.maketrans({",": thousands, ".": decimal})

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from laws import tried_on
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError
@@ -88,7 +89,7 @@ FRAGMENTS += ["\ufeff", "\u00a0", '""', '"x\ny"', '5" p', "\n\n", ',"', '",']
 @example(head="\ufeffa,b\n", body="1,2\n", block_bytes=1)
 @example(head="a\n", body=" \n\n \n", block_bytes=1)
 @example(head="a,b\n", body="1,2\n\u00a0\n\n", block_bytes=3)
-@settings(max_examples=600, deadline=None)
+@tried_on(600)
 def test_any_block_size_gives_the_same_table_or_the_same_error(
     head: str, body: str, block_bytes: int, shared_path: Path
 ) -> None:
@@ -100,7 +101,7 @@ def test_any_block_size_gives_the_same_table_or_the_same_error(
     body=st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join),
     block_bytes=st.sampled_from([1, 5, 11, 1 << 20]),
 )
-@settings(max_examples=500, deadline=None)
+@tried_on(500)
 def test_raw_text_of_a_row_holds_its_cells_and_nothing_more(
     body: str, block_bytes: int, shared_path: Path
 ) -> None:
@@ -402,7 +403,7 @@ def test_reading_goes_on_beyond_what_was_read_ahead(tmp_path: Path) -> None:
     head=st.sampled_from(["a,b\n", "\ufeffa,b\r\n", "\n \na,b\r", '"a\n1",b\n']),
     sizes=st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
-@settings(max_examples=200, deadline=None)
+@tried_on(200)
 def test_reading_goes_on_in_any_text_that_can_be_read(
     body: str, head: str, sizes: tuple[int, int], shared_path: Path
 ) -> None:

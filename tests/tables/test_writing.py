@@ -14,8 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.tables.outputs import open_output
@@ -69,7 +70,6 @@ def read_bytes(path):
 
 
 @pytest.mark.parametrize("separator", [",", "\t"])
-@settings(deadline=None)
 @given(tables())
 def test_any_text_survives_csv(separator, table):
     names, batches = table
@@ -80,7 +80,6 @@ def test_any_text_survives_csv(separator, table):
     assert rows == [names, *(row for rows in batches for row in rows)]
 
 
-@settings(deadline=None)
 @given(tables())
 def test_any_text_survives_json_lines(table):
     names, batches = table
@@ -92,7 +91,6 @@ def test_any_text_survives_json_lines(table):
     assert [json.loads(line) for line in lines] == expected
 
 
-@settings(deadline=None)
 @given(tables())
 def test_any_text_survives_parquet(table):
     names, batches = table
@@ -125,7 +123,6 @@ def test_table_without_rows_has_its_header():
     assert sink.getvalue() == b"a\tb\n"
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(width=64)), min_size=1))
 def test_numbers_are_written_in_their_shortest_exact_form(values):
     column = pa.array(values, pa.float64(), from_pandas=False)
@@ -257,7 +254,7 @@ def test_other_suffixes_name_no_format(path):
         output_format(path)
 
 
-@settings(max_examples=20, deadline=None)
+@tried_on(20)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4))
 def test_slices_of_longer_arrays_are_written_alone(sizes):
     cells = [f'c"{number}' if number % 3 else f"c{number}" for number in range(sum(sizes))]
@@ -271,7 +268,6 @@ def test_slices_of_longer_arrays_are_written_alone(sizes):
     assert rows == [["a", "b"], *([cell, cell] for cell in cells)]
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.text("ab é.0", max_size=4), min_size=2, max_size=2), min_size=1, max_size=6

@@ -4,9 +4,10 @@ from itertools import chain, count
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from joblib import parallel_config
+from laws import tried_on
 from scipy import stats
 
 from waterflow_cli.common.errors import DataRefusedError
@@ -132,7 +133,7 @@ def test_a_group_is_never_split():
 
 
 @given(times=st.lists(st.integers(0, 30), min_size=20, max_size=80), n_folds=st.integers(1, 5))
-@settings(deadline=None, max_examples=60)
+@tried_on(60)
 def test_trained_rows_are_strictly_older_than_tested_ones(times, n_folds):
     when = np.array(times, dtype=float)
     try:

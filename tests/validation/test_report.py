@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.samples.schemas import load_schema, parse_schema
@@ -480,7 +481,7 @@ CELLS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@tried_on(60)
 @given(
     rows=st.lists(st.lists(CELLS, min_size=2, max_size=4), min_size=1, max_size=9),
     columns=st.sampled_from([["ph"], ["ph", "Safe"], ["site", "ph", "Safe"]]),

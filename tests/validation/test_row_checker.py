@@ -13,8 +13,9 @@ import pandera.errors
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from laws import tried_on
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError, UsageError
@@ -292,7 +293,7 @@ def test_findings_come_by_line_then_by_column_of_the_file(checks: Checks) -> Non
     ),
     limit=st.integers(0, 30),
 )
-@settings(max_examples=150, deadline=None)
+@tried_on(150)
 def test_limited_findings_are_the_first_of_all(
     cells: list[tuple[str, str]], limit: int, checks: Checks
 ) -> None:
@@ -665,7 +666,7 @@ def failing_rows(schema: TableSchema, frame: pd.DataFrame) -> set[int]:
     rows=st.lists(st.tuples(CELL, CELL, CELL, CELL), min_size=1, max_size=10),
     block_bytes=st.integers(1, 60),
 )
-@settings(max_examples=80, deadline=None)
+@tried_on(80)
 def test_rows_found_are_the_rows_that_fail_pandera_s_own_validation(
     rows: list[tuple[float | None, ...]], block_bytes: int, checks: Checks
 ) -> None:
@@ -697,7 +698,7 @@ def test_rows_found_are_the_rows_that_fail_pandera_s_own_validation(
     ],
 )
 @given(cells=st.lists(CELL, min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@tried_on(30)
 def test_single_check_finds_the_rows_that_fail_it_in_pandera(
     check: str, cells: list[float | None], checks: Checks
 ) -> None:
@@ -730,7 +731,7 @@ SAMPLE = st.fixed_dictionaries(
     seed=st.integers(0, 99),
     block_bytes=st.integers(20, 400),
 )
-@settings(max_examples=40, deadline=None)
+@tried_on(40)
 def test_valid_table_stays_valid_when_its_rows_are_shuffled(
     rows: list[dict[str, float]], seed: int, block_bytes: int, checks: Checks
 ) -> None:
@@ -758,7 +759,7 @@ LINES = st.sampled_from(
 
 
 @given(lines=st.lists(LINES, min_size=1, max_size=12), block_bytes=st.integers(1, 60))
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 def test_findings_do_not_depend_on_the_block_size(
     lines: list[str], block_bytes: int, checks: Checks
 ) -> None:
@@ -772,7 +773,7 @@ def test_findings_do_not_depend_on_the_block_size(
 
 
 @given(lines=st.lists(LINES, min_size=1, max_size=8), seed=st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
+@tried_on(100)
 def test_reasons_of_a_row_do_not_depend_on_its_neighbours(
     lines: list[str], seed: int, checks: Checks
 ) -> None:
