@@ -1,4 +1,5 @@
-"""What every folder needs and nothing of water: errors, messages, JSON, progress, workers, pages.
+"""What every folder needs and nothing of water.
 
-It imports nothing of ours.
+Errors, messages, JSON, numbers as people read them, progress, workers, pages and charts. It
+imports nothing of ours.
 """

@@ -1,4 +1,13 @@
 """What is in a data set before any model: a report and a page.
 
-It may import `training`, `validation` and below. Start at `report`.
+It may import `training` (designs and folds), `validation` and below. Start at `explore`.
 """
+
+from typing import TYPE_CHECKING
+
+from waterflow_cli.common.faces import lazy_names
+
+if TYPE_CHECKING:
+    from waterflow_cli.exploration.report import explore as explore
+
+__getattr__ = lazy_names(__name__, {"explore": "report"})

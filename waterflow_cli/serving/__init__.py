@@ -1,1 +1,4 @@
-"""A model over HTTP."""
+"""The scorer behind HTTP.
+
+It may import `scoring`, `registry` and below. Start at `app`.
+"""

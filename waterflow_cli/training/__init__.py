@@ -1,4 +1,18 @@
 """Labelled data and a plugin become an evaluated model; there is no MLflow here.
 
-It may import `models`, `validation` and below. Start at `trainer`.
+It may import `models`, `validation` and below. Start at `train_model`; `runs` keeps what stays of a
+training, and `retraining` judges whether it replaces the champion.
 """
+
+from typing import TYPE_CHECKING
+
+from waterflow_cli.common.faces import lazy_names
+
+if TYPE_CHECKING:
+    from waterflow_cli.training.data import load_training_data as load_training_data
+    from waterflow_cli.training.options import TrainingOptions as TrainingOptions
+    from waterflow_cli.training.trainer import train_model as train_model
+
+__getattr__ = lazy_names(
+    __name__, {"train_model": "trainer", "TrainingOptions": "options", "load_training_data": "data"}
+)

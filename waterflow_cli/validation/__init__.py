@@ -1,4 +1,17 @@
 """Which rows break which rule, and which values exceed which limit, in one pass over a file.
 
-It may import `samples` and below. Start at `row_checker`.
+It may import `samples` and below. Start at `validate_files`; `RowChecker` checks one batch.
 """
+
+from typing import TYPE_CHECKING
+
+from waterflow_cli.common.faces import lazy_names
+
+if TYPE_CHECKING:
+    from waterflow_cli.validation.limits import load_limits as load_limits
+    from waterflow_cli.validation.report import validate_files as validate_files
+    from waterflow_cli.validation.row_checker import RowChecker as RowChecker
+
+__getattr__ = lazy_names(
+    __name__, {"validate_files": "report", "RowChecker": "row_checker", "load_limits": "limits"}
+)

@@ -1,4 +1,13 @@
-"""What stays of a training: log, record, page, plots, reproduction.
+"""What stays of a training: log, record, page, plots, and the reproduction of it all.
 
-It may import `training`, `registry` and below. Start at `log`.
+It may import `training`, `registry` and below. Start at `run_training`.
 """
+
+from typing import TYPE_CHECKING
+
+from waterflow_cli.common.faces import lazy_names
+
+if TYPE_CHECKING:
+    from waterflow_cli.training.runs.log import run_training as run_training
+
+__getattr__ = lazy_names(__name__, {"run_training": "log"})

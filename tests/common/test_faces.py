@@ -1,0 +1,52 @@
+"""What each folder shows of itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from paths import ROOT
+
+FACES = sorted((ROOT / "waterflow_cli").rglob("*/__init__.py"))
+
+
+def shown(path):
+    """The names that a folder shows type checkers, each with the module that it is from."""
+    (block,) = [
+        node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.If)
+    ] or [ast.parse("if 1: pass").body[0]]
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
+
+
+NAMES = [
+    (path.parent.relative_to(ROOT).as_posix().replace("/", "."), name, module)
+    for path in FACES
+    for name, module in shown(path).items()
+]
+
+
+def test_most_folders_show_what_others_use():
+    assert len({package for package, _, _ in NAMES}) >= 10
+
+
+@pytest.mark.parametrize(("package", "name", "module"), NAMES)
+def test_a_name_is_what_its_module_has(package, name, module):
+    assert getattr(import_module(package), name) is getattr(import_module(module), name)
+
+
+@pytest.mark.parametrize("package", sorted({package for package, _, _ in NAMES}))
+def test_an_unknown_name_is_no_attribute(package):
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = import_module(package).nothing
+
+
+def test_importing_the_folders_imports_none_of_their_modules():
+    packages = sorted({package for package, _, _ in NAMES})
+    code = f"import sys, {', '.join(packages)}; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if name.startswith("waterflow_cli.")}
+    assert loaded - {"waterflow_cli.common.faces"} <= {*packages, "waterflow_cli.common"}
