@@ -1,7 +1,7 @@
 """What a model is: plugins, thresholds, calibration, guarantees, metrics and the stored files.
 
-It may import `samples` and below. Start at `DecisionModel`; `load_plugin` finds what builds one, and
-`load_payload` reads a stored one, without pickle.
+It may import `samples` and below. Start at `DecisionModel`; `load_plugin` finds what builds one,
+and `load_payload` reads a stored one, without pickle.
 """
 
 from typing import TYPE_CHECKING

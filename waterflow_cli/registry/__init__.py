@@ -1,7 +1,7 @@
 """Everything that talks to MLflow: stores, runs, versions, aliases, archives, history.
 
-It may import `models` and below. Start at `fetch_model`: a reference such as ``@champion`` becomes a
-verified, loaded model. `tracked_run` opens a run.
+It may import `models` and below. Start at `fetch_model`: a reference such as ``@champion``
+becomes a verified, loaded model. `tracked_run` opens a run.
 """
 
 from typing import TYPE_CHECKING

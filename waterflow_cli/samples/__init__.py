@@ -1,7 +1,7 @@
 """What a row of water measurements is: schemas, layouts of sources, cells, made-up samples.
 
-It may import `tables` and below. Start at `load_schema` and `open_samples`, which gives a table with
-one row for each sample, however its source laid it out.
+It may import `tables` and below. Start at `load_schema` and `open_samples`, which gives a table
+with one row for each sample, however its source laid it out.
 """
 
 from typing import TYPE_CHECKING

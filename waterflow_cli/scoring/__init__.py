@@ -1,7 +1,7 @@
 """A model and a file become a scored file that can be resumed, explained and replayed.
 
-It may import `models`, `validation` and below. Start at `Scorer`, which judges one batch for every
-engine; `score_files` is the local one.
+It may import `models`, `validation` and below. Start at `Scorer`, which judges one batch for
+every engine; `score_files` is the local one.
 """
 
 from typing import TYPE_CHECKING

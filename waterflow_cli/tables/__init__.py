@@ -1,7 +1,7 @@
 """A file of any encoding, separator and decimal mark becomes batches; batches become a file.
 
-It may import `common`. Start at `open_table`: a path becomes a `Table`, whose batches keep the text
-of each cell. `OutputGroup` publishes outputs whole or not at all.
+It may import `common`. Start at `open_table`: a path becomes a `Table`, whose batches keep the
+text of each cell. `OutputGroup` publishes outputs whole or not at all.
 """
 
 from typing import TYPE_CHECKING

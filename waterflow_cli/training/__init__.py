@@ -1,7 +1,7 @@
 """Labelled data and a plugin become an evaluated model; there is no MLflow here.
 
-It may import `models`, `validation` and below. Start at `train_model`; `runs` keeps what stays of a
-training, and `retraining` judges whether it replaces the champion.
+It may import `models`, `validation` and below. Start at `train_model`; `runs` keeps what stays of
+a training, and `retraining` judges whether it replaces the champion.
 """
 
 from typing import TYPE_CHECKING
