@@ -19,7 +19,7 @@ from waterflow_cli.models.contract import BALANCES, GROUP, ModelPlugin
 from waterflow_cli.models.discovery import (
     InstalledPlugin,
     LoadedPlugin,
-    breach_of_contract,
+    find_contract_error,
     load_plugin,
 )
 from waterflow_cli.models.files import trusted_types_of
@@ -84,7 +84,7 @@ def _load(plugin: LoadedPlugin | ModelPlugin | str) -> LoadedPlugin:
         return load_plugin(plugin)
     point = EntryPoint(type(plugin).__name__, type(plugin).__module__, GROUP)
     loaded = LoadedPlugin(InstalledPlugin(point.name, point), plugin)
-    problem = breach_of_contract(plugin)
+    problem = find_contract_error(plugin)
     _require(loaded, not problem, problem)
     return loaded
 
@@ -98,7 +98,7 @@ def _check_description(plugin: LoadedPlugin) -> Iterator[str]:
         tr("its summary must be one line of text"),
     )
     yield tr("its summary is one line")
-    with plugin.blamed(tr("list its parameters")):
+    with plugin.guarded(tr("list its parameters")):
         known = set(model.default_params())
     unknown = set(model.search_space) - known
     _require(
@@ -115,11 +115,11 @@ def _fit_and_predict(
     before = X.copy()
     pipeline = build_pipeline(plugin, list(X.columns), options)
     with (
-        plugin.blamed(tr("fit with --balance {balance}", balance=options.balance)),
+        plugin.guarded(tr("fit with --balance {balance}", balance=options.balance)),
         single_threaded_fits(),
     ):
         pipeline.fit(X, y)
-    with plugin.blamed(tr("predict")), single_threaded_fits():
+    with plugin.guarded(tr("predict")), single_threaded_fits():
         probability = np.asarray(pipeline.predict_proba(X))
     _require(plugin, X.equals(before), tr("it changes the frame that it is given"))
     _require(
@@ -145,13 +145,13 @@ def _check_saving(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="waterflow-") as folder:
         file = Path(folder) / "estimator.skops"
-        with plugin.blamed(tr("be saved with skops")):
+        with plugin.guarded(tr("be saved with skops")):
             skops.io.dump(strip_for_scoring(pipeline), file)
         try:
             trusted = trusted_types_of(file, plugin)
         except ModelError as exc:
             raise PluginError(exc.message, exc.hint) from exc
-        with plugin.blamed(tr("be loaded with skops")), single_threaded_fits():
+        with plugin.guarded(tr("be loaded with skops")), single_threaded_fits():
             loaded = skops.io.load(file, trusted=trusted)
             found = loaded.predict_proba(X)[:, 1]
     _require(

@@ -45,7 +45,7 @@ ERRORS = {
 }
 # What the core calls to say something, besides the methods of the console.
 REPORTERS = {"report", "warn"}
-FINDINGS = {"Failure", "Finding", "RowFault"}
+FINDINGS = {"Failure", "Finding", "RowFinding"}
 SECTIONS = {"Absent", "Headline"}
 BUNDLED = [limit for profile in load_limits(PROFILES) for limit in profile.limits]
 

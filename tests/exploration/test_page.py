@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from waterflow_cli.common.charts import Histogram, Mark, draw_histogram
+from waterflow_cli.common.charts import Histogram, ReferenceLine, draw_histogram
 from waterflow_cli.exploration.page import render_exploration
 from waterflow_cli.exploration.report import compare_files, explore
 from waterflow_cli.exploration.samples import read_samples
@@ -126,15 +126,17 @@ def test_each_section_of_a_poor_file_says_why_it_is_not_there(tmp_path):
 
 def test_a_mark_far_outside_a_chart_is_named_at_its_edge():
     histogram = Histogram((0.0, 1.0, 2.0), (3, 1))
-    chart = draw_histogram(histogram, [Mark(2.1, "near"), Mark(900.0, "far <")], title="t")
+    chart = draw_histogram(
+        histogram, [ReferenceLine(2.1, "near"), ReferenceLine(900.0, "far <")], title="t"
+    )
     assert "far &lt; ▸" in chart
     assert ">near<" in chart
     assert chart.count('<line class="mark"') == 1
 
 
 def test_labels_of_marks_in_one_place_stand_in_rows_of_their_own():
-    marks = [Mark(1.0, f"limit {n}") for n in range(3)]
-    chart = draw_histogram(Histogram((0.0, 1.0, 2.0), (3, 1)), marks, title="t")
+    lines = [ReferenceLine(1.0, f"limit {n}") for n in range(3)]
+    chart = draw_histogram(Histogram((0.0, 1.0, 2.0), (3, 1)), lines, title="t")
     heights = re.findall(r'class="label mark" x="[\d.]+" y="([\d.]+)"', chart)
     assert len(set(heights)) == 3
 

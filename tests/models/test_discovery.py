@@ -305,14 +305,14 @@ def test_a_failure_in_the_plugins_code_is_put_on_the_plugin(install):
     plugin = load_plugin("failing")
     with (
         pytest.raises(PluginError, match=r"failed to stand: ValueError: on two lines\."),
-        plugin.blamed("stand"),
+        plugin.guarded("stand"),
     ):
         raise ValueError("on\n two lines")
-    with pytest.raises(PluginError, match="failed to stay: SystemExit: 0"), plugin.blamed("stay"):
+    with pytest.raises(PluginError, match="failed to stay: SystemExit: 0"), plugin.guarded("stay"):
         raise SystemExit(0)
-    with pytest.raises(ModelError, match="as it is"), plugin.blamed("stay"):
+    with pytest.raises(ModelError, match="as it is"), plugin.guarded("stay"):
         raise ModelError("as it is")
-    with pytest.raises(KeyboardInterrupt), plugin.blamed("stay"):
+    with pytest.raises(KeyboardInterrupt), plugin.guarded("stay"):
         raise KeyboardInterrupt
 
 

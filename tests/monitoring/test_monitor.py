@@ -221,7 +221,7 @@ def test_nondetects_are_marked_and_counted(tmp_path):
     columns = {"ph": [7, 7, "x"], "Sulfate": ["<5", "", 3], "Turbidity": [1, ">9", 1]}
     path = write_table(tmp_path / "a.csv", 3, **columns)
     file = sample_file(path, load_schema(), [*columns, "no such"])
-    assert file.rows.marks.tolist() == [[0, 2, 0, 1], [0, 1, 3, 1], [0, 0, 0, 1]]
+    assert file.rows.cell_codes.tolist() == [[0, 2, 0, 1], [0, 1, 3, 1], [0, 0, 0, 1]]
     assert file.rows.invalid.tolist() == [False, False, True]
     assert file.cells.nondetects["Sulfate"] == 1
 

@@ -14,7 +14,7 @@ from waterflow_cli.registry.history import (
     former_champions,
     next_entry,
     read_entries,
-    untold,
+    unrecorded,
 )
 
 
@@ -61,17 +61,17 @@ def test_an_entry_that_was_changed_is_shown_and_stops_nothing(text):
     entries = history((Action.TRAIN, 1, None, 1))
     found = read_entries({**tags_of(entries), "waterflow.history.000002-00000009": text})
     assert (found[1].action, found[1].why) == ("unreadable", text)
-    assert untold(found, [1], 1) == []
+    assert unrecorded(found, [1], 1) == []
 
 
 def test_what_no_entry_tells_of_is_found():
     entries = history((Action.TRAIN, 1, None, 1))
-    assert untold(entries, [1], 1) == []
-    version, champion = untold(entries, [1, 2], 2)
+    assert unrecorded(entries, [1], 1) == []
+    version, champion = unrecorded(entries, [1, 2], 2)
     assert (version.action, version.version, version.before, version.after) == ("found", 2, 1, 1)
     assert (champion.version, champion.before, champion.after) == (2, 1, 2)
     assert "by another program, or by a command that was killed" in champion.why
-    (gone,) = untold(entries, [1], None)
+    (gone,) = unrecorded(entries, [1], None)
     assert (gone.before, gone.after) == (1, None)
 
 

@@ -306,9 +306,9 @@ def test_samples_come_in_batches_and_go_on_from_any(tmp_path, monkeypatch):
         (rest,) = [task() for task in table.tasks(Position(4, 4))]
     assert [each.lines.tolist() for each in batches] == [[2, 3], [4, 5], [6]]
     assert [each.end for each in batches] == [Position(2, 2), Position(4, 4), Position(5, 5)]
-    assert [list(each.faults) for each in batches] == [[], [], [0]]
+    assert [list(each.findings) for each in batches] == [[], [], [0]]
     assert rest.columns == batches[2].columns
-    assert rest.faults == batches[2].faults
+    assert rest.findings == batches[2].findings
 
 
 def test_sample_of_which_nothing_is_known_is_a_row(read):

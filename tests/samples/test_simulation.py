@@ -27,7 +27,7 @@ from waterflow_cli.samples.simulation import (
     SITES,
     best_auc,
     best_auc_with_missing,
-    label_law,
+    label_model,
     simulate_batches,
 )
 from waterflow_cli.tables.reading import open_table
@@ -60,7 +60,7 @@ def frame():
 
 def recomputed_probability(frame, signal):
     """Best prediction from the rows as written, by what the docstrings promise."""
-    law = label_law(signal)
+    model = label_model(signal)
     score, unknown = np.zeros(len(frame)), np.zeros(len(frame))
     for each in SCORED:
         distance = (frame[each.name] - each.mean).abs().clip(lower=10.0**-each.decimals / 4)
@@ -69,7 +69,7 @@ def recomputed_probability(frame, signal):
         unknown += each.scored * part.isna()
     nodes, weights = np.polynomial.hermite_e.hermegauss(41)
     blurred = score.to_numpy()[:, None] + np.sqrt(unknown.to_numpy())[:, None] * nodes
-    return expit(law.intercept + law.slope * blurred) @ (weights / weights.sum())
+    return expit(model.intercept + model.slope * blurred) @ (weights / weights.sum())
 
 
 def test_columns_stand_in_the_schemas_order():
@@ -222,7 +222,7 @@ def test_best_prediction_with_missing_values_reaches_the_stated_auc(large):
 def test_law_has_the_asked_auc_and_base_rate(signal):
     score = np.random.default_rng(0).standard_normal(100_000)
     assert best_auc(signal) == pytest.approx(signal, abs=1e-6)
-    assert label_law(signal).probability(score).mean() == pytest.approx(BASE_RATE, abs=0.005)
+    assert label_model(signal).probability(score).mean() == pytest.approx(BASE_RATE, abs=0.005)
 
 
 @tried_on(10)

@@ -69,7 +69,7 @@ def read_batches(table, batches):
         for row, line in enumerate(batch.lines.tolist()):
             # A blank line with quotes in it goes with the row above, if that is in its block.
             raw = re.sub(r'[\s"]+\Z', "", raws[row])
-            yield line, [column[row] for column in cells], batch.faults.get(row), raw
+            yield line, [column[row] for column in cells], batch.findings.get(row), raw
 
 
 def read_whole(data, options=AS_FOUND):

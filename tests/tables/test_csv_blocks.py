@@ -20,7 +20,7 @@ from waterflow_cli.tables.csv_blocks import (
     Block,
     ParsedBlock,
     Position,
-    RowFault,
+    RowFinding,
     count_lines,
     iter_rows,
     parse_block,
@@ -31,7 +31,7 @@ FIRST_LINE = 2
 START = Position(0, FIRST_LINE)
 SIZES = [1, 2, 3, 5, 8, 13, 40, 200, 1 << 20]
 
-Row = tuple[int, list[str], RowFault | None]
+Row = tuple[int, list[str], RowFinding | None]
 
 
 def split(data: bytes, block_bytes: int, sep: str = ",", start: bytes = b"") -> list[Block]:
@@ -57,9 +57,9 @@ def parse(data: bytes, n_columns: int, sep: str = ",") -> ParsedBlock:
 def rows_of(parsed: ParsedBlock) -> list[Row]:
     columns = [column.to_pylist() for column in parsed.columns]
     assert all(len(column) == len(parsed.lines) for column in columns)
-    assert set(parsed.faults) <= set(range(len(parsed.lines)))
+    assert set(parsed.findings) <= set(range(len(parsed.lines)))
     return [
-        (int(line), [column[row] for column in columns], parsed.faults.get(row))
+        (int(line), [column[row] for column in columns], parsed.findings.get(row))
         for row, line in enumerate(parsed.lines)
     ]
 
@@ -94,7 +94,7 @@ def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | int:
             continue
         fault = None
         if "\0" in "".join(cells):
-            fault = RowFault("nul_byte", "the row holds a NUL byte")
+            fault = RowFinding("nul_byte", "the row holds a NUL byte")
         elif len(cells) != n_columns:
             message = f"{len(cells)} fields where the header has {n_columns}"
             if len(cells) > n_columns:
@@ -103,7 +103,7 @@ def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | int:
             rule = "other_separator" if fitting else "ragged_row"
             if fitting:
                 message += f"; with {fitting[0]!r} between them it has as many"
-            fault = RowFault(rule, message)
+            fault = RowFinding(rule, message)
         rows.append((at, (cells + [""] * n_columns)[:n_columns], fault))
     if last == ["end"]:
         return rows[:-1]
@@ -348,7 +348,7 @@ def test_block_of_blank_lines_parses_to_no_row() -> None:
         parsed = parse(b"\n\r\n\n", n_columns)
         assert [len(column) for column in parsed.columns] == [0] * n_columns
         assert all(column.type == pa.string() for column in parsed.columns)
-        assert (len(parsed.lines), parsed.faults) == (0, {})
+        assert (len(parsed.lines), parsed.findings) == (0, {})
 
 
 def test_row_of_separators_is_a_row_of_empty_cells() -> None:
@@ -363,9 +363,9 @@ def test_only_column_may_hold_blanks() -> None:
 def test_ragged_rows_are_faults_and_the_others_stay_whole() -> None:
     data = (FAULTY / "ragged_rows.csv").read_bytes().partition(b"\n")[2]
     parsed = parse(data, 3)
-    assert parsed.faults == {
-        1: RowFault("ragged_row", "2 fields where the header has 3"),
-        2: RowFault("ragged_row", "4 fields where the header has 3; beyond it: 'spilled'"),
+    assert parsed.findings == {
+        1: RowFinding("ragged_row", "2 fields where the header has 3"),
+        2: RowFinding("ragged_row", "4 fields where the header has 3; beyond it: 'spilled'"),
     }
     assert parsed.columns[2].to_pylist() == ["2.5", "", "2.2", "3.0"]
     assert parsed.lines.tolist() == [2, 3, 4, 5]
@@ -373,7 +373,7 @@ def test_ragged_rows_are_faults_and_the_others_stay_whole() -> None:
 
 def test_row_with_another_separator_is_a_fault_that_names_it() -> None:
     data = (FAULTY / "separator_changes.csv").read_bytes().partition(b"\n")[2]
-    faults = parse(data, 3, sep=";").faults
+    faults = parse(data, 3, sep=";").findings
     assert {row: fault.rule for row, fault in faults.items()} == {
         1: "ragged_row",  # with commas it would have four
         3: "other_separator",
@@ -388,30 +388,30 @@ def test_row_with_another_separator_is_a_fault_that_names_it() -> None:
     [(b"7,1;2,5", ",", ";"), (b"7;2", ",", ";"), (b"7\t2", ";", "\t"), (b"7,2", "|", ",")],
 )
 def test_each_separator_may_be_the_other_one(row: bytes, sep: str, other: str) -> None:
-    (fault,) = parse(row + b"\n", 2, sep=sep).faults.values()
+    (fault,) = parse(row + b"\n", 2, sep=sep).findings.values()
     assert fault.rule == "other_separator"
     assert f"with {other!r} between them" in fault.message
 
 
 @pytest.mark.parametrize("row", [b"7;2;3", b'"7\n;2"', b"7"])
 def test_row_that_fits_with_no_separator_is_ragged(row: bytes) -> None:
-    (fault,) = parse(row + b"\n", 2).faults.values()
+    (fault,) = parse(row + b"\n", 2).findings.values()
     assert fault.rule == "ragged_row"
 
 
 def test_row_of_a_table_of_one_column_has_no_other_separator() -> None:
-    (fault,) = parse(b"1,5\n", 1).faults.values()
-    assert fault == RowFault("ragged_row", "2 fields where the header has 1; beyond it: '5'")
+    (fault,) = parse(b"1,5\n", 1).findings.values()
+    assert fault == RowFinding("ragged_row", "2 fields where the header has 1; beyond it: '5'")
 
 
 def test_nul_byte_is_a_fault_of_its_row_alone() -> None:
     parsed = parse((FAULTY / "nul_byte.csv").read_bytes().partition(b"\n")[2], 3)
-    assert parsed.faults == {1: RowFault("nul_byte", "the row holds a NUL byte")}
+    assert parsed.findings == {1: RowFinding("nul_byte", "the row holds a NUL byte")}
     assert parsed.columns[1].to_pylist() == ["180", "1\x0075", "190"]
 
 
 def test_nul_byte_in_a_ragged_row_is_told_first() -> None:
-    assert parse(b"\0\n", 2).faults[0].rule == "nul_byte"
+    assert parse(b"\0\n", 2).findings[0].rule == "nul_byte"
 
 
 def test_byte_order_mark_in_mid_file_stays_in_its_cell() -> None:

@@ -21,11 +21,11 @@ from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.tables import reading
-from waterflow_cli.tables.csv_blocks import RowFault
+from waterflow_cli.tables.csv_blocks import RowFinding
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.reading import Batch, open_table
 
-Rows = list[tuple[int, list[object], RowFault | None]]
+Rows = list[tuple[int, list[object], RowFinding | None]]
 
 
 def read(path: Path, block_bytes: int = 1 << 22) -> tuple[Dialect, list[str], Rows]:
@@ -36,7 +36,7 @@ def read(path: Path, block_bytes: int = 1 << 22) -> tuple[Dialect, list[str], Ro
             assert len(batch) == len(batch.lines) > 0
             cells = zip(*(column.to_pylist() for column in batch.columns.values()), strict=True)
             for row, values in enumerate(cells):
-                rows.append((int(batch.lines[row]), list(values), batch.faults.get(row)))
+                rows.append((int(batch.lines[row]), list(values), batch.findings.get(row)))
     return table.dialect, table.columns, rows
 
 
@@ -73,7 +73,7 @@ def test_line_numbers_count_each_physical_line(end: str, block_bytes: int, tmp_p
     assert columns == [f"p{end}H", "b"]
     assert [line for line, _, _ in rows] == [4, 6, 10, 11]
     assert rows[1][1] == [f"x{end}{end}y", "4"]
-    assert rows[3][2] == RowFault("ragged_row", "1 fields where the header has 2")
+    assert rows[3][2] == RowFinding("ragged_row", "1 fields where the header has 2")
 
 
 FRAGMENTS = ["a", "b", "1", '"', '"', ",", ",", "\n", "\n", "\r", "\r\n", "\t", " ", "é", "\0"]
@@ -349,7 +349,7 @@ def rows_of(batches: Iterable[Batch]) -> list[tuple[object, ...]]:
         cells = zip(*(column.to_pylist() for column in batch.columns.values()), strict=True)
         raws = batch.raw_rows(np.arange(len(batch)))
         for row, values in enumerate(cells):
-            rows.append((int(batch.lines[row]), values, raws[row], batch.faults.get(row)))
+            rows.append((int(batch.lines[row]), values, raws[row], batch.findings.get(row)))
     return rows
 
 

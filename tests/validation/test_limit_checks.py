@@ -21,7 +21,7 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.scoring.job import score_files
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS
 from waterflow_cli.scoring.task import ScoringOptions
-from waterflow_cli.tables.csv_blocks import RowFault
+from waterflow_cli.tables.csv_blocks import RowFinding
 from waterflow_cli.tables.reading import Batch
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.runs.page import health_limits
@@ -57,7 +57,7 @@ def checked_batch(columns, *, bounds=(), faults=()):
     n_rows = len(next(iter(columns.values())))
     numbers = {name: np.array(values, dtype=float) for name, values in columns.items()}
     missing = {name: np.isnan(values) for name, values in numbers.items()}
-    faulty = {row: RowFault("ragged_row", "too few fields.") for row in faults}
+    faulty = {row: RowFinding("ragged_row", "too few fields.") for row in faults}
     cells = {name: pa.array(map(str, values)) for name, values in columns.items()}
     batch = Batch(cells, np.arange(2, n_rows + 2), faulty)
     return CheckedBatch("in.csv", batch, numbers, missing, dict(bounds))

@@ -68,9 +68,12 @@ def load_labelled(
     if options["reading"].nondetect != "missing":
         for text in data.cells.substituted(data.n_read):
             console.warn(text)
-    if data.untold:
+    if data.constant_columns:
         console.warn(
-            tr("The same in all rows, or missing: {untold}.", untold=", ".join(data.untold))
+            tr(
+                "The same in all rows, or missing: {constant_columns}.",
+                constant_columns=", ".join(data.constant_columns),
+            )
         )
     if data.n_repeated:
         console.warn(

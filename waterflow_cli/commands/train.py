@@ -168,7 +168,7 @@ def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     if options["journal"] is not None:
         check_journal(options["journal"])
     plugin = load_plugin(options["plugin_name"])
-    with plugin.blamed(tr("list its parameters")):
+    with plugin.guarded(tr("list its parameters")):
         params = parse_params(options["assignments"], plugin.model.default_params())
     schema = load_schema(options["schema_name"])
     data = load_labelled(options, schema, console)

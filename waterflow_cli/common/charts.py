@@ -25,7 +25,7 @@ _CHARACTER = 5.4
 
 
 @dataclass(frozen=True)
-class Mark:
+class ReferenceLine:
     """A value that a chart shows beside the data.
 
     Attributes
@@ -58,17 +58,17 @@ class Histogram:
 
 def draw_histogram(
     histogram: Histogram,
-    marks: Sequence[Mark] = (),
+    lines: Sequence[ReferenceLine] = (),
     *,
     title: str,
     band: tuple[float, float] | None = None,
     logarithmic: bool = False,
 ) -> Markup:
-    """Draw bars, the shape of each class as a line, and marks with their labels on top.
+    """Draw bars, the shape of each class as a line, and lines with their labels on top.
 
     Parameters
     ----------
-    marks : sequence of Mark
+    lines : sequence of ReferenceLine
         One that lies far outside is named at the edge that it lies beyond.
     title : str
         Read out by screen readers.
@@ -77,9 +77,9 @@ def draw_histogram(
     logarithmic : bool
         The values are decimal logarithms; the axis shows what they stand for.
     """
-    low, high = _domain(histogram, marks)
+    low, high = _domain(histogram, lines)
     scale = _Scale(low, high)
-    rows = _place_labels(marks, scale)
+    rows = _place_labels(lines, scale)
     # Room for two rows of labels in every chart, so that neighbours stand alike.
     top = _LABEL_ROW * (1 + max([1, *rows])) + 4
     base = top + _PLOT_HEIGHT
@@ -90,14 +90,14 @@ def draw_histogram(
     parts += _draw_classes(histogram, scale, base)
     heights = [_LABEL_ROW * (row + 1) - 2 for row in rows]
     parts += [
-        _line(_kind(mark), scale.at(mark.value), y + 2, scale.at(mark.value), base)
-        for mark, y in zip(marks, heights, strict=True)
-        if scale.holds(mark.value)
+        _line(_kind(line), scale.at(line.value), y + 2, scale.at(line.value), base)
+        for line, y in zip(lines, heights, strict=True)
+        if scale.holds(line.value)
     ]
     # Labels last, so that no line runs through one.
     parts += [
-        _text(_label_text(mark, scale), _label_start(mark, scale), y, f"label {_kind(mark)}")
-        for mark, y in zip(marks, heights, strict=True)
+        _text(_label_text(line, scale), _label_start(line, scale), y, f"label {_kind(line)}")
+        for line, y in zip(lines, heights, strict=True)
     ]
     parts += _draw_axis(scale, base, logarithmic=logarithmic)
     return _svg(_WIDTH, base + _AXIS, parts, title)
@@ -129,39 +129,39 @@ class _Scale:
         return [float(k * step) for k in np.arange(first, last + 1)]
 
 
-def _domain(histogram: Histogram, marks: Iterable[Mark]) -> tuple[float, float]:
+def _domain(histogram: Histogram, lines: Iterable[ReferenceLine]) -> tuple[float, float]:
     low, high = histogram.edges[0], histogram.edges[-1]
     reach = (high - low) * _REACH
-    near = [mark.value for mark in marks if low - reach <= mark.value <= high + reach]
+    near = [line.value for line in lines if low - reach <= line.value <= high + reach]
     return min([low, *near]), max([high, *near])
 
 
-def _place_labels(marks: Sequence[Mark], scale: _Scale) -> list[int]:
+def _place_labels(lines: Sequence[ReferenceLine], scale: _Scale) -> list[int]:
     """Choose a row for each label so that none covers another."""
     ends = [-np.inf] * _N_LABEL_ROWS
-    rows = [0] * len(marks)
-    for number in sorted(range(len(marks)), key=lambda each: _label_start(marks[each], scale)):
-        start = _label_start(marks[number], scale)
+    rows = [0] * len(lines)
+    for number in sorted(range(len(lines)), key=lambda each: _label_start(lines[each], scale)):
+        start = _label_start(lines[number], scale)
         free = [row for row, end in enumerate(ends) if end < start]
         rows[number] = free[0] if free else int(np.argmin(ends))
-        ends[rows[number]] = start + len(_label_text(marks[number], scale)) * _CHARACTER + 4
+        ends[rows[number]] = start + len(_label_text(lines[number], scale)) * _CHARACTER + 4
     return rows
 
 
-def _label_text(mark: Mark, scale: _Scale) -> str:
-    if scale.holds(mark.value):
-        return mark.label
-    return f"◂ {mark.label}" if mark.value < scale.low else f"{mark.label} ▸"
+def _label_text(line: ReferenceLine, scale: _Scale) -> str:
+    if scale.holds(line.value):
+        return line.label
+    return f"◂ {line.label}" if line.value < scale.low else f"{line.label} ▸"
 
 
-def _label_start(mark: Mark, scale: _Scale) -> float:
-    width = len(_label_text(mark, scale)) * _CHARACTER
-    place = scale.at(min(max(mark.value, scale.low), scale.high))
+def _label_start(line: ReferenceLine, scale: _Scale) -> float:
+    width = len(_label_text(line, scale)) * _CHARACTER
+    place = scale.at(min(max(line.value, scale.low), scale.high))
     return min(max(place - width / 2, 1.0), _WIDTH - width - 1)
 
 
-def _kind(mark: Mark) -> str:
-    return "mark strong" if mark.strong else "mark"
+def _kind(line: ReferenceLine) -> str:
+    return "mark strong" if line.strong else "mark"
 
 
 def _draw_bars(histogram: Histogram, scale: _Scale, base: float) -> list[Markup]:

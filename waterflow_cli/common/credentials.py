@@ -41,9 +41,9 @@ def _part(uri: str) -> tuple[str, list[str]]:
     """Tell the passwords in a URI from what may be shown; in another text there are none."""
     if "://" not in uri.partition(" ")[0]:
         return uri, []
-    head, mark, query = uri.partition("?")
+    head, separator, query = uri.partition("?")
     secrets = [match[2].strip("'") for match in _PARAMETER_OF_URI.finditer(query)]
-    shown = head + mark + _PARAMETER_OF_URI.sub(r"\1***", query)
+    shown = head + separator + _PARAMETER_OF_URI.sub(r"\1***", query)
     if user := _USER_OF_URI.match(shown):
         secrets.append(user[2].partition(":")[2])
         shown = f"{user[1]}***@{shown[user.end() :]}"

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def json_text(content: dict[str, Any]) -> str:
-    """Write a result as the one JSON object that the contract promises.
+    """Write a result as the one JSON object of the contract.
 
     It is ASCII, so that it stays JSON in any locale; a number that is none is null.
     """

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from waterflow_cli import __version__
 from waterflow_cli.common.charts import (
-    Mark,
+    ReferenceLine,
     draw_heat_map,
     draw_histogram,
     draw_patterns,
@@ -155,7 +155,7 @@ def _panel(each: Distribution, found: Exploration) -> dict[str, Any]:
     chart = None
     if each.histogram is not None:
         title = tr("Distribution of {name} in {path}", name=each.name, path=found.path)
-        chart = draw_histogram(each.histogram, _marks(counts), title=title)
+        chart = draw_histogram(each.histogram, _reference_lines(counts), title=title)
     return {
         "values": each,
         "chart": chart,
@@ -166,8 +166,8 @@ def _panel(each: Distribution, found: Exploration) -> dict[str, Any]:
     }
 
 
-def _marks(counts: Iterable[LimitCount]) -> list[Mark]:
-    """Make one mark of each value, whoever gave it."""
+def _reference_lines(counts: Iterable[LimitCount]) -> list[ReferenceLine]:
+    """Make one line of each value, whoever gave it."""
     by_value: dict[tuple[float, str], list[Limit]] = {}
     for count in counts:
         limit = count.limit
@@ -175,7 +175,7 @@ def _marks(counts: Iterable[LimitCount]) -> list[Mark]:
             if value is not None:
                 by_value.setdefault((value, sign), []).append(limit)
     return [
-        Mark(
+        ReferenceLine(
             value,
             f"{'·'.join(dict.fromkeys(limit.profile for limit in limits))} "
             f"{sign}\u2009{write_number(value)}",

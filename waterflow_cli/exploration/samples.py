@@ -276,16 +276,16 @@ class _Collector:
         kept = np.ones(len(checked.batch), dtype=bool)
         bad = {name: np.zeros(len(kept), dtype=bool) for name in self._wanted()}
         shown = {column: name for name, column in self._columns.items()}
-        for violation in checked.violations:
-            self._by_rule[violation.column, violation.rule] += len(violation.rows)
-            name = shown.get(violation.column)
+        for broken in checked.by_rule:
+            self._by_rule[broken.column, broken.rule] += len(broken.rows)
+            name = shown.get(broken.column)
             if name is None:
-                kept[violation.rows] = False
+                kept[broken.rows] = False
             elif name in bad:
-                bad[name][violation.rows] = True
+                bad[name][broken.rows] = True
         self._n_invalid += int(checked.invalid.sum())
         self._n_dropped += int((~kept).sum())
-        if checked.violations and len(self._first) < _N_SHOWN:
+        if checked.by_rule and len(self._first) < _N_SHOWN:
             self._first += checked.findings(_N_SHOWN - len(self._first))
         return kept, bad
 

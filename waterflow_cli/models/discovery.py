@@ -71,7 +71,7 @@ class LoadedPlugin:
         return self.installed.name
 
     @contextmanager
-    def blamed(self, action: str) -> Iterator[None]:
+    def guarded(self, action: str) -> Iterator[None]:
         """Turn a failure of the plugin's code into an error that names the plugin.
 
         Raises
@@ -147,7 +147,7 @@ def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
     """
     try:
         candidate = plugin.point.load()
-        problem = breach_of_contract(candidate)
+        problem = find_contract_error(candidate)
     except (KeyboardInterrupt, WaterflowError):
         raise
     except BaseException as exc:
@@ -176,7 +176,7 @@ def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
     return LoadedPlugin(plugin, candidate)
 
 
-def breach_of_contract(candidate: object) -> str:
+def find_contract_error(candidate: object) -> str:
     """Say what an object lacks to be a plugin; empty where it lacks nothing."""
     contract = getattr(candidate, "contract", None)
     if contract != CONTRACT:

@@ -24,7 +24,7 @@ _SHARES = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.
 
 @dataclass(frozen=True)
 class Guarantee:
-    """A promise that the user asks for.
+    """A guarantee that the user asks for.
 
     Attributes
     ----------
@@ -209,7 +209,7 @@ def certified_policy(certificates: Sequence[Certificate], default: Policy) -> Po
     """Put certified cut-offs in the place of the default ones.
 
     A side whose guarantee cannot be given never decides; nor does one with several guarantees: the
-    stricter of two certified cut-offs is certified for its own promise alone.
+    stricter of two certified cut-offs is certified for its own level alone.
     """
     policy = default
     for upper in (True, False):

@@ -246,11 +246,11 @@ class _Comparison:
             shown = share, share + found.effect
             yield Check.of(kind, found, shown=shown, counts=sizes)
         for place, name in enumerate(rows.measurements):
-            marks = rows.marks[:, place]
+            codes = rows.cell_codes[:, place]
             old = reference.missing[name], reference.n_rows
-            yield _compare_counts("missing", name, old, (int((marks == MISSING).sum()), len(rows)))
+            yield _compare_counts("missing", name, old, (int((codes == MISSING).sum()), len(rows)))
             n_old = reference.below[name] + reference.above[name]
-            n_new = int(np.isin(marks, (BELOW, ABOVE)).sum())
+            n_new = int(np.isin(codes, (BELOW, ABOVE)).sum())
             if n_old or n_new:
                 old = n_old, reference.n_read
                 yield _compare_counts("censored", name, old, (n_new, len(rows)))

@@ -72,7 +72,7 @@ def render_monitoring(found: Monitoring) -> str:
 
 
 def _plain_names(columns: Sequence[str]) -> list[str]:
-    """Drop the marks that align columns in a terminal."""
+    """Drop the signs that align columns in a terminal."""
     return [name.removeprefix(">") for name in columns]
 
 

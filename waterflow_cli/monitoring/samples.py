@@ -42,7 +42,7 @@ class SampledRows:
     ----------
     X : DataFrame of shape (n_rows, n_measurements)
         As read, also where a value breaks the schema; NaN where there is none.
-    marks : ndarray of int8, shape (n_rows, n_measurements)
+    cell_codes : ndarray of int8, shape (n_rows, n_measurements)
         Of each cell: `MISSING`, `BELOW` or `ABOVE` a bound, or 0.
     invalid : ndarray of bool, shape (n_rows,)
         Rows that the model would not judge.
@@ -55,7 +55,7 @@ class SampledRows:
     """
 
     X: pd.DataFrame
-    marks: np.ndarray
+    cell_codes: np.ndarray
     invalid: BoolArray
     label: FloatArray
     n_in_all: int
@@ -73,7 +73,7 @@ class SampledRows:
         """Give some of the rows, by position."""
         return SampledRows(
             self.X.iloc[rows].reset_index(drop=True),
-            self.marks[rows],
+            self.cell_codes[rows],
             self.invalid[rows],
             self.label[rows],
             self.n_in_all,
@@ -218,14 +218,14 @@ class _Picked:
     ----------
     numbers : ndarray of float64, shape (n_rows, n_measurements + 1)
         The measurements, then the label.
-    marks : ndarray of int8, shape (n_rows, n_measurements + 1)
+    cell_codes : ndarray of int8, shape (n_rows, n_measurements + 1)
         As in `SampledRows`; last, whether the row is invalid.
     """
 
     group: IntArray
     priority: FloatArray
     numbers: FloatArray
-    marks: np.ndarray
+    cell_codes: np.ndarray
 
     @classmethod
     def of(
@@ -240,32 +240,34 @@ class _Picked:
     ) -> _Picked:
         """Take rows of a batch."""
         numbers = np.full((len(rows), len(measurements) + 1), np.nan)
-        marks = np.zeros((len(rows), len(measurements) + 1), dtype=np.int8)
+        cell_codes = np.zeros((len(rows), len(measurements) + 1), dtype=np.int8)
         for place, name in enumerate(measurements):
             if name not in checked.numbers:
-                marks[:, place] = MISSING
+                cell_codes[:, place] = MISSING
                 continue
             numbers[:, place] = checked.numbers[name][rows]
-            marks[checked.missing[name][rows], place] = MISSING
+            cell_codes[checked.missing[name][rows], place] = MISSING
             if censored := checked.censored.get(name):
-                marks[censored.below[rows], place] = BELOW
-                marks[censored.above[rows], place] = ABOVE
+                cell_codes[censored.below[rows], place] = BELOW
+                cell_codes[censored.above[rows], place] = ABOVE
         if schema.label in checked.numbers:
             label = checked.numbers[schema.label][rows]
             numbers[:, -1] = np.where((label == 0) | (label == 1), label, np.nan)
-        marks[:, -1] = checked.invalid[rows]
-        return cls(group, priority, numbers, marks)
+        cell_codes[:, -1] = checked.invalid[rows]
+        return cls(group, priority, numbers, cell_codes)
 
     @classmethod
     def none(cls, n_measurements: int) -> _Picked:
         """Take no row."""
         numbers = np.empty((0, n_measurements + 1))
-        marks = np.empty(numbers.shape, dtype=np.int8)
-        return cls(np.empty(0, dtype=np.int64), np.empty(0), numbers, marks)
+        cell_codes = np.empty(numbers.shape, dtype=np.int8)
+        return cls(np.empty(0, dtype=np.int64), np.empty(0), numbers, cell_codes)
 
     def take(self, rows: IntArray) -> _Picked:
         """Give some of the rows, by position."""
-        return _Picked(self.group[rows], self.priority[rows], self.numbers[rows], self.marks[rows])
+        return _Picked(
+            self.group[rows], self.priority[rows], self.numbers[rows], self.cell_codes[rows]
+        )
 
 
 class _Reservoir:
@@ -324,7 +326,7 @@ class _Reservoir:
         return _Picked(
             *(
                 np.concatenate([getattr(part, name) for part in self._parts])
-                for name in ("group", "priority", "numbers", "marks")
+                for name in ("group", "priority", "numbers", "cell_codes")
             )
         )
 
@@ -340,8 +342,8 @@ class _Reservoir:
     def _rows_of(self, own: _Picked, group: int) -> SampledRows:
         return SampledRows(
             pd.DataFrame(own.numbers[:, :-1], columns=self._measurements),
-            own.marks[:, :-1],
-            own.marks[:, -1].astype(bool),
+            own.cell_codes[:, :-1],
+            own.cell_codes[:, -1].astype(bool),
             own.numbers[:, -1],
             self._counts[group],
         )

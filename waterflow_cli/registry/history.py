@@ -129,7 +129,9 @@ def next_entry(
     )
 
 
-def untold(entries: Sequence[Entry], versions: Iterable[int], champion: int | None) -> list[Entry]:
+def unrecorded(
+    entries: Sequence[Entry], versions: Iterable[int], champion: int | None
+) -> list[Entry]:
     """Make the entries that are missing: for versions and a champion that no entry tells of."""
     why = tr("no entry told of it: done by another program, or by a command that was killed")
     told = {entry.version for entry in entries}

@@ -216,8 +216,8 @@ def _absolute(uri: str) -> str:
     if database is None:
         return uri
     path = str(database.absolute()).replace("%", "%25").replace("?", "%3F")
-    _, mark, query = uri.partition("?")
-    return f"{SQLITE}{path}{mark}{query}"
+    _, separator, query = uri.partition("?")
+    return f"{SQLITE}{path}{separator}{query}"
 
 
 def _create_sqlite(uri: str, database: Path) -> None:

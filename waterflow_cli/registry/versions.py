@@ -23,7 +23,7 @@ from waterflow_cli.registry.history import (
     former_champions,
     next_entry,
     read_entries,
-    untold,
+    unrecorded,
     write_entry,
 )
 from waterflow_cli.registry.location import load_model
@@ -111,9 +111,9 @@ class _Model:
         """The version in use."""
         return self.aliases.get(CHAMPION)
 
-    def note_untold(self) -> None:
+    def note_unrecorded(self) -> None:
         """Write down what happened to the model without an entry."""
-        for entry in untold(self.entries, self.versions, self.champion):
+        for entry in unrecorded(self.entries, self.versions, self.champion):
             self._add(entry)
 
     def note(self, action: Action, version: int, *, after: int | None, why: str) -> None:
@@ -168,7 +168,7 @@ class _Model:
 def _changed_model(client: MlflowClient, name: str, uri: str) -> Iterator[_Model]:
     with changing(uri):
         model = _Model(client, name)
-        model.note_untold()
+        model.note_unrecorded()
         yield model
 
 
@@ -200,7 +200,7 @@ def register(
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name)
         model = _Model(client, name)
-        model.note_untold()
+        model.note_unrecorded()
         made = client.create_model_version(
             name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id
         )
@@ -315,7 +315,7 @@ def read_history(name: str, tracking_uri: str) -> list[Entry]:
     with store_errors(tracking_uri):
         all_versions(client, name, uri=tracking_uri)
         model = _Model(client, name)
-        return [*model.entries, *untold(model.entries, model.versions, model.champion)]
+        return [*model.entries, *unrecorded(model.entries, model.versions, model.champion)]
 
 
 def _refuse_worse(model: _Model, version: int) -> None:

@@ -23,7 +23,7 @@ from waterflow_cli.common.arrays import BoolArray, IntArray
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.result_values import READ, ValueReader, as_text, same_results, trimmed
-from waterflow_cli.tables.csv_blocks import Position, RowFault
+from waterflow_cli.tables.csv_blocks import Position, RowFinding
 from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.number_marks import find_marks
 from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, missing_text
@@ -93,11 +93,11 @@ class _WideTable:
     columns: Mapping[str, pa.Array]
     lines: IntArray
     cell_lines: Mapping[str, IntArray]
-    faults: Mapping[int, RowFault]
+    findings: Mapping[int, RowFinding]
 
     def tasks(self, start: Position | None) -> Iterator[Callable[[], Batch]]:
         """Yield the batches as calls; positions count samples."""
-        faulty = np.array(sorted(self.faults), dtype=np.int64)
+        faulty = np.array(sorted(self.findings), dtype=np.int64)
         for first in range(start.offset if start else 0, len(self.lines), BATCH_ROWS):
             last = min(first + BATCH_ROWS, len(self.lines))
             own = faulty[np.searchsorted(faulty, first) : np.searchsorted(faulty, last)]
@@ -107,7 +107,7 @@ class _WideTable:
         return Batch(
             {name: column.slice(first, last - first) for name, column in self.columns.items()},
             self.lines[first:last],
-            {sample - first: self.faults[sample] for sample in faulty},
+            {sample - first: self.findings[sample] for sample in faulty},
             end=Position(last, last),
             cell_lines={name: each[first:last] for name, each in self.cell_lines.items()},
         )
@@ -149,7 +149,7 @@ class ResultTable:
             wanted.update((part, schema.units[name]) for part in parts if name in schema.units)
         parts = [part for pair in profile.differences.values() for part in pair]
         self._quantities = list(dict.fromkeys([*schema.columns, *parts]))
-        self._samples, self._faults = _Samples(), dict[int, RowFault]()
+        self._samples, self._findings = _Samples(), dict[int, RowFinding]()
         self._counts: Counter[str] = Counter()
         self.marks = self._find_marks(options)
         self._values = ValueReader(
@@ -178,7 +178,7 @@ class ResultTable:
         }
         lines = np.concatenate(self._samples.lines)
         cells, cell_lines = self._pivot(results, lines)
-        wide = _WideTable({**columns, **cells}, lines, cell_lines, self._faults)
+        wide = _WideTable({**columns, **cells}, lines, cell_lines, self._findings)
         # A column of units was followed; without one, the values are as they were written.
         units = {} if "unit" in self._where else self._profile.units
         return Table(
@@ -205,7 +205,7 @@ class ResultTable:
 
     def _take(self, batch: Batch) -> _Results:
         """Find the results of a batch that count, and put them into the schema's units."""
-        self._refuse_faults(batch)
+        self._refuse_findings(batch)
         keys = [trimmed(batch.columns[name]) for name in self._columns("sample")]
         keys += [trimmed(batch.columns[name]) for name in self._columns("within")]
         counts = ~self._left_out(batch)
@@ -246,20 +246,20 @@ class ResultTable:
                 message = tr(
                     "{name} in line {line}: {problem}", name=name, line=line[row], problem=problem
                 )
-                self._faults.setdefault(int(sample[row]), RowFault("unknown_unit", message))
+                self._findings.setdefault(int(sample[row]), RowFinding("unknown_unit", message))
         # A result without a value must not stand in the way of one that has it.
         filled = ~pc.equal(text, "").to_numpy(zero_copy_only=False)
         return _Results(
             sample[filled], quantity[filled], text.filter(pa.array(filled)), line[filled]
         )
 
-    def _refuse_faults(self, batch: Batch) -> None:
-        if batch.faults:
-            row, fault = min(batch.faults.items())
+    def _refuse_findings(self, batch: Batch) -> None:
+        if batch.findings:
+            row, finding = min(batch.findings.items())
             path = self._table.path
             raise InputError(
                 path,
-                tr("{problem}; in a table of results each row counts.", problem=fault.message),
+                tr("{problem}; in a table of results each row counts.", problem=finding.message),
                 line=int(batch.lines[row]),
                 hint=tr("Mend the row in {path}, or take it out.", path=path),
             )
@@ -341,7 +341,7 @@ class ResultTable:
         return {name: cells[name] for name in self._schema.columns if name in cells}, lines
 
     def _compare_repeated(self, results: _Results, place: IntArray, at: IntArray) -> None:
-        """Count results that repeat an earlier one; others than it are faults of their sample."""
+        """Count results that repeat an earlier one; others than it are findings of their sample."""
         repeated = np.flatnonzero(at[place] != np.arange(len(place)))
         first = at[place[repeated]]
         one, other = (results.text.take(pa.array(rows)) for rows in (first, repeated))
@@ -358,7 +358,7 @@ class ResultTable:
                 second=results.line[row],
             )
             sample = int(results.sample[row])
-            self._faults.setdefault(sample, RowFault("conflicting_results", message))
+            self._findings.setdefault(sample, RowFinding("conflicting_results", message))
 
     def _add_differences(self, cells: dict[str, pa.Array], lines: dict[str, IntArray]) -> None:
         """Compute the quantities that are one parameter less another, where both are numbers."""

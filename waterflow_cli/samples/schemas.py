@@ -52,7 +52,7 @@ def load_schema(name: str = DEFAULT_SCHEMA) -> TableSchema:
     UsageError
         If there is no such schema, or it is no pandera schema that waterflow can apply.
     PluginError
-        If the package that promises the schema does not hold it.
+        If the package that names the schema does not hold it.
     """
     known = schema_entry_points()
     if name in known:  # first, so that a file that happens to be called "water" changes nothing

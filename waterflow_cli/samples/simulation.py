@@ -113,7 +113,7 @@ SITES = tuple(
 
 
 @dataclass(frozen=True)
-class LabelLaw:
+class LabelModel:
     """P(Potability = 1) as a logistic function of the score.
 
     The score of a row is standard normal: each scored distance from the mean is mapped to the
@@ -184,8 +184,8 @@ def simulate_batches(
                     lowest=lowest,
                 )
             )
-    law = label_law(signal)
-    return _cut(_draw_rows(n_rows, seed, law, with_truth=with_truth), batch_rows)
+    model = label_model(signal)
+    return _cut(_draw_rows(n_rows, seed, model, with_truth=with_truth), batch_rows)
 
 
 def write_simulation(
@@ -224,7 +224,7 @@ def best_auc(signal: float) -> float:
     columns does better in expectation.
     """
     score = _score_grid()
-    return _auc(label_law(signal).probability(score), _normal_mass(score))
+    return _auc(label_model(signal).probability(score), _normal_mass(score))
 
 
 @lru_cache
@@ -235,12 +235,12 @@ def best_auc_with_missing(signal: float) -> float:
     distances. These are independent of all else in the row, so nothing can be imputed; the
     figure is exact up to the integration and to the rounding of the measurements.
     """
-    law, grid = label_law(signal), _score_grid()
+    model, grid = label_model(signal), _score_grid()
     mass = _normal_mass(grid)
     predicted, masses = [], []
     for share_of_rows, known in _missing_patterns():
         blurred = np.sqrt(known) * grid[:, None] + np.sqrt(1 - known) * grid
-        predicted.append(law.probability(blurred) @ mass)
+        predicted.append(model.probability(blurred) @ mass)
         masses.append(share_of_rows * mass)
     probability = np.concatenate(predicted)
     order = np.argsort(probability)
@@ -248,8 +248,8 @@ def best_auc_with_missing(signal: float) -> float:
 
 
 @lru_cache
-def label_law(signal: float) -> LabelLaw:
-    """Find the law with base rate 0.39 whose best possible AUC is the signal.
+def label_model(signal: float) -> LabelModel:
+    """Find the model with base rate 0.39 whose best possible AUC is the signal.
 
     Raises
     ------
@@ -267,27 +267,27 @@ def label_law(signal: float) -> LabelLaw:
             tr("It is the best possible ROC AUC: 0.5 is pure noise."),
         )
     if signal == LOWEST_SIGNAL:
-        return LabelLaw(float(logit(BASE_RATE)), 0.0)
+        return LabelModel(float(logit(BASE_RATE)), 0.0)
     score = _score_grid()
     mass = _normal_mass(score)
 
     def excess(slope: float) -> float:
-        return _auc(_law_of_slope(slope).probability(score), mass) - signal
+        return _auc(_model_of_slope(slope).probability(score), mass) - signal
 
     # From just below zero: rounding may put the AUC of slope zero above a signal close to 0.5.
-    return _law_of_slope(brentq(excess, -0.01, 100.0, xtol=1e-10))
+    return _model_of_slope(brentq(excess, -0.01, 100.0, xtol=1e-10))
 
 
-def _law_of_slope(slope: float) -> LabelLaw:
+def _model_of_slope(slope: float) -> LabelModel:
     """Choose the intercept that gives the base rate."""
     score = _score_grid()
     mass = _normal_mass(score)
 
     def excess(intercept: float) -> float:
-        return float(mass @ LabelLaw(intercept, slope).probability(score)) - BASE_RATE
+        return float(mass @ LabelModel(intercept, slope).probability(score)) - BASE_RATE
 
     reach = 10 + 10 * abs(slope)
-    return LabelLaw(brentq(excess, -reach, reach, xtol=1e-10), slope)
+    return LabelModel(brentq(excess, -reach, reach, xtol=1e-10), slope)
 
 
 def _score_grid() -> FloatArray:
@@ -338,20 +338,20 @@ def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _draw_rows(
-    n_rows: int, seed: int, law: LabelLaw, *, with_truth: bool
+    n_rows: int, seed: int, model: LabelModel, *, with_truth: bool
 ) -> Iterator[pa.RecordBatch]:
     for first in range(0, n_rows, _CHUNK_ROWS):
-        rows = _draw_chunk(seed, first // _CHUNK_ROWS, law).slice(0, n_rows - first)
+        rows = _draw_chunk(seed, first // _CHUNK_ROWS, model).slice(0, n_rows - first)
         yield rows if with_truth else rows.drop_columns([TRUTH])
 
 
-def _draw_chunk(seed: int, chunk: int, law: LabelLaw) -> pa.RecordBatch:
+def _draw_chunk(seed: int, chunk: int, model: LabelModel) -> pa.RecordBatch:
     stream = np.random.SeedSequence(seed, spawn_key=(chunk,))
     rng = np.random.Generator(np.random.PCG64(stream))
     sites = rng.integers(len(SITES), size=_CHUNK_ROWS)
     days = rng.integers(_N_DAYS, size=_CHUNK_ROWS)
     deviations = _draw_deviations(rng, sites, days)
-    probability = law.probability(_score(deviations))
+    probability = model.probability(_score(deviations))
     label = rng.random(_CHUNK_ROWS) < probability
     numbers = np.arange(chunk * _CHUNK_ROWS, (chunk + 1) * _CHUNK_ROWS) + 1
     columns = {

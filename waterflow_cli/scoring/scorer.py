@@ -217,7 +217,7 @@ def frame_table(frame: pd.DataFrame) -> Table:
 
 
 def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:
-    """Give the parts of a text that names, in each row, the columns that a mask marks."""
+    """Give the parts of a text that names, in each row, the columns that a mask chooses."""
     marked = [(name, mask) for name, mask in masks if mask.any()]
     if not marked:
         return []

@@ -345,9 +345,9 @@ def _some_rows(table: Table) -> Batch:
     batch = table.sample()
     if batch is None:
         batch = next(table.batches())
-    faults = {row: fault for row, fault in batch.faults.items() if row < _SHOWN_ROWS}
+    findings = {row: finding for row, finding in batch.findings.items() if row < _SHOWN_ROWS}
     columns = {name: column.slice(0, _SHOWN_ROWS) for name, column in batch.columns.items()}
-    return Batch(columns, batch.lines[:_SHOWN_ROWS], faults)
+    return Batch(columns, batch.lines[:_SHOWN_ROWS], findings)
 
 
 def _found_everywhere(reading: ReadingOptions) -> ReadingOptions:

@@ -60,7 +60,7 @@ class Block(NamedTuple):
     end: Position
 
 
-class RowFault(NamedTuple):
+class RowFinding(NamedTuple):
     """Why a row of text is no row of the table."""
 
     rule: str
@@ -77,13 +77,13 @@ class ParsedBlock:
         The cells exactly as written (quotes removed), one array a column.
     lines : ndarray of int64, shape (n_rows,)
         Physical line on which each row starts, the header being line 1.
-    faults : dict of int to RowFault
+    findings : dict of int to RowFinding
         By row: ragged rows and rows with NUL bytes.
     """
 
     columns: list[pa.Array]
     lines: IntArray
-    faults: dict[int, RowFault]
+    findings: dict[int, RowFinding]
 
 
 def count_lines(data: bytes) -> int:
@@ -250,20 +250,20 @@ def _row_lines(columns: list[pa.Array], block: Block) -> IntArray:
 def _parse_row_by_row(block: Block, n_columns: int, sep: str, path: str) -> ParsedBlock:
     rows: list[list[str]] = []
     lines: list[int] = []
-    faults: dict[int, RowFault] = {}
+    findings: dict[int, RowFinding] = {}
     for start, cells in iter_rows(block, sep, path):
         if len(cells) <= 1 and n_columns > 1 and not "".join(cells).strip():
             continue  # a blank line is no row
         if not cells:
             continue
-        fault = _find_fault(cells, n_columns, sep)
-        if fault is not None:
-            faults[len(rows)] = fault
+        finding = _check_cells(cells, n_columns, sep)
+        if finding is not None:
+            findings[len(rows)] = finding
         rows.append((cells + [""] * n_columns)[:n_columns])
         lines.append(start)
     columns = [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)]
     empty = [pa.array([], pa.string())] * n_columns
-    return ParsedBlock(columns or empty, np.array(lines, dtype=np.int64), faults)
+    return ParsedBlock(columns or empty, np.array(lines, dtype=np.int64), findings)
 
 
 def iter_rows(block: Block, sep: str, path: str) -> Iterator[tuple[int, list[str]]]:
@@ -275,9 +275,9 @@ def iter_rows(block: Block, sep: str, path: str) -> Iterator[tuple[int, list[str
         start = reader.line_num
 
 
-def _find_fault(cells: Sequence[str], n_columns: int, sep: str) -> RowFault | None:
+def _check_cells(cells: Sequence[str], n_columns: int, sep: str) -> RowFinding | None:
     if any("\0" in cell for cell in cells):
-        return RowFault("nul_byte", tr("the row holds a NUL byte"))
+        return RowFinding("nul_byte", tr("the row holds a NUL byte"))
     if len(cells) == n_columns:
         return None
     counted = tr(
@@ -290,8 +290,8 @@ def _find_fault(cells: Sequence[str], n_columns: int, sep: str) -> RowFault | No
         counted += tr("; beyond it: {extra}", extra=extra)
     if other := _other_separator(cells, n_columns, sep):
         fits = tr("; with {other} between them it has as many", other=repr(other))
-        return RowFault("other_separator", counted + fits)
-    return RowFault("ragged_row", counted)
+        return RowFinding("other_separator", counted + fits)
+    return RowFinding("ragged_row", counted)
 
 
 def _other_separator(cells: Sequence[str], n_columns: int, sep: str) -> str | None:

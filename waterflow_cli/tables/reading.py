@@ -21,7 +21,7 @@ from waterflow_cli.tables.csv_blocks import (
     MAX_ROW_BYTES,
     Block,
     Position,
-    RowFault,
+    RowFinding,
     count_lines,
     parse_block,
     split_blocks,
@@ -64,7 +64,7 @@ class Batch:
         By header name, in the file's order: text for CSV, the file's own types for Parquet.
     lines : ndarray of int64, shape (n_rows,)
         Physical lines, the header being line 1. In Parquet a row's line is its number plus 1.
-    faults : dict of int to RowFault
+    findings : dict of int to RowFinding
         Rows that are no rows of the table (ragged, NUL bytes), by position in the batch.
     raw : bytes
         The text of the rows; empty for Parquet.
@@ -76,7 +76,7 @@ class Batch:
 
     columns: dict[str, pa.Array]
     lines: IntArray
-    faults: dict[int, RowFault] = field(default_factory=dict)
+    findings: dict[int, RowFinding] = field(default_factory=dict)
     raw: bytes = b""
     first_line: int = 0
     end: Position | None = None
@@ -91,7 +91,7 @@ class Batch:
         None where a row may not be what a writer makes of its cells: in Parquet, and where the
         text holds quotes, CR, or lines that are no rows of the table.
         """
-        if not self.raw or self.faults or b'"' in self.raw or b"\r" in self.raw:
+        if not self.raw or self.findings or b'"' in self.raw or b"\r" in self.raw:
             return None
         ends = np.flatnonzero(np.frombuffer(self.raw, dtype=np.uint8) == ord("\n")) + 1
         if len(ends) != len(self) or ends[-1] != len(self.raw):
@@ -397,7 +397,7 @@ def _parse_rows(
 ) -> Batch:
     parsed = parse_block(block, n_columns=len(columns), sep=sep, path=path, check_utf8=check_utf8)
     named = dict(zip(columns, parsed.columns, strict=True))
-    return Batch(named, parsed.lines, parsed.faults, block.data, block.line, block.end)
+    return Batch(named, parsed.lines, parsed.findings, block.data, block.line, block.end)
 
 
 def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:

@@ -183,7 +183,7 @@ def plan_procedures(
     """
     defaults = []
     for plugin in plugins:
-        with plugin.blamed(tr("list its parameters")):
+        with plugin.guarded(tr("list its parameters")):
             defaults.append(dict(plugin.model.default_params()))
     given = parse_params(assignments, {name: None for known in defaults for name in known})
     procedures = [
@@ -340,7 +340,7 @@ def _measure_candidate(
     name: str, procedure: Procedure, data: TrainingData, design: Design
 ) -> Candidate:
     plugin, options = procedure
-    with single_threaded_fits(), plugin.blamed(tr("train")):
+    with single_threaded_fits(), plugin.guarded(tr("train")):
         scores = score_folds(design, make_learner(plugin, data, options), jobs=options.jobs)
     # No final model is trained, so there is no threshold but those of the folds.
     measured = measure(scores, data.y, np.nan, options)

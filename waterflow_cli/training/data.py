@@ -126,7 +126,7 @@ class TrainingData:
         return len(self.y) + self.n_dropped
 
     @property
-    def untold(self) -> list[str]:
+    def constant_columns(self) -> list[str]:
         """Measurements that tell nothing: one value, or none, in all rows."""
         return [str(name) for name in self.X if self.X[name].nunique() < 2]
 

@@ -30,14 +30,14 @@ class PipelineLearner:
 
     Attributes
     ----------
-    blame : str
+    owner : str
         Whose pipeline it is, for messages.
     """
 
     pipeline: BalancedPipeline
     X: pd.DataFrame
     y: IntArray
-    blame: str = "pipeline"
+    owner: str = "pipeline"
 
     def fit(self, rows: IntArray) -> BalancedPipeline:
         """Fit a copy."""
@@ -46,7 +46,7 @@ class PipelineLearner:
     def score(self, fitted: BalancedPipeline, rows: IntArray) -> FloatArray:
         """Give P(class 1) of rows."""
         scores = np.asarray(fitted.predict_proba(self.X.iloc[rows]), dtype=np.float64)[:, 1]
-        check_scores(scores, self.blame)
+        check_scores(scores, self.owner)
         return scores
 
 
@@ -68,7 +68,7 @@ def build_pipeline(
     PluginError
         If it fails, or gives something else.
     """
-    with plugin.blamed(tr("build a pipeline")):
+    with plugin.guarded(tr("build a pipeline")):
         pipeline = plugin.model.build_pipeline(
             columns=columns,
             balance=options.balance,
@@ -106,7 +106,7 @@ def single_threaded_fits() -> Iterator[None]:
         yield
 
 
-def check_scores(scores: FloatArray, blame: str) -> None:
+def check_scores(scores: FloatArray, owner: str) -> None:
     """Refuse what is no probability.
 
     Raises
@@ -119,7 +119,7 @@ def check_scores(scores: FloatArray, blame: str) -> None:
         raise PluginError(
             tr(
                 "The {plugin} gave no probability for {bad} of {n_scores} rows (NaN).",
-                plugin=blame,
+                plugin=owner,
                 bad=bad,
                 n_scores=len(scores),
             )
@@ -129,7 +129,7 @@ def check_scores(scores: FloatArray, blame: str) -> None:
             tr(
                 "The {plugin} gave probabilities from {lowest:g} to {highest:g}; they "
                 "must lie between 0 and 1.",
-                plugin=blame,
+                plugin=owner,
                 lowest=scores.min(),
                 highest=scores.max(),
             )

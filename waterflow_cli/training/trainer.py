@@ -192,7 +192,7 @@ def train_model(
     DataRefusedError
         If no threshold serves the asked rule, or the rows are too few for the folds.
     """
-    with plugin.blamed(tr("list its parameters")):
+    with plugin.guarded(tr("list its parameters")):
         params = {**plugin.model.default_params(), **options.params}
     used, certifying = split_for_certifying(data, options)
     part, unseen = data.take(used), data.take(certifying)
@@ -206,7 +206,7 @@ def train_model(
     n_fits = design.n_fits + 1 + (len(design.tested) if unbalanced else 0)
     report(_describe_fits(plugin, design, n_fits, len(used), options))
     with single_threaded_fits():
-        with plugin.blamed(tr("train")):
+        with plugin.guarded(tr("train")):
             scores = score_folds(design, learner, jobs=options.jobs)
             plain = (
                 None
@@ -222,11 +222,11 @@ def train_model(
                 fitted = learner.fit(every)
         if options.guarantees:
             report(tr("Certifying on {n_rows} rows that took no part", n_rows=len(certifying)))
-        with plugin.blamed(tr("predict")):
+        with plugin.guarded(tr("predict")):
             model, certificates = decide(fitted, scores, part, unseen, options)
         report(tr("Measuring baselines, and which measurements matter"))
         measured = measure(scores, part.y, model.threshold, options)
-        with plugin.blamed(tr("predict")):
+        with plugin.guarded(tr("predict")):
             importance = measure_importance(scores[0], part, options)
         return TrainingResult(
             model=model,

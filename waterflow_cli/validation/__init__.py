@@ -1,4 +1,4 @@
-"""Which rows break which rule, and which values exceed which limit, in one pass over a file.
+"""Which rows break which rule, and which values lie beyond which limit, in one pass over a file.
 
 It may import `samples` and below. Start at `validate_files`; `RowChecker` checks one batch.
 """

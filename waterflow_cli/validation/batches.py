@@ -36,7 +36,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Violation:
+class RuleFindings:
     """The rows of a batch that break one rule in one column.
 
     Attributes
@@ -77,14 +77,14 @@ class CheckedBatch:
     numbers: dict[str, FloatArray]
     missing: dict[str, BoolArray]
     censored: dict[str, Censored] = field(default_factory=dict)
-    violations: list[Violation] = field(default_factory=list)
+    by_rule: list[RuleFindings] = field(default_factory=list)
 
     @cached_property
     def invalid(self) -> BoolArray:
         """Say which rows break a rule."""
         mask = np.zeros(len(self.batch), dtype=bool)
-        for violation in self.violations:
-            mask[violation.rows] = True
+        for broken in self.by_rule:
+            mask[broken.rows] = True
         return mask
 
     @cached_property
@@ -102,28 +102,27 @@ class CheckedBatch:
     def _found(self, limit: int | None = None) -> list[tuple[int, Finding]]:
         order = {name: position for position, name in enumerate(self.batch.columns)}
         keys = [
-            (int(row), order.get(violation.column, -1), index)
-            for index, violation in enumerate(self.violations)
-            for row in violation.rows[:limit]
+            (int(row), order.get(broken.column, -1), index)
+            for index, broken in enumerate(self.by_rule)
+            for row in broken.rows[:limit]
         ]
         return [
-            (row, self._finding(row, self.violations[index]))
-            for row, _, index in sorted(keys)[:limit]
+            (row, self._finding(row, self.by_rule[index])) for row, _, index in sorted(keys)[:limit]
         ]
 
-    def _finding(self, row: int, violation: Violation) -> Finding:
+    def _finding(self, row: int, broken: RuleFindings) -> Finding:
         value = ""
-        if violation.column:
-            cell = self.batch.columns[violation.column][row].as_py()
+        if broken.column:
+            cell = self.batch.columns[broken.column][row].as_py()
             value = "" if cell is None else str(cell)
-        lines = self.batch.cell_lines.get(violation.column, self.batch.lines)
+        lines = self.batch.cell_lines.get(broken.column, self.batch.lines)
         return Finding(
             self.file,
             int(lines[row]),
-            violation.column,
+            broken.column,
             value,
-            violation.rule,
-            violation.describe(value, row),
+            broken.rule,
+            broken.describe(value, row),
         )
 
 

@@ -59,7 +59,7 @@ class CellCounts:
         """Count the cells of a batch, but for those of rows that are none of the table."""
         counts = cls()
         whole = np.ones(len(checked.batch), dtype=bool)
-        whole[list(checked.batch.faults)] = False
+        whole[list(checked.batch.findings)] = False
         for name, mask in checked.missing.items():
             counts.missing[name] = int(mask.sum())
         for name, censored in checked.censored.items():

@@ -127,7 +127,7 @@ class LimitChecker:
         """
         n_rows = len(checked.batch)
         whole = np.ones(n_rows, dtype=bool)
-        whole[list(checked.batch.faults)] = False
+        whole[list(checked.batch.findings)] = False
         nowhere = np.full(n_rows, np.nan)
         names = dict.fromkeys([*self.measurements, *(limit.column for limit in self._limits)])
         measured = {name: whole & _has_result(checked, name, nowhere) for name in names}

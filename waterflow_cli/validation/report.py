@@ -90,9 +90,9 @@ class ValidationReport:
         self.n_rows += len(checked.batch)
         self.cells.add(cells)
         self.n_invalid += int(checked.invalid.sum())
-        for violation in checked.violations:
-            self.n_findings += len(violation.rows)
-            self.by_rule[violation.column, violation.rule] += len(violation.rows)
+        for broken in checked.by_rule:
+            self.n_findings += len(broken.rows)
+            self.by_rule[broken.column, broken.rule] += len(broken.rows)
         room = max_findings - len(self.findings)
         if room > 0:
             self.findings += checked.findings(room)

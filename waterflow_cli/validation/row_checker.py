@@ -26,7 +26,7 @@ from waterflow_cli.tables.number_marks import OTHER_MARK, describe_marks
 from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks, missing_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.units import is_unit_of_amount
-from waterflow_cli.validation.batches import CheckedBatch, Violation
+from waterflow_cli.validation.batches import CheckedBatch, RuleFindings
 from waterflow_cli.validation.failures import Failure, name_failures
 
 if TYPE_CHECKING:
@@ -130,11 +130,11 @@ class RowChecker:
         """
         checked = CheckedBatch(self._file, batch, {}, {})
         self._find_summaries(checked)
-        faulty = np.array(sorted(batch.faults), dtype=np.int64)
-        for rule in sorted({fault.rule for fault in batch.faults.values()}):
-            rows = np.array([row for row in faulty if batch.faults[row].rule == rule])
-            checked.violations.append(
-                Violation("", rule, rows, lambda _, row: batch.faults[row].message)
+        faulty = np.array(sorted(batch.findings), dtype=np.int64)
+        for rule in sorted({finding.rule for finding in batch.findings.values()}):
+            rows = np.array([row for row in faulty if batch.findings[row].rule == rule])
+            checked.by_rule.append(
+                RuleFindings("", rule, rows, lambda _, row: batch.findings[row].message)
             )
         whole = np.ones(len(batch), dtype=bool)
         whole[faulty] = False
@@ -170,10 +170,10 @@ class RowChecker:
 
     def _refuse_second_table(self, checked: CheckedBatch) -> None:
         """Stop at a row of units, or of names in another order: cells below it mean others."""
-        bad = [each for each in checked.violations if each.rule == "not_a_number"]
+        bad = [each for each in checked.by_rule if each.rule == "not_a_number"]
         counts = np.zeros(len(checked.batch), dtype=np.int64)
-        for violation in bad:
-            counts[violation.rows] += 1
+        for broken in bad:
+            counts[broken.rows] += 1
         for row in np.flatnonzero(counts > 1)[:_LOOKED_AT]:
             shown = [each.column for each in bad if row in each.rows]
             texts = [str(checked.batch.columns[column][row]) for column in shown]
@@ -205,7 +205,7 @@ class RowChecker:
             is_text = pa.types.is_string(other.type)
             rows = rows[missing_text(told) if is_text else as_bools(told.is_null())]
         if len(rows):
-            checked.violations.append(Violation(self._leading[0], "summary_row", rows, _is_summary))
+            checked.by_rule.append(RuleFindings(self._leading[0], "summary_row", rows, _is_summary))
 
     def _check_columns(self, table: Table, *, without_label: bool) -> None:
         missing = [
@@ -246,13 +246,13 @@ class RowChecker:
     def _check_column(
         self, name: str, checked: CheckedBatch, whole: BoolArray
     ) -> tuple[Any, BoolArray]:
-        """Parse one column, add its violations, and return its cells and which are good."""
+        """Parse one column, add its findings, and return its cells and which are good."""
         rules, shown = self._schema.columns[name], self.columns[name]
         column = checked.batch.columns[shown]
 
         def add(rule: str, mask: BoolArray, describe: Callable[[str, int], str]) -> None:
             if mask.any():
-                checked.violations.append(Violation(shown, rule, np.flatnonzero(mask), describe))
+                checked.by_rule.append(RuleFindings(shown, rule, np.flatnonzero(mask), describe))
 
         values: Any
         if rules.kind.is_numeric:
@@ -285,7 +285,7 @@ class RowChecker:
         whole: BoolArray,
         add: Callable[[str, BoolArray, Callable[[str, int], str]], None],
     ) -> tuple[FloatArray, BoolArray, BoolArray]:
-        """Read numbers, add the violations of those that are none, and keep the bounds."""
+        """Read numbers, add the findings of those that are none, and keep the bounds."""
         reader = self._readers[name]
         # A cast that fails is dear: where one batch held odd cells, the next will too.
         cells = reader.read(column, is_clean=name not in self._odd)
@@ -338,12 +338,12 @@ class RowChecker:
             for rule, failed, describe in diagnosis.check_rows(self._schema.pandera.checks, cells):
                 rows = np.flatnonzero(failed & whole)
                 if len(rows):
-                    checked.violations.append(Violation("", rule, rows, describe))
+                    checked.by_rule.append(RuleFindings("", rule, rows, describe))
         if self._unique:
             repeated = self._repeated({name: cells[name] for name in self._unique}, len(whole))
             if repeated.any():
-                checked.violations.append(
-                    Violation("", "duplicate", np.flatnonzero(repeated), _repeats)
+                checked.by_rule.append(
+                    RuleFindings("", "duplicate", np.flatnonzero(repeated), _repeats)
                 )
 
     def _check_measured(self, checked: CheckedBatch, whole: BoolArray) -> None:
@@ -357,8 +357,8 @@ class RowChecker:
         held = len(absent) - np.sum(absent, axis=0)
         rows = np.flatnonzero((held < needed) & whole)
         if len(rows):
-            checked.violations.append(
-                Violation(
+            checked.by_rule.append(
+                RuleFindings(
                     "",
                     "too_few_measurements",
                     rows,

@@ -149,7 +149,7 @@ def test_the_threshold_is_raised_on_training_rows_and_the_figures_are_those_of_i
     given = found.result.verdicts["likely_potable"]
     n_false = given.n_given - given.n_right
     share = n_false / found.prepared.data.class_counts[0]
-    assert share <= found.prepared.champion.measures.false_promise_rate
+    assert share <= found.prepared.champion.measures.false_likely_potable_rate
     assert find_champion(NAME, uri).version == 1
 
 

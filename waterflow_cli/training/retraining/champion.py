@@ -44,7 +44,7 @@ class Measures:
         Of its procedure.
     false_potable_rate : float
         Share of the tested not potable rows that its threshold calls potable.
-    false_promise_rate : float
+    false_likely_potable_rate : float
         Share of them that its policy calls likely_potable.
     n_negatives : int
         Those rows.
@@ -53,20 +53,20 @@ class Measures:
     roc_auc: Estimate
     balanced_accuracy: float
     false_potable_rate: float
-    false_promise_rate: float
+    false_likely_potable_rate: float
     n_negatives: int
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Measures:
         """Take them from what a run says of its evaluation."""
-        evaluation, promises = content["evaluation"], content["verdicts"][LIKELY_POTABLE]
+        evaluation, likely = content["evaluation"], content["verdicts"][LIKELY_POTABLE]
         estimates, counts = evaluation["estimates"], evaluation["confusion"]
         n_negatives = round(counts["true_negative"] + counts["false_positive"])
         return cls(
             Estimate(**estimates["roc_auc"]),
             float(estimates["balanced_accuracy"]["value"]),
             float(content["false_potable_rate"]),
-            (promises["rows"] - promises["right"]) / n_negatives,
+            (likely["rows"] - likely["right"]) / n_negatives,
             n_negatives,
         )
 

@@ -185,7 +185,7 @@ def judge_challenger(
         _is_not_worse(figures["roc_auc"], margin),
         _calls_as_well(figures["balanced_accuracy"], margin),
         _calls_no_more_falsely(y, champion, challenger),
-        _promises_no_more_falsely(y, champion, challenger),
+        _calls_potable_no_more_falsely(y, champion, challenger),
         _labels_are_credible(recorded, on_new, is_better=sure_gain > 0),
         _holds_since(beginning, balanced_accuracy, margin),
     ]
@@ -233,14 +233,14 @@ def _compare(
     resampled = [
         measure_resamples(y, each.probability, each.threshold, seed, groups) for each in pair
     ]
-    # The two promises are about the not potable rows alone.
-    likely = [each.likely_potable.astype(np.float64) for each in pair]
-    for found, drawn, calls in zip(values, resampled, likely, strict=True):
+    # The two rates are about the not potable rows alone.
+    of_likely = [each.likely_potable.astype(np.float64) for each in pair]
+    for found, drawn, calls in zip(values, resampled, of_likely, strict=True):
         found["false_potable_rate"] = 1 - found["recall_not_potable"]
         drawn["false_potable_rate"] = 1 - drawn["recall_not_potable"]
-        promised = measure_once(y, calls, CHANCE), measure_resamples(y, calls, CHANCE, seed, groups)
-        found["false_likely_potable_rate"] = 1 - promised[0]["recall_not_potable"]
-        drawn["false_likely_potable_rate"] = 1 - promised[1]["recall_not_potable"]
+        measured = measure_once(y, calls, CHANCE), measure_resamples(y, calls, CHANCE, seed, groups)
+        found["false_likely_potable_rate"] = 1 - measured[0]["recall_not_potable"]
+        drawn["false_likely_potable_rate"] = 1 - measured[1]["recall_not_potable"]
     figures = {
         name: Figure(
             _estimate(values[0][name], resampled[0][name], _INTERVAL),
@@ -309,7 +309,7 @@ def _calls_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> C
     return Condition("false_potable", after <= before, text)
 
 
-def _promises_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> Condition:
+def _calls_potable_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> Condition:
     before, after = (int((each.likely_potable & (y == 0)).sum()) for each in (champion, challenger))
     found = (
         marked("False verdicts likely_potable: {after}, the champion's {before}.")

@@ -218,14 +218,14 @@ def _ceilings(champion: Champion, rows: NewRows) -> tuple[float, float]:
 
     return (
         limit(measures.false_potable_rate, calls.potable),
-        limit(measures.false_promise_rate, calls.likely_potable),
+        limit(measures.false_likely_potable_rate, calls.likely_potable),
     )
 
 
 def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOptions) -> GateResult:
     """Judge what was trained beside the champion, by the rows that were set apart."""
     rows = prepared.rows.judging
-    with prepared.plugin.blamed(tr("predict")), threadpool_limits(limits=1):
+    with prepared.plugin.guarded(tr("predict")), threadpool_limits(limits=1):
         challenger = Calls.of(result.model, result.model.probability(rows.X))
     return judge_challenger(
         rows.y,

@@ -181,7 +181,7 @@ def reproduce_run(
         data = load_recorded(found, record)
     result = train_model(data, plugin, replace(record.options, jobs=jobs), report=report)
     report(tr("Comparing with the stored model"))
-    with plugin.blamed(tr("predict")):
+    with plugin.guarded(tr("predict")):
         comparison = compare_models(stored, result.model, data.X)
     return Reproduction(run_id, record, versions, comparison)
 
