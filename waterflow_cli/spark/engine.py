@@ -36,8 +36,8 @@ from waterflow_cli.spark.models import ship_model
 from waterflow_cli.spark.orders import RejectsOrder, ScoringOrder, ValidationOrder, no_scores
 from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
 from waterflow_cli.spark.remote import expected_versions, remote_errors
+from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
-from waterflow_cli.spark.watching import watched
 from waterflow_cli.spark.worker import Order, Task, changed
 from waterflow_cli.tables.outputs import STDOUT, check_distinct, check_outputs
 from waterflow_cli.tables.reading import Batch, Table, no_rows

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.spark.jvm import find_java_context, view_java
 from waterflow_cli.tables.sources import STDIN, expand_inputs, is_uri
 
 if TYPE_CHECKING:
@@ -132,9 +133,8 @@ class HadoopFiles:
     """
 
     def __init__(self, spark: SparkSession) -> None:
-        context: Any = spark.sparkContext
-        self._java = context._jvm
-        self._conf = context._jsc.hadoopConfiguration()
+        self._java = view_java(spark.sparkContext)
+        self._conf = find_java_context(spark.sparkContext).hadoopConfiguration()
 
     def list_inputs(self, paths: tuple[str, ...]) -> list[InputFile]:
         """Find the files that some paths, folders and patterns name, in order.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+import socket
+import sys
 import time
 from collections.abc import Iterator
-from functools import partial
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from waterflow_cli.common.errors import EngineError, WaterflowError
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.health import FAILED, NOT_CHECKED, OK, Check
-from waterflow_cli.spark import probe
 from waterflow_cli.spark.preflight import check_master, find_java, find_spark
 from waterflow_cli.spark.remote import difference_of, expected_versions, remote_errors
 from waterflow_cli.spark.session import (
@@ -61,8 +64,8 @@ def check_spark(options: SparkOptions, *, debug: bool = False) -> list[Check]:
 
 def _find_all(options: SparkOptions, *, debug: bool) -> Iterator[str]:
     """Yield what each check finds, until one of them raises."""
-    version, spark_home = find_spark()
-    yield f"{version}, {spark_home}"
+    spark_version, spark_home = find_spark()
+    yield f"{spark_version}, {spark_home}"
     java, java_version = find_java()
     yield f"{java_version}, {java}"
     settings = plan_settings(options, spark_home)
@@ -101,16 +104,24 @@ def _compare_versions(answers: list[dict[str, Any]]) -> str:
 
 def _probe(session: SparkSession, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Ask the executors what they have."""
-    from pyspark import cloudpickle
+
+    # It is sent as code, being of no module: an executor without waterflow answers too.
+    def describe(_: Any) -> Iterator[dict[str, Any]]:
+        time.sleep(_PROBE_S)  # which keeps one executor from answering for all
+        versions = dict.fromkeys(names, "")
+        for name in names:
+            with suppress(PackageNotFoundError):
+                versions[name] = version(name)
+        yield {
+            "host": socket.gethostname(),
+            "python": platform.python_version(),
+            "executable": sys.executable,
+            "versions": versions,
+        }
 
     context = session.sparkContext
     n_tasks = 2 * max(int(context.defaultParallelism), count_executors(session))
-    cloudpickle.register_pickle_by_value(probe)
-    try:
-        with remote_errors():
-            tasks = context.parallelize(range(n_tasks), n_tasks)
-            described = partial(probe.describe_executor, names, _PROBE_S)
-            answers: list[dict[str, Any]] = tasks.mapPartitions(described).collect()
-    finally:
-        cloudpickle.unregister_pickle_by_value(probe)
+    with remote_errors():
+        tasks = context.parallelize(range(n_tasks), n_tasks)
+        answers: list[dict[str, Any]] = tasks.mapPartitions(describe).collect()
     return answers

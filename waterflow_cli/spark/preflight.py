@@ -11,6 +11,7 @@ from pathlib import Path
 
 from waterflow_cli.common.errors import EngineError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.spark.jvm import find_spark_home
 from waterflow_cli.spark.settings import SparkSettings
 
 LEAST_JAVA = 17
@@ -29,14 +30,13 @@ def find_spark() -> tuple[str, Path]:
     """
     try:
         import pyspark
-        from pyspark.find_spark_home import _find_spark_home
         from pyspark.java_gateway import launch_gateway  # noqa: F401 (the client has none)
     except ImportError as exc:
         raise EngineError(
             tr("--engine spark needs pyspark, which is not installed ({cause}).", cause=exc),
             tr("Install it: pip install 'waterflow[spark]'"),
         ) from exc
-    return str(pyspark.__version__), Path(_find_spark_home())
+    return str(pyspark.__version__), find_spark_home()
 
 
 def find_java() -> tuple[Path, str]:

@@ -13,6 +13,7 @@ from subprocess import TimeoutExpired
 from waterflow_cli.common import errors
 from waterflow_cli.common.errors import EngineError, WaterflowError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.spark.jvm import find_process
 
 MARK = "WATERFLOW-ERROR "
 LIBRARIES = ("waterflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops", "numba")
@@ -260,11 +261,10 @@ def _text_of(exc: BaseException) -> str:
 def _is_driver_gone(exc: BaseException) -> bool:
     """Tell whether the JVM ended; py4j raises many kinds of errors then."""
     from py4j.protocol import Py4JError, Py4JJavaError
-    from pyspark import SparkContext
 
     if isinstance(exc, Py4JJavaError) or not isinstance(exc, (Py4JError, ConnectionError)):
         return False
-    jvm = getattr(SparkContext._gateway, "proc", None)
+    jvm = find_process()
     try:
         return jvm is not None and jvm.wait(_JVM_END_S) is not None
     except TimeoutExpired:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from waterflow_cli.common.errors import EngineError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.progress import Report
 from waterflow_cli.spark.environment import pack_environment
+from waterflow_cli.spark.jvm import find_java_context, launch_jvm, stop_context
 from waterflow_cli.spark.preflight import check_master, find_java, find_spark
 from waterflow_cli.spark.remote import find_cause, remote_errors
 from waterflow_cli.spark.settings import (
@@ -33,12 +35,12 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-__all__ = ["SparkOptions", "count_executors", "list_executors", "open_session"]
+__all__ = ["SparkOptions", "count_executors", "list_executors", "open_session", "watched"]
 
 # A master of another version takes the connection and never answers.
 _REGISTRATION_TIMEOUT_S = 25.0
-_EXIT_TIMEOUT_S = 10.0
 _POLL_S = 0.1
+_SECONDS_BETWEEN_LOOKS = 1.0
 _LOG_TAIL = 100_000
 _QUERY_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 
@@ -63,10 +65,8 @@ def open_session(options: SparkOptions, *, debug: bool = False) -> Iterator[Spar
         does not start for another reason.
     """
     _, spark_home = find_spark()
-    from pyspark import SparkContext
-
     settings = plan_settings(options, spark_home)
-    if SparkContext._active_spark_context is not None:
+    if _is_spark_running():
         with _quiet(debug=debug):
             yield _join_session(settings, options)
         return
@@ -89,7 +89,7 @@ def open_session(options: SparkOptions, *, debug: bool = False) -> Iterator[Spar
 
 def list_executors(session: SparkSession) -> list[str]:
     """List the host of each executor that Spark has now; that of the driver in local mode."""
-    context = session.sparkContext._jsc.sc()
+    context = find_java_context(session.sparkContext)
     known = str(context.getExecutorMemoryStatus().keySet().mkString(",")).split(",")
     hosts = [each.rpartition(":")[0] for each in known]
     driver = str(context.conf().get("spark.driver.host"))
@@ -101,6 +101,42 @@ def list_executors(session: SparkSession) -> list[str]:
 def count_executors(session: SparkSession) -> int:
     """Count the executors that Spark has now; in local mode that is the driver itself."""
     return len(list_executors(session))
+
+
+@contextmanager
+def watched(spark: SparkSession, report: Report, count_rows: Callable[[], int]) -> Iterator[None]:
+    """Report the rows that finished tasks counted, and the share of the tasks that are finished.
+
+    Parameters
+    ----------
+    report : callable
+        Takes both.
+    count_rows : callable
+        Gives the rows that were counted so far.
+    """
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(_SECONDS_BETWEEN_LOOKS):
+            with suppress(Exception):  # the job has ended, and Spark with it
+                report(count_rows(), _share_done(spark))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+def _is_spark_running() -> bool:
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql.utils import get_active_spark_context
+
+    with suppress(PySparkRuntimeError):
+        return bool(get_active_spark_context())
+    return False
 
 
 def _join_session(settings: SparkSettings, options: SparkOptions) -> SparkSession:
@@ -124,7 +160,6 @@ def _join_session(settings: SparkSettings, options: SparkOptions) -> SparkSessio
 def _start(settings: SparkSettings, log: IO[bytes] | None, stack: ExitStack) -> SparkContext:
     """Launch a JVM of our own and the context in it; the stack ends both."""
     from pyspark import SparkConf, SparkContext
-    from pyspark.java_gateway import launch_gateway
 
     conf = SparkConf(loadDefaults=False).setMaster(settings.master)
     conf.setAll(list(settings.conf.items()))
@@ -132,14 +167,12 @@ def _start(settings: SparkSettings, log: IO[bytes] | None, stack: ExitStack) -> 
     is_late = threading.Event()
     try:
         with _environment(_variables(settings)), _signal_handler_kept():
-            gateway = launch_gateway(conf, streams)
-            stack.callback(_shut_down, gateway, SparkContext._gateway, SparkContext._jvm)
-            SparkContext._gateway = None  # one of a session that was stopped has other properties
+            gateway = stack.enter_context(launch_jvm(conf, streams))
             with _time_limit(gateway.proc, is_late, settings):
                 context = SparkContext(conf=conf, gateway=gateway)
     except Exception as exc:
         raise _explain(exc, settings, log, is_late=is_late.is_set()) from exc
-    stack.callback(_stop, context)
+    stack.callback(stop_context, context)
     return context
 
 
@@ -246,7 +279,7 @@ def _await_executor(session: SparkSession, settings: SparkSettings) -> None:
     """Wait for the first executor: a job without one would wait for ever."""
     if settings.is_local:
         return
-    java_context = session.sparkContext._jsc.sc()
+    java_context = find_java_context(session.sparkContext)
     patience_s = java_context.conf().getTimeAsMs(WAITING_TIME, "30s") / 1000
     deadline = time.monotonic() + patience_s
     while not java_context.isStopped() and time.monotonic() < deadline:
@@ -290,30 +323,10 @@ def _explain(
     )
 
 
-def _stop(context: SparkContext) -> None:
-    """Stop a context, and cancel what runs in it."""
-    from pyspark.sql import SparkSession
-
-    for _ in range(2):  # where the JVM is gone the first time ends early
-        with suppress(Exception):
-            context.stop()
-    SparkSession._instantiatedSession = SparkSession._activeSession = None
-
-
-def _shut_down(gateway: Any, former_gateway: Any, former_jvm: Any) -> None:
-    """End the JVM: the next one in this process would have its properties."""
-    from pyspark import SparkContext
-
-    SparkContext._gateway, SparkContext._jvm = former_gateway, former_jvm
-    jvm = gateway.proc
-    try:
-        with suppress(Exception):  # it ends all the same
-            gateway.shutdown()
-        jvm.stdin.close()  # what it waits for
-        jvm.wait(_EXIT_TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        pass
-    finally:
-        if jvm.poll() is None:
-            jvm.kill()
-            jvm.wait()
+def _share_done(spark: SparkSession) -> float | None:
+    """Give the share of the tasks of the running stages that are finished; None without any."""
+    tracker = spark.sparkContext.statusTracker()
+    stages = [tracker.getStageInfo(number) for number in tracker.getActiveStageIds()]
+    n_tasks = sum(int(stage.numTasks) for stage in stages if stage)
+    n_done = sum(int(stage.numCompletedTasks) for stage in stages if stage)
+    return n_done / n_tasks if n_tasks else None

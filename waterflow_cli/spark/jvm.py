@@ -1,0 +1,142 @@
+"""Spark's own process on this machine, a JVM, and all that needs private parts of pyspark.
+
+Where a private name is gone, the gateway that this process launched itself is the way in: that is
+py4j's public side. Only a session that others opened in this process cannot be entered so.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from waterflow_cli.common.errors import EngineError
+from waterflow_cli.common.messages import tr
+
+if TYPE_CHECKING:
+    from pyspark import SparkConf, SparkContext
+
+_EXIT_TIMEOUT_S = 10.0
+_KEPT_BY_CONTEXT = ("_gateway", "_jvm")
+_launched: list[Any] = []  # the gateway of the session that this process opened, if it did
+
+
+def find_spark_home() -> Path:
+    """Find the folder of Spark itself, as pyspark does."""
+    import pyspark
+
+    try:
+        from pyspark.find_spark_home import _find_spark_home
+    except ImportError:
+        return Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
+    return Path(_find_spark_home())
+
+
+@contextmanager
+def launch_jvm(conf: SparkConf, streams: Mapping[str, Any]) -> Iterator[Any]:
+    """Launch a JVM for the next context, and end it: the next one has other properties.
+
+    Parameters
+    ----------
+    conf : SparkConf
+        What the JVM itself takes, such as its memory.
+    streams : mapping
+        As `subprocess.Popen` takes them: where the JVM writes to.
+
+    Yields
+    ------
+    JavaGateway
+        For ``SparkContext(gateway=...)``; its `proc` is the process.
+    """
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    gateway: Any = launch_gateway(conf, dict(streams))
+    # A gateway that pyspark kept, of a context that was stopped, would be used instead of ours.
+    kept = {name: getattr(SparkContext, name, None) for name in _KEPT_BY_CONTEXT}
+    _set(SparkContext, dict.fromkeys(kept))
+    _launched.append(gateway)
+    try:
+        yield gateway
+    finally:
+        _launched.remove(gateway)
+        _set(SparkContext, kept)
+        _end(gateway)
+
+
+def stop_context(context: SparkContext) -> None:
+    """Stop a context, cancel what runs in it, and let pyspark forget its sessions."""
+    from pyspark.sql import SparkSession
+
+    for _ in range(2):  # where the JVM is gone the first time ends early
+        with suppress(Exception):
+            context.stop()
+    _set(SparkSession, {"_instantiatedSession": None, "_activeSession": None})
+
+
+def view_java(context: SparkContext) -> Any:
+    """Give the JVM's packages and classes.
+
+    Raises
+    ------
+    EngineError
+        If pyspark has no private way in, and the session is not one of ours.
+    """
+    return getattr(context, "_jvm", None) or _gateway().jvm
+
+
+def find_java_context(context: SparkContext) -> Any:
+    """Give Spark's context as the JVM holds it, which knows more than that of Python.
+
+    Raises
+    ------
+    EngineError
+        As `view_java`.
+    """
+    wrapped = getattr(context, "_jsc", None)
+    return wrapped.sc() if wrapped else _gateway().jvm.org.apache.spark.SparkContext.getOrCreate()
+
+
+def find_process() -> subprocess.Popen[bytes] | None:
+    """Give the process of the JVM; None where this one did not start it."""
+    with suppress(EngineError):
+        return getattr(_gateway(), "proc", None)
+    return None
+
+
+def _gateway() -> Any:
+    from pyspark import SparkContext
+
+    found = [*_launched, getattr(SparkContext, "_gateway", None)][0]
+    if found is None:
+        raise EngineError(
+            tr("This pyspark gives no way into the Spark session that runs in this process."),
+            tr("Stop that session: waterflow opens one of its own."),
+        )
+    return found
+
+
+def _set(owner: type, values: Mapping[str, Any]) -> None:
+    """Set private attributes of a class, those that it has."""
+    for name, value in values.items():
+        if hasattr(owner, name):
+            setattr(owner, name, value)
+
+
+def _end(gateway: Any) -> None:
+    """End a JVM, with patience first."""
+    jvm = gateway.proc
+    try:
+        with suppress(Exception):  # it ends all the same
+            gateway.shutdown()
+        jvm.stdin.close()  # what it waits for
+        jvm.wait(_EXIT_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+    finally:
+        if jvm.poll() is None:
+            jvm.kill()
+            jvm.wait()
