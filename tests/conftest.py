@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from catalogue import compile_stale_texts
 from clusters import pytest_runtest_setup, spark_cluster  # noqa: F401
 from hypothesis import settings
 from paths import ROOT
@@ -25,6 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Messages are tested in English on any machine. Here and not in a fixture: those of the session,
 # and the commands that tests start as processes, must not speak otherwise.
 os.environ["LC_ALL"] = "C.UTF-8"
+compile_stale_texts()
 
 # Laws are tried on a tenth of their examples, but in CI: `--hypothesis-profile thorough`.
 settings.register_profile("quick", deadline=None, max_examples=10)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import ast
+import gettext
 import re
 import string
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from babel.messages.catalog import Message
+from catalogue import extract_texts, french_texts, read_french
 from jinja2 import Environment, nodes
 from paths import ROOT
 
 from waterflow_cli.common import errors
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import (
-    chosen_language,
-    find_language,
-    read_catalogue,
-    tr,
-    use_language,
-)
+from waterflow_cli.common.messages import chosen_language, find_language, tr, use_language
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.models.decision import Policy
 from waterflow_cli.training.comparison import judge_difference
@@ -157,11 +156,26 @@ def french(workdir, monkeypatch):
     monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
 
 
+def described(messages: Iterable[Message]) -> list[tuple[str, ...]]:
+    return sorted((each.id,) if isinstance(each.id, str) else tuple(each.id) for each in messages)
+
+
+def test_catalogue_holds_the_texts_in_the_code_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    extracted = extract_texts(tmp_path)
+    assert described(read_french()) == described(extracted)
+    # What stands inside an f-string is not extracted.
+    assert {said.text for said in translated_texts()} <= {
+        id_ for ids in described(extracted) for id_ in ids
+    }
+
+
 def test_each_text_has_a_french_one_with_the_same_values():
-    french = read_catalogue("fr")
-    for said in translated_texts():
-        assert said.text in french, f"{said} has no French text"
-    for english, text in french.items():
+    catalogue = read_french()
+    assert [each.id for each in catalogue if each.fuzzy] == []
+    assert list(catalogue.obsolete) == []
+    for english, text in french_texts():
+        assert text, f"{english!r} has no French text"
         assert placeholders(text) == placeholders(english), english
 
 
@@ -177,10 +191,6 @@ def test_no_text_is_put_together_before_it_is_looked_up():
             assert not isinstance(call.args[0], (ast.JoinedStr, ast.BinOp, ast.IfExp)), (
                 f"{module}:{call.lineno}"
             )
-
-
-def test_no_french_text_is_left_over():
-    assert set(read_catalogue("fr")) - {said.text for said in translated_texts()} == set()
 
 
 def test_no_message_goes_past_the_catalogue():
@@ -202,7 +212,7 @@ def test_template_escapes_the_values_and_keeps_the_tags():
 
 
 def test_french_is_set_as_french_is():
-    for text in read_catalogue("fr").values():
+    for _, text in french_texts():
         assert not re.search(r" [:;?!%»]|«[^\xa0]|[^\xa0]»", text), text
 
 
@@ -280,7 +290,7 @@ def test_pages_are_french_throughout(cli, french, samples):
         cli("explore", "few.csv", "-o", "-").out,
         cli("validate", "few.csv", "--format", "html", "--limits", "epa").out,
     ]
-    english = [text for text, other in read_catalogue("fr").items() if text != other]
+    english = [text for text, other in french_texts() if text != other]
     whole = {text for text in english if "{" not in text and " " in text}
     for page in pages:
         assert '<html lang="fr">' in page
@@ -326,3 +336,11 @@ def test_variable_of_waterflow_goes_before_the_locale(cli, french, monkeypatch):
 def test_next_command_speaks_as_its_own_environment_asks(cli, monkeypatch):
     assert cli("validate", "no_such.csv", "--lang", "fr").err.startswith("Erreur")
     assert cli("validate", "no_such.csv").err.startswith("Error")
+
+
+def test_what_is_installed_holds_the_compiled_texts(tmp_path):
+    build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True)
+    built = tmp_path / "waterflow_cli/common/locale"
+    french = gettext.translation("waterflow", built, ["fr"])
+    assert french.gettext("missing values") == "valeurs manquantes"

@@ -143,8 +143,9 @@ def _summarise(report: ValidationReport, console: Console) -> None:
             )
         )
         return
+    row = tr("row")
     counts = (
-        f"{column or tr('row')} {rule} {count}"
+        f"{column or row} {rule} {count}"
         for (column, rule), count in sorted(report.by_rule.items())
     )
     console.note(tr("Findings: {counts}.", counts=", ".join(counts)))

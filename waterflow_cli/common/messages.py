@@ -1,9 +1,9 @@
 """What people read, in the language that they chose.
 
-The English text is the key, as with gettext, and ``locale/fr.toml`` holds the French one beside it.
-A text without an entry stays English.
+This is gettext: the English text is the key, and ``locale/fr/LC_MESSAGES/waterflow.po`` holds the
+French one, compiled on installing to the ``.mo`` beside it. A text without an entry stays English.
 
-The language is one setting of the whole process, as gettext's is. Messages are made everywhere, in
+The language is one setting of the whole process. Messages are made everywhere, in
 worker threads and in errors raised deep inside the core; an argument for the language would have to
 go through every function, and two languages in one process are never wanted.
 """
@@ -11,6 +11,8 @@ go through every function, and two languages in one process are never wanted.
 from __future__ import annotations
 
 from functools import cache
+from gettext import NullTranslations, translation
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def tr(text: str, /, **values: object) -> str:
     >>> tr("{n_rows} rows, {share:.1%} of them", n_rows=3, share=0.5)
     '3 rows, 50.0% of them'
     """
-    shown = text if _chosen == LANGUAGES[0] else read_catalogue(_chosen).get(text, text)
+    shown = read_catalogue(_chosen).gettext(text)
     return shown.format(**values) if values else shown
 
 
@@ -74,10 +76,8 @@ def marked(text: str) -> str:
 
 
 @cache
-def read_catalogue(code: str) -> dict[str, str]:
-    """Read the texts of a language: the English one to its own."""
-    import tomllib  # English, the usual case, starts without it
-    from importlib.resources import files
-
-    text = files("waterflow_cli").joinpath("locale", f"{code}.toml").read_text("utf-8")
-    return tomllib.loads(text)
+def read_catalogue(code: str) -> NullTranslations:
+    """Read the texts of a language; those of English are none, and it starts without a file."""
+    if code == LANGUAGES[0]:
+        return NullTranslations()
+    return translation("waterflow", Path(__file__).with_name("locale"), [code], fallback=True)

@@ -186,7 +186,7 @@ def _numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
 @cache
 def _lost_pattern() -> str:
     """Make the pattern of reasons of `_NOT_IN_CELLS`, in any language that score may have used."""
-    catalogues = [read_catalogue(code) for code in LANGUAGES[1:]]
-    texts = [each.get(text, text) for text in _NOT_IN_CELLS for each in ({}, *catalogues)]
+    catalogues = [read_catalogue(code) for code in LANGUAGES]
+    texts = [each.gettext(text) for text in _NOT_IN_CELLS for each in catalogues]
     escaped = [re.sub(r"\\\{.*?\\\}", ".*", re.escape(text)) for text in texts]
     return "|".join(escaped)

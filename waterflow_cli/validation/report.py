@@ -275,10 +275,10 @@ def findings_html(report: ValidationReport) -> str:
         + "</tr>\n"
         for finding in report.findings
     )
-    files = "".join(
-        f"<li>{html.escape(tr('{path} (read as {how})', path=path, how=dialect))}</li>"
-        for path, dialect in report.dialects.items()
+    read = (
+        tr("{path} (read as {how})", path=path, how=how) for path, how in report.dialects.items()
     )
+    files = "".join(f"<li>{html.escape(each)}</li>" for each in read)
     checked = tr(
         "{n_rows} rows checked against the schema <b>{schema}</b>.",
         n_rows=report.n_rows,

@@ -41,11 +41,12 @@ class Conflict:
     differs: str
 
     def __str__(self) -> str:
+        sample = f" ({self.sample})" if self.sample else ""
         return tr(
             "{file}, line {line}{sample}: {differs} in {other}",
             file=self.file,
             line=self.line,
-            sample=f" ({self.sample})" if self.sample else "",
+            sample=sample,
             differs=self.differs,
             other=self.other,
         )
