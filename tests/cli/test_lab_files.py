@@ -213,7 +213,7 @@ def test_text_of_frames_and_parquet_is_read_like_that_of_csv(tmp_path):
         (batch,) = table.batches()
         checked = checker.check(batch)
     assert rules(checked) == [(3, "summary_row")]
-    table = frame_table(frame)
+    table = frame_table(frame, SHORT.header)
     (batch,) = table.batches()
     again = RowChecker(SHORT, table).check(batch)
     assert again.numbers["THM"].tolist() == checked.numbers["THM"].tolist() == [0.25, 3]

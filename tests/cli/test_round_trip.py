@@ -19,7 +19,6 @@ from laws import tried_on
 from waterflow_cli.common.errors import InputError, WaterflowError
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.schemas import parse_schema
-from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import open_table
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch
@@ -329,8 +328,7 @@ def test_any_table_comes_back_when_its_dialect_is_told(
 
 
 def read_in_blocks(path: Path, block_bytes: int) -> list[CheckedBatch]:
-    names = Header(SCHEMA.wanted())
-    with open_table(str(path), names, block_bytes=block_bytes) as table:
+    with open_table(str(path), SCHEMA.header, block_bytes=block_bytes) as table:
         checker = RowChecker(SCHEMA, table)
         return [checker.check(batch) for batch in table.batches()]
 

@@ -116,7 +116,7 @@ def cut(data, cuts, n_above):
 
 
 def described(table):
-    told = table.columns, table.dialect, table.units, table.renames
+    told = table.columns, table.dialect, table.units, table.names
     return TextFile(NamedFile(NAME, 0), *told, PLAIN_MARKS)
 
 

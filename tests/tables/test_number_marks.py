@@ -215,7 +215,7 @@ SCHEMA = parse_schema(
 
 def messages(path: Path, block_bytes: int = 1 << 20, **options: str) -> tuple[list[str], str]:
     reading = ReadingOptions(**options)  # type: ignore[arg-type]
-    with open_table(str(path), options=reading, block_bytes=block_bytes) as table:
+    with open_table(str(path), SCHEMA.header, reading, block_bytes=block_bytes) as table:
         checker = RowChecker(SCHEMA, table, reading)
         found = [
             f"line {f.line}: {f.message}"
@@ -242,7 +242,7 @@ def test_faulty_file_is_refused_with_its_places(name: str, says: str) -> None:
     schema = parse_schema(f"columns: {{{columns.replace('{}', options)}}}\n{aliases}\n", "s.yaml")
     with (
         pytest.raises(InputError, match=says) as caught,
-        open_table(str(FAULTY / name)) as table,
+        open_table(str(FAULTY / name), schema.header) as table,
     ):
         RowChecker(schema, table)
     assert "--decimal" in str(caught.value.hint)

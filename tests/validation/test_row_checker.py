@@ -21,7 +21,6 @@ from paths import FAULTY
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.samples.schemas import TableSchema, load_schema, parse_schema
 from waterflow_cli.tables.reading import open_table
-from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons
 from waterflow_cli.validation.row_checker import RowChecker
 
@@ -55,10 +54,9 @@ class Checks:
             path.write_text(table, "utf-8", newline="")
         else:
             path = table
-        with open_table(str(path), block_bytes=block_bytes) as opened:
-            checker = RowChecker(
-                schema, opened, ReadingOptions(renames or {}), without_label=without_label
-            )
+        names = schema.header.renamed(renames or {})
+        with open_table(str(path), names, block_bytes=block_bytes) as opened:
+            checker = RowChecker(schema, opened, without_label=without_label)
             return [checker.check(batch) for batch in opened.batches()]
 
     def findings(
@@ -442,7 +440,7 @@ class TestColumns:
     def test_reading_tells_columns_that_go_by_another_name(self, tmp_path: Path) -> None:
         path = tmp_path / "river.csv"
         path.write_text("Acidity,DEPTH,safe\n7,1,1\n")
-        with open_table(str(path)) as table:
+        with open_table(str(path), self.schema.header) as table:
             checker = RowChecker(self.schema, table)
         assert checker.columns == {"ph": "Acidity", "depth": "DEPTH", "safe": "safe"}
         assert checker.reading == "utf-8, separator ','; 'Acidity' as ph"

@@ -15,7 +15,7 @@ from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
 from waterflow_cli.samples.table_schema import Kind, TableSchema
-from waterflow_cli.tables.headers import Header, HeaderMatch, fold_name
+from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import find_marks
 from waterflow_cli.tables.numbers import NumberColumn, NumberMarks, parse_numbers
 from waterflow_cli.tables.reading_options import Nondetect, ReadingOptions
@@ -129,14 +129,9 @@ class CellReader:
 
 
 def make_readers(
-    schema: TableSchema, table: Table, match: HeaderMatch, options: ReadingOptions
+    schema: TableSchema, table: Table, options: ReadingOptions
 ) -> dict[str, CellReader]:
     """Make the reader of each numeric column that a table has.
-
-    Parameters
-    ----------
-    match : HeaderMatch
-        Which column of the table is which of the schema.
 
     Raises
     ------
@@ -145,12 +140,12 @@ def make_readers(
     UsageError
         If an option names a column that is not there, or a unit that does not fit.
     """
-    units = _by_column("--unit", options.units, schema, match)
-    loqs = _by_column("--loq", options.loq, schema, match)
-    marks = marks_of(schema, table, match, options)
+    units = _by_column("--unit", options.units, schema, table)
+    loqs = _by_column("--loq", options.loq, schema, table)
+    marks = marks_of(schema, table, options)
     readers = {}
-    for name in _numeric(schema, match):
-        unit, factor = _unit_and_factor(name, units.get(name), schema, table, match)
+    for name in _numeric(schema, table):
+        unit, factor = _unit_and_factor(name, units.get(name), schema, table)
         is_measured = name in schema.measurements and schema.kinds[name] is Kind.NUMBER
         nondetect = options.nondetect if is_measured else None
         words = tr("{unit} to {wanted}", unit=unit, wanted=schema.units.get(name))
@@ -160,26 +155,26 @@ def make_readers(
     return readers
 
 
-def marks_of(
-    schema: TableSchema, table: Table, match: HeaderMatch, options: ReadingOptions
-) -> NumberMarks:
+def marks_of(schema: TableSchema, table: Table, options: ReadingOptions) -> NumberMarks:
     """Tell which marks the numbers of a table have; see `find_marks`."""
     if table.marks is not None:
         return table.marks
     if (sample := table.sample()) is None:
         return NumberMarks(options.decimal or ".", options.thousands or "")
     is_continental = table.dialect.sep == ";"
-    numeric = _numeric(schema, match)
+    numeric = _numeric(schema, table)
     return find_marks(sample, numeric, table.path, options, is_continental=is_continental)
 
 
-def _numeric(schema: TableSchema, match: HeaderMatch) -> dict[str, str]:
+def _numeric(schema: TableSchema, table: Table) -> dict[str, str]:
     """Give the columns of numbers that a table has, by name in the schema."""
-    return {name: shown for name, shown in match.columns.items() if schema.kinds[name].is_numeric}
+    return {
+        name: shown for name, shown in table.match.columns.items() if schema.kinds[name].is_numeric
+    }
 
 
 def _unit_and_factor(
-    name: str, said: str | None, schema: TableSchema, table: Table, match: HeaderMatch
+    name: str, said: str | None, schema: TableSchema, table: Table
 ) -> tuple[str, Fraction]:
     """Tell a column's unit in the file, and what its values are multiplied with."""
     wanted = schema.units.get(name)
@@ -196,14 +191,15 @@ def _unit_and_factor(
                 tr("See docs/reading.md for the units that are known."),
             )
         return said, factor
-    found = [match.units.get(name), table.units.get(match.columns[name])]
+    column = table.match.columns[name]
+    found = [table.match.units.get(name), table.units.get(column)]
     factors = {}
     for unit in (unit for unit in found if unit and wanted):
         factor = conversion(unit, wanted or "")
         if factor is None:
             raise InputError(
                 table.path,
-                tr("column {column}: ", column=match.columns[name]) + _misfit(name, unit, wanted),
+                tr("column {column}: ", column=column) + _misfit(name, unit, wanted),
                 line=table.dialect.header_line,
                 hint=tr(
                     "Say which unit it is, as it stands in docs/reading.md: --unit {name}=UNIT",
@@ -216,19 +212,19 @@ def _unit_and_factor(
             table.path,
             tr(
                 "column {column}: the header says {first}, the row of units {second}.",
-                column=match.columns[name],
+                column=column,
                 first=found[0],
                 second=found[1],
             ),
             line=table.dialect.units_line,
             hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
         )
-    if not factors and _needs_unit(match.columns[name], schema):
+    if not factors and _needs_unit(column, schema):
         raise InputError(
             table.path,
             tr(
                 "column {column}: this name goes with several units, and none is told.",
-                column=match.columns[name],
+                column=column,
             ),
             line=table.dialect.header_line,
             hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
@@ -249,17 +245,16 @@ def _misfit(name: str, unit: str, wanted: str | None) -> str:
 
 
 def _by_column(
-    option: str, values: Mapping[str, T], schema: TableSchema, match: HeaderMatch
+    option: str, values: Mapping[str, T], schema: TableSchema, table: Table
 ) -> dict[str, T]:
     """Find the schema's columns that an option names, by any of their names."""
-    names = Header(schema.wanted())
     found: dict[str, T] = {}
     for given, value in values.items():
-        name, _ = names.column_of(given) or ("", "")
-        if name not in match.columns:
+        name, _ = schema.header.column_of(given) or ("", "")
+        if name not in table.match.columns:
             raise UsageError(
                 tr("{option} {given}: the file has no such column.", option=option, given=given)
-                + did_you_mean(given, match.columns)
+                + did_you_mean(given, table.match.columns)
             )
         if found.setdefault(name, value) != value:
             raise UsageError(

@@ -48,7 +48,7 @@ def open_samples(
     """
     opened = partial(open_table, path, options=reading, batch_rows=batch_rows, opener=opener)
     if reading.profile is None:
-        with opened(Header(schema.wanted(), reading.renames)) as table:
+        with opened(schema.header.renamed(reading.renames)) as table:
             yield table
         return
     profile = load_profile(reading.profile)
@@ -96,10 +96,10 @@ def _with_profile(
         for column in table.columns
         if fold_name(column) in by_fold
     }
-    names = Header(schema.wanted(), {**renames, **reading.renames})
+    names = schema.header.renamed({**renames, **reading.renames})
     units = {}
     for column in table.columns:
         name, unit = names.column_of(column) or ("", "")
         if name in profile.units and not unit:
             units[column] = profile.units[name]
-    return replace(table, units={**units, **table.units}, renames=renames)
+    return replace(table, units={**units, **table.units}, names=names)

@@ -24,7 +24,7 @@ from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.result_values import READ, ValueReader, as_text, same_results, trimmed
 from waterflow_cli.tables.csv_blocks import Position, RowFinding
-from waterflow_cli.tables.headers import Header, fold_name
+from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import find_marks
 from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, missing_text
 from waterflow_cli.tables.reading import Batch, Table
@@ -136,7 +136,6 @@ class ResultTable:
     ) -> None:
         assert profile.results is not None
         self._table, self._profile, self._schema = table, profile, schema
-        self._names = Header(schema.wanted())
         self._where = _find_columns(table, profile)
         if options.units and "unit" in self._where:
             raise UsageError(
@@ -187,6 +186,7 @@ class ResultTable:
             lambda: self._table.dialect,
             wide.tasks,
             {name: unit for name, unit in units.items() if name in cells},
+            names=self._schema.header,
             marks=self.marks,
             remarks=self._remarks,
         )
@@ -314,7 +314,7 @@ class ResultTable:
 
     def _by_name(self, text: str) -> int:
         """Find a name of the schema; with a unit or anything else behind it, it is another one."""
-        name, rest = self._names.column_of(text) or ("", "")
+        name, rest = self._schema.header.column_of(text) or ("", "")
         return self._quantities.index(name) if name and not rest else _NONE
 
     def _pivot(

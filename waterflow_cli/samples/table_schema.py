@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray
+from waterflow_cli.tables.headers import Header
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -162,6 +163,11 @@ class TableSchema:
     def wanted(self) -> dict[str, list[str]]:
         """Each column with its aliases, as header matching takes them."""
         return {name: self.aliases.get(name, []) for name in self.columns}
+
+    @cached_property
+    def header(self) -> Header:
+        """The names that the header of a file may hold."""
+        return Header(self.wanted())
 
     def compiled(self) -> dict[str, Any]:
         """Put everything but the text into JSON; `from_compiled` takes it back."""

@@ -26,7 +26,6 @@ from waterflow_cli.tables.reading import Batch, Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.row_checker import match_columns
 
 # Of the columns that `-o` adds to each row that flipped.
 PREFIX = "replay_"
@@ -177,7 +176,7 @@ def replay(
         open_samples(path, model.schema, options.reading, batch_rows=options.batch_rows) as table,
     ):
         past = PastResults(path, table.columns, options.prefix)
-        _refuse_absent(model, table, options)
+        _refuse_absent(model, table)
         with _flips_output(path, table, options) as writer:
             task = _ReplayTask(model, table, past, options, writer)
             result = Replay(path, model.label, task.ids)
@@ -193,11 +192,10 @@ def replay(
     return result
 
 
-def _refuse_absent(model: StoredModel, table: Table, options: ReplayOptions) -> None:
+def _refuse_absent(model: StoredModel, table: Table) -> None:
     """Refuse a file without the measurements, which a scoring may have left out."""
-    found = match_columns(model.schema, table, options.reading).columns
     wanted = model.decision.measurements
-    absent = [name for name in wanted if name not in found]
+    absent = [name for name in wanted if name not in table.match.columns]
     if 2 * len(absent) > len(wanted) or set(absent) & set(model.schema.required):
         raise InputError(
             table.path,

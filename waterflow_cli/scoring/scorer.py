@@ -20,10 +20,11 @@ from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.explanation import Explainer
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.dialect import Dialect
+from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import Batch, Table, plain_column
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons
-from waterflow_cli.validation.row_checker import RowChecker, match_columns
+from waterflow_cli.validation.row_checker import RowChecker
 
 RESULT_COLUMNS = ("status", "probability", "prediction", "verdict", "reason", "model_version")
 SCORED, INVALID = "scored", "invalid"
@@ -78,7 +79,7 @@ class Scorer:
         explainer: Explainer | None = None,
     ) -> None:
         self._model, self._explainer = model, explainer
-        self._match_table(table, reading)
+        self._match_table(table)
         self._checker = RowChecker(model.schema, table, reading, without_label=True)
 
     @property
@@ -155,10 +156,10 @@ class Scorer:
         wrong = pa.array(row_reasons(checked))
         return pc.replace_with_mask(reasons, checked.invalid, wrong)
 
-    def _match_table(self, table: Table, reading: ReadingOptions) -> None:
+    def _match_table(self, table: Table) -> None:
         wanted = self._model.decision.measurements
         schema = self._model.schema
-        found = match_columns(schema, table, reading).columns
+        found = table.match.columns
         self._judged = {found[name] for name in (*wanted, schema.label) if name in found}
         absent = [name for name in wanted if name not in found]
         if 2 * len(absent) > len(wanted):
@@ -183,7 +184,7 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
     DataFrame of shape (n_samples, 3)
         ``probability``, ``prediction`` and ``verdict``, the same as in the output of a file.
     """
-    table = frame_table(frame)
+    table = frame_table(frame, model.schema.header)
     scorer = Scorer(model, table)
     results = [scorer.score(batch).results for batch in table.batches()] if len(frame) else []
     columns = ("probability", "prediction", "verdict")
@@ -201,19 +202,18 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def frame_table(frame: pd.DataFrame) -> Table:
+def frame_table(frame: pd.DataFrame, names: Header) -> Table:
     """Present a frame as an open table of one batch; a row's line is its position plus 2."""
+    columns = [str(name) for name in frame.columns]
 
     def batch() -> Batch:
-        columns = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
-        return Batch(columns, np.arange(2, len(frame) + 2, dtype=np.int64))
+        cells = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
+        return Batch(cells, np.arange(2, len(frame) + 2, dtype=np.int64))
 
     def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
         yield batch
 
-    return Table(
-        "frame", [str(name) for name in frame.columns], partial(Dialect, "frame", "", 1, 2), tasks
-    )
+    return Table("frame", columns, partial(Dialect, "frame", "", 1, 2), tasks, names=names)
 
 
 def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:

@@ -118,6 +118,7 @@ class SampleLayout:
                 tr("The schema knows no {names}.", names=shorten(strange)),
                 tr("Leave them out; its fields are listed at GET /model."),
             )
+        self._header = schema.header
         self._fields = {name: schema.kinds[name].is_numeric for name in known if name in names}
 
     def table(self, samples: Sequence[Sample]) -> Table:
@@ -141,7 +142,9 @@ class SampleLayout:
             yield lambda: batch
 
         dialect = partial(Dialect, "json", "", 1, 1)
-        return Table(SAMPLES, list(self._fields), dialect, tasks, marks=PLAIN_MARKS)
+        return Table(
+            SAMPLES, list(self._fields), dialect, tasks, names=self._header, marks=PLAIN_MARKS
+        )
 
     def _refuse_gap(self, samples: Sequence[Sample], name: str) -> NoReturn:
         place = next(place for place, sample in enumerate(samples) if name not in sample)

@@ -38,7 +38,6 @@ from waterflow_cli.tables.headers import check_header
 from waterflow_cli.tables.reading import Batch, Table, plain_column
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import PARQUET_MAGIC, compression
-from waterflow_cli.validation.row_checker import match_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -180,11 +179,19 @@ class SparkInputs:
         file = self.files[0]
         if file in self.parquet:
             columns = self._columns_of(file)
-            yield _empty_table(file.name, columns)
+            yield self._empty_table(file.name, columns)
             return
         with self._open(file.name, self._first_bytes(file)) as table:
             is_parted = path_of(file.uri) in self.parted
             yield replace(table, sample=partial(_sample, table)) if is_parted else table
+
+    def _empty_table(self, name: str, columns: pa.Schema) -> Table:
+        no_cells = {field_.name: plain_column(pa.array([], field_.type)) for field_ in columns}
+        empty, dialect = Batch(no_cells, _NO_LINES), Dialect("parquet", "", 1, 2)
+        names = self.schema.header.renamed(self.reading.renames)
+        return Table(
+            name, columns.names, lambda: dialect, lambda _: iter([lambda: empty]), names=names
+        )
 
     def _first_bytes(self, file: InputFile) -> bytes:
         """Read the start of a file; all of it where its end tells how it is read."""
@@ -331,9 +338,8 @@ def text_file(
     schema : TableSchema
         Its columns tell which cells are numbers.
     """
-    match = match_columns(schema, table, reading)
-    marks = marks_of(schema, table, match, reading)
-    return TextFile(file, table.columns, table.dialect, table.units, table.renames, marks)
+    marks = marks_of(schema, table, reading)
+    return TextFile(file, table.columns, table.dialect, table.units, table.names, marks)
 
 
 def surveys_of(rows: Iterable[dict[str, Any]]) -> dict[str, dict[int, Survey]]:
@@ -412,13 +418,6 @@ def _spark_schema(schema: pa.Schema) -> Any:
     from pyspark.sql.pandas.types import from_arrow_schema
 
     return from_arrow_schema(schema)
-
-
-def _empty_table(name: str, columns: pa.Schema) -> Table:
-    no_cells = {field_.name: plain_column(pa.array([], field_.type)) for field_ in columns}
-    empty = Batch(no_cells, _NO_LINES)
-    dialect = Dialect("parquet", "", 1, 2)
-    return Table(name, columns.names, lambda: dialect, lambda _: iter([lambda: empty]))
 
 
 def _bytes_of(text: str) -> int:

@@ -29,6 +29,7 @@ from waterflow_cli.spark.remote import check_versions, encode_error
 from waterflow_cli.spark.survey import Place, end_of_row, survey
 from waterflow_cli.tables.csv_blocks import Position, count_lines
 from waterflow_cli.tables.dialect import Dialect
+from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.numbers import NumberMarks
 from waterflow_cli.tables.reading import (
     Batch,
@@ -208,7 +209,7 @@ class TextFile:
         The header as written.
     dialect : Dialect
         How the file is written.
-    units, renames, marks : object
+    units, names, marks : object
         See `reading.Table`.
     notes : range
         Physical lines of the notes below the table.
@@ -220,7 +221,7 @@ class TextFile:
     columns: list[str]
     dialect: Dialect
     units: Mapping[str, str]
-    renames: Mapping[str, str]
+    names: Header
     marks: NumberMarks
     notes: range = range(0)
     places: Mapping[int, tuple[int, Place]] = field(default_factory=dict)
@@ -267,7 +268,7 @@ class FileParts:
             partial(_given, text.dialect),
             partial(_given, part_tasks(name, text.columns, text.dialect, part, said)),
             text.units,
-            renames=text.renames,
+            names=text.names,
             marks=text.marks,
             remarks=partial(remark_on_notes, text.notes),
         )
@@ -347,8 +348,10 @@ class ParquetParts:
                 }
                 yield partial(Batch, named, lines.astype(np.int64))
 
-        dialect = Dialect("parquet", "", 1, 2)
-        yield Table(file.name, columns.names, lambda: dialect, tasks), (file.number, start)
+        dialect, order = Dialect("parquet", "", 1, 2), self.task.order
+        names = order.schema.header.renamed(order.reading.renames)
+        table = Table(file.name, columns.names, lambda: dialect, tasks, names=names)
+        yield table, (file.number, start)
 
 
 def survey_parts(starts: Mapping[str, tuple[str, int]], batches: Batches) -> Batches:

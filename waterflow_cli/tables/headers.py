@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
@@ -107,12 +108,18 @@ class Header:
         *,
         has_units: bool = True,
     ) -> None:
-        self._renames = renames or {}
+        self._renames: Mapping[str, str] = renames or {}
         self.has_units = has_units
         self._by_fold = {
             fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
         }
         self._longest = _MOST_BEYOND_NAME + max(map(len, self._by_fold), default=0)
+
+    def renamed(self, renames: Mapping[str, str]) -> Header:
+        """Give the same names for a file some columns of which go by others."""
+        header = copy(self)
+        header._renames = renames
+        return header
 
     def column_of(self, cell: str) -> tuple[str, str] | None:
         """Tell which column of the schema a cell of a header names, and in which unit.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from waterflow_cli.tables.csv_blocks import (
 from waterflow_cli.tables.dialect import Dialect, StartReader
 from waterflow_cli.tables.encodings import SAMPLE_BYTES, TextStream
 from waterflow_cli.tables.footnotes import cut_block, without_notes
-from waterflow_cli.tables.headers import Header, check_header
+from waterflow_cli.tables.headers import Header, HeaderMatch, check_header
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.sources import PARQUET_MAGIC, STDIN, open_source, open_to_seek, share_read
 
@@ -126,8 +126,8 @@ class Table:
         By column: its unit, where the file has a row of units.
     sample : callable
         Gives the first rows, None where they have their numbers as such.
-    renames : dict of str to str
-        Names of its columns that a profile knows, to those of the schema.
+    names : Header
+        What its columns may be called, and what they are.
     marks : NumberMarks, optional
         What the numbers are written with, where that is known already.
     share_read : callable
@@ -142,7 +142,7 @@ class Table:
     _blocks: Callable[[Position | None], Iterator[Callable[[], Batch]]]
     units: Mapping[str, str] = field(default_factory=dict)
     sample: Callable[[], Batch | None] = field(default=lambda: None)
-    renames: Mapping[str, str] = field(default_factory=dict)
+    names: Header = NO_NAMES
     marks: NumberMarks | None = None
     share_read: Callable[[], float | None] = field(default=lambda: None)
     remarks: Callable[[], list[str]] = field(default=list)
@@ -151,6 +151,11 @@ class Table:
     def dialect(self) -> Dialect:
         """How the file is written, as far as it is known."""
         return self._dialect()
+
+    @cached_property
+    def match(self) -> HeaderMatch:
+        """Which of its columns is which; see `Header.match`."""
+        return self.names.match(self.columns, self.path)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; a table can be read once.
@@ -221,13 +226,11 @@ def open_table(
     with opener(path) as stream:
         if stream.peek(4)[:4] == PARQUET_MAGIC:
             with open_to_seek(stream) as file:
-                yield _open_parquet(file, path, batch_rows or PARQUET_ROWS)
+                yield _open_parquet(file, path, names, batch_rows or PARQUET_ROWS)
         elif PurePath(path).suffix.lower() == ".parquet":
             raise InputError(path, tr("is named .parquet, and is no Parquet file."))
         else:
-            yield _TextTable(stream, path, StartReader(path, names, options), options).open(
-                batch_rows, block_bytes
-            )
+            yield _TextTable(stream, path, names, options).open(batch_rows, block_bytes)
 
 
 def _row_text(texts: list[bytes]) -> str:
@@ -246,10 +249,11 @@ class _TextTable:
     """A text file that is being read."""
 
     def __init__(
-        self, stream: io.BufferedReader, path: str, reader: StartReader, options: ReadingOptions
+        self, stream: io.BufferedReader, path: str, names: Header, options: ReadingOptions
     ) -> None:
-        self._path, self._stream, self._options = path, stream, options
+        self._path, self._stream, self._names = path, stream, names
         self._text = TextStream(stream, path, options.encoding)
+        reader = StartReader(path, names, options)
         start = self._read_start(reader)
         self._start = reader.read(start, self._text.encoding)
         self._sep = self._start.dialect.sep
@@ -271,6 +275,7 @@ class _TextTable:
             partial(self._tasks, block_bytes),
             self._start.units,
             self._sample,
+            self._names,
             share_read=partial(share_read, self._stream) if self._path != STDIN else lambda: None,
             remarks=self._remarks,
         )
@@ -400,7 +405,7 @@ def _parse_rows(
     return Batch(named, parsed.lines, parsed.findings, block.data, block.line, block.end)
 
 
-def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:
+def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) -> Table:
     try:
         file = pq.ParquetFile(source)
         columns = file.schema_arrow.names
@@ -429,7 +434,8 @@ def _open_parquet(source: IO[bytes], path: str, batch_rows: int) -> Table:
     def share() -> float | None:
         return n_read / file.metadata.num_rows if file.metadata.num_rows else None
 
-    return Table(path, columns, lambda: Dialect("parquet", "", 1, 2), tasks, share_read=share)
+    dialect = Dialect("parquet", "", 1, 2)
+    return Table(path, columns, lambda: dialect, tasks, names=names, share_read=share)
 
 
 def _ready(batch: Batch) -> Batch:

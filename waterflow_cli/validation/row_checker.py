@@ -21,7 +21,7 @@ from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.samples.cells import make_readers
 from waterflow_cli.samples.table_schema import Kind, TableSchema
-from waterflow_cli.tables.headers import Header, HeaderMatch, fold_name
+from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import OTHER_MARK, describe_marks
 from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks, missing_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
@@ -53,12 +53,6 @@ _REMARKS = re.compile(
 )
 
 
-def match_columns(schema: TableSchema, table: Table, reading: ReadingOptions) -> HeaderMatch:
-    """Tell which column of a table is which of a schema; see `Header.match`."""
-    renames = {**table.renames, **reading.renames}
-    return Header(schema.wanted(), renames).match(table.columns, table.path)
-
-
 class RowChecker:
     """Checks the batches of one table against a schema.
 
@@ -72,7 +66,7 @@ class RowChecker:
     schema : TableSchema
         What to check.
     table : Table
-        Its header is matched at once.
+        Opened with the schema's names.
     reading : ReadingOptions
         What the user said of how to read it.
     without_label : bool
@@ -94,12 +88,10 @@ class RowChecker:
     ) -> None:
         self._schema, self._table, self._options = schema, table, reading
         self._file = table.path
-        self._match = match_columns(schema, table, reading)
-        self._names = Header(schema.wanted())
-        self.columns = dict(self._match.columns)
+        self.columns = dict(table.match.columns)
         self._check_columns(table, without_label=without_label)
-        self._readers = make_readers(schema, table, self._match, reading)
-        self._leading = _leading_texts(table.columns, schema, self._match)
+        self._readers = make_readers(schema, table, reading)
+        self._leading = _leading_texts(table, schema)
         unique = schema.unique
         if without_label and schema.label:
             self.columns.pop(schema.label, None)
@@ -177,7 +169,7 @@ class RowChecker:
         for row in np.flatnonzero(counts > 1)[:_LOOKED_AT]:
             shown = [each.column for each in bad if row in each.rows]
             texts = [str(checked.batch.columns[column][row]) for column in shown]
-            names = [text for text in texts if self._names.column_of(text)]
+            names = [text for text in texts if self._schema.header.column_of(text)]
             is_moved = any(
                 text in names and text != column for text, column in zip(texts, shown, strict=True)
             )
@@ -396,10 +388,11 @@ def _header_hint(columns: Sequence[str]) -> str:
     return tr("If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.")
 
 
-def _leading_texts(columns: Sequence[str], schema: TableSchema, match: HeaderMatch) -> list[str]:
+def _leading_texts(table: Table, schema: TableSchema) -> list[str]:
     """Give the columns that stand before the first one of numbers."""
-    numeric = {shown for name, shown in match.columns.items() if schema.kinds[name].is_numeric}
-    return list(takewhile(lambda column: column not in numeric, columns))
+    found = table.match.columns.items()
+    numeric = {shown for name, shown in found if schema.kinds[name].is_numeric}
+    return list(takewhile(lambda column: column not in numeric, table.columns))
 
 
 def _is_remark_on(column: str, name: str) -> bool:
