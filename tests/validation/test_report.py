@@ -20,9 +20,9 @@ from laws import tried_on
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.tables import reading
+from waterflow_cli.validation.page import render_findings
 from waterflow_cli.validation.report import (
     FINDING_COLUMNS,
-    findings_html,
     findings_table,
     validate_files,
 )
@@ -267,7 +267,7 @@ def test_page_takes_names_and_values_for_text(cli, workdir):
 def test_page_says_how_many_findings_it_leaves_out(workdir):
     Path("in.csv").write_text("ph\n" + "15\n" * 30)
     report = validate_files(["in.csv"], parse_schema(PH, "acidity"))
-    assert "<p>The first 20 of 30 findings.</p>" in findings_html(report)
+    assert "<p>The first 20 of 30 findings.</p>" in render_findings(report)
     assert len(findings_table(report.findings)["line"]) == 20
 
 

@@ -168,7 +168,7 @@ def _write(report: ValidationReport, form: str, output: str, force: bool, consol
     from waterflow_cli.console import printable
     from waterflow_cli.tables.outputs import open_output
     from waterflow_cli.tables.writing import DelimitedWriter
-    from waterflow_cli.validation.report import FINDING_COLUMNS, findings_html, findings_table
+    from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table
 
     if form == "text" and output == "-":
         if report.findings:
@@ -185,7 +185,9 @@ def _write(report: ValidationReport, form: str, output: str, force: bool, consol
         elif form == "json":
             sink.write(json_text(report.summary()).encode())
         elif form == "html":
-            sink.write(findings_html(report).encode("utf-8", "backslashreplace"))
+            from waterflow_cli.validation.page import render_findings
+
+            sink.write(render_findings(report).encode("utf-8", "backslashreplace"))
         else:
             lines = (f"{printable(str(finding))}\n" for finding in report.findings)
             sink.write("".join(lines).encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import chosen_language, marked, tr
+from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import InputShares, Report, say_nothing
 from waterflow_cli.common.workers import map_in_order
@@ -25,13 +24,7 @@ from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import (
-    LIMITS,
-    LimitChecker,
-    LimitCounts,
-    LimitFlags,
-    Standing,
-)
+from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker, LimitCounts, LimitFlags
 from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.row_checker import RowChecker
 
@@ -262,94 +255,3 @@ def findings_table(findings: Sequence[Finding]) -> dict[str, pa.Array]:
     columns["file"] = [path_text(path) for path in columns["file"]]
     kinds = {"line": pa.int64()}
     return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in columns}
-
-
-def findings_html(report: ValidationReport) -> str:
-    """Put a report into one self-contained page; names and values from the data are escaped."""
-    head = "".join(f"<th>{html.escape(tr(name))}</th>" for name in FINDING_COLUMNS)
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{html.escape(str(getattr(finding, name)))}</td>" for name in FINDING_COLUMNS
-        )
-        + "</tr>\n"
-        for finding in report.findings
-    )
-    read = (
-        tr("{path} (read as {how})", path=path, how=how) for path, how in report.dialects.items()
-    )
-    files = "".join(f"<li>{html.escape(each)}</li>" for each in read)
-    checked = tr(
-        "{n_rows} rows checked against the schema <b>{schema}</b>.",
-        n_rows=report.n_rows,
-        schema=html.escape(report.schema),
-    )
-    shown = tr(
-        "The first {n_shown} of {n_findings} findings.",
-        n_shown=len(report.findings),
-        n_findings=report.n_findings,
-    )
-    return f"""<!doctype html>
-<html lang="{chosen_language()}">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>waterflow validate</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; padding: 1rem }}
-div {{ overflow-x: auto }}
-table {{ border-collapse: collapse }}
-th, td {{ border-bottom: 1px solid #ccc; padding: .3rem .8rem; text-align: left }}
-</style>
-<h1>{_verdict(report)}</h1>
-<p>{checked}</p>
-<ul>{files}</ul>
-<p>{shown}</p>
-<div><table><thead><tr>{head}</tr></thead>
-<tbody>
-{rows}</tbody></table></div>
-{_limits_html(report.limits)}</html>
-"""
-
-
-def _verdict(report: ValidationReport) -> str:
-    if report.passed:
-        return tr("All rows pass.")
-    if report.n_invalid == 1:
-        return tr("1 row does not pass.")
-    return tr("{n_rows} rows do not pass.", n_rows=report.n_invalid)
-
-
-def _limits_html(counts: LimitCounts | None) -> str:
-    """Put the counts by limit into a table; names come from a user's file and are escaped."""
-    if counts is None:
-        return ""
-    names = (
-        *(tr("limits"), tr("measurement"), tr("value"), tr("class"), tr("basis"), tr("source")),
-        *(tr(each.words) for each in Standing),
-    )
-    rows = [
-        (
-            *(
-                limit.origin,
-                limit.column,
-                limit.value,
-                limit.purpose_shown,
-                limit.basis_shown,
-                limit.source,
-            ),
-            *map(str, sums),
-        )
-        for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
-    ]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows
-    )
-    absent = ", ".join([*map(tr, counts.in_no_column), *counts.not_measured])
-    title = tr("Rows by limit; for information, no part of the answer")
-    return f"""<h2>{title}</h2>
-<div><table><thead><tr>{head}</tr></thead>
-<tbody>
-{body}</tbody></table></div>
-<p>{html.escape(tr("Not measured: {names}.", names=absent))}</p>
-"""
