@@ -262,6 +262,18 @@ def test_a_date_in_doubt_is_refused_with_its_line(tmp_path, dates, line):
         grouped(tmp_path, dates)
 
 
+def test_a_date_far_down_tells_which_number_is_the_day(tmp_path, monkeypatch):
+    dates = [*["03/05/2024"] * 60_000, "", "21/05/2024"]
+    file = grouped(tmp_path, dates)
+    assert {name: rows.n_in_all for name, rows in file.groups.items()} == {
+        "2024-05-03": 60_000,
+        "2024-05-21": 1,
+    }
+    monkeypatch.setattr("waterflow_cli.monitoring.groups._MOST_WAITING", 10)
+    with pytest.raises(InputError, match=r"line 2: column Date sampled: .* is no date"):
+        grouped(tmp_path, dates)
+
+
 @pytest.mark.parametrize("sites", [[""] * 3, ["", "", "a"]])
 def test_rows_may_be_in_no_group(tmp_path, sites):
     path = write_table(tmp_path / "a.csv", 3, site=sites, **{"Date sampled": ""})

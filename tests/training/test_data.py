@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import sys
+from datetime import date
 from io import BufferedReader, BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -358,6 +359,22 @@ def test_times_may_be_dates_or_numbers():
     assert len(np.unique(when)) == 20
     write_columns("taken", range(40, 0, -1))
     assert load_training_data("river.csv", RIVER, time="taken").when.tolist() == [*range(40, 0, -1)]
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y %H:%M", "%Y.%m.%d", "%Y%m%dT%H%M"])
+def test_dates_are_the_same_however_they_are_written(form):
+    days = [date(2024, 5, 1 + row % 20) for row in range(40)]
+    write_columns("taken", [day.strftime(form) for day in days])
+    when = load_training_data("river.csv", RIVER, time="taken").when
+    write_columns("taken", days)
+    assert when.tolist() == load_training_data("river.csv", RIVER, time="taken").when.tolist()
+
+
+def test_a_date_that_reads_in_two_ways_is_refused_with_its_line():
+    write_columns("taken", ["2024-05-01", *["03/04/2024"] * 39])
+    problem = r"river\.csv, line 3, column taken: a date that reads in two ways \(39 such rows\)"
+    with pytest.raises(DataRefusedError, match=problem):
+        load_training_data("river.csv", RIVER, time="taken")
 
 
 def test_dates_with_zones_are_put_in_order():

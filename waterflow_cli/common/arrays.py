@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -51,3 +52,18 @@ def text_bytes(column: pa.Array) -> pa.Buffer:
     bounds, text = cell_bounds(column), column.buffers()[2]
     start, stop = int(bounds[0]), int(bounds[-1])
     return text.slice(start, stop - start) if stop > start else pa.py_buffer(b"")
+
+
+def encode_texts(column: pa.Array, n_characters: int | None = None) -> tuple[list[str], IntArray]:
+    """Give the different texts of a column, trimmed and cut, and which a row has; -1 for none.
+
+    Lists and the like in Parquet are none.
+    """
+    if pa.types.is_nested(column.type):
+        column = pa.nulls(len(column))
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    if n_characters:
+        text = pc.utf8_slice_codeunits(text, 0, n_characters)
+    encoded = pc.dictionary_encode(pc.if_else(pc.equal(text, ""), None, text))
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    return encoded.dictionary.to_pylist(), codes.astype(np.int64)

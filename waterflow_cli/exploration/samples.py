@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, encode_texts
 from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, choose_column
+from waterflow_cli.samples.dates import DATE_CHARACTERS, DateReader
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
 
 _N_SHOWN = 5
-_DATE_CHARACTERS = 10
 _MOST_MONTHS = 24
-_YEAR_FIRST = re.compile(r"([12]\d{3})[-/.]?(0[1-9]|1[0-2])(?:[-/.]?\d\d)?(?:\D|$)")
-_YEAR_LAST = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.]([12]\d{3})")
 
 
 @dataclass(frozen=True)
@@ -191,20 +187,10 @@ class _TextCollector:
 
     def add(self, cells: pa.Array, kept: BoolArray) -> None:
         """Take the cells of some rows."""
-        if pa.types.is_nested(cells.type):  # lists and the like in Parquet name no site
-            cells = pa.nulls(len(cells))
-        text = pc.utf8_trim_whitespace(cells.cast(pa.string()))
-        if self.n_characters:
-            text = pc.utf8_slice_codeunits(text, 0, self.n_characters)
-        encoded = pc.dictionary_encode(text)
-        own = [
-            self.known.setdefault(value, len(self.known)) if value else -1
-            for value in encoded.dictionary.to_pylist()
-        ]
-        # The last place stands for null.
-        places = np.array([*own, -1], dtype=np.int64)
-        indices = pc.fill_null(encoded.indices, len(own)).to_numpy(zero_copy_only=False)
-        self.codes.append(places[indices][kept])
+        texts, codes = encode_texts(cells, self.n_characters)
+        # The last place stands for none.
+        places = [*(self.known.setdefault(text, len(self.known)) for text in texts), -1]
+        self.codes.append(np.array(places, dtype=np.int64)[codes][kept])
 
     def finish(self) -> Texts:
         """Put the batches together."""
@@ -235,7 +221,7 @@ class _Collector:
         self._lines: list[IntArray] = []
         self._texts = {
             "site": _TextCollector(site) if site is not None else None,
-            "date": _TextCollector(date, _DATE_CHARACTERS) if date is not None else None,
+            "date": _TextCollector(date, DATE_CHARACTERS) if date is not None else None,
         }
         self._by_rule: Counter[tuple[str, str]] = Counter()
         self._first: list[Finding] = []
@@ -329,20 +315,11 @@ def find_periods(texts: Iterable[str]) -> list[str | None]:
     (['2024'], ['2024-04', '2024-04'])
     """
     texts = list(texts)
-    last = [match for text in texts if (match := _YEAR_LAST.match(text))]
-    day_first = any(int(match[1]) > 12 for match in last)
-    month_first = any(int(match[2]) > 12 for match in last)
-    # No order, or both at once: only the year is sure.
-    place = 0 if day_first == month_first else (2 if day_first else 1)
-    months = [_month_of(text, place) for text in texts]
-    if len({month for month in months if month}) <= _MOST_MONTHS and (place or not last):
-        return months
-    return [month and month[:4] for month in months]
-
-
-def _month_of(text: str, place: int) -> str | None:
-    if match := _YEAR_FIRST.match(text):
-        return f"{match[1]}-{match[2]}"
-    if match := _YEAR_LAST.match(text):
-        return f"{match[3]}-{int(match[place or 1]):02d}"
-    return None
+    reader = DateReader()
+    reader.learn(texts)
+    dates = [reader.read(text) for text in texts]
+    dated = [each if each and (each.month or not each.is_sure) else None for each in dates]
+    months = {each[:2] for each in dated if each}
+    is_sure = all(each.is_sure for each in dated if each)
+    form = "{:04d}-{:02d}" if is_sure and len(months) <= _MOST_MONTHS else "{:04d}"
+    return [form.format(*each) if each else None for each in dated]

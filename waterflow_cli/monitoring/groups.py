@@ -8,27 +8,24 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from waterflow_cli.common.arrays import encode_texts
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.columns import DATE_NAMES, choose_column
+from waterflow_cli.samples.dates import DATE_CHARACTERS, DateReader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from waterflow_cli.common.arrays import BoolArray, IntArray
     from waterflow_cli.tables.reading import Batch, Table
+    from waterflow_cli.validation.batches import CheckedBatch
 
 MOST_GROUPS = 400
 _EPOCH = date(1970, 1, 1)
-_DATE_CHARACTERS = 10
 _DAYS = {"d": 1, "w": 7}
-# Dates with the day first and others with the month first stand in one column.
-_UNSURE = -1
-_YEAR_FIRST = re.compile(r"([12]\d{3})([-/.]?)(\d\d)\2(\d\d)(?:\D|$)")
-_YEAR_LAST = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.]([12]\d{3})(?:\D|$)")
+_MOST_WAITING = 500_000
 
 
 def parse_window(text: str) -> int:
@@ -105,10 +102,14 @@ class GroupReader:
     window_days: int
     names: dict[str, int] = field(default_factory=dict)
     n_without: int = 0
-    _day_place: int | None = None
+    _reader: DateReader = field(default_factory=DateReader)
+    _waiting: list[CheckedBatch] = field(default_factory=list)
 
-    def read(self, batch: Batch) -> IntArray:
-        """Give the group of each row, shape (n_rows,); -1 for none.
+    def take(self, checked: CheckedBatch) -> Iterator[tuple[IntArray, CheckedBatch]]:
+        """Take the next batch; yield those that can be read by now, with the group of each row.
+
+        While dates were met that could be read in two ways, and none that tells which, batches
+        wait for one: it may stand further down. A row without a group has -1.
 
         Raises
         ------
@@ -117,12 +118,25 @@ class GroupReader:
         UsageError
             If there are too many groups.
         """
+        self._waiting.append(checked)
+        if self.when is not None:
+            self._reader.learn(encode_texts(checked.batch.columns[self.when], DATE_CHARACTERS)[0])
+        n_rows = sum(len(each.batch) for each in self._waiting)
+        if self._reader.is_settled or n_rows > _MOST_WAITING:
+            yield from self.take_rest()
+
+    def take_rest(self) -> Iterator[tuple[IntArray, CheckedBatch]]:
+        """Yield the batches that wait still, once there is no further one; see `take`."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            yield self._read(each.batch), each
+
+    def _read(self, batch: Batch) -> IntArray:
         parts = []
         if self.by is not None:
-            parts.append(_encode(batch.columns[self.by], None))
+            parts.append(encode_texts(batch.columns[self.by]))
         if self.when is not None:
-            texts, codes = _encode(batch.columns[self.when], _DATE_CHARACTERS)
-            self._learn(texts)
+            texts, codes = encode_texts(batch.columns[self.when], DATE_CHARACTERS)
             windows = [self._window(text, codes == n, batch) for n, text in enumerate(texts)]
             parts.append((windows, codes))
         groups = self._number(parts)
@@ -152,8 +166,8 @@ class GroupReader:
 
     def _window(self, text: str, rows: BoolArray, batch: Batch) -> str:
         """Name the window that a date falls into, by its first and its last day."""
-        day = self._day(text)
-        if day is None:
+        found = self._reader.read(text)
+        if found is None or found.month is None or found.day is None:
             raise InputError(
                 self.path,
                 tr(
@@ -164,40 +178,7 @@ class GroupReader:
                 line=int(batch.lines[np.flatnonzero(rows)[0]]),
                 hint=tr("Dates such as 2024-05-31 are sure; or leave out --window."),
             )
+        day = date(found.year, found.month, found.day)
         start = (day - _EPOCH).days // self.window_days * self.window_days
         first, last = (_EPOCH + timedelta(start + n) for n in (0, self.window_days - 1))
         return str(first) if first == last else tr("{first} to {last}", first=first, last=last)
-
-    def _learn(self, texts: Sequence[str]) -> None:
-        """Note which number is the day in dates that end in the year: 21/04/2024 tells."""
-        for match in filter(None, map(_YEAR_LAST.match, texts)):
-            first, second = int(match[1]) > 12, int(match[2]) > 12
-            if first != second:
-                place = 0 if first else 1
-                self._day_place = place if self._day_place in (None, place) else _UNSURE
-
-    def _day(self, text: str) -> date | None:
-        """Read a date; None where it is none, or could be two."""
-        try:
-            if match := _YEAR_FIRST.match(text):
-                return date(int(match[1]), int(match[3]), int(match[4]))
-            if match := _YEAR_LAST.match(text):
-                numbers = int(match[1]), int(match[2])
-                place = 0 if numbers[0] == numbers[1] else self._day_place
-                if place in (0, 1):
-                    return date(int(match[3]), numbers[1 - place], numbers[place])
-        except ValueError:  # no such day
-            pass
-        return None
-
-
-def _encode(column: pa.Array, n_characters: int | None) -> tuple[list[str], IntArray]:
-    """Give the different texts of a column and which a row has; -1 for none."""
-    if pa.types.is_nested(column.type):
-        column = pa.nulls(len(column))
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    if n_characters:
-        text = pc.utf8_slice_codeunits(text, 0, n_characters)
-    encoded = pc.dictionary_encode(pc.if_else(pc.equal(text, ""), None, text))
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    return encoded.dictionary.to_pylist(), codes.astype(np.int64)

@@ -169,9 +169,11 @@ def sample_file(
         for checked, cells in map_in_order(check, table.tasks(), 1 if schema.has_unique else jobs):
             counts.add(checked, cells)
             kept.add(np.zeros(len(checked.batch), dtype=np.int64), checked, pick)
-            if groups is not None:
-                by_group.add(groups.read(checked.batch), checked, pick)
+            for numbers, ready in () if groups is None else groups.take(checked):
+                by_group.add(numbers, ready, pick)
             report(counts.n_rows, table.share_read())
+        for numbers, ready in () if groups is None else groups.take_rest():
+            by_group.add(numbers, ready, pick)
         (rows,) = kept.finish()
         grouped = {} if groups is None else zip(groups.names, by_group.finish(), strict=True)
         return MonitoredFile(

@@ -17,6 +17,7 @@ from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.columns import IdColumn
+from waterflow_cli.samples.dates import DateReader, parse_iso
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.samples.table_schema import TableSchema
@@ -326,7 +327,14 @@ class _Column:
         numbers = pd.to_numeric(texts, errors="coerce")
         if not numbers.isna().any():
             return np.asarray(numbers, dtype=np.float64)
-        dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+        reader = DateReader()
+        reader.learn(texts.unique())
+        found = texts.map(reader.read)
+        self._refuse(
+            [each is not None and not each.is_sure for each in found],
+            tr("a date that reads in two ways"),
+        )
+        dates = parse_iso(texts.map(reader.write_iso))
         self._refuse(dates.isna(), tr("no date such as 2024-05-31, and no number"))
         # In one unit, so that the times of two files can be compared.
         return np.asarray(dates.dt.as_unit("us").astype("int64"), dtype=np.float64)

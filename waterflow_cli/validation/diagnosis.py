@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.dates import parse_iso
 from waterflow_cli.samples.table_schema import Kind
 from waterflow_cli.tables.numbers import missing_text
 from waterflow_cli.validation.failures import Failure, name_failures
@@ -71,16 +72,8 @@ def parse_text_cells(
     values = text.to_pandas()
     if kind is Kind.TEXT:
         return values, missing, np.zeros(len(values), dtype=bool), rule, noun
-    dates = _parse_dates(values.where(~missing, ""))
+    dates = parse_iso(values.where(~missing, ""))
     return dates, missing, dates.isna().to_numpy() & ~missing, rule, noun
-
-
-def _parse_dates(text: pd.Series) -> pd.Series:
-    """Read ISO 8601 dates; those with a time zone count in UTC, so that all compare."""
-    trimmed = text.str.strip()
-    # pandas also takes "now" and "today" for dates, and "-1" for a year.
-    digits = trimmed.where(trimmed.str.match("[0-9]"), "")
-    return pd.to_datetime(digits, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
 
 
 def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> BoolArray:
