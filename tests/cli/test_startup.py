@@ -14,7 +14,7 @@ from waterflow_cli.main import cli as waterflow
 
 HEAVY = {
     *("imblearn", "matplotlib", "mlflow", "numpy", "pandas", "pandera", "pyarrow"),
-    *("rich", "scipy", "skops", "sklearn"),
+    *("pydantic", "rich", "scipy", "skops", "sklearn"),
 }
 # Runs a command in a process of its own, and then says what was imported.
 IMPORTS = """
@@ -93,6 +93,18 @@ def test_scoring_from_a_sqlite_store_imports_no_mlflow_and_no_pandera(workdir, s
     _, err, imported = imported_by(*arguments)
     assert "400 scored" in err
     assert not imported & {"imblearn", "matplotlib", "mlflow", "pandera"}
+
+
+def test_a_server_imports_pydantic_when_it_first_answers(workdir, store_uri):
+    served = """
+import sys
+from waterflow_cli.serving.app import Service
+from waterflow_cli.serving.server import Server
+from waterflow_cli.serving.served_model import ModelWatch
+watch = ModelWatch("@champion", name="waterflow", tracking_uri=sys.argv[1], report=print)
+sys.exit(bool({"fastapi", "mlflow", "pydantic"} & sys.modules.keys()))
+"""
+    subprocess.run([sys.executable, "-c", served, store_uri], check=True)
 
 
 def test_simulating_imports_no_learning_and_no_tracking(workdir):

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -21,12 +22,11 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.errors import PluginError, WaterflowError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.serving.description import describe_api, describe_model
-from waterflow_cli.serving.judging import CSV, JSON, Answer, judge
+from waterflow_cli.serving.judging import JSON, Answer, judge
 from waterflow_cli.serving.media_types import chosen_type, sent_type
 from waterflow_cli.serving.metrics import MEDIA_TYPE, ServerMetrics
 from waterflow_cli.serving.options import ServingOptions
-from waterflow_cli.serving.problems import RequestError, as_request_error, problem_response
+from waterflow_cli.serving.problems import RequestError, problem_response
 from waterflow_cli.serving.served_model import ModelWatch
 
 HEALTH = "/health"
@@ -83,8 +83,8 @@ class Service:
             ClientDisconnect: self._answer_nobody,
             Exception: self._answer_defect,
         }
-        gates = [Middleware(Observed, note=self._note), Middleware(Guarded, self._options.token)]
-        return Starlette(routes=routes, middleware=gates, exception_handlers=handlers)
+        gate = Middleware(Gate, self._options.token, self._note)
+        return Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
 
     @property
     def is_scoring(self) -> bool:
@@ -106,34 +106,40 @@ class Service:
         finally:
             self._n_bytes_held -= len(body)
         self._metrics.note_answer(answer)
-        charset = "; charset=utf-8" if wanted == CSV else ""
-        return Response(answer.body, headers={"content-type": wanted + charset})
+        return Response(answer.body, media_type=wanted)
 
     async def health(self, _: Request) -> Response:
         """Say whether requests are answered, and by which model."""
+        from waterflow_cli.serving.answers import Health
+
         served = self._watch.current
-        return _json(
-            {
-                "version": 1,
-                "status": "ready",
-                "model": served.label,
-                "sha256": served.model.digest,
-                "loaded": served.loaded.isoformat(timespec="seconds"),
-                "reload": "failing" if self._watch.is_failing else "ok",
-            }
+        health = Health(
+            version=1,
+            status="ready",
+            model=served.label,
+            sha256=served.model.digest,
+            loaded=served.loaded.isoformat(timespec="seconds"),
+            reload="failing" if self._watch.is_failing else "ok",
         )
+        return Response(health.text(), media_type=JSON)
 
     async def model(self, _: Request) -> Response:
         """Say what the model judges by."""
-        return _json(describe_model(self._watch.current.model, self._options))
+        from waterflow_cli.serving.answers import describe_model
+
+        described = describe_model(self._watch.current.model, self._options)
+        return Response(described.text(), media_type=JSON)
 
     async def metrics(self, _: Request) -> Response:
         """Give the counters."""
-        return Response(self._metrics.text(), headers={"content-type": MEDIA_TYPE})
+        return Response(self._metrics.text(), media_type=MEDIA_TYPE)
 
     async def openapi(self, _: Request) -> Response:
         """Describe the interface."""
-        return _json(describe_api(self._watch.current.model, self._options))
+        from waterflow_cli.serving.openapi import describe_api
+
+        content = describe_api(self._watch.current.model, self._options)
+        return Response(json.dumps(content), media_type=JSON)
 
     async def _read_body(self, request: Request, deadline: float) -> bytearray:
         """Read a body, never more of it than is allowed; its bytes count as held."""
@@ -189,7 +195,7 @@ class Service:
         assert isinstance(exc, WaterflowError)
         if isinstance(exc, PluginError):
             self._note_defect(exc)
-        return problem_response(as_request_error(exc))
+        return problem_response(exc)
 
     async def _answer_http_error(self, request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
@@ -208,14 +214,17 @@ class Service:
         )
 
 
-class Observed:
-    """Tells how each request was answered, and adds headers that hold for all answers."""
+class Gate:
+    """Lets only those with the token pass, but for the health, and tells of each answer."""
 
-    def __init__(self, app: ASGIApp, note: Callable[[Scope, int, float], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, token: str | None, note: Callable[[Scope, int, float], None]
+    ) -> None:
         self._app, self._note = app, note
+        self._expected = None if token is None else token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on, or refuse it; no answer is to be kept by anybody on its way."""
         start, status = time.perf_counter(), 500
 
         async def observe(message: Message) -> None:
@@ -226,34 +235,18 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(scope, receive, observe)
+            app = self._app if self._may_pass(scope) else problem_response(_unknown())
+            await app(scope, receive, observe)
         finally:
             self._note(scope, status, time.perf_counter() - start)
 
-
-class Guarded:
-    """Lets no request without the token pass, but for those that ask for the health."""
-
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self._app = app
-        self._expected = None if token is None else token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if self._expected is not None and scope["path"] != HEALTH:
-            given = next(
-                (value for name, value in scope["headers"] if name == b"authorization"), b""
-            )
-            kind, _, token = given.partition(b" ")
-            is_known = hmac.compare_digest(token.strip(), self._expected)
-            if not (is_known and kind.lower() == b"bearer"):
-                await problem_response(_unknown())(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-def _json(content: dict[str, object]) -> Response:
-    return Response(json.dumps(content, allow_nan=False), headers={"content-type": JSON})
+    def _may_pass(self, scope: Scope) -> bool:
+        if self._expected is None or scope["path"] == HEALTH:
+            return True
+        given = Headers(scope=scope).get("authorization", "").encode("latin-1")
+        kind, _, token = given.partition(b" ")
+        is_known = hmac.compare_digest(token.strip(), self._expected)
+        return is_known and kind.lower() == b"bearer"
 
 
 def _unknown() -> RequestError:

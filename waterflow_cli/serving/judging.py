@@ -30,14 +30,11 @@ class Answer:
     Attributes
     ----------
     body : bytes
-    media_type : str
-        One of `JSON` and `CSV`.
     verdicts : Counter of str
         Of the scored samples.
     """
 
     body: bytes = b""
-    media_type: str = JSON
     n_rows: int = 0
     n_invalid: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -58,7 +55,7 @@ def judge(
     WaterflowError
         If the body is none of the model's samples, or holds too many.
     """
-    answer = Answer(media_type=wanted)
+    answer = Answer()
     with _open(served, body, sent, options) as (scorer, table):
         tasks = _counted(table, answer, options.max_rows)
         if wanted == CSV:

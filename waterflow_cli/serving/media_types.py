@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from operator import itemgetter
+
 from starlette.datastructures import Headers
 
 from waterflow_cli.common.messages import tr
@@ -44,10 +48,10 @@ def chosen_type(accept: str, sent: str) -> str:
     """
     if not accept.strip():
         return sent
-    ranges = [_read_range(part) for part in accept.split(",")]
-    weights = {kind: _weight(kind, ranges) for kind in (sent, *KNOWN)}
-    best = max(weights, key=lambda kind: weights[kind])
-    if weights[best] <= 0:
+    # Of a range that is named twice the greater weight counts.
+    weights = dict(sorted(map(_read_range, accept.split(",")), key=itemgetter(1)))
+    best = max(sent, *KNOWN, key=partial(_weight, weights))
+    if _weight(weights, best) <= 0:
         raise RequestError(
             406,
             tr("The answer can be {known}.", known=" or ".join(KNOWN)),
@@ -57,21 +61,15 @@ def chosen_type(accept: str, sent: str) -> str:
 
 
 def _read_range(text: str) -> tuple[str, float]:
-    media_range, *parameters = (part.strip().lower() for part in text.split(";"))
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name == "q":
-            try:
-                return media_range, float(value)
-            except ValueError:
-                return media_range, 0.0
-    return media_range, 1.0
+    media_range, *parameters = (part.strip() for part in text.lower().split(";"))
+    weight = next((value for value in parameters if value.startswith("q=")), "q=1")
+    try:
+        return media_range, float(weight.removeprefix("q="))
+    except ValueError:
+        return media_range, 0.0
 
 
-def _weight(kind: str, ranges: list[tuple[str, float]]) -> float:
+def _weight(weights: Mapping[str, float], kind: str) -> float:
     """Give the weight of a media type; the range that names it most closely decides."""
-    for covering in (kind, f"{kind.partition('/')[0]}/*", "*/*"):
-        found = [weight for media_range, weight in ranges if media_range == covering]
-        if found:
-            return max(found)
-    return 0.0
+    covering = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    return next((weights[each] for each in covering if each in weights), 0.0)

@@ -14,7 +14,7 @@ from prometheus_client import (
 )
 
 from waterflow_cli.serving.judging import Answer
-from waterflow_cli.serving.served_model import ModelWatch, ServedModel
+from waterflow_cli.serving.served_model import ModelWatch
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A second line for each count, which nobody reads.
@@ -26,7 +26,7 @@ class ServerMetrics:
     """Counts requests, samples and verdicts, and tells which model answers."""
 
     def __init__(self, watch: ModelWatch) -> None:
-        self._watch, self._shown = watch, watch.current
+        self._watch = watch
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter(
@@ -58,7 +58,6 @@ class ServerMetrics:
             "1 while the model that the store names now cannot be loaded.",
             registry=registry,
         )
-        self._show_model(self._shown)
 
     def note_request(self, path: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -74,12 +73,8 @@ class ServerMetrics:
 
     def text(self) -> bytes:
         """Write all of it as Prometheus reads it."""
-        if self._watch.current is not self._shown:
-            self._shown = self._watch.current
-            self._show_model(self._shown)
-        self._failing.set(self._watch.is_failing)
-        return generate_latest(self._registry)
-
-    def _show_model(self, served: ServedModel) -> None:
+        served = self._watch.current
         self._model.info({"model": served.label, "sha256": served.model.digest})
         self._loaded.set(served.loaded.timestamp())
+        self._failing.set(self._watch.is_failing)
+        return generate_latest(self._registry)

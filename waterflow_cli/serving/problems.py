@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -12,19 +11,13 @@ from waterflow_cli.common.errors import (
     DataRefusedError,
     InputError,
     ModelError,
-    PluginError,
     UsageError,
     WaterflowError,
 )
 
 MEDIA_TYPE = "application/problem+json"
-_STATUS = (
-    (InputError, 422),
-    (UsageError, 422),
-    (DataRefusedError, 422),
-    (ModelError, 422),  # the samples are none of those that the model is made for
-    (PluginError, 500),
-)
+# A ModelError tells that the samples are none of those that the model is made for.
+_OF_THE_SAMPLES = (InputError, UsageError, DataRefusedError, ModelError)
 
 
 class RequestError(WaterflowError):
@@ -50,20 +43,14 @@ class RequestError(WaterflowError):
         self.status, self.headers = status, dict(headers or {})
 
 
-def as_request_error(error: WaterflowError) -> RequestError:
-    """Give an error of the core its HTTP status."""
-    if isinstance(error, RequestError):
-        return error
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-    return RequestError(status, error.message, error.hint)
-
-
-def problem_response(error: RequestError) -> Response:
+def problem_response(error: WaterflowError) -> Response:
     """Tell a client what happened and what to do next."""
-    content = {
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": error.message,
-        **({"hint": error.hint} if error.hint else {}),
-    }
-    return Response(json.dumps(content), error.status, headers=error.headers, media_type=MEDIA_TYPE)
+    from waterflow_cli.serving.answers import Problem
+
+    if not isinstance(error, RequestError):
+        status = 422 if isinstance(error, _OF_THE_SAMPLES) else 500
+        error = RequestError(status, error.message, error.hint)
+    hint = {"hint": error.hint} if error.hint else {}
+    title = HTTPStatus(error.status).phrase
+    problem = Problem(title=title, status=error.status, detail=error.message, **hint)
+    return Response(problem.text(), error.status, error.headers, MEDIA_TYPE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -130,8 +130,10 @@ class SampleLayout:
             422 if a sample lacks a field, or one is neither number, text nor null.
         """
         for name in self._required:
-            if any(name not in sample for sample in samples):
-                self._refuse_gap(samples, name)
+            lacking = (place for place, sample in enumerate(samples) if name not in sample)
+            for place in lacking:
+                gap = tr("samples[{place}] lacks '{name}'.", place=place, name=name)
+                raise RequestError(422, gap, tr(_NULLS))
         cells = {
             field: _column(field, [sample.get(field) for sample in samples], is_numeric=numeric)
             for field, numeric in self._fields.items()
@@ -146,14 +148,6 @@ class SampleLayout:
             SAMPLES, list(self._fields), dialect, tasks, names=self._header, marks=PLAIN_MARKS
         )
 
-    def _refuse_gap(self, samples: Sequence[Sample], name: str) -> NoReturn:
-        place = next(place for place, sample in enumerate(samples) if name not in sample)
-        raise RequestError(
-            422,
-            tr("samples[{place}] lacks '{name}'.", place=place, name=name),
-            tr(_NULLS),
-        )
-
 
 def open_csv(
     body: bytes, schema: TableSchema, reading: ReadingOptions
@@ -161,14 +155,7 @@ def open_csv(
     """Open the CSV in a body as a file is opened; but it is text, and not compressed."""
     if body.startswith(PARQUET_MAGIC):
         raise RequestError(415, tr("The body is Parquet, and no CSV."))
-
-    @contextmanager
-    def opener(_: str) -> Iterator[io.BufferedReader]:
-        raw: Any = io.BytesIO(body)
-        with io.BufferedReader(raw) as stream:
-            yield stream
-
-    return open_samples(BODY, schema, reading, opener=opener)
+    return open_samples(BODY, schema, reading, opener=lambda _: io.BufferedReader(io.BytesIO(body)))
 
 
 def _column(name: str, cells: list[Any], *, is_numeric: bool) -> pa.Array:
