@@ -34,6 +34,16 @@ settings.register_profile("thorough", deadline=None, max_examples=100)
 settings.load_profile("quick")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Share the whole suite among the cores; what is named is tested in this process.
+
+    A file's tests stay together, for they share what is costly to make, and files come in their
+    order: those with the fewest tests, which would else come last, are the longest.
+    """
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return None if is_whole else 0
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command left: its exit code, stdout and stderr."""
