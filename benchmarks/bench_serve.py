@@ -173,6 +173,7 @@ def json_answer(table: pd.DataFrame, label: str) -> bytes:
             "probability": float(row.probability) if row.probability else None,
             "prediction": int(row.prediction) if row.prediction else None,
             "verdict": row.verdict,
+            "rule": row.rule,
             "reason": row.reason,
             "model_version": row.model_version,
         }

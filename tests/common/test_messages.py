@@ -44,7 +44,8 @@ ERRORS = {
 }
 # What the core calls to say something, besides the methods of the console.
 REPORTERS = {"report", "warn"}
-FINDINGS = {"Failure", "Finding", "RowFinding"}
+# From which argument on a user reads what is found.
+FINDINGS = {"Finding": 5, "Rule": 3}
 SECTIONS = {"Absent", "Headline"}
 BUNDLED = [limit for profile in load_limits(PROFILES) for limit in profile.limits]
 
@@ -131,7 +132,7 @@ def shown_parts(call: ast.Call) -> list[ast.expr]:
     if isinstance(call.func, ast.Name) and name in REPORTERS:
         return call.args[:1]
     if name in FINDINGS:
-        return call.args[1:]
+        return call.args[FINDINGS[name] :]
     if name in SECTIONS:
         return call.args
     return []

@@ -385,13 +385,14 @@ def test_rejects_hold_each_invalid_row_as_it_was_written(score, workdir):
         ],
         [
             *("in.csv", "6", f"S3,15.2,-1,{','.join(GOOD[2:])},"),
-            *("above_maximum", "ph: 15.2 is above 14; Hardness: -1 is below 0"),
+            *("above_maximum;below_minimum", "ph: 15.2 is above 14; Hardness: -1 is below 0"),
         ],
         ["in.csv", "7", "S4,7", "ragged_row", "2 fields where the header has 11"],
     ]
     _, scored = read_output("out.csv")
     invalid = [row for row in scored if row["status"] == "invalid"]
-    assert [row["reason"] for row in invalid] == [row["reason"] for row in rows]
+    for name in ("rule", "reason"):
+        assert [row[name] for row in invalid] == [row[name] for row in rows]
 
 
 def test_rejects_of_parquet_have_no_text_but_their_cells(score, workdir):
@@ -457,7 +458,7 @@ def test_column_that_is_not_there_is_refused(choice, score, samples, workdir):
 def test_prefix_renames_the_results_only(score, samples):
     assert score(samples, "--prefix", "wf_").code == 0
     header, _ = read_output("out.csv")
-    assert header[-6:] == [f"wf_{name}" for name in RESULT_COLUMNS]
+    assert header[-7:] == [f"wf_{name}" for name in RESULT_COLUMNS]
     assert header[:2] == ["sample_id", "site"]
 
 

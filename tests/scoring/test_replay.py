@@ -177,7 +177,41 @@ def test_what_was_wrong_with_a_row_and_is_not_in_its_cells_stays_wrong(
     content = json.loads(done.out)
     assert (content["flips"], content["probabilities"]["changed"]) == (0, 0)
     assert (content["verdicts"]["invalid"]["invalid"], content["not_replayed"]) == (4, 2)
+    assert content["rules_known"] is True
     assert "2 rows stay invalid" in done.err
+
+
+def as_0_1_0_wrote(path: str) -> str:
+    """The output without its column of rules."""
+    rows = list(csv.reader(Path(path).read_text("utf-8").splitlines()))
+    place = rows[0].index("rule")
+    with Path("old.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(row[:place] + row[place + 1 :] for row in rows)
+    return "old.csv"
+
+
+def test_without_rules_it_is_not_known_what_was_wrong_with_sound_cells(
+    cli: Cli, store_uri: str
+) -> None:
+    Path("messy.csv").write_text(MESSY, "utf-8")
+    where = ("--tracking-uri", store_uri)
+    assert cli("score", "messy.csv", "-o", "new.csv", *where).code == 0
+    old = as_0_1_0_wrote("new.csv")
+    done = cli("replay", old, "--unit", "Solids=g/L", "--model", "1", "--json", *where)
+    content = json.loads(done.out)
+    assert (content["rules_known"], content["flips"]) == (False, 0)
+    assert (content["verdicts"]["invalid"]["invalid"], content["not_replayed"]) == (4, 2)
+    assert "2 rows were invalid, and their cells are sound." in done.err
+    assert "is not known" in done.err
+
+
+def test_without_rules_the_scored_rows_are_replayed_as_ever(
+    cli: Cli, past: Path, second: Options
+) -> None:
+    paths = (past, as_0_1_0_wrote(str(past)))
+    new, old = (json.loads(cli("replay", path, *second, "--json").out) for path in paths)
+    assert new["flips"] > 0
+    assert {**old, "path": "", "rules_known": True} == {**new, "path": ""}
 
 
 def test_a_file_that_is_read_otherwise_is_told_from_a_model_that_judges_otherwise(
@@ -223,7 +257,7 @@ def test_measurements_that_score_left_out_are_missed(
         (",scored,", ",SCORED,", "status"),
         (",scored,0.", ",scored,0;", "probability"),
         (",scored,0.", ",scored,17.", "probability"),
-        ("_to_lab,prob", "_to_bar,prob", "verdict"),
+        ("_to_lab,,prob", "_to_bar,,prob", "verdict"),
         (",0,send_to", ",5,send_to", "prediction"),
     ],
 )

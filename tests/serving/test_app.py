@@ -46,7 +46,7 @@ FULL = {
     "Trihalomethanes": 66.0,
     "Turbidity": 4.0,
 }
-RESULTS = ("status", "probability", "prediction", "verdict", "reason", "model_version")
+RESULTS = ("status", "probability", "prediction", "verdict", "rule", "reason", "model_version")
 
 
 @pytest.fixture(scope="module")

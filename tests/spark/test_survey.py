@@ -51,7 +51,7 @@ class Reading:
 
 @dataclass
 class Read:
-    """The rows of some text, until an error: line, cells, fault and raw text of each."""
+    """The rows of some text, until an error: line, cells, finding and raw text of each."""
 
     rows: list
     dialects: list

@@ -20,12 +20,12 @@ from waterflow_cli.tables.csv_blocks import (
     Block,
     ParsedBlock,
     Position,
-    RowFinding,
     count_lines,
     iter_rows,
     parse_block,
     split_blocks,
 )
+from waterflow_cli.tables.row_rules import RowFinding
 
 FIRST_LINE = 2
 START = Position(0, FIRST_LINE)
@@ -92,19 +92,19 @@ def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | int:
         at, line = line, FIRST_LINE + reader.line_num
         if not cells or (n_columns > 1 and len(cells) == 1 and not cells[0].strip()):
             continue
-        fault = None
+        finding = None
         if "\0" in "".join(cells):
-            fault = RowFinding("nul_byte", "the row holds a NUL byte")
+            finding = RowFinding("nul_byte", {})
         elif len(cells) != n_columns:
-            message = f"{len(cells)} fields where the header has {n_columns}"
+            values: dict[str, object] = {"n_cells": len(cells), "n_columns": n_columns}
             if len(cells) > n_columns:
-                message += "; beyond it: " + ", ".join(repr(cell) for cell in cells[n_columns:])
+                values["extra"] = ", ".join(repr(cell) for cell in cells[n_columns:])
             fitting = separators_that_fit(sep.join(cells), n_columns, sep)
             rule = "other_separator" if fitting else "ragged_row"
             if fitting:
-                message += f"; with {fitting[0]!r} between them it has as many"
-            fault = RowFinding(rule, message)
-        rows.append((at, (cells + [""] * n_columns)[:n_columns], fault))
+                values["other"] = repr(fitting[0])
+            finding = RowFinding(rule, values)
+        rows.append((at, (cells + [""] * n_columns)[:n_columns], finding))
     if last == ["end"]:
         return rows[:-1]
     return rows[-1][0] + sum(count_lines(cell.encode()) for cell in last[:-1])
@@ -360,27 +360,25 @@ def test_only_column_may_hold_blanks() -> None:
     assert [cells for _, cells, _ in rows_of(parse(b' \n""\n\n1\n', 1))] == [[" "], [""], ["1"]]
 
 
-def test_ragged_rows_are_faults_and_the_others_stay_whole() -> None:
+def test_ragged_rows_are_found_and_the_others_stay_whole() -> None:
     data = (FAULTY / "ragged_rows.csv").read_bytes().partition(b"\n")[2]
     parsed = parse(data, 3)
     assert parsed.findings == {
-        1: RowFinding("ragged_row", "2 fields where the header has 3"),
-        2: RowFinding("ragged_row", "4 fields where the header has 3; beyond it: 'spilled'"),
+        1: RowFinding("ragged_row", {"n_cells": 2, "n_columns": 3}),
+        2: RowFinding("ragged_row", {"n_cells": 4, "n_columns": 3, "extra": "'spilled'"}),
     }
     assert parsed.columns[2].to_pylist() == ["2.5", "", "2.2", "3.0"]
     assert parsed.lines.tolist() == [2, 3, 4, 5]
 
 
-def test_row_with_another_separator_is_a_fault_that_names_it() -> None:
+def test_finding_of_a_row_with_another_separator_names_it() -> None:
     data = (FAULTY / "separator_changes.csv").read_bytes().partition(b"\n")[2]
-    faults = parse(data, 3, sep=";").findings
-    assert {row: fault.rule for row, fault in faults.items()} == {
+    findings = parse(data, 3, sep=";").findings
+    assert {row: finding.rule for row, finding in findings.items()} == {
         1: "ragged_row",  # with commas it would have four
         3: "other_separator",
     }
-    assert faults[3].message == (
-        "1 fields where the header has 3; with '|' between them it has as many"
-    )
+    assert findings[3].values == {"n_cells": 1, "n_columns": 3, "other": "'|'"}
 
 
 @pytest.mark.parametrize(
@@ -388,25 +386,25 @@ def test_row_with_another_separator_is_a_fault_that_names_it() -> None:
     [(b"7,1;2,5", ",", ";"), (b"7;2", ",", ";"), (b"7\t2", ";", "\t"), (b"7,2", "|", ",")],
 )
 def test_each_separator_may_be_the_other_one(row: bytes, sep: str, other: str) -> None:
-    (fault,) = parse(row + b"\n", 2, sep=sep).findings.values()
-    assert fault.rule == "other_separator"
-    assert f"with {other!r} between them" in fault.message
+    (finding,) = parse(row + b"\n", 2, sep=sep).findings.values()
+    assert finding.rule == "other_separator"
+    assert finding.values["other"] == repr(other)
 
 
 @pytest.mark.parametrize("row", [b"7;2;3", b'"7\n;2"', b"7"])
 def test_row_that_fits_with_no_separator_is_ragged(row: bytes) -> None:
-    (fault,) = parse(row + b"\n", 2).findings.values()
-    assert fault.rule == "ragged_row"
+    (finding,) = parse(row + b"\n", 2).findings.values()
+    assert finding.rule == "ragged_row"
 
 
 def test_row_of_a_table_of_one_column_has_no_other_separator() -> None:
-    (fault,) = parse(b"1,5\n", 1).findings.values()
-    assert fault == RowFinding("ragged_row", "2 fields where the header has 1; beyond it: '5'")
+    (finding,) = parse(b"1,5\n", 1).findings.values()
+    assert finding == RowFinding("ragged_row", {"n_cells": 2, "n_columns": 1, "extra": "'5'"})
 
 
-def test_nul_byte_is_a_fault_of_its_row_alone() -> None:
+def test_nul_byte_is_found_in_its_row_alone() -> None:
     parsed = parse((FAULTY / "nul_byte.csv").read_bytes().partition(b"\n")[2], 3)
-    assert parsed.findings == {1: RowFinding("nul_byte", "the row holds a NUL byte")}
+    assert parsed.findings == {1: RowFinding("nul_byte", {})}
     assert parsed.columns[1].to_pylist() == ["180", "1\x0075", "190"]
 
 

@@ -21,9 +21,9 @@ from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.tables import reading
-from waterflow_cli.tables.csv_blocks import RowFinding
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.reading import Batch, open_table
+from waterflow_cli.tables.row_rules import RowFinding
 
 Rows = list[tuple[int, list[object], RowFinding | None]]
 
@@ -73,7 +73,7 @@ def test_line_numbers_count_each_physical_line(end: str, block_bytes: int, tmp_p
     assert columns == [f"p{end}H", "b"]
     assert [line for line, _, _ in rows] == [4, 6, 10, 11]
     assert rows[1][1] == [f"x{end}{end}y", "4"]
-    assert rows[3][2] == RowFinding("ragged_row", "1 fields where the header has 2")
+    assert rows[3][2] == RowFinding("ragged_row", {"n_cells": 1, "n_columns": 2})
 
 
 FRAGMENTS = ["a", "b", "1", '"', '"', ",", ",", "\n", "\n", "\r", "\r\n", "\t", " ", "é", "\0"]
@@ -343,7 +343,7 @@ def test_batch_knows_its_length() -> None:
 
 
 def rows_of(batches: Iterable[Batch]) -> list[tuple[object, ...]]:
-    """Give each row's line, cells, raw text and fault."""
+    """Give each row's line, cells, raw text and finding."""
     rows: list[tuple[object, ...]] = []
     for batch in batches:
         cells = zip(*(column.to_pylist() for column in batch.columns.values()), strict=True)

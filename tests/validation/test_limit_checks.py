@@ -21,8 +21,8 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.scoring.job import score_files
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS
 from waterflow_cli.scoring.task import ScoringOptions
-from waterflow_cli.tables.csv_blocks import RowFinding
 from waterflow_cli.tables.reading import Batch
+from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.runs.page import health_limits
 from waterflow_cli.validation.batches import CheckedBatch
@@ -52,12 +52,12 @@ def censored(texts):
     return Censored(below, above, bound)
 
 
-def checked_batch(columns, *, bounds=(), faults=()):
+def checked_batch(columns, *, bounds=(), broken=()):
     """A batch as it comes from the checks, from numbers by column."""
     n_rows = len(next(iter(columns.values())))
     numbers = {name: np.array(values, dtype=float) for name, values in columns.items()}
     missing = {name: np.isnan(values) for name, values in numbers.items()}
-    faulty = {row: RowFinding("ragged_row", "too few fields.") for row in faults}
+    faulty = {row: RowFinding("ragged_row", {"n_cells": 1, "n_columns": 2}) for row in broken}
     cells = {name: pa.array(map(str, values)) for name, values in columns.items()}
     batch = Batch(cells, np.arange(2, n_rows + 2), faulty)
     return CheckedBatch("in.csv", batch, numbers, missing, dict(bounds))
@@ -155,7 +155,7 @@ def test_a_condition_is_named_where_a_column_has_several_values():
 
 
 def test_rows_not_read_whole_and_columns_not_there_count_as_not_measured():
-    batch = checked_batch({"Sulfate": [300, 300, NAN]}, faults=[1])
+    batch = checked_batch({"Sulfate": [300, 300, NAN]}, broken=[1])
     flags = check(batch)
     position = flags.limits.index(SULFATE)
     assert flags.mask(position, Standing.ABOVE).tolist() == [True, False, False]
@@ -318,7 +318,7 @@ def test_good_and_bad_rows_say_how_they_stand(cli, workdir):
         "ph above 8.5 (epa); Chloramines above 4 mg/L as Cl2 (epa); Sulfate above 250 mg/L (epa)",
     ]
     header, bad = read_table("bad.csv")
-    assert header == [*HEADER, "reason", "limits"]
+    assert header == [*HEADER, "rule", "reason", "limits"]
     assert bad[-1] == "Chloramines above 4 mg/L as Cl2 (epa); Sulfate above 250 mg/L (epa)"
 
 
@@ -366,7 +366,7 @@ def test_score_adds_one_column_after_the_results_and_changes_nothing_else(score,
     outcome = score(samples, "--limits", "epa,who")
     assert outcome.code == 0
     plain, limited = read_table("plain.csv"), read_table("out.csv")
-    assert limited[0][-7:] == [*RESULT_COLUMNS, "limits"]
+    assert limited[0][-8:] == [*RESULT_COLUMNS, "limits"]
     assert [row[:-1] for row in limited] == plain
     counts = Counter(part for row in limited[1:] for part in row[-1].split("; "))
     content = json.loads(score(samples, "--limits", "epa,who", "--json", "--force").out)

@@ -394,10 +394,13 @@ def test_split_puts_each_row_on_its_side_as_it_was_written(cli, acid):
         ["6.5", "e", "1"],
     ]
     assert read_file("bad.csv") == [
-        ["ph", "site", "Safe", "reason"],
-        ["15.2", "b", "0", "ph: 15.2 is above 14"],
-        ["x", "c", "2", "ph: 'x' is not a number; Safe: '2' is not one of 0, 1"],
-        ["", "d", "0", "ph: the value is missing"],
+        ["ph", "site", "Safe", "rule", "reason"],
+        ["15.2", "b", "0", "above_maximum", "ph: 15.2 is above 14"],
+        [
+            *("x", "c", "2", "not_a_number;not_allowed"),
+            "ph: 'x' is not a number; Safe: '2' is not one of 0, 1",
+        ],
+        ["", "d", "0", "missing_value", "ph: the value is missing"],
     ]
 
 
@@ -418,7 +421,7 @@ def test_side_without_rows_is_a_header(cli, samples):
     assert outcome.code == 0
     assert Path("good.csv").read_bytes() == samples.read_bytes()
     header = samples.read_text("utf-8").splitlines()[0]
-    assert Path("bad.csv").read_text() == f"{header},reason\n"
+    assert Path("bad.csv").read_text() == f"{header},rule,reason\n"
 
 
 def test_good_rows_can_be_piped(cli, acid):
@@ -436,7 +439,7 @@ def test_split_keeps_the_types_of_parquet(cli, samples):
     good, bad = pq.read_table("good.parquet"), pq.read_table("bad.parquet")
     assert len(good) + len(bad) == 400
     assert good.schema.equals(table.schema)
-    assert bad.column_names == [*table.column_names, "reason"]
+    assert bad.column_names == [*table.column_names, "rule", "reason"]
 
 
 def test_input_with_a_column_reason_has_no_bad_side(cli, schema_file, workdir):
@@ -499,8 +502,8 @@ def test_split_loses_no_row_and_invents_none(rows, columns, block_bytes):
         width = len(columns)
         expected = Counter(tuple((row + [""] * width)[:width]) for row in held)
         (good_header, *good_rows), (bad_header, *bad_rows) = read_file(good), read_file(bad)
-        assert (good_header, bad_header) == (columns, [*columns, "reason"])
-        split = [*map(tuple, good_rows), *(tuple(row[:-1]) for row in bad_rows)]
+        assert (good_header, bad_header) == (columns, [*columns, "rule", "reason"])
+        split = [*map(tuple, good_rows), *(tuple(row[:-2]) for row in bad_rows)]
         assert Counter(split) == expected
         assert (len(good_rows), len(bad_rows)) == (
             report.n_rows - report.n_invalid,

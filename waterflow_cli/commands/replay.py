@@ -194,10 +194,19 @@ def _note(result: Replay, output: str | None, console: Console) -> None:
                 model=result.model,
             )
         )
-    if counts.n_lost:
+    if counts.n_lost and result.has_rules:
         console.note(
             tr(
                 "{n_rows} rows stay invalid: what was wrong with them is not in their cells.",
+                n_rows=counts.n_lost,
+            )
+        )
+    elif counts.n_lost:
+        console.warn(
+            tr(
+                "{n_rows} rows were invalid, and their cells are sound. The file has no column "
+                "rule (waterflow 0.1.0 wrote none), so whether their cells show what was wrong is "
+                "not known: they count as invalid still.",
                 n_rows=counts.n_lost,
             )
         )

@@ -118,7 +118,7 @@ def score(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Judge each sample of FILE... with a registered model.
 
     Each row comes out in order with its columns as they were written, followed by status,
-    probability, prediction, verdict, reason and model_version, and with --limits by limits.
+    probability, prediction, verdict, rule, reason and model_version, and with --limits by limits.
     With --engine spark, FILE can also be a folder or a URI, and OUT is a folder of parts.
     """
     from waterflow_cli.commands.notes import note_reading

@@ -263,7 +263,7 @@ class _Collector:
         bad = {name: np.zeros(len(kept), dtype=bool) for name in self._wanted()}
         shown = {column: name for name, column in self._columns.items()}
         for broken in checked.by_rule:
-            self._by_rule[broken.column, broken.rule] += len(broken.rows)
+            self._by_rule[broken.column, broken.rule.code] += len(broken.rows)
             name = shown.get(broken.column)
             if name is None:
                 kept[broken.rows] = False

@@ -23,11 +23,12 @@ from waterflow_cli.common.arrays import BoolArray, IntArray
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.result_values import READ, ValueReader, as_text, same_results, trimmed
-from waterflow_cli.tables.csv_blocks import Position, RowFinding
+from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import find_marks
 from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, missing_text
 from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.tables.row_rules import ROW_RULES, RowFinding
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.profiles import Profile
@@ -240,13 +241,10 @@ class ResultTable:
         line = batch.lines[rows]
         text, problems, n_without = self._values.read(cells, quantity)
         self._counts["without unit"] += n_without
-        for bad, index, problem in problems:
-            name = self._quantities[index]
+        for bad, index, values in problems:
             for row in bad.tolist():
-                message = tr(
-                    "{name} in line {line}: {problem}", name=name, line=line[row], problem=problem
-                )
-                self._findings.setdefault(int(sample[row]), RowFinding("unknown_unit", message))
+                values = {"name": self._quantities[index], "line": line[row], **values}
+                self._findings.setdefault(int(sample[row]), RowFinding("unknown_unit", values))
         # A result without a value must not stand in the way of one that has it.
         filled = ~pc.equal(text, "").to_numpy(zero_copy_only=False)
         return _Results(
@@ -256,10 +254,10 @@ class ResultTable:
     def _refuse_findings(self, batch: Batch) -> None:
         if batch.findings:
             row, finding = min(batch.findings.items())
-            path = self._table.path
+            path, problem = self._table.path, ROW_RULES[finding.rule].describe(finding.values)
             raise InputError(
                 path,
-                tr("{problem}; in a table of results each row counts.", problem=finding.message),
+                tr("{problem}; in a table of results each row counts.", problem=problem),
                 line=int(batch.lines[row]),
                 hint=tr("Mend the row in {path}, or take it out.", path=path),
             )
@@ -349,16 +347,15 @@ class ResultTable:
         self._counts["repeated"] = int(same.sum())
         for index in np.flatnonzero(~same).tolist():
             row = int(repeated[index])
-            message = tr(
-                "{name} is {one} in line {first} and {other} in line {second}",
-                name=self._quantities[results.quantity[row]],
-                one=one[index],
-                first=results.line[first[index]],
-                other=other[index],
-                second=results.line[row],
-            )
+            values = {
+                "name": self._quantities[results.quantity[row]],
+                "one": one[index],
+                "first": results.line[first[index]],
+                "other": other[index],
+                "second": results.line[row],
+            }
             sample = int(results.sample[row])
-            self._findings.setdefault(sample, RowFinding("conflicting_results", message))
+            self._findings.setdefault(sample, RowFinding("conflicting_results", values))
 
     def _add_differences(self, cells: dict[str, pa.Array], lines: dict[str, IntArray]) -> None:
         """Compute the quantities that are one parameter less another, where both are numbers."""

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.nondetects import scale_text, split_signs
 from waterflow_cli.tables.numbers import BLANKS, NumberMarks, missing_text, parse_numbers
 from waterflow_cli.tables.units import conversion, parse_unit
@@ -28,11 +27,17 @@ _SEPARATOR = "\x1f"
 
 
 class UnitProblem(NamedTuple):
-    """Results whose unit is not known or does not fit, by their rows."""
+    """Results whose unit is not known or does not fit, by their rows.
+
+    Attributes
+    ----------
+    values : dict of str to str
+        What the sentence of the rule ``unknown_unit`` needs.
+    """
 
     rows: IntArray
     quantity: int
-    problem: str
+    values: dict[str, str]
 
 
 class Values(NamedTuple):
@@ -200,10 +205,8 @@ def _qualified(unit: str, said: str) -> str:
     return f"{unit} {said}".strip()
 
 
-def _misfit(unit: str, wanted: str) -> str:
-    if parse_unit(unit):
-        return tr("'{unit}' does not convert to {wanted}", unit=unit, wanted=wanted)
-    return tr("'{unit}' is no known unit", unit=unit)
+def _misfit(unit: str, wanted: str) -> dict[str, str]:
+    return {"unit": unit, "wanted": wanted} if parse_unit(unit) else {"unit": unit}
 
 
 def _without_tokens(text: pa.Array) -> pa.Array:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -13,25 +11,23 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, as_bools
 from waterflow_cli.common.errors import InputError, UsageError
-from waterflow_cli.common.messages import LANGUAGES, marked, read_catalogue, tr
+from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import LIKELY_NOT_POTABLE, LIKELY_POTABLE, SEND_TO_LAB
 from waterflow_cli.scoring.scorer import INVALID, RESULT_COLUMNS, SCORED
 from waterflow_cli.tables.reading import Batch
 from waterflow_cli.tables.writing import text_of
 from waterflow_cli.validation.limit_checks import LIMITS
+from waterflow_cli.validation.rules import RULES
 
 # What became of a row: invalid, or its verdict, from the strictest to the most lenient.
 STATES = (INVALID, LIKELY_NOT_POTABLE, SEND_TO_LAB, LIKELY_POTABLE)
 _LAST = RESULT_COLUMNS[-1]
 _KINDS = {"probability": pa.float64(), "prediction": pa.int64()}
 _PROBABILITY = r"^(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)?$"
-# Reasons that rest on what only the scored file showed: the cells in the output are sound.
-_NOT_IN_CELLS = (
-    marked("the row holds a NUL byte"),
-    marked("{n_cells} fields where the header has {n_columns}"),
-    marked("{name} in line {line}: {problem}"),
-    marked("{name} is {one} in line {first} and {other} in line {second}"),
-)
+# Codes of what only the scored file showed, one among others in a cell.
+_IN_SOURCE_ONLY = "|".join(rf"\b{each.code}\b" for each in RULES.values() if each.is_in_source_only)
+# waterflow 0.1.0 wrote no such column.
+_LATER = {"rule"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +72,11 @@ class Judged:
 class PastResults:
     """The result columns of a table that `score` wrote.
 
+    Attributes
+    ----------
+    names : dict of str to str
+        Those of `RESULT_COLUMNS` that it has, as the table calls them.
+
     Parameters
     ----------
     columns : sequence of str
@@ -96,7 +97,7 @@ class PastResults:
         found = [
             name.removesuffix(_LAST)
             for name in columns
-            if name.endswith(_LAST) and set(_names(name.removesuffix(_LAST))) <= set(columns)
+            if name.endswith(_LAST) and not _lacking(name.removesuffix(_LAST), columns)
         ]
         if prefix is None and len(found) > 1:
             raise UsageError(
@@ -108,17 +109,21 @@ class PastResults:
                 tr("Say which are meant: --prefix"),
             )
         if not found or prefix not in (None, *found):
-            lacking = [name for name in _names(prefix or "") if name not in columns]
+            names = ", ".join(_lacking(prefix or "", columns))
             raise InputError(
                 path,
-                tr("is no output of waterflow score: it lacks {names}.", names=", ".join(lacking)),
+                tr("is no output of waterflow score: it lacks {names}.", names=names),
                 hint=tr("Name a file that it wrote, and its --prefix if it had one."),
             )
-        self.names = dict(
-            zip(RESULT_COLUMNS, _names(found[0] if prefix is None else prefix), strict=True)
-        )
+        own = found[0] if prefix is None else prefix
+        self.names = {name: own + name for name in RESULT_COLUMNS if own + name in columns}
         # Those of any other scoring too: they tell nothing of a sample.
-        self.all_names = {name for each in found for name in (*_names(each), each + LIMITS)}
+        self.all_names = {each + name for each in found for name in (*RESULT_COLUMNS, LIMITS)}
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether the table says which rules its invalid rows broke."""
+        return "rule" in self.names
 
     def read(self, batch: Batch) -> Judged:
         """Read what some rows were judged to be.
@@ -143,13 +148,15 @@ class PastResults:
         self._refuse(batch, texts, {"probability": is_invalid | ~beyond})
         return Judged.of({**texts, **numbers})
 
-    def lost(self, batch: Batch) -> BoolArray:
-        """Say which rows were invalid for what their cells in the output do not show."""
-        status = text_of(batch.columns[self.names["status"]])
-        lost: BoolArray = _positions(status, (INVALID,)) == 0
-        reasons = text_of(batch.columns[self.names["reason"]]).filter(pa.array(lost))
-        lost[lost] = as_bools(pc.match_substring_regex(reasons, _lost_pattern()))
-        return lost
+    def lost(self, batch: Batch, old: Judged, new: Judged) -> BoolArray:
+        """Say which rows were invalid for what their cells in the output do not show.
+
+        Where the table names no rules, that may be said of all whose cells are sound.
+        """
+        if not self.has_rules:
+            return ~old.scored & new.scored
+        rules = text_of(batch.columns[self.names["rule"]])
+        return ~old.scored & as_bools(pc.match_substring_regex(rules, _IN_SOURCE_ONLY))
 
     def _refuse(
         self, batch: Batch, texts: Mapping[str, pa.Array], sound: Mapping[str, BoolArray]
@@ -169,8 +176,10 @@ class PastResults:
                 )
 
 
-def _names(prefix: str) -> list[str]:
-    return [prefix + name for name in RESULT_COLUMNS]
+def _lacking(prefix: str, columns: Sequence[str]) -> list[str]:
+    """Name the columns that every version of `score` wrote, and that are not there."""
+    names = [prefix + name for name in RESULT_COLUMNS if name not in _LATER]
+    return [name for name in names if name not in columns]
 
 
 def _positions(texts: pa.Array, names: Iterable[str]) -> IntArray:
@@ -181,12 +190,3 @@ def _positions(texts: pa.Array, names: Iterable[str]) -> IntArray:
 
 def _numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     return pc.if_else(pc.equal(texts, ""), None, texts).cast(kind)
-
-
-@cache
-def _lost_pattern() -> str:
-    """Make the pattern of reasons of `_NOT_IN_CELLS`, in any language that score may have used."""
-    catalogues = [read_catalogue(code) for code in LANGUAGES]
-    texts = [each.gettext(text) for text in _NOT_IN_CELLS for each in catalogues]
-    escaped = [re.sub(r"\\\{.*?\\\}", ".*", re.escape(text)) for text in texts]
-    return "|".join(escaped)

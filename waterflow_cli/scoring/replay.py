@@ -68,6 +68,8 @@ class Replay:
         The most dangerous ones.
     reading : str
         How the file was read.
+    has_rules : bool
+        Whether the file says which rules its invalid rows broke.
     """
 
     path: str
@@ -77,6 +79,7 @@ class Replay:
     cells: CellCounts = field(default_factory=CellCounts)
     flips: list[Flip] = field(default_factory=list)
     reading: str = ""
+    has_rules: bool = True
 
     def summary(self) -> dict[str, Any]:
         """Put it into a JSON object."""
@@ -85,6 +88,7 @@ class Replay:
             "read_as": self.reading,
             "model": self.model,
             "old_models": dict(self.counts.old_models),
+            "rules_known": self.has_rules,
             **self.counts.content(),
             "first_flips": [flip.content() for flip in self.flips],
         }
@@ -119,8 +123,8 @@ class _ReplayTask:
         """Score a batch, and compare."""
         scored = self.scorer.score(parse())
         batch = scored.checked.batch
-        past = self._past
-        compared = Comparison.of(past.read(batch), Judged.of(scored.results), past.lost(batch))
+        old, new = self._past.read(batch), Judged.of(scored.results)
+        compared = Comparison.of(old, new, self._past.lost(batch, old, new))
         ids = {name: batch.columns[name] for name in self.ids}
         rows = None
         if self._writer is not None:
@@ -179,7 +183,7 @@ def replay(
         _refuse_absent(model, table)
         with _flips_output(path, table, options) as writer:
             task = _ReplayTask(model, table, past, options, writer)
-            result = Replay(path, model.label, task.ids)
+            result = Replay(path, model.label, task.ids, has_rules=past.has_rules)
             jobs = 1 if model.schema.has_unique else options.jobs
             for piece in map_in_order(task, table.tasks(), jobs):
                 if writer is not None:

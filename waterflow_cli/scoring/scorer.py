@@ -23,10 +23,13 @@ from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import Batch, Table, plain_column
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
-from waterflow_cli.validation.batches import CheckedBatch, row_reasons
+from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
 from waterflow_cli.validation.row_checker import RowChecker
 
-RESULT_COLUMNS = ("status", "probability", "prediction", "verdict", "reason", "model_version")
+RESULT_COLUMNS = (
+    *("status", "probability", "prediction", "verdict"),
+    *("rule", "reason", "model_version"),
+)
 SCORED, INVALID = "scored", "invalid"
 
 
@@ -128,6 +131,7 @@ class Scorer:
             "probability": _spread(probability, valid, invalid),
             "prediction": _spread(decision.predict(probability), valid, invalid),
             "verdict": _named(VERDICTS, verdict),
+            "rule": _rules(checked),
             "reason": self._reasons(checked, verdict, self._movers(X, probability, valid, invalid)),
             "model_version": pa.repeat(self._model.label, len(batch)),
         }
@@ -226,6 +230,14 @@ def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array
         pc.if_else(some, words, ""),
         *(pc.if_else(mask, f" {name}", "") for name, mask in marked),
     ]
+
+
+def _rules(checked: CheckedBatch) -> pa.Array:
+    """Give the codes of the rules that each row breaks; empty where it breaks none."""
+    none = pa.repeat("", len(checked.batch))
+    if not checked.invalid.any():
+        return none
+    return pc.replace_with_mask(none, checked.invalid, pa.array(row_rules(checked)))
 
 
 def _named(names: Sequence[str], codes: IntArray) -> pa.Array:

@@ -18,7 +18,7 @@ from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.reading import Batch, Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import DelimitedWriter, TableWriter
-from waterflow_cli.validation.batches import CheckedBatch, row_reasons
+from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
 from waterflow_cli.validation.cell_counts import CellCounts
 from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker, LimitFlags
 from waterflow_cli.validation.limits import LimitProfile
@@ -235,7 +235,7 @@ def rejected_rows(checked: CheckedBatch) -> dict[str, pa.Array]:
         "file": [path_text(checked.file)] * len(rows),
         "line": [int(line) for line in checked.batch.lines[rows]],
         "raw": checked.batch.raw_rows(rows),
-        "rule": [findings[0].rule for findings in checked.by_row.values()],
+        "rule": row_rules(checked),
         "reason": row_reasons(checked),
     }
     kinds = {"line": pa.int64()}

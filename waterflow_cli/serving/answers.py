@@ -44,6 +44,7 @@ class Result(Shape):
     probability: float | None = Field(ge=0, le=1)
     prediction: Literal[0, 1] | None
     verdict: str = Field(json_schema_extra={"enum": list(VERDICTS)})
+    rule: str
     reason: str
     model_version: str
 

@@ -13,7 +13,7 @@ import csv
 import io
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ import pyarrow.csv as pa_csv
 from waterflow_cli.common.arrays import empty_cells
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.row_rules import RowFinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,13 +59,6 @@ class Block(NamedTuple):
     data: bytes
     line: int
     end: Position
-
-
-class RowFinding(NamedTuple):
-    """Why a row of text is no row of the table."""
-
-    rule: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -277,21 +271,15 @@ def iter_rows(block: Block, sep: str, path: str) -> Iterator[tuple[int, list[str
 
 def _check_cells(cells: Sequence[str], n_columns: int, sep: str) -> RowFinding | None:
     if any("\0" in cell for cell in cells):
-        return RowFinding("nul_byte", tr("the row holds a NUL byte"))
+        return RowFinding("nul_byte", {})
     if len(cells) == n_columns:
         return None
-    counted = tr(
-        "{n_cells} fields where the header has {n_columns}",
-        n_cells=len(cells),
-        n_columns=n_columns,
-    )
+    values: dict[str, Any] = {"n_cells": len(cells), "n_columns": n_columns}
     if len(cells) > n_columns:
-        extra = ", ".join(map(repr, cells[n_columns:]))
-        counted += tr("; beyond it: {extra}", extra=extra)
+        values["extra"] = ", ".join(map(repr, cells[n_columns:]))
     if other := _other_separator(cells, n_columns, sep):
-        fits = tr("; with {other} between them it has as many", other=repr(other))
-        return RowFinding("other_separator", counted + fits)
-    return RowFinding("ragged_row", counted)
+        return RowFinding("other_separator", {**values, "other": repr(other)})
+    return RowFinding("ragged_row", values)
 
 
 def _other_separator(cells: Sequence[str], n_columns: int, sep: str) -> str | None:

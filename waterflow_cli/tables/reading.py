@@ -21,7 +21,6 @@ from waterflow_cli.tables.csv_blocks import (
     MAX_ROW_BYTES,
     Block,
     Position,
-    RowFinding,
     count_lines,
     parse_block,
     split_blocks,
@@ -32,6 +31,7 @@ from waterflow_cli.tables.encodings import SAMPLE_BYTES, TextStream
 from waterflow_cli.tables.footnotes import cut_block, without_notes
 from waterflow_cli.tables.headers import Header, HeaderMatch, check_header
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.tables.sources import PARQUET_MAGIC, STDIN, open_source, open_to_seek, share_read
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding
 from waterflow_cli.validation.cell_counts import CellCounts
 from waterflow_cli.validation.row_checker import RowChecker
+from waterflow_cli.validation.rules import RULES
 
 if TYPE_CHECKING:
     from waterflow_cli.tables.reading import Batch, Table
@@ -375,8 +376,10 @@ class Refusals:
             if unlabelled.any():
                 line = int(lines[np.flatnonzero(unlabelled)[0]])
                 if not found or line < found[0].line:
-                    message = tr("the label is missing.")
-                    found = [Finding(checked.file, line, self._label, "", "missing_label", message)]
+                    rule = RULES["missing_label"]
+                    found = [
+                        Finding(checked.file, line, self._label, "", rule.code, rule.describe({}))
+                    ]
             self._first = found[0]
         return ~bad
 

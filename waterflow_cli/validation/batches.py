@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from waterflow_cli.samples.nondetects import Censored
 if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
     from waterflow_cli.tables.reading import Batch
+    from waterflow_cli.tables.row_rules import Rule
+
+Values = Mapping[str, Any] | Callable[[str, int], Mapping[str, Any]]
+_NONE: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -43,18 +47,22 @@ class RuleFindings:
     ----------
     column : str
         As the file's header writes it; empty when the rule is about the row.
-    rule : str
-        A stable code, for scripts.
     rows : ndarray of int64
         Positions in the batch.
-    describe : callable
-        Text of the cell to message.
+    values : mapping, or callable
+        What the rule's sentence needs beside the text of the cell; by text and row, where it is
+        not the same for all.
     """
 
     column: str
-    rule: str
+    rule: Rule
     rows: IntArray
-    describe: Callable[[str, int], str]
+    values: Values
+
+    def describe(self, text: str, row: int) -> str:
+        """Say what is wrong with one of the rows."""
+        values = self.values(text, row) if callable(self.values) else self.values
+        return self.rule.describe({"text": text, **values})
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,13 @@ class CheckedBatch:
     missing: dict[str, BoolArray]
     censored: dict[str, Censored] = field(default_factory=dict)
     by_rule: list[RuleFindings] = field(default_factory=list)
+
+    def add(
+        self, rule: Rule, failed: BoolArray, values: Values = _NONE, *, column: str = ""
+    ) -> None:
+        """Note the rows that break a rule, where there are any."""
+        if failed.any():
+            self.by_rule.append(RuleFindings(column, rule, np.flatnonzero(failed), values))
 
     @cached_property
     def invalid(self) -> BoolArray:
@@ -121,9 +136,17 @@ class CheckedBatch:
             int(lines[row]),
             broken.column,
             value,
-            broken.rule,
+            broken.rule.code,
             broken.describe(value, row),
         )
+
+
+def row_rules(checked: CheckedBatch) -> list[str]:
+    """Give the codes of the rules that each invalid row breaks, in the order of the rows."""
+    return [
+        ";".join(dict.fromkeys(each.rule for each in findings))
+        for findings in checked.by_row.values()
+    ]
 
 
 def row_reasons(checked: CheckedBatch) -> list[str]:

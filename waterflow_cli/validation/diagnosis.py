@@ -5,7 +5,7 @@ Clean batches are passed without either, so this module is imported only where i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,13 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.dates import parse_iso
 from waterflow_cli.samples.table_schema import Kind
 from waterflow_cli.tables.numbers import missing_text
-from waterflow_cli.validation.failures import Failure, name_failures
+from waterflow_cli.tables.row_rules import Rule
+from waterflow_cli.validation.rules import (
+    RULES,
+    BrokenRule,
+    break_column_check,
+    break_row_check,
+)
 
 if TYPE_CHECKING:
     from pandera.api.checks import Check
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray
 
 
-def check_column(check: Check, name: str, values: Any, rows: BoolArray) -> Iterator[Failure]:
+def check_column(check: Check, name: str, values: Any, rows: BoolArray) -> Iterator[BrokenRule]:
     """Run a pandera check of a column on the cells of some rows.
 
     Raises
@@ -35,45 +41,37 @@ def check_column(check: Check, name: str, values: Any, rows: BoolArray) -> Itera
     """
     column = pd.Series(values, name=name)
     failed = _run_check(check, column[rows], len(column))
-    yield from name_failures(
-        str(check.name), dict(check.statistics or {}), column, failed, otherwise=_fails(check)
+    yield from break_column_check(
+        str(check.name), dict(check.statistics or {}), column, failed, check.error
     )
 
 
 def check_rows(
     checks: Sequence[Check], cells: Mapping[str, tuple[Any, BoolArray]]
-) -> Iterator[Failure]:
+) -> Iterator[BrokenRule]:
     """Run pandera's checks of whole rows; see `check_column`."""
     frame = pd.DataFrame(
         {name: pd.Series(values).where(good) for name, (values, good) in cells.items()}
     )
     for check in checks:
         failed = _run_check(check, frame, len(frame))
-        yield Failure(str(check.name), failed, _says(tr("the row {fails}", fails=_fails(check))))
+        yield break_row_check(str(check.name), failed, check.error)
 
 
-def _says(words: str) -> Callable[[str, int], str]:
-    return lambda _text, _row: words
-
-
-def parse_text_cells(
-    column: pa.Array, kind: Kind
-) -> tuple[pd.Series, BoolArray, BoolArray, str, str]:
-    """Read cells as text or dates: values, missing, bad, and the rule and noun for bad ones."""
-    rule, noun = (
-        ("not_text", tr("text")) if kind is Kind.TEXT else ("not_a_date", tr("a date (YYYY-MM-DD)"))
-    )
+def parse_text_cells(column: pa.Array, kind: Kind) -> tuple[pd.Series, BoolArray, BoolArray, Rule]:
+    """Read cells as text or dates: values, missing, bad, and the rule that bad ones break."""
+    rule = RULES["not_text" if kind is Kind.TEXT else "not_a_date"]
     try:
         text = column.cast("string")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes; lists and structs
         missing = column.is_null().to_numpy(zero_copy_only=False)
-        return pd.Series(index=range(len(column)), dtype=object), missing, ~missing, rule, noun
+        return pd.Series(index=range(len(column)), dtype=object), missing, ~missing, rule
     missing = missing_text(text)
     values = text.to_pandas()
     if kind is Kind.TEXT:
-        return values, missing, np.zeros(len(values), dtype=bool), rule, noun
+        return values, missing, np.zeros(len(values), dtype=bool), rule
     dates = parse_iso(values.where(~missing, ""))
-    return dates, missing, dates.isna().to_numpy() & ~missing, rule, noun
+    return dates, missing, dates.isna().to_numpy() & ~missing, rule
 
 
 def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> BoolArray:
@@ -110,7 +108,3 @@ def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> B
         )
     failed[output.index[~output.to_numpy(dtype=bool)]] = True
     return failed
-
-
-def _fails(check: Check) -> str:
-    return tr("fails {check}.", check=check.error or check.name)

@@ -22,7 +22,7 @@ from waterflow_cli.tables.outputs import OutputGroup, check_outputs
 from waterflow_cli.tables.reading import Batch
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
-from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons
+from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons, row_rules
 from waterflow_cli.validation.cell_counts import CellCounts
 from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker, LimitCounts, LimitFlags
 from waterflow_cli.validation.limits import LimitProfile
@@ -32,7 +32,8 @@ FINDING_COLUMNS = (
     *(marked("file"), marked("line"), marked("column")),
     *(marked("value"), marked("rule"), marked("message")),
 )
-REASON = "reason"
+# What `--bad` adds to a row: the codes of the rules that it breaks, and what is wrong in words.
+ADDED = {"rule": row_rules, "reason": row_reasons}
 
 
 @dataclass
@@ -85,7 +86,7 @@ class ValidationReport:
         self.n_invalid += int(checked.invalid.sum())
         for broken in checked.by_rule:
             self.n_findings += len(broken.rows)
-            self.by_rule[broken.column, broken.rule] += len(broken.rows)
+            self.by_rule[broken.column, broken.rule.code] += len(broken.rows)
         room = max_findings - len(self.findings)
         if room > 0:
             self.findings += checked.findings(room)
@@ -142,7 +143,7 @@ def validate_files(
     max_findings : int
         How many findings to keep; all are counted.
     good, bad : str, optional
-        Outputs for the rows that pass, and for those that do not with a column ``reason``.
+        Outputs for the rows that pass, and for those that do not, with what is wrong.
     jobs, batch_rows : int
         How many batches are checked at once, and about how many rows make one.
     limits : sequence of LimitProfile
@@ -208,9 +209,10 @@ class RowSplit:
         if self._good is not None:
             encoded.append(self._good.encode(_filtered(columns | added, ~invalid)))
         if self._bad is not None:
-            _refuse_taken(REASON, columns, "--bad")
-            reasons = pa.array(row_reasons(checked), pa.string())
-            rows = {**_filtered(columns, invalid), REASON: reasons, **_filtered(added, invalid)}
+            for name in ADDED:
+                _refuse_taken(name, columns, "--bad")
+            found = {name: pa.array(give(checked), pa.string()) for name, give in ADDED.items()}
+            rows = {**_filtered(columns, invalid), **found, **_filtered(added, invalid)}
             encoded.append(self._bad.encode(rows))
         return encoded
 

@@ -7,7 +7,7 @@ one bad cell never hides what else is wrong in its column.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks, missing_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.units import is_unit_of_amount
 from waterflow_cli.validation.batches import CheckedBatch, RuleFindings
-from waterflow_cli.validation.failures import Failure, name_failures
+from waterflow_cli.validation.rules import RULES, BrokenRule, break_column_check
 
 if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray, FloatArray
@@ -123,10 +123,10 @@ class RowChecker:
         checked = CheckedBatch(self._file, batch, {}, {})
         self._find_summaries(checked)
         faulty = np.array(sorted(batch.findings), dtype=np.int64)
-        for rule in sorted({finding.rule for finding in batch.findings.values()}):
-            rows = np.array([row for row in faulty if batch.findings[row].rule == rule])
+        for code in sorted({finding.rule for finding in batch.findings.values()}):
+            rows = np.array([row for row in faulty if batch.findings[row].rule == code])
             checked.by_rule.append(
-                RuleFindings("", rule, rows, lambda _, row: batch.findings[row].message)
+                RuleFindings("", RULES[code], rows, lambda _, row: batch.findings[row].values)
             )
         whole = np.ones(len(batch), dtype=bool)
         whole[faulty] = False
@@ -162,7 +162,7 @@ class RowChecker:
 
     def _refuse_second_table(self, checked: CheckedBatch) -> None:
         """Stop at a row of units, or of names in another order: cells below it mean others."""
-        bad = [each for each in checked.by_rule if each.rule == "not_a_number"]
+        bad = [each for each in checked.by_rule if each.rule.code == "not_a_number"]
         counts = np.zeros(len(checked.batch), dtype=np.int64)
         for broken in bad:
             counts[broken.rows] += 1
@@ -197,7 +197,7 @@ class RowChecker:
             is_text = pa.types.is_string(other.type)
             rows = rows[missing_text(told) if is_text else as_bools(told.is_null())]
         if len(rows):
-            checked.by_rule.append(RuleFindings(self._leading[0], "summary_row", rows, _is_summary))
+            checked.by_rule.append(RuleFindings(self._leading[0], RULES["summary_row"], rows, {}))
 
     def _check_columns(self, table: Table, *, without_label: bool) -> None:
         missing = [
@@ -241,32 +241,24 @@ class RowChecker:
         """Parse one column, add its findings, and return its cells and which are good."""
         rules, shown = self._schema.columns[name], self.columns[name]
         column = checked.batch.columns[shown]
-
-        def add(rule: str, mask: BoolArray, describe: Callable[[str, int], str]) -> None:
-            if mask.any():
-                checked.by_rule.append(RuleFindings(shown, rule, np.flatnonzero(mask), describe))
-
+        add = partial(checked.add, column=shown)
         values: Any
         if rules.kind.is_numeric:
-            values, missing, bad = self._read_numbers(name, column, checked, whole, add)
+            values, missing, bad = self._read_numbers(name, column, checked, whole)
         else:
             from waterflow_cli.validation import diagnosis
 
-            values, missing, bad, rule, noun = diagnosis.parse_text_cells(column, rules.kind)
-            add(
-                rule,
-                bad & whole,
-                lambda text, _: tr("{text!r} is not {noun}.", text=text, noun=noun),
-            )
+            values, missing, bad, rule = diagnosis.parse_text_cells(column, rules.kind)
+            add(rule, bad & whole)
         checked.missing[name] = missing & whole
         if not rules.nullable:
-            add("missing_value", missing & whole, lambda _text, _row: tr("the value is missing."))
+            add(RULES["missing_value"], missing & whole)
         good = ~(bad | missing) & whole
         for number in range(len(rules.checks)):
-            for failure in self._run_check(name, number, values, good):
-                add(*failure)
+            for broken in self._run_check(name, number, values, good):
+                add(*broken)
         if rules.unique:
-            add("duplicate", self._repeated({name: (values, good)}, len(values)), _repeats)
+            add(RULES["duplicate"], self._repeated({name: (values, good)}, len(values)))
         return values, good
 
     def _read_numbers(
@@ -275,10 +267,9 @@ class RowChecker:
         column: pa.Array,
         checked: CheckedBatch,
         whole: BoolArray,
-        add: Callable[[str, BoolArray, Callable[[str, int], str]], None],
     ) -> tuple[FloatArray, BoolArray, BoolArray]:
         """Read numbers, add the findings of those that are none, and keep the bounds."""
-        reader = self._readers[name]
+        reader, add = self._readers[name], partial(checked.add, column=self.columns[name])
         # A cast that fails is dear: where one batch held odd cells, the next will too.
         cells = reader.read(column, is_clean=name not in self._odd)
         (self._odd.add if cells.bad.any() or cells.censored else self._odd.discard)(name)
@@ -286,23 +277,22 @@ class RowChecker:
         if cells.censored is not None:
             checked.censored[name] = cells.censored.within(whole)
         other = bad
-        for rule, mask, describe in (
-            ("nondetect", cells.refused, _says_nondetect),
-            ("no_limit", cells.unnamed, partial(_names_no_limit, name)),
-        ):
+        for code, mask in (("nondetect", cells.refused), ("no_limit", cells.unnamed)):
             if mask is not None:
-                add(rule, mask & whole, describe)
+                add(RULES[code], mask & whole, {"name": name})
                 other = other & ~mask
         if self._schema.columns[name].kind is Kind.INTEGER:
             values = cells.values
             fraction = np.isfinite(values) & (values != np.round(values)) & whole
-            add("not_whole", other | fraction, _is_not_whole)
+            add(RULES["not_whole"], other | fraction)
             bad = bad | fraction
         else:
-            add("not_a_number", other, partial(_is_no_number, reader.marks))
+            add(RULES["not_a_number"], other, partial(_other_mark, reader.marks))
         return cells.values, cells.missing, bad
 
-    def _run_check(self, name: str, number: int, values: Any, good: BoolArray) -> Iterable[Failure]:
+    def _run_check(
+        self, name: str, number: int, values: Any, good: BoolArray
+    ) -> Iterable[BrokenRule]:
         """Run one check of a column: the common ones here, others with pandera."""
         rules = self._schema.columns[name]
         check = rules.checks[number]
@@ -315,7 +305,7 @@ class RowChecker:
         failed = good & ~passed
         if not failed.any():
             return ()
-        return name_failures(check.name, check.statistics, values, failed, otherwise="")
+        return break_column_check(check.name, check.statistics, values, failed, None)
 
     def _check_frame(
         self,
@@ -327,16 +317,11 @@ class RowChecker:
         if self._schema.checks_rows:
             from waterflow_cli.validation import diagnosis
 
-            for rule, failed, describe in diagnosis.check_rows(self._schema.pandera.checks, cells):
-                rows = np.flatnonzero(failed & whole)
-                if len(rows):
-                    checked.by_rule.append(RuleFindings("", rule, rows, describe))
+            for rule, failed, values in diagnosis.check_rows(self._schema.pandera.checks, cells):
+                checked.add(rule, failed & whole, values)
         if self._unique:
-            repeated = self._repeated({name: cells[name] for name in self._unique}, len(whole))
-            if repeated.any():
-                checked.by_rule.append(
-                    RuleFindings("", "duplicate", np.flatnonzero(repeated), _repeats)
-                )
+            unique = {name: cells[name] for name in self._unique}
+            checked.add(RULES["duplicate"], self._repeated(unique, len(whole)))
 
     def _check_measured(self, checked: CheckedBatch, whole: BoolArray) -> None:
         """Flag rows that hold too little to be judged."""
@@ -347,20 +332,11 @@ class RowChecker:
         if not needed or not absent:
             return
         held = len(absent) - np.sum(absent, axis=0)
-        rows = np.flatnonzero((held < needed) & whole)
-        if len(rows):
-            checked.by_rule.append(
-                RuleFindings(
-                    "",
-                    "too_few_measurements",
-                    rows,
-                    lambda _text, row: tr(
-                        "{n_held} measurements; at least {needed} needed.",
-                        n_held=held[row],
-                        needed=needed,
-                    ),
-                )
-            )
+        checked.add(
+            RULES["too_few_measurements"],
+            (held < needed) & whole,
+            lambda _text, row: {"n_held": held[row], "needed": needed},
+        )
 
     def _repeated(self, cells: Mapping[str, tuple[Any, BoolArray]], n_rows: int) -> BoolArray:
         """Find rows whose values stood before, in this batch or an earlier one.
@@ -401,28 +377,6 @@ def _is_remark_on(column: str, name: str) -> bool:
     return rest != column and _REMARKS.match(rest) is not None
 
 
-def _is_summary(text: str, _row: int) -> str:
-    return tr("{text!r} labels a summary or a limit, and no sample.", text=text)
-
-
-def _says_nondetect(text: str, _row: int) -> str:
-    return tr("{text!r} is a non-detect, and --nondetect error is set.", text=text)
-
-
-def _names_no_limit(name: str, text: str, _row: int) -> str:
-    return tr("{text!r} names no limit of quantification: --loq {name}=VALUE", text=text, name=name)
-
-
-def _is_not_whole(text: str, _row: int) -> str:
-    return tr("{text!r} is not a whole number.", text=text)
-
-
-def _is_no_number(marks: NumberMarks, text: str, _row: int) -> str:
-    problem = tr("{text!r} is not a number", text=text)
-    if OTHER_MARK[marks.decimal] in text:
-        problem += tr(" (decimal mark '{mark}')", mark=marks.decimal)
-    return f"{problem}."
-
-
-def _repeats(_text: str, _row: int) -> str:
-    return tr("the value stood in an earlier row and must be unique.")
+def _other_mark(marks: NumberMarks, text: str, _row: int) -> Mapping[str, Any]:
+    """Name the decimal mark of the file, where a cell that is no number holds the other one."""
+    return {"mark": marks.decimal} if OTHER_MARK[marks.decimal] in text else {}

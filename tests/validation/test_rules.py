@@ -1,0 +1,102 @@
+"""The catalogue of rules, against what is found and what the documents say."""
+
+from __future__ import annotations
+
+import re
+import string
+
+import numpy as np
+import pytest
+from paths import ROOT
+
+from waterflow_cli.common.messages import LANGUAGES, use_language
+from waterflow_cli.validation.rules import RULES, break_column_check, break_row_check
+
+PACKAGE = ROOT / "waterflow_cli"
+TABLE = ROOT / "docs" / "schemas.md"
+ROW = re.compile(r"^\| `(\w+)` \| ([\w ]+) \| (.+) \|$", re.MULTILINE)
+
+
+def sentences(rule):
+    return [rule.sentence, *rule.variants.values()]
+
+
+def names_in(sentence):
+    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name}
+
+
+def test_the_documented_rules_are_those_of_the_catalogue():
+    documented = ROW.findall(TABLE.read_text("utf-8"))
+    assert documented == [(each.code, each.place, each.title) for each in RULES.values()]
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_each_rule_can_be_described_in_each_language(rule):
+    for sentence, key in zip(sentences(rule), [None, *rule.variants], strict=True):
+        values = dict.fromkeys(names_in(sentence), "7") | ({key: "7"} if key else {})
+        for language in reversed(LANGUAGES):
+            use_language(language)
+            said = rule.describe(values)
+            assert said
+            assert "{" not in said
+        assert said == sentence.format(**values)
+
+
+@pytest.mark.parametrize("code", RULES)
+def test_each_code_is_used(code):
+    checks = ("greater_than", "greater_than_or_equal_to", "less_than", "less_than_or_equal_to")
+    uses = [
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in ("rules.py", "row_rules.py") and f'"{code}"' in path.read_text("utf-8")
+    ]
+    used_here = f'_beyond("{code}"' in (PACKAGE / "validation" / "rules.py").read_text("utf-8")
+    assert uses or used_here or code in (*checks, "not_allowed")
+
+
+def test_what_lies_in_a_cell_says_so():
+    assert {each.place for each in RULES.values()} == {"cell", "row", "cell or row"}
+    for rule in RULES.values():
+        if any("{text" in sentence for sentence in sentences(rule)):
+            assert rule.place == "cell"
+
+
+def test_what_only_the_source_shows_is_never_in_a_cell():
+    assert {each.code for each in RULES.values() if each.is_in_source_only} == {
+        *("ragged_row", "other_separator", "nul_byte"),
+        *("conflicting_results", "unknown_unit"),
+    }
+    assert {each.place for each in RULES.values() if each.is_in_source_only} == {"row"}
+
+
+@pytest.mark.parametrize(
+    ("name", "statistics", "codes", "said"),
+    [
+        (
+            "in_range",
+            {"min_value": 2, "max_value": 4, "include_min": True, "include_max": False},
+            ["below_minimum", "above_maximum"],
+            ["'1' is below 2.", "'4' is not below 4."],
+        ),
+        ("isin", {"allowed_values": [2, 3]}, ["not_allowed"], ["'1' is not one of 2, 3."]),
+        ("greater_than", {"min_value": 2}, ["greater_than"], ["'1' is not above 2."]),
+        ("str_length", {}, ["str_length"], ["'1' fails str_length."]),
+    ],
+)
+def test_a_check_breaks_rules_of_the_catalogue_or_its_own(name, statistics, codes, said):
+    values = np.array([1.0, 4.0, 3.0])
+    broken = list(break_column_check(name, statistics, values, np.array([True, True, False]), None))
+    assert [each.rule.code for each in broken] == codes
+    texts = ["1", "4"]
+    for each, text, sentence in zip(broken, texts, said, strict=False):
+        assert each.rows.any()
+        assert each.rule.describe({"text": text, **each.values}) == sentence.replace(
+            repr(text), repr(text) if "!r" in each.rule.sentence else text
+        )
+
+
+def test_a_check_of_rows_is_named_and_may_say_more():
+    failed = np.array([True])
+    assert break_row_check("adds_up", failed, None).rule.code == "adds_up"
+    broken = break_row_check("adds_up", failed, "the sum of all")
+    assert broken.rule.describe(broken.values) == "the row fails the sum of all."

@@ -1,0 +1,101 @@
+"""What makes a line of text no row of the table; `waterflow_cli.validation.rules` has all rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from waterflow_cli.common.messages import marked, tr
+
+Place = Literal["cell", "row", "cell or row"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that a cell or a row may break.
+
+    Attributes
+    ----------
+    code : str
+        Stable: scripts, and outputs that are replayed, rely on it.
+    place : str
+        Whether it lies in a cell or in a row as a whole.
+    title : str
+        What was found, for the documentation.
+    sentence : str
+        What is said of a finding; ``text`` is the cell.
+    variants : mapping of str to str
+        What is said instead, where a value of that name is known.
+    is_in_source_only : bool
+        Whether the file alone shows it: once the row is in an output, its cells seem sound.
+    """
+
+    code: str
+    place: Place
+    title: str
+    sentence: str
+    variants: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
+    is_in_source_only: bool = field(default=False, kw_only=True)
+
+    def describe(self, values: Mapping[str, Any]) -> str:
+        """Say what was found."""
+        known = (text for name, text in self.variants.items() if name in values)
+        return tr(next(known, self.sentence), **values)
+
+
+ROW_RULES: Mapping[str, Rule] = {
+    rule.code: rule
+    for rule in (
+        Rule(
+            "ragged_row",
+            "row",
+            "more or fewer fields than the header",
+            marked("{n_cells} fields where the header has {n_columns}"),
+            variants={
+                "extra": marked(
+                    "{n_cells} fields where the header has {n_columns}; beyond it: {extra}"
+                )
+            },
+            is_in_source_only=True,
+        ),
+        Rule(
+            "other_separator",
+            "row",
+            "the same, and another separator would give as many",
+            marked(
+                "{n_cells} fields where the header has {n_columns}; with {other} between them it "
+                "has as many"
+            ),
+            variants={
+                "extra": marked(
+                    "{n_cells} fields where the header has {n_columns}; beyond it: {extra}; with "
+                    "{other} between them it has as many"
+                )
+            },
+            is_in_source_only=True,
+        ),
+        Rule(
+            "nul_byte",
+            "row",
+            "the row holds a NUL byte",
+            marked("the row holds a NUL byte"),
+            is_in_source_only=True,
+        ),
+    )
+}
+
+
+class RowFinding(NamedTuple):
+    """What is wrong with a row as it was read.
+
+    Attributes
+    ----------
+    rule : str
+        The rule's code.
+    values : dict of str to object
+        What its sentence needs.
+    """
+
+    rule: str
+    values: dict[str, Any]

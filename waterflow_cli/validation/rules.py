@@ -1,0 +1,197 @@
+"""The one catalogue of rules: what can be wrong with a cell or a row, and how it is said.
+
+Whoever finds something names the rule and the values that its sentence needs; the words are made
+here, when a finding is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from waterflow_cli.common.arrays import BoolArray
+from waterflow_cli.common.errors import shorten
+from waterflow_cli.common.messages import marked
+from waterflow_cli.tables.row_rules import ROW_RULES, Place, Rule
+
+_NOT_ABOVE = marked("{text} is not above {bound}.")
+_NOT_BELOW = marked("{text} is not below {bound}.")
+_ONE_SIDED = {"greater_than", "greater_than_or_equal_to", "less_than", "less_than_or_equal_to"}
+_BELOW, _ABOVE = marked("{text} is below {bound}."), marked("{text} is above {bound}.")
+
+RULES: Mapping[str, Rule] = {
+    rule.code: rule
+    for rule in (
+        Rule(
+            "not_a_number",
+            "cell",
+            "no number, in a column of numbers",
+            marked("{text!r} is not a number."),
+            variants={"mark": marked("{text!r} is not a number (decimal mark '{mark}').")},
+        ),
+        Rule(
+            "not_whole",
+            "cell",
+            "no whole number, in a column of those",
+            marked("{text!r} is not a whole number."),
+        ),
+        Rule(
+            "not_a_date",
+            "cell",
+            "no date, in a column of dates",
+            marked("{text!r} is not a date (YYYY-MM-DD)."),
+        ),
+        Rule(
+            "not_text",
+            "cell",
+            "no text (bytes, a list), in a column of text",
+            marked("{text!r} is not text."),
+        ),
+        Rule(
+            "below_minimum",
+            "cell",
+            "below the range of `in_range`, which includes its ends",
+            _BELOW,
+            variants={"excluded": _NOT_ABOVE},
+        ),
+        Rule(
+            "above_maximum",
+            "cell",
+            "above the range of `in_range`",
+            _ABOVE,
+            variants={"excluded": _NOT_BELOW},
+        ),
+        Rule("greater_than", "cell", "at or below the bound of `greater_than`", _NOT_ABOVE),
+        Rule(
+            "greater_than_or_equal_to",
+            "cell",
+            "below the bound of `greater_than_or_equal_to`",
+            _BELOW,
+        ),
+        Rule("less_than", "cell", "at or above the bound of `less_than`", _NOT_BELOW),
+        Rule("less_than_or_equal_to", "cell", "above the bound of `less_than_or_equal_to`", _ABOVE),
+        Rule(
+            "not_allowed",
+            "cell",
+            "none of the values of `isin`",
+            marked("{text!r} is not one of {allowed}."),
+        ),
+        Rule(
+            "missing_value",
+            "cell",
+            "missing where the column is not nullable",
+            marked("the value is missing."),
+        ),
+        Rule(
+            "missing_label",
+            "cell",
+            "the row has no label, and is to be learned from or measured with",
+            marked("the label is missing."),
+        ),
+        Rule(
+            "nondetect",
+            "cell",
+            "a non-detect, where `--nondetect error` is set",
+            marked("{text!r} is a non-detect, and --nondetect error is set."),
+        ),
+        Rule(
+            "no_limit",
+            "cell",
+            "a non-detect that names no limit, and no `--loq` does",
+            marked("{text!r} names no limit of quantification: --loq {name}=VALUE"),
+        ),
+        Rule(
+            "summary_row",
+            "cell",
+            "the label of a line of totals or means, and no sample",
+            marked("{text!r} labels a summary or a limit, and no sample."),
+        ),
+        Rule(
+            "duplicate",
+            "cell or row",
+            "the value, or the values together, stood in an earlier row",
+            marked("the value stood in an earlier row and must be unique."),
+        ),
+        Rule(
+            "too_few_measurements",
+            "row",
+            "fewer measurements than `min_measurements`",
+            marked("{n_held} measurements; at least {needed} needed."),
+        ),
+        *ROW_RULES.values(),
+        Rule(
+            "conflicting_results",
+            "row",
+            "in a table of results: a sample has two different ones of one quantity",
+            marked("{name} is {one} in line {first} and {other} in line {second}"),
+            is_in_source_only=True,
+        ),
+        Rule(
+            "unknown_unit",
+            "row",
+            "in a table of results: a unit that is unknown or does not fit",
+            marked("{name} in line {line}: '{unit}' is no known unit"),
+            variants={
+                "wanted": marked("{name} in line {line}: '{unit}' does not convert to {wanted}")
+            },
+            is_in_source_only=True,
+        ),
+    )
+}
+
+
+class BrokenRule(NamedTuple):
+    """A rule, the rows that break it, and the values that its sentence needs."""
+
+    rule: Rule
+    rows: BoolArray
+    values: Mapping[str, Any]
+
+
+def break_column_check(
+    name: str, statistics: Mapping[str, Any], values: Any, failed: BoolArray, error: str | None
+) -> Iterator[BrokenRule]:
+    """Tell which rules the failures of a check of a column break.
+
+    Parameters
+    ----------
+    name, statistics : str, mapping
+        The check, as pandera calls it, and what it compares with.
+    values : array of shape (n_rows,)
+        The column.
+    failed : ndarray of bool, shape (n_rows,)
+        Where the check failed.
+    error : str, optional
+        What the schema says of a check that is none of pandera's common ones.
+    """
+    if name == "in_range":
+        low, high = statistics["min_value"], statistics["max_value"]
+        below = np.asarray(values <= low)
+        yield _beyond("below_minimum", failed & below, low, statistics["include_min"])
+        above = np.asarray(values >= high)
+        yield _beyond("above_maximum", failed & above, high, statistics["include_max"])
+    elif name == "isin":
+        allowed = shorten([str(value) for value in statistics["allowed_values"]])
+        yield BrokenRule(RULES["not_allowed"], failed, {"allowed": allowed})
+    elif name in _ONE_SIDED:
+        yield BrokenRule(RULES[name], failed, {"bound": next(iter(statistics.values()))})
+    else:
+        sentence = marked("{text!r} fails {check}.")
+        yield BrokenRule(_check_rule(name, "cell", sentence), failed, {"check": error or name})
+
+
+def break_row_check(name: str, failed: BoolArray, error: str | None) -> BrokenRule:
+    """Name the rule that the failures of a check of whole rows break; see `break_column_check`."""
+    rule = _check_rule(name, "row", marked("the row fails {check}."))
+    return BrokenRule(rule, failed, {"check": error or name})
+
+
+def _beyond(code: str, failed: BoolArray, bound: Any, is_included: bool) -> BrokenRule:
+    values = {"bound": bound} if is_included else {"bound": bound, "excluded": True}
+    return BrokenRule(RULES[code], failed, values)
+
+
+def _check_rule(name: str, place: Place, sentence: str) -> Rule:
+    return Rule(name, place, "that check fails", sentence)
