@@ -124,7 +124,7 @@ def test_real_table_comes_out_whole_in_order_and_as_written(score, real_table, s
     assert len(written) == 1 + 3276
     for line, source in zip(written, unlabelled, strict=True):
         assert line.startswith(source + b",")
-        assert line[len(source) + 1 :].count(b",") == 5
+        assert line[len(source) + 1 :].count(b",") == 6
     _, rows = read_output("out.csv")
     assert Counter(row["status"] for row in rows) == {"scored": 3276}
 
