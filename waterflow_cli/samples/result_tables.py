@@ -98,17 +98,17 @@ class _WideTable:
 
     def tasks(self, start: Position | None) -> Iterator[Callable[[], Batch]]:
         """Yield the batches as calls; positions count samples."""
-        faulty = np.array(sorted(self.findings), dtype=np.int64)
+        found = np.array(sorted(self.findings), dtype=np.int64)
         for first in range(start.offset if start else 0, len(self.lines), BATCH_ROWS):
             last = min(first + BATCH_ROWS, len(self.lines))
-            own = faulty[np.searchsorted(faulty, first) : np.searchsorted(faulty, last)]
+            own = found[np.searchsorted(found, first) : np.searchsorted(found, last)]
             yield partial(self._slice, first, last, own.tolist())
 
-    def _slice(self, first: int, last: int, faulty: list[int]) -> Batch:
+    def _slice(self, first: int, last: int, found: list[int]) -> Batch:
         return Batch(
             {name: column.slice(first, last - first) for name, column in self.columns.items()},
             self.lines[first:last],
-            {sample - first: self.findings[sample] for sample in faulty},
+            {sample - first: self.findings[sample] for sample in found},
             end=Position(last, last),
             cell_lines={name: each[first:last] for name, each in self.cell_lines.items()},
         )

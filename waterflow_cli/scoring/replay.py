@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import InputShares, Report, say_nothing
 from waterflow_cli.common.workers import map_in_order
@@ -21,6 +21,7 @@ from waterflow_cli.scoring.flips import Comparison, Flip, FlipCounts, merge_wors
 from waterflow_cli.scoring.job import USUAL_ROW_BYTES
 from waterflow_cli.scoring.past_results import Judged, PastResults
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer
+from waterflow_cli.scoring.task import result_names
 from waterflow_cli.tables.outputs import check_output, open_output
 from waterflow_cli.tables.reading import Batch, Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
@@ -220,15 +221,8 @@ def _flips_output(path: str, table: Table, options: ReplayOptions) -> Iterator[T
     if options.output is None:
         yield None
         return
-    for name in ("line", *RESULT_COLUMNS, "flip"):
-        if PREFIX + name in table.columns:
-            raise UsageError(
-                tr(
-                    "The input has a column '{name}', which is also the name of a result.",
-                    name=PREFIX + name,
-                ),
-                tr("Replay the output of waterflow score, not that of a replay."),
-            )
+    hint = tr("Replay the output of waterflow score, not that of a replay.")
+    result_names(("line", *RESULT_COLUMNS, "flip"), PREFIX, table.columns, hint)
     with (
         open_output(options.output, force=options.force, inputs=[path]) as file,
         open_table_writer(options.output, file) as writer,

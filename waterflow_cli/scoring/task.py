@@ -145,7 +145,8 @@ class ScoringTask:
         taken = [*self._kept, *([SOURCE_FILE] if source else [])]
         self._limits = LimitChecker(options.limits, scorer.measurements) if options.limits else None
         results = RESULT_COLUMNS if self._limits is None else (*RESULT_COLUMNS, LIMITS)
-        self._names = _result_names(taken, results, options.prefix)
+        hint = tr("Rename the results: --prefix wf_ (or leave the column out: --columns)")
+        self._names = result_names(results, options.prefix, taken, hint)
         self._keeps_text = (
             self._kept == table.columns and getattr(rows, "separator", None) == table.dialect.sep
         )
@@ -207,17 +208,17 @@ def _kept_columns(table: Table, scorer: Scorer, choice: str) -> list[str]:
     return names
 
 
-def _result_names(kept: Sequence[str], results: Sequence[str], prefix: str) -> dict[str, str]:
+def result_names(
+    results: Sequence[str], prefix: str, taken: Sequence[str], hint: str
+) -> dict[str, str]:
+    """Give each result the name of its column, and refuse names that are taken."""
     names = {name: prefix + name for name in results}
     for name in names.values():
-        if name in kept:
-            raise UsageError(
-                tr(
-                    "The input has a column '{name}', which is also the name of a result.",
-                    name=name,
-                ),
-                tr("Rename the results: --prefix wf_ (or leave the column out: --columns)"),
+        if name in taken:
+            problem = tr(
+                "The input has a column '{name}', which is also the name of a result.", name=name
             )
+            raise UsageError(problem, hint)
     return names
 
 

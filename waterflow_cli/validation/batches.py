@@ -87,6 +87,13 @@ class CheckedBatch:
     censored: dict[str, Censored] = field(default_factory=dict)
     by_rule: list[RuleFindings] = field(default_factory=list)
 
+    @cached_property
+    def whole(self) -> BoolArray:
+        """Say which rows were read as rows of the table; of others no cell counts."""
+        whole = np.ones(len(self.batch), dtype=bool)
+        whole[list(self.batch.findings)] = False
+        return whole
+
     def add(
         self, rule: Rule, failed: BoolArray, values: Values = _NONE, *, column: str = ""
     ) -> None:

@@ -58,8 +58,7 @@ class CellCounts:
     def of(cls, checked: CheckedBatch, schema: TableSchema) -> CellCounts:
         """Count the cells of a batch, but for those of rows that are none of the table."""
         counts = cls()
-        whole = np.ones(len(checked.batch), dtype=bool)
-        whole[list(checked.batch.findings)] = False
+        whole = checked.whole
         for name, mask in checked.missing.items():
             counts.missing[name] = int(mask.sum())
         for name, censored in checked.censored.items():

@@ -20,7 +20,7 @@ from waterflow_cli.tables.numbers import missing_text
 from waterflow_cli.tables.row_rules import Rule
 from waterflow_cli.validation.rules import (
     RULES,
-    BrokenRule,
+    Broken,
     break_column_check,
     break_row_check,
 )
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray
 
 
-def check_column(check: Check, name: str, values: Any, rows: BoolArray) -> Iterator[BrokenRule]:
+def check_column(check: Check, name: str, values: Any, rows: BoolArray) -> Iterator[Broken]:
     """Run a pandera check of a column on the cells of some rows.
 
     Raises
@@ -48,7 +48,7 @@ def check_column(check: Check, name: str, values: Any, rows: BoolArray) -> Itera
 
 def check_rows(
     checks: Sequence[Check], cells: Mapping[str, tuple[Any, BoolArray]]
-) -> Iterator[BrokenRule]:
+) -> Iterator[Broken]:
     """Run pandera's checks of whole rows; see `check_column`."""
     frame = pd.DataFrame(
         {name: pd.Series(values).where(good) for name, (values, good) in cells.items()}

@@ -126,11 +126,9 @@ class LimitChecker:
         as not measured. What ``--nondetect`` made of a cell is never compared.
         """
         n_rows = len(checked.batch)
-        whole = np.ones(n_rows, dtype=bool)
-        whole[list(checked.batch.findings)] = False
         nowhere = np.full(n_rows, np.nan)
         names = dict.fromkeys([*self.measurements, *(limit.column for limit in self._limits)])
-        measured = {name: whole & _has_result(checked, name, nowhere) for name in names}
+        measured = {name: checked.whole & _has_result(checked, name, nowhere) for name in names}
         codes = tuple(
             compare_with_limit(
                 limit,

@@ -27,7 +27,7 @@ from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks, missing_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.units import is_unit_of_amount
 from waterflow_cli.validation.batches import CheckedBatch, RuleFindings
-from waterflow_cli.validation.rules import RULES, BrokenRule, break_column_check
+from waterflow_cli.validation.rules import RULES, Broken, break_column_check
 
 if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray, FloatArray
@@ -122,19 +122,18 @@ class RowChecker:
         """
         checked = CheckedBatch(self._file, batch, {}, {})
         self._find_summaries(checked)
-        faulty = np.array(sorted(batch.findings), dtype=np.int64)
         for code in sorted({finding.rule for finding in batch.findings.values()}):
-            rows = np.array([row for row in faulty if batch.findings[row].rule == code])
+            rows = [row for row, found in sorted(batch.findings.items()) if found.rule == code]
             checked.by_rule.append(
-                RuleFindings("", RULES[code], rows, lambda _, row: batch.findings[row].values)
+                RuleFindings(
+                    "", RULES[code], np.array(rows), lambda _, row: batch.findings[row].values
+                )
             )
-        whole = np.ones(len(batch), dtype=bool)
-        whole[faulty] = False
-        cells = {name: self._check_column(name, checked, whole) for name in self.columns}
+        cells = {name: self._check_column(name, checked) for name in self.columns}
         self._refuse_second_table(checked)
         if self._schema.checks_rows or self._unique:
-            self._check_frame(cells, checked, whole)
-        self._check_measured(checked, whole)
+            self._check_frame(cells, checked)
+        self._check_measured(checked)
         return checked
 
     def _unread_remarks(self) -> str:
@@ -235,16 +234,14 @@ class RowChecker:
                     line=table.dialect.header_line,
                 )
 
-    def _check_column(
-        self, name: str, checked: CheckedBatch, whole: BoolArray
-    ) -> tuple[Any, BoolArray]:
+    def _check_column(self, name: str, checked: CheckedBatch) -> tuple[Any, BoolArray]:
         """Parse one column, add its findings, and return its cells and which are good."""
-        rules, shown = self._schema.columns[name], self.columns[name]
+        rules, shown, whole = self._schema.columns[name], self.columns[name], checked.whole
         column = checked.batch.columns[shown]
         add = partial(checked.add, column=shown)
         values: Any
         if rules.kind.is_numeric:
-            values, missing, bad = self._read_numbers(name, column, checked, whole)
+            values, missing, bad = self._read_numbers(name, column, checked)
         else:
             from waterflow_cli.validation import diagnosis
 
@@ -262,14 +259,11 @@ class RowChecker:
         return values, good
 
     def _read_numbers(
-        self,
-        name: str,
-        column: pa.Array,
-        checked: CheckedBatch,
-        whole: BoolArray,
+        self, name: str, column: pa.Array, checked: CheckedBatch
     ) -> tuple[FloatArray, BoolArray, BoolArray]:
         """Read numbers, add the findings of those that are none, and keep the bounds."""
-        reader, add = self._readers[name], partial(checked.add, column=self.columns[name])
+        reader, whole = self._readers[name], checked.whole
+        add = partial(checked.add, column=self.columns[name])
         # A cast that fails is dear: where one batch held odd cells, the next will too.
         cells = reader.read(column, is_clean=name not in self._odd)
         (self._odd.add if cells.bad.any() or cells.censored else self._odd.discard)(name)
@@ -290,9 +284,7 @@ class RowChecker:
             add(RULES["not_a_number"], other, partial(_other_mark, reader.marks))
         return cells.values, cells.missing, bad
 
-    def _run_check(
-        self, name: str, number: int, values: Any, good: BoolArray
-    ) -> Iterable[BrokenRule]:
+    def _run_check(self, name: str, number: int, values: Any, good: BoolArray) -> Iterable[Broken]:
         """Run one check of a column: the common ones here, others with pandera."""
         rules = self._schema.columns[name]
         check = rules.checks[number]
@@ -308,22 +300,19 @@ class RowChecker:
         return break_column_check(check.name, check.statistics, values, failed, None)
 
     def _check_frame(
-        self,
-        cells: Mapping[str, tuple[Any, BoolArray]],
-        checked: CheckedBatch,
-        whole: BoolArray,
+        self, cells: Mapping[str, tuple[Any, BoolArray]], checked: CheckedBatch
     ) -> None:
         """Run the checks that judge rows, and find rows that must be unique and are not."""
         if self._schema.checks_rows:
             from waterflow_cli.validation import diagnosis
 
             for rule, failed, values in diagnosis.check_rows(self._schema.pandera.checks, cells):
-                checked.add(rule, failed & whole, values)
+                checked.add(rule, failed & checked.whole, values)
         if self._unique:
             unique = {name: cells[name] for name in self._unique}
-            checked.add(RULES["duplicate"], self._repeated(unique, len(whole)))
+            checked.add(RULES["duplicate"], self._repeated(unique, len(checked.batch)))
 
-    def _check_measured(self, checked: CheckedBatch, whole: BoolArray) -> None:
+    def _check_measured(self, checked: CheckedBatch) -> None:
         """Flag rows that hold too little to be judged."""
         needed = self._schema.min_measurements
         absent = [
@@ -334,7 +323,7 @@ class RowChecker:
         held = len(absent) - np.sum(absent, axis=0)
         checked.add(
             RULES["too_few_measurements"],
-            (held < needed) & whole,
+            (held < needed) & checked.whole,
             lambda _text, row: {"n_held": held[row], "needed": needed},
         )
 

@@ -7,152 +7,139 @@ here, when a finding is shown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray
 from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import marked
-from waterflow_cli.tables.row_rules import ROW_RULES, Place, Rule
+from waterflow_cli.tables.row_rules import ROW_RULES, Rule
 
 _NOT_ABOVE = marked("{text} is not above {bound}.")
 _NOT_BELOW = marked("{text} is not below {bound}.")
 _ONE_SIDED = {"greater_than", "greater_than_or_equal_to", "less_than", "less_than_or_equal_to"}
 _BELOW, _ABOVE = marked("{text} is below {bound}."), marked("{text} is above {bound}.")
 
-RULES: Mapping[str, Rule] = {
-    rule.code: rule
-    for rule in (
-        Rule(
-            "not_a_number",
-            "cell",
-            "no number, in a column of numbers",
-            marked("{text!r} is not a number."),
-            variants={"mark": marked("{text!r} is not a number (decimal mark '{mark}').")},
-        ),
-        Rule(
-            "not_whole",
-            "cell",
-            "no whole number, in a column of those",
-            marked("{text!r} is not a whole number."),
-        ),
-        Rule(
-            "not_a_date",
-            "cell",
-            "no date, in a column of dates",
-            marked("{text!r} is not a date (YYYY-MM-DD)."),
-        ),
-        Rule(
-            "not_text",
-            "cell",
-            "no text (bytes, a list), in a column of text",
-            marked("{text!r} is not text."),
-        ),
-        Rule(
-            "below_minimum",
-            "cell",
-            "below the range of `in_range`, which includes its ends",
-            _BELOW,
-            variants={"excluded": _NOT_ABOVE},
-        ),
-        Rule(
-            "above_maximum",
-            "cell",
-            "above the range of `in_range`",
-            _ABOVE,
-            variants={"excluded": _NOT_BELOW},
-        ),
-        Rule("greater_than", "cell", "at or below the bound of `greater_than`", _NOT_ABOVE),
-        Rule(
-            "greater_than_or_equal_to",
-            "cell",
-            "below the bound of `greater_than_or_equal_to`",
-            _BELOW,
-        ),
-        Rule("less_than", "cell", "at or above the bound of `less_than`", _NOT_BELOW),
-        Rule("less_than_or_equal_to", "cell", "above the bound of `less_than_or_equal_to`", _ABOVE),
-        Rule(
-            "not_allowed",
-            "cell",
-            "none of the values of `isin`",
-            marked("{text!r} is not one of {allowed}."),
-        ),
-        Rule(
-            "missing_value",
-            "cell",
-            "missing where the column is not nullable",
-            marked("the value is missing."),
-        ),
-        Rule(
-            "missing_label",
-            "cell",
-            "the row has no label, and is to be learned from or measured with",
-            marked("the label is missing."),
-        ),
-        Rule(
-            "nondetect",
-            "cell",
-            "a non-detect, where `--nondetect error` is set",
-            marked("{text!r} is a non-detect, and --nondetect error is set."),
-        ),
-        Rule(
-            "no_limit",
-            "cell",
-            "a non-detect that names no limit, and no `--loq` does",
-            marked("{text!r} names no limit of quantification: --loq {name}=VALUE"),
-        ),
-        Rule(
-            "summary_row",
-            "cell",
-            "the label of a line of totals or means, and no sample",
-            marked("{text!r} labels a summary or a limit, and no sample."),
-        ),
-        Rule(
-            "duplicate",
-            "cell or row",
-            "the value, or the values together, stood in an earlier row",
-            marked("the value stood in an earlier row and must be unique."),
-        ),
-        Rule(
-            "too_few_measurements",
-            "row",
-            "fewer measurements than `min_measurements`",
-            marked("{n_held} measurements; at least {needed} needed."),
-        ),
-        *ROW_RULES.values(),
-        Rule(
-            "conflicting_results",
-            "row",
-            "in a table of results: a sample has two different ones of one quantity",
-            marked("{name} is {one} in line {first} and {other} in line {second}"),
-            is_in_source_only=True,
-        ),
-        Rule(
-            "unknown_unit",
-            "row",
-            "in a table of results: a unit that is unknown or does not fit",
-            marked("{name} in line {line}: '{unit}' is no known unit"),
-            variants={
-                "wanted": marked("{name} in line {line}: '{unit}' does not convert to {wanted}")
-            },
-            is_in_source_only=True,
-        ),
-    )
-}
-
-
-class BrokenRule(NamedTuple):
-    """A rule, the rows that break it, and the values that its sentence needs."""
-
-    rule: Rule
-    rows: BoolArray
-    values: Mapping[str, Any]
+_ALL = (
+    Rule(
+        "not_a_number",
+        "cell",
+        "no number, in a column of numbers",
+        marked("{text!r} is not a number."),
+        variants={"mark": marked("{text!r} is not a number (decimal mark '{mark}').")},
+    ),
+    Rule(
+        "not_whole",
+        "cell",
+        "no whole number, in a column of those",
+        marked("{text!r} is not a whole number."),
+    ),
+    Rule(
+        "not_a_date",
+        "cell",
+        "no date, in a column of dates",
+        marked("{text!r} is not a date (YYYY-MM-DD)."),
+    ),
+    Rule(
+        "not_text",
+        "cell",
+        "no text (bytes, a list), in a column of text",
+        marked("{text!r} is not text."),
+    ),
+    Rule(
+        "below_minimum",
+        "cell",
+        "below the range of `in_range`, which includes its ends",
+        _BELOW,
+        variants={"excluded": _NOT_ABOVE},
+    ),
+    Rule(
+        "above_maximum",
+        "cell",
+        "above the range of `in_range`",
+        _ABOVE,
+        variants={"excluded": _NOT_BELOW},
+    ),
+    Rule("greater_than", "cell", "at or below the bound of `greater_than`", _NOT_ABOVE),
+    Rule(
+        "greater_than_or_equal_to", "cell", "below the bound of `greater_than_or_equal_to`", _BELOW
+    ),
+    Rule("less_than", "cell", "at or above the bound of `less_than`", _NOT_BELOW),
+    Rule("less_than_or_equal_to", "cell", "above the bound of `less_than_or_equal_to`", _ABOVE),
+    Rule(
+        "not_allowed",
+        "cell",
+        "none of the values of `isin`",
+        marked("{text!r} is not one of {allowed}."),
+    ),
+    Rule(
+        "missing_value",
+        "cell",
+        "missing where the column is not nullable",
+        marked("the value is missing."),
+    ),
+    Rule(
+        "missing_label",
+        "cell",
+        "the row has no label, and is to be learned from or measured with",
+        marked("the label is missing."),
+    ),
+    Rule(
+        "nondetect",
+        "cell",
+        "a non-detect, where `--nondetect error` is set",
+        marked("{text!r} is a non-detect, and --nondetect error is set."),
+    ),
+    Rule(
+        "no_limit",
+        "cell",
+        "a non-detect that names no limit, and no `--loq` does",
+        marked("{text!r} names no limit of quantification: --loq {name}=VALUE"),
+    ),
+    Rule(
+        "summary_row",
+        "cell",
+        "the label of a line of totals or means, and no sample",
+        marked("{text!r} labels a summary or a limit, and no sample."),
+    ),
+    Rule(
+        "duplicate",
+        "cell or row",
+        "the value, or the values together, stood in an earlier row",
+        marked("the value stood in an earlier row and must be unique."),
+    ),
+    Rule(
+        "too_few_measurements",
+        "row",
+        "fewer measurements than `min_measurements`",
+        marked("{n_held} measurements; at least {needed} needed."),
+    ),
+    *ROW_RULES.values(),
+    Rule(
+        "conflicting_results",
+        "row",
+        "in a table of results: a sample has two different ones of one quantity",
+        marked("{name} is {one} in line {first} and {other} in line {second}"),
+        is_in_source_only=True,
+    ),
+    Rule(
+        "unknown_unit",
+        "row",
+        "in a table of results: a unit that is unknown or does not fit",
+        marked("{name} in line {line}: '{unit}' is no known unit"),
+        variants={"wanted": marked("{name} in line {line}: '{unit}' does not convert to {wanted}")},
+        is_in_source_only=True,
+    ),
+)
+RULES: Mapping[str, Rule] = {rule.code: rule for rule in _ALL}
+# A rule, the rows that break it, and the values that its sentence needs.
+Broken = tuple[Rule, BoolArray, Mapping[str, Any]]
 
 
 def break_column_check(
     name: str, statistics: Mapping[str, Any], values: Any, failed: BoolArray, error: str | None
-) -> Iterator[BrokenRule]:
+) -> Iterator[Broken]:
     """Tell which rules the failures of a check of a column break.
 
     Parameters
@@ -174,24 +161,19 @@ def break_column_check(
         yield _beyond("above_maximum", failed & above, high, statistics["include_max"])
     elif name == "isin":
         allowed = shorten([str(value) for value in statistics["allowed_values"]])
-        yield BrokenRule(RULES["not_allowed"], failed, {"allowed": allowed})
+        yield RULES["not_allowed"], failed, {"allowed": allowed}
     elif name in _ONE_SIDED:
-        yield BrokenRule(RULES[name], failed, {"bound": next(iter(statistics.values()))})
+        yield RULES[name], failed, {"bound": next(iter(statistics.values()))}
     else:
-        sentence = marked("{text!r} fails {check}.")
-        yield BrokenRule(_check_rule(name, "cell", sentence), failed, {"check": error or name})
+        rule = Rule(name, "cell", "that check fails", marked("{text!r} fails {check}."))
+        yield rule, failed, {"check": error or name}
 
 
-def break_row_check(name: str, failed: BoolArray, error: str | None) -> BrokenRule:
+def break_row_check(name: str, failed: BoolArray, error: str | None) -> Broken:
     """Name the rule that the failures of a check of whole rows break; see `break_column_check`."""
-    rule = _check_rule(name, "row", marked("the row fails {check}."))
-    return BrokenRule(rule, failed, {"check": error or name})
+    rule = Rule(name, "row", "that check fails", marked("the row fails {check}."))
+    return rule, failed, {"check": error or name}
 
 
-def _beyond(code: str, failed: BoolArray, bound: Any, is_included: bool) -> BrokenRule:
-    values = {"bound": bound} if is_included else {"bound": bound, "excluded": True}
-    return BrokenRule(RULES[code], failed, values)
-
-
-def _check_rule(name: str, place: Place, sentence: str) -> Rule:
-    return Rule(name, place, "that check fails", sentence)
+def _beyond(code: str, failed: BoolArray, bound: Any, is_included: bool) -> Broken:
+    return RULES[code], failed, {"bound": bound, **({} if is_included else {"excluded": True})}
