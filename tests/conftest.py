@@ -14,6 +14,7 @@ from catalogue import compile_stale_texts
 from clusters import pytest_runtest_setup, spark_cluster  # noqa: F401
 from hypothesis import settings
 from paths import ROOT
+from stores import copy_store
 
 from waterflow_cli.common.messages import use_language
 from waterflow_cli.main import main
@@ -107,6 +108,22 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("samples") / "samples.csv"
     write_simulation(str(path), 400, seed=3, signal=0.9)
     return path
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A sqlite store with its tables and nothing in them, to be copied."""
+    from waterflow_cli.registry.stores import connect
+
+    uri = f"sqlite:///{tmp_path_factory.mktemp('empty') / 'mlflow.db'}"
+    connect(uri, create=True)
+    return uri
+
+
+@pytest.fixture
+def new_store(empty_store: str, tmp_path: Path) -> str:
+    """An empty store of the test's own."""
+    return copy_store(empty_store, tmp_path)
 
 
 @pytest.fixture(scope="session")

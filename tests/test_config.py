@@ -213,7 +213,7 @@ def trained(cli, samples, tmp_path):
     def train(*arguments):
         import mlflow
 
-        outcome = cli("train", "--json", "--tracking-uri", uri, *arguments)
+        outcome = cli("train", "--test-size", "0.3", "--json", "--tracking-uri", uri, *arguments)
         assert outcome.code == 0, outcome.err
         report = json.loads(outcome.out)
         run = mlflow.MlflowClient(uri).get_run(report["registered"]["run_id"])

@@ -66,6 +66,7 @@ def with_classifier(classifier):
     return with_members(make_classifier=lambda self, random_state: classifier)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUNDLED)
 def test_every_bundled_plugin_keeps_the_contract(name):
     try:

@@ -572,6 +572,10 @@ def test_input_whose_name_is_too_long_cannot_be_read(cli, workdir):
     assert (workdir / "taken.csv").read_text() == "precious\n"
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 BROKEN_PLUGIN = {
     "import": "raise RuntimeError('no engine')",
     "params": """
@@ -626,9 +630,9 @@ def test_interruption_ends_with_130(cli, monkeypatch):
     [
         ((), 2, "which command?"),
         (("validate", "no_such.csv"), 3, "no_such.csv: no such file"),
-        (("train", "no_such.csv", "--plugin", "logrge"), 2, "Did you mean 'logreg'?"),
-        (("train", "five.csv", "--plugin", "logreg"), 1, "at least 20 of each class"),
-        (("score", "five.csv", "-o", "out.csv"), 4, "no model is registered here yet"),
+        slow(("train", "no_such.csv", "--plugin", "logrge"), 2, "Did you mean 'logreg'?"),
+        slow(("train", "five.csv", "--plugin", "logreg"), 1, "at least 20 of each class"),
+        slow(("score", "five.csv", "-o", "out.csv"), 4, "no model is registered here yet"),
         (("validate", "five.csv"), 0, "5 rows, all pass"),
     ],
 )

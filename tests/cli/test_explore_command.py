@@ -106,6 +106,7 @@ def test_limits_of_other_profiles_can_be_held_against_the_labels(cli, workdir):
     assert "no limits were chosen" in absent["files"][0]["contradictions"]["absent"]
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_the_real_table_has_no_line_some_signal_and_labels_against_limits(cli, real_table):
     done = cli("explore", real_table, "--json")

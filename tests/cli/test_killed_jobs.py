@@ -15,6 +15,8 @@ import pytest
 
 from waterflow_cli.samples.simulation import write_simulation
 
+pytestmark = pytest.mark.slow
+
 N_ROWS = 30_000
 BATCHES = ("--batch-rows", "500", "--jobs", "2")
 TIMEOUT_S = 60

@@ -23,6 +23,8 @@ from databases import PASSWORD, USER, Postgres, running_postgres
 
 from waterflow_cli.common.credentials import redact
 
+pytestmark = pytest.mark.slow
+
 # As it is meant, and as any part of MLflow, SQLAlchemy or requests may write it.
 WRITTEN = (PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), "ss:w/rd", "ss%3Aw%2Frd")
 

@@ -112,6 +112,7 @@ def test_simulating_imports_no_learning_and_no_tracking(workdir):
     assert not imported & {"imblearn", "matplotlib", "mlflow", "pandera", "skops", "sklearn"}
 
 
+@pytest.mark.slow
 def test_no_plugin_is_imported_but_the_chosen_one(workdir, store_uri):
     """Listing versions and schemas imports none at all."""
     for arguments in (("schemas", "list"), ("models", "list", "--tracking-uri", store_uri)):

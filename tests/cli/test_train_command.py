@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -36,23 +34,9 @@ def table(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """A sqlite store with its tables and nothing in them; copying it saves making the tables."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    connect(f"sqlite:///{path}", create=True)
-    return path
-
-
 @pytest.fixture
-def uri(tmp_path, empty_store):
-    path = tmp_path / "mlflow.db"
-    with (
-        closing(sqlite3.connect(empty_store)) as source,
-        closing(sqlite3.connect(path)) as copy,
-    ):
-        source.backup(copy)
-    return f"sqlite:///{path}"
+def uri(new_store):
+    return new_store
 
 
 @pytest.fixture
@@ -129,6 +113,7 @@ def test_a_group_column_that_is_not_there_is_named_with_the_nearest(train, uri):
     assert_refused_before_a_run(outcome, uri, 3, "no column 'sites' (--group)", "'site'?")
 
 
+@pytest.mark.slow
 def test_groups_stay_together_on_the_command_line(train, table):
     outcome = train("--group", "site", "--json")
     assert outcome.code == 0, outcome.err
@@ -215,6 +200,7 @@ def test_a_required_guarantee_that_cannot_be_given_registers_nothing(train, uri)
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("guarantees", "policy", "reasons"),
     [
@@ -284,6 +270,7 @@ def test_a_search_with_nothing_left_to_search_is_refused(train, uri):
 # --- what is registered --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibration", ["isotonic", "none"])
 def test_score_gives_the_probabilities_of_the_mlflow_model(calibration, train, cli, table, uri):
     outcome = train("--calibrate", calibration, "--json", base=FOREST)
@@ -302,6 +289,7 @@ def test_score_gives_the_probabilities_of_the_mlflow_model(calibration, train, c
         assert 1 < scored["probability"].nunique() < N_ROWS / 3
 
 
+@pytest.mark.slow
 def test_each_calibration_gives_other_probabilities(train, cli, table, uri):
     found = {}
     for calibration in ("sigmoid", "none"):

@@ -218,6 +218,7 @@ def test_pages_are_served_on_loopback_until_the_command_ends(
     assert not [line for _, _, line in processes() if f"--port {port}" in line]
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_says_why(
     cli: Cli, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,6 +284,7 @@ def test_finding_is_said_in_french_and_its_rule_stays(cli, french, samples):
     assert "below_minimum" in outcome.out
 
 
+@pytest.mark.slow
 def test_pages_are_french_throughout(cli, french, samples):
     header, *rows = samples.read_text("utf-8").splitlines()[:61]
     Path("few.csv").write_text("\n".join([header, *rows, "1"]), "utf-8")

@@ -60,6 +60,7 @@ for _ in range(1500):
 """
 
 
+@pytest.mark.slow
 def test_interrupt_at_any_moment_ends_the_work_and_locks_nothing():
     ended = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120

@@ -60,6 +60,7 @@ def test_a_signal_that_is_no_line_is_missed_by_the_line_alone(y):
     assert found.quick.low > 0.8
 
 
+@pytest.mark.slow
 def test_the_number_of_jobs_changes_nothing(y):
     X = measure(y, strength=1)
     one, two = (check_signal(X, y, seed=5, n_permutations=5, jobs=jobs) for jobs in (1, 2))

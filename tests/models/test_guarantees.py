@@ -157,6 +157,7 @@ def violations(level, n_draws=200):
     return len(given), int(((1 + given) / 2 < level).sum())
 
 
+@pytest.mark.slow
 def test_a_precision_of_90_percent_confidence_fails_in_at_most_one_of_ten_draws():
     # The cut that decides 40 % has a precision of 0.8: it is just too low, and tempting.
     n_given, n_wrong = violations(0.81)

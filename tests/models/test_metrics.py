@@ -139,6 +139,7 @@ def test_intervals_are_as_wide_as_95_percent_ask_for():
         assert each.high - each.low == pytest.approx(3.92 * error, rel=0.08)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_95_times_in_100():
     distance, n_draws = 0.8, 200
     truth = {

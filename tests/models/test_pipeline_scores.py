@@ -99,6 +99,7 @@ def test_every_bundled_plugin_is_cut_here() -> None:
     assert bundled == set(QUICK)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", sorted(QUICK))
 def test_probability_of_a_row_does_not_depend_on_the_rows_beside_it(

@@ -269,7 +269,8 @@ def test_unreachable_precision_is_refused_with_exit_code_1(cli, workdir):
     schema = load_schema()
     frame = pd.DataFrame({name: [1.0] * 100 for name in schema.measurements})
     frame.assign(Potability=[0, 1] * 50).to_csv("alike.csv", index=False)
-    outcome = cli("train", "alike.csv", "--plugin", "logreg", "--threshold", "precision:0.9")
+    options = ("--plugin", "logreg", "--cv", "3x1", "--threshold", "precision:0.9")
+    outcome = cli("train", "alike.csv", *options)
     assert outcome.code == 1
     assert "No threshold reaches precision:0.9 on the training rows." in outcome.err
     assert "Traceback" not in outcome.err

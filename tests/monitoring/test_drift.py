@@ -89,6 +89,7 @@ def test_a_joint_difference_shows_where_no_measurement_differs(random):
     assert found.p_value < 1e-10
 
 
+@pytest.mark.slow
 def test_the_joint_test_keeps_its_size(random):
     p_values = []
     for seed in range(40):

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
+from stores import copy_store
 
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.models.discovery import load_plugin
@@ -25,7 +26,7 @@ from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
-from waterflow_cli.training.options import TrainingOptions
+from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.log import run_training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -37,7 +38,8 @@ def data(samples):
 
 
 def train(data, uri, plugin="logreg"):
-    options = TrainingOptions(balance="none")
+    params = {"max_iter": 30} if plugin == "hgb" else {}
+    options = TrainingOptions(balance="none", cv=CrossValidation(3, 1), params=params)
     return run_training(
         data, load_schema(), load_plugin(plugin), options, TrackingOptions(uri), lambda _: None
     )
@@ -148,11 +150,17 @@ def test_a_store_that_is_not_there_has_no_model(workdir):
         load("@champion", "sqlite:///mlflow.db")
 
 
-@pytest.fixture
-def changed(data, tmp_path):
-    """A store of its own with one version."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+@pytest.fixture(scope="module")
+def one_version(data, tmp_path_factory):
+    uri = f"sqlite:///{tmp_path_factory.mktemp('one') / 'mlflow.db'}"
     train(data, uri)
+    return uri
+
+
+@pytest.fixture
+def changed(one_version, tmp_path):
+    """A store of its own with one version, whose files are those of another."""
+    uri = copy_store(one_version, tmp_path)
     return uri, connect(uri)
 
 
@@ -171,10 +179,12 @@ def test_only_models_that_waterflow_trained_to_the_end_can_score(changed, tmp_pa
         load("1", uri)
     # Files that somebody tidied away.
     client.set_logged_model_tags(model.model_id, {DIGEST_TAG: model.tags[DIGEST_TAG]})
-    shutil.rmtree(tmp_path / "mlartifacts")
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    folder.rename(tmp_path / "tidied")
     with pytest.raises(ModelError, match="is missing, so its files cannot be verified") as missing:
         load("1", uri)
     assert missing.value.exit_code == 4
+    (tmp_path / "tidied").rename(folder)
 
 
 def test_versions_are_listed_the_newest_first(store):

@@ -129,7 +129,8 @@ def test_profile_of_ones_own_works_in_each_command(cli, profile, laboratory, sam
     one, other = ([[row[name] for name in columns] for row in rows] for rows in scored)
     assert one == other
     assert len(one) == 400
-    outcome = cli("train", laboratory, "--profile", profile, "--plugin", "logreg", "--cv", "3x1")
+    learning = ("--plugin", "logreg", "--test-size", "0.3")
+    outcome = cli("train", laboratory, "--profile", profile, *learning)
     assert outcome.code == 0, outcome.err
-    outcome = cli("train", laboratory, "--plugin", "logreg", "--cv", "3x1")
+    outcome = cli("train", laboratory, *learning)
     assert outcome.code == 3

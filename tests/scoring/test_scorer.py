@@ -233,7 +233,8 @@ def model_of_optional_columns(tmp_path_factory):
         main(
             [
                 *("train", str(folder / "t.csv"), "--schema", str(folder / "optional.yaml")),
-                *("--plugin", "logreg", "--balance", "none", "--quiet", "--tracking-uri", uri),
+                *("--plugin", "logreg", "--balance", "none", "--test-size", "0.3"),
+                *("--quiet", "--tracking-uri", uri),
             ]
         )
     return load_model("1", name="waterflow", tracking_uri=uri)

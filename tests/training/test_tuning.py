@@ -271,6 +271,7 @@ def test_a_time_limit_ends_a_search_after_one_trial_at_least(data):
 # --- a search that is stopped --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_before", [3, 12])
 def test_a_search_that_goes_on_through_the_journal_ends_as_an_undisturbed_one(
     data, tmp_path, n_before
@@ -299,6 +300,7 @@ def test_a_search_that_an_error_stopped_goes_on_to_the_same_end(data, tmp_path, 
     assert repr(search(data, journal=journal)) == repr(search(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [3])
 def test_a_search_that_was_killed_goes_on_to_the_same_end(simulated, table, tmp_path, number):
     journal = str(tmp_path / "trials.journal")
@@ -447,6 +449,7 @@ def test_the_run_itself_holds_the_outer_figure_and_what_was_found(tuned):
     assert outer not in [trial.roc_auc for trial in report.result.trials]
 
 
+@pytest.mark.slow
 def test_a_tuned_run_is_reproduced_bit_for_bit(cli, table, tmp_path):
     options = ("--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}")
     trained = cli(

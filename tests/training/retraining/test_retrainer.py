@@ -3,12 +3,11 @@ from __future__ import annotations
 import csv
 import json
 import random
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stores import copy_store
 
 from waterflow_cli.commands.retrain import read_as_recorded
 from waterflow_cli.commands.retrain import retrain as retrain_command
@@ -69,13 +68,14 @@ def trained(months, tmp_path_factory):
 @pytest.fixture
 def uri(trained, tmp_path):
     """A store of the test's own with one champion; copying it saves making the tables."""
-    path = tmp_path / "mlflow.db"
-    with (
-        closing(sqlite3.connect(trained.removeprefix("sqlite:///"))) as source,
-        closing(sqlite3.connect(path)) as copy,
-    ):
-        source.backup(copy)
-    return f"sqlite:///{path}"
+    return copy_store(trained, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def retrained(trained, months, tmp_path_factory):
+    """A store with a challenger that passed, and its retraining."""
+    uri = copy_store(trained, tmp_path_factory.mktemp("retrained"))
+    return uri, retrain_with(months / "new.csv", uri)
 
 
 def aliases(uri):
@@ -89,6 +89,7 @@ def retrain_with(path, uri, **options):
     return retrain(champion, recorded, new, RetrainingOptions(**options))
 
 
+@pytest.mark.slow
 def test_good_labels_pass_and_the_challenger_is_promoted(cli, uri, months):
     done = cli("retrain", "--with", months / "new.csv", "--promote", "--tracking-uri", uri)
     assert done.code == 0, done.out + done.err
@@ -137,8 +138,8 @@ def test_shuffled_labels_are_refused_and_the_challenger_is_kept(cli, uri, months
     assert refused.code == 1
 
 
-def test_the_threshold_is_raised_on_training_rows_and_the_figures_are_those_of_it(uri, months):
-    found = retrain_with(months / "new.csv", uri)
+def test_the_threshold_is_raised_on_training_rows_and_the_figures_are_those_of_it(retrained):
+    uri, found = retrained
     rule = found.prepared.options.threshold
     assert rule.text == f"balanced-accuracy+fpr:{found.prepared.ceiling:g}"
     assert found.prepared.ceiling < found.prepared.champion.measures.false_potable_rate
@@ -173,6 +174,7 @@ def test_non_detects_mean_what_they_meant_to_the_champion(uri):
     assert "--nondetect is another than the champion was trained with" in warned[0]
 
 
+@pytest.mark.slow
 def test_a_disputed_sample_is_not_fresh_the_next_time(cli, uri, months, workdir):
     """Neither while it is recorded, nor once a retraining has taken it out."""
     header, *old = csv.reader((months / "old.csv").open(newline=""))
@@ -192,6 +194,7 @@ def test_a_disputed_sample_is_not_fresh_the_next_time(cli, uri, months, workdir)
     assert reproduce_run("@champion", name=NAME, tracking_uri=uri).comparison.n_rows == 640
 
 
+@pytest.mark.slow
 def test_another_plugin_comes_with_its_own_defaults(uri, months):
     found = retrain_with(months / "new.csv", uri, plugin="hgb")
     record = read_record(connect(uri), found.registered.run_id)
@@ -199,8 +202,11 @@ def test_another_plugin_comes_with_its_own_defaults(uri, months):
     assert str(record.options.cv) == "3x1"
 
 
-def test_a_champion_that_was_changed_meanwhile_is_not_overwritten(uri, months, monkeypatch):
-    retrain_with(months / "new.csv", uri)
+@pytest.mark.slow
+def test_a_champion_that_was_changed_meanwhile_is_not_overwritten(
+    retrained, tmp_path, months, monkeypatch
+):
+    uri = copy_store(retrained[0], tmp_path)
     log_result = retrainer.log_result
 
     def meanwhile(*args):
@@ -213,6 +219,7 @@ def test_a_champion_that_was_changed_meanwhile_is_not_overwritten(uri, months, m
     assert aliases(uri) == {"champion": 2, "previous": 1, "challenger": 3}
 
 
+@pytest.mark.slow
 def test_a_retraining_that_is_stopped_leaves_no_version(uri, months, monkeypatch):
     def stop(*_args):
         raise KeyboardInterrupt
@@ -268,8 +275,8 @@ def test_without_a_champion_there_is_nothing_to_retrain(cli, months):
     assert "waterflow train" in done.err
 
 
-def test_training_data_that_the_run_has_lost_is_named(cli, uri, months, workdir):
-    found = retrain_with(months / "new.csv", uri, promote=True)
+def test_training_data_that_the_run_has_lost_is_named(cli, retrained, workdir):
+    uri, found = retrained
     run = connect(uri).get_run(found.registered.run_id)
     file = Path(run.info.artifact_uri.removeprefix("file://")) / COMBINED_FILE
     file.rename(workdir / "rows.parquet")
@@ -280,3 +287,4 @@ def test_training_data_that_the_run_has_lost_is_named(cli, uri, months, workdir)
     assert (folder.code, "is no file" in folder.err) == (3, True)
     kept = cli("reproduce", "2", "--data", "rows.parquet", "--tracking-uri", uri)
     assert kept.code == 0
+    (workdir / "rows.parquet").rename(file)

@@ -82,22 +82,9 @@ def data(samples):
     return load_training_data(str(samples), load_schema())
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """A sqlite store with its tables and nothing in them; copying it saves making the tables."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    connect(f"sqlite:///{path}", create=True)
-    return path
-
-
 @pytest.fixture
-def uri(tmp_path, empty_store):
-    """A store of the test's own."""
-    with sqlite3.connect(empty_store) as source, sqlite3.connect(tmp_path / "mlflow.db") as copy:
-        source.backup(copy)
-    source.close()
-    copy.close()
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+def uri(new_store):
+    return new_store
 
 
 @pytest.fixture(scope="module")
@@ -335,9 +322,10 @@ def test_the_summary_tells_the_data_the_version_and_the_result(logged, samples):
     assert summary["decided_share"] == pytest.approx(decided.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["hgb", "logreg"])
 def test_train_prints_strict_json(cli, samples, plugin, uri):
-    options = ("--json", "--cv", "3x1", "--tracking-uri", uri)
+    options = ("--json", "--test-size", "0.3", "--tracking-uri", uri)
     outcome = cli("train", samples, "--plugin", plugin, *options)
     assert outcome.code == 0
     content = json.loads(outcome.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -371,6 +359,7 @@ def test_a_model_that_must_be_guaranteed_and_cannot_is_not_registered(data, uri)
     assert [each.info.status for each in runs_of(uri)] == ["FAILED"]
 
 
+@pytest.mark.slow
 def test_leftovers_of_other_distributions_do_not_stop_a_training(data, uri, tmp_path, monkeypatch):
     (tmp_path / "site" / "~broken-1.0.dist-info").mkdir(parents=True)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
@@ -389,6 +378,7 @@ def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(name, 
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_models_are_kept_apart_by_name(data, uri):
     first = run(data, load_plugin("logreg"), uri, name="river", balance="none")
     second = run(data, load_plugin("logreg"), uri, name="lake", balance="none")
@@ -440,6 +430,7 @@ class StoppingPlugin:
         return BalancedPipeline([("classifier", Stopping(self.error))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "raised", "status"),
     [
@@ -510,7 +501,7 @@ def test_a_run_that_cannot_be_ended_is_told_unless_it_failed_already(uri):
     ("number", "jobs"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)]
 )
 def test_a_signal_in_the_middle_of_the_fit_leaves_a_killed_run_and_no_version(
-    tmp_path, empty_store, uri, number, jobs
+    tmp_path, uri, number, jobs
 ):
     write_simulation(str(tmp_path / "many.csv"), 20_000, seed=1)
     command = [sys.executable, "-m", "waterflow_cli", "train", "many.csv", "--plugin", "rf"]

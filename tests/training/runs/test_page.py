@@ -338,6 +338,7 @@ def test_report_writes_the_page_of_the_run_with_the_figures_of_the_summary(train
     assert stored.read_text("utf-8") == text
 
 
+@pytest.mark.slow
 def test_an_existing_page_is_refused_before_the_training_and_replaced_with_force(
     train, table, tmp_path
 ):
@@ -368,6 +369,7 @@ def test_the_data_are_never_the_page(train, table, tmp_path):
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_the_page_alone_goes_to_standard_output(train, table):
     outcome = train(table, "--report", "-", "-q")
     assert outcome.code == 0, outcome.err
@@ -383,6 +385,7 @@ def test_json_and_the_page_do_not_share_standard_output(train, table, tmp_path):
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take UTF-8 names alone")
 def test_a_file_of_a_hostile_name_is_trained_on_and_escaped(train, table):
     path = os.fsdecode(b"<b>&\xff.csv")

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import sys
-from contextlib import closing
 from io import BufferedReader, BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 import pytest
+from stores import copy_store
 
 from waterflow_cli.common.errors import InputError, ModelError, UsageError
 from waterflow_cli.models.decision import Policy
@@ -78,13 +77,7 @@ def trained(table, tmp_path_factory):
 @pytest.fixture
 def uri(trained, tmp_path):
     """A store of the test's own, with the one version, to which others can be added."""
-    path = tmp_path / "mlflow.db"
-    with (
-        closing(sqlite3.connect(trained[0].removeprefix("sqlite:///"))) as source,
-        closing(sqlite3.connect(path)) as copy,
-    ):
-        source.backup(copy)
-    return f"sqlite:///{path}"
+    return copy_store(trained[0], tmp_path)
 
 
 def train(path, uri, plugin, **options):
@@ -106,16 +99,29 @@ def reproduce(reference, uri, path=None, **others):
     )
 
 
+def record_of(uri, run_id):
+    folder = connect(uri).get_run(run_id).info.artifact_uri.removeprefix("file://")
+    return Path(folder) / RECORD_FILE
+
+
 def edit_record(uri, run_id, *keys, value):
     """Put another value into the record of a run."""
-    folder = connect(uri).get_run(run_id).info.artifact_uri.removeprefix("file://")
-    path = Path(folder) / RECORD_FILE
+    path = record_of(uri, run_id)
     content = json.loads(path.read_text("utf-8"))
     inner = content
     for key in keys[:-1]:
         inner = inner[key]
     inner[keys[-1]] = value
     path.write_text(json.dumps(content), "utf-8")
+
+
+@pytest.fixture
+def edited(trained):
+    """The store and its run, whose record may be edited: it is put back afterwards."""
+    path = record_of(*trained)
+    before = path.read_bytes()
+    yield trained
+    path.write_bytes(before)
 
 
 # --- the record ----------------------------------------------------------------------------------
@@ -193,6 +199,7 @@ def test_a_failed_run_has_its_record_too_but_no_model(table, uri):
 # --- identical -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", QUICK)
 def test_a_model_trained_again_is_identical(plugin, table, uri):
     for module in load_plugin(plugin).model.requires:
@@ -203,6 +210,7 @@ def test_a_model_trained_again_is_identical(plugin, table, uri):
     assert found.versions == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -216,6 +224,7 @@ def test_the_options_are_those_of_the_run(options, table, uri):
     assert reproduce(train(table, uri, "rf", **options), uri).comparison.identical
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("plugin", QUICK)
 def test_a_model_of_the_real_table_is_identical(plugin, real_table, uri):
@@ -252,6 +261,7 @@ def test_the_command_line_prints_one_line_and_ends_with_0(cli, trained):
     )
 
 
+@pytest.mark.slow
 def test_how_the_file_was_read_is_remembered_and_its_schema_may_be_gone(cli, table, uri):
     schema = load_schema().text.replace("max_value: 14}", "max_value: 9}")
     Path("own.yaml").write_text(schema, "utf-8")
@@ -270,12 +280,14 @@ def test_how_the_file_was_read_is_remembered_and_its_schema_may_be_gone(cli, tab
     assert 200 < content["rows"] < 300
 
 
+@pytest.mark.slow
 def test_the_simulated_sample_is_made_again(cli, uri):
     assert cli("train", *LOGREG, "--tracking-uri", uri).code == 0
     outcome = cli("reproduce", "2", "--tracking-uri", uri)
     assert (outcome.code, outcome.out[:20]) == (0, "Identical: 3000 rows")
 
 
+@pytest.mark.slow
 def test_data_that_came_through_a_pipe_is_piped_again(cli, table, uri, monkeypatch):
     def pipe():
         monkeypatch.setattr(
@@ -306,8 +318,8 @@ def test_another_seed_is_seen(cli, table, uri):
     assert len(outcome.out.splitlines()) == 1
 
 
-def test_another_threshold_is_seen_where_no_probability_differs(cli, table, uri):
-    run_id = train(table, uri, "logreg")
+def test_another_threshold_is_seen_where_no_probability_differs(cli, edited):
+    uri, run_id = edited
     edit_record(uri, run_id, "options", "threshold", value="0.123")
     outcome = cli("reproduce", run_id, "--tracking-uri", uri, "--json")
     content = json.loads(outcome.out)
@@ -354,8 +366,8 @@ def test_a_comparison_says_what_differs(changes, message):
 # --- versions ------------------------------------------------------------------------------------
 
 
-def test_versions_that_differ_are_named(cli, table, uri):
-    run_id = train(table, uri, "logreg")
+def test_versions_that_differ_are_named(cli, edited):
+    uri, run_id = edited
     here = deciding_versions(load_plugin("logreg"))["numpy"]
     edit_record(uri, run_id, "versions", "numpy", value="1.0")
     outcome = cli("reproduce", run_id, "--tracking-uri", uri, "-q", "--json")
@@ -387,6 +399,7 @@ def test_changed_data_is_refused(cli, table, trained, workdir):
     assert outcome.err.startswith("Error: changed.csv: is not what the run was trained on: ")
 
 
+@pytest.mark.slow
 def test_data_may_lie_elsewhere_but_must_be_named(cli, table, uri, workdir):
     shutil.copy(table, "river.csv")
     assert cli("train", "river.csv", *LOGREG, "--tracking-uri", uri).code == 0
@@ -429,8 +442,8 @@ def test_a_run_without_a_record_cannot_be_trained_again(cli, uri):
     assert outcome.err.startswith(f"Error: The run {run.run_id} has no training.json")
 
 
-def test_a_plugin_that_is_not_installed_is_named(cli, table, uri):
-    run_id = train(table, uri, "logreg")
+def test_a_plugin_that_is_not_installed_is_named(cli, edited):
+    uri, run_id = edited
     edit_record(uri, run_id, "plugin", value="reverie")
     outcome = cli("reproduce", run_id, "--tracking-uri", uri)
     assert outcome.code == 4

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import distributions
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -265,10 +265,7 @@ def _signature(result: TrainingResult) -> ModelSignature:
 
 
 def _requirements(plugin: LoadedPlugin) -> list[str]:
-    installed = {
-        name.lower().replace("_", "-"): version for name, version in _installed_versions().items()
-    }
-    needed = [f"{name}=={installed[name]}" for name in _REQUIRED]
+    needed = [f"{name}=={version(name)}" for name in _REQUIRED]
     dist = plugin.installed.point.dist
     own = [] if dist is None or dist.name == "waterflow" else [f"{dist.name}=={dist.version}"]
     return [f"waterflow=={__version__}", *own, *needed]
