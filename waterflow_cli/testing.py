@@ -126,9 +126,9 @@ def _fit_and_predict(
         plugin,
         probability.shape == (len(X), 2),
         tr(
-            "predict_proba gives shape {shape} for {n_rows} rows; ({n_rows}, 2) is needed",
+            "predict_proba gives shape {shape} for {n_trained} rows; ({n_trained}, 2) is needed",
             shape=probability.shape,
-            n_rows=len(X),
+            n_trained=len(X),
         ),
     )
     _require(plugin, bool(np.isfinite(probability).all()), tr("it gives NaN probabilities"))

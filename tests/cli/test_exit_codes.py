@@ -236,7 +236,7 @@ def test_findings_of_validate_are_its_result_and_no_error(cli, sample_lines, wor
     assert outcome.code == 1
     *_, finding = outcome.out.splitlines()
     assert finding.split()[:5] == ["river.csv", "4", "Hardness", "hard", "not_a_number"]
-    assert "400 rows, 1 do not pass: 1 findings, 1 shown" in outcome.err
+    assert "400 rows, 1 does not pass: 1 finding, 1 shown" in outcome.err
 
 
 WRONG_USAGE = {

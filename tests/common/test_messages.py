@@ -8,7 +8,7 @@ import re
 import string
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from paths import ROOT
 
 from waterflow_cli.common import errors
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import chosen_language, find_language, tr, use_language
+from waterflow_cli.common.messages import chosen_language, find_language, tr, trn, use_language
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.models.decision import Policy
 from waterflow_cli.training.comparison import judge_difference
@@ -42,6 +42,8 @@ ERRORS = {
     for name, found in vars(errors).items()
     if isinstance(found, type) and issubclass(found, errors.WaterflowError)
 }
+# What translates, and how many texts each takes.
+TRANSLATES = {"tr": 1, "trn": 2, "marked": 1}
 # What the core calls to say something, besides the methods of the console.
 REPORTERS = {"report", "warn"}
 # From which argument on a user reads what is found.
@@ -50,17 +52,27 @@ SECTIONS = {"Absent", "Headline"}
 BUNDLED = [limit for profile in load_limits(PROFILES) for limit in profile.limits]
 
 
+# Counts that are never one: what cross-validation and permutations are made of, rows that hold both
+# classes or were drawn from many.
+SEVERAL = {
+    *("n_folds", "n_fits", "n_permutations", "n_spans", "n_letters", "n_hashes"),
+    *("n_trained", "n_tested", "n_labelled", "n_judging", "n_kept"),
+    *("n_drawn", "n_available", "n_compared", "n_ranked", "n_negatives", "n_positives"),
+    *("n_cells", "n_held"),
+}
+
+
 @dataclass(frozen=True)
 class Said:
-    """A text in the code, and where it stands."""
+    """A text in the code, in each of its forms, and where it stands."""
 
     module: str
     line: int
-    text: str
+    texts: tuple[str, ...]
     names: frozenset[str] | None = None
 
     def __str__(self) -> str:
-        return f"{self.module}:{self.line}: {self.text!r}"
+        return f"{self.module}:{self.line}: {self.texts}"
 
 
 def name_of(function: ast.expr) -> str:
@@ -76,21 +88,25 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def translated_texts() -> Iterator[Said]:
-    """Give what `tr` and `marked` are called with; without names for the latter."""
+    """Give what `tr`, `trn` and `marked` are called with; without names for the last."""
     for module, call in calls():
         name = name_of(call.func)
-        if name in ("tr", "marked") and isinstance(call.args[0], ast.Constant):
+        texts = tuple(str(each.value) for each in call.args if isinstance(each, ast.Constant))
+        if name in TRANSLATES and texts:
             keywords = frozenset(str(each.arg) for each in call.keywords)
-            names = keywords if name == "tr" else None
-            yield Said(module, call.lineno, str(call.args[0].value), names)
+            names = None if name == "marked" else keywords
+            yield Said(module, call.lineno, texts[: TRANSLATES[name]], names)
     for path in TEMPLATES:
         for called in template_of(path).find_all(nodes.Call):
-            if getattr(called.node, "name", "") == "tr":
+            name = getattr(called.node, "name", "")
+            if name in TRANSLATES:
                 # A variable could be someone's text, and `tr` in a template escapes none.
-                (text,) = called.args
-                assert isinstance(text, nodes.Const), f"{path.name}:{called.lineno}"
+                texts = called.args[: TRANSLATES[name]]
+                for each in texts:
+                    assert isinstance(each, nodes.Const), f"{path.name}:{called.lineno}"
                 names = frozenset(each.key for each in called.kwargs)
-                yield Said(path.name, called.lineno, text.value, names)
+                said = tuple(each.value for each in texts)
+                yield Said(path.name, called.lineno, said, names)
 
 
 def template_of(path: Path) -> nodes.Template:
@@ -104,7 +120,7 @@ def bare_in_templates() -> Iterator[Said]:
         shown = re.sub(r"(?s)\{%.*?%\}|\{\{.*?\}\}", "", page)
         for text in re.split(r"(?s)<.*?>", shown):
             if re.search("[A-Za-z]", text):
-                yield Said(path.name, 0, text.strip())
+                yield Said(path.name, 0, (text.strip(),))
 
 
 def bare_texts(node: ast.expr) -> Iterator[str]:
@@ -144,7 +160,7 @@ def untranslated() -> Iterator[Said]:
             for text in bare_texts(part):
                 is_code = name_of(call.func) in FINDINGS and " " not in text
                 if re.search("[A-Za-z]", text) and not is_code:
-                    yield Said(module, call.lineno, text)
+                    yield Said(module, call.lineno, (text,))
 
 
 def placeholders(text: str) -> set[str]:
@@ -157,24 +173,23 @@ def french(workdir, monkeypatch):
     monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
 
 
-def described(messages: Iterable[Message]) -> list[tuple[str, ...]]:
-    return sorted((each.id,) if isinstance(each.id, str) else tuple(each.id) for each in messages)
+def forms(message: Message) -> tuple[str, ...]:
+    return (message.id,) if isinstance(message.id, str) else tuple(message.id)
 
 
 def test_catalogue_holds_the_texts_in_the_code_and_no_other(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    extracted = extract_texts(tmp_path)
-    assert described(read_french()) == described(extracted)
-    # What stands inside an f-string is not extracted.
-    assert {said.text for said in translated_texts()} <= {
-        id_ for ids in described(extracted) for id_ in ids
-    }
+    extracted = sorted(map(forms, extract_texts(tmp_path)))
+    assert sorted(map(forms, read_french())) == extracted
+    # Babel finds none inside an f-string.
+    assert {said.texts for said in translated_texts()} == {each for each in extracted if any(each)}
 
 
 def test_each_text_has_a_french_one_with_the_same_values():
     catalogue = read_french()
     assert [each.id for each in catalogue if each.fuzzy] == []
     assert list(catalogue.obsolete) == []
+    assert catalogue.num_plurals == 2
     for english, text in french_texts():
         assert text, f"{english!r} has no French text"
         assert placeholders(text) == placeholders(english), english
@@ -182,22 +197,33 @@ def test_each_text_has_a_french_one_with_the_same_values():
 
 def test_each_placeholder_is_given_a_value():
     for said in translated_texts():
-        if said.names:
-            assert placeholders(said.text) == said.names, str(said)
+        if said.names or len(said.texts) > 1:
+            given = said.names | ({"n"} if len(said.texts) > 1 else set())
+            assert set().union(*map(placeholders, said.texts)) == given, str(said)
+
+
+def test_what_is_counted_has_a_singular():
+    # Up to two words may stand between; "3 of the rows" counts no plural noun.
+    counted = re.compile(
+        r"\{(n|n_\w+)(?::[^}]*)?\} (?:(?!of |des? |sur )[^\W\d]+ ){0,2}(?!des |sous )\w+s\b"
+    )
+    for message in read_french():
+        for text in (message.id, message.string) if isinstance(message.id, str) else ():
+            assert {each[1] for each in counted.finditer(text)} <= SEVERAL, text
 
 
 def test_no_text_is_put_together_before_it_is_looked_up():
     for module, call in calls():
-        if name_of(call.func) in ("tr", "marked"):
-            assert not isinstance(call.args[0], (ast.JoinedStr, ast.BinOp, ast.IfExp)), (
+        for text in call.args[: TRANSLATES.get(name_of(call.func), 0)]:
+            assert not isinstance(text, (ast.JoinedStr, ast.BinOp, ast.IfExp)), (
                 f"{module}:{call.lineno}"
             )
 
 
 def test_no_message_goes_past_the_catalogue():
     found = [*untranslated(), *bare_in_templates()]
-    assert [str(each) for each in found if (each.module, each.text) not in SAME_EVERYWHERE] == []
-    assert set(SAME_EVERYWHERE) <= {(each.module, each.text) for each in found}
+    assert [str(each) for each in found if (each.module, *each.texts) not in SAME_EVERYWHERE] == []
+    assert set(SAME_EVERYWHERE) <= {(each.module, *each.texts) for each in found}
 
 
 def test_bundled_limits_say_in_french_what_they_are_values_of(french):
@@ -346,3 +372,23 @@ def test_what_is_installed_holds_the_compiled_texts(tmp_path):
     built = tmp_path / "waterflow_cli/common/locale"
     french = gettext.translation("waterflow", built, ["fr"])
     assert french.gettext("missing values") == "valeurs manquantes"
+
+
+@pytest.mark.parametrize(
+    ("code", "n", "said"),
+    [
+        ("en", 0, "0 rows do not pass."),
+        ("en", 1, "1 row does not pass."),
+        ("en", 2, "2 rows do not pass."),
+        ("fr", 0, "0 ligne est en faute."),
+        ("fr", 1, "1 ligne est en faute."),
+        ("fr", 2, "2 lignes sont en faute."),
+    ],
+)
+def test_each_language_has_its_plurals(french, code, n, said):
+    use_language(code)
+    assert trn("{n} row does not pass.", "{n} rows do not pass.", n) == said
+    page = page_environment().from_string(
+        "{{ trn('{n} row does not pass.', '{n} rows do not pass.', n) }}"
+    )
+    assert page.render(n=n) == said

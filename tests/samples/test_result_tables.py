@@ -147,7 +147,7 @@ def test_each_result_goes_to_its_sample_and_column(read):
     assert found.values("Turbidity") == [7.5]
     assert found.values("Solids") == [None]
     assert found.values("Chloramines") == [0]
-    assert "1 samples of 10 results (hubeau), 1 of other parameters" in found.how
+    assert "1 sample of 10 results (hubeau), 1 of other parameters" in found.how
     assert found.columns[:3] == ["code_prelevement", "date_prelevement", "code_commune"]
 
 

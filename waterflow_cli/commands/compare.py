@@ -209,9 +209,9 @@ def _show(board: Leaderboard, console: Console) -> None:
     ]
     console.table(
         tr(
-            "{design}, {n_rows} rows: mean and 95 % interval",
+            "{design}, {n_tested} rows: mean and 95 % interval",
             design=board.design,
-            n_rows=board.n_rows,
+            n_tested=board.n_rows,
         ),
         (
             "",

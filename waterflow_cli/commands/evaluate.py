@@ -15,7 +15,7 @@ from waterflow_cli.commands.options import (
     reading_options,
     store_options,
 )
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.common.number_formats import format_metric
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
     evaluation = evaluated.evaluation
     console.table(
         tr(
-            "{model} on {path}, {n_rows} rows",
+            "{model} on {path}, {n_tested} rows",
             model=evaluated.model,
             path=evaluated.data.path,
-            n_rows=evaluation.n_rows,
+            n_tested=evaluation.n_rows,
         ),
         ("", ">" + tr("value and 95 % interval")),
         [
@@ -115,10 +115,10 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
     )
     console.result(
         tr(
-            "Verdicts: {n_decided} of {n_rows} rows decided ({share:.1%}), the "
+            "Verdicts: {n_decided} of {n_tested} rows decided ({share:.1%}), the "
             "others sent to the laboratory.",
             n_decided=evaluated.n_decided,
-            n_rows=evaluation.n_rows,
+            n_tested=evaluation.n_rows,
             share=evaluated.n_decided / evaluation.n_rows,
         )
     )
@@ -139,9 +139,10 @@ def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> N
         )
     if evaluated.data.n_dropped:
         console.note(
-            tr(
-                "{n_dropped} rows dropped: invalid, or without label.",
-                n_dropped=evaluated.data.n_dropped,
+            trn(
+                "{n} row dropped: invalid, or without label.",
+                "{n} rows dropped: invalid, or without label.",
+                evaluated.data.n_dropped,
             )
         )
     console.note(

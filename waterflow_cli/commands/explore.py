@@ -179,10 +179,10 @@ def _note(found: Sequence[Exploration], output: str | None, console: Console) ->
         if not isinstance(signal, Absent) and signal.n_rows < signal.n_labelled:
             console.note(
                 tr(
-                    "{path}: the quick models saw {n_rows:,} of {n_labelled:,} labelled rows, "
+                    "{path}: the quick models saw {n_drawn:,} of {n_labelled:,} labelled rows, "
                     "drawn at random (seed {seed}).",
                     path=exploration.path,
-                    n_rows=signal.n_rows,
+                    n_drawn=signal.n_rows,
                     n_labelled=signal.n_labelled,
                     seed=signal.seed,
                 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,12 +77,13 @@ def load_labelled(
         )
     if data.n_repeated:
         console.warn(
-            tr(
-                "{n_repeated} of {n_rows} rows repeat the measurements of another row. "
-                "Copies on both sides of a split make the figures too good: remove "
-                "them first.",
-                n_repeated=data.n_repeated,
+            trn(
+                "{n} of {n_rows} rows repeats the measurements of another row.",
+                "{n} of {n_rows} rows repeat the measurements of another row.",
+                data.n_repeated,
                 n_rows=len(data.y),
             )
+            + " "
+            + tr("Copies on both sides of a split make the figures too good: remove them first.")
         )
     return data

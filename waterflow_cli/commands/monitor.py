@@ -17,7 +17,7 @@ from waterflow_cli.commands.options import (
     store_options,
 )
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.monitoring.checks import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
@@ -215,7 +215,11 @@ def _print(found: Monitoring, console: Console) -> None:
     n_quiet = sum(not check.alarm for check in found.checks)
     n_others = n_quiet - sum(not check.alarm for check in shown)
     if n_others:
-        text = tr("{n} other checks show nothing; -v, --json or -o lists all.", n=n_others)
+        text = trn(
+            "{n} other check shows nothing; -v, --json or -o lists all.",
+            "{n} other checks show nothing; -v, --json or -o lists all.",
+            n_others,
+        )
         console.result(text)
     if len(found.parts) > 1:
         console.table("", *group_rows(found))

@@ -18,7 +18,7 @@ from waterflow_cli.commands.options import (
     store_options,
 )
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,11 +101,13 @@ def _show(result: Replay, console: Console) -> None:
     counts = result.counts
     _show_matrix(result, console)
     console.result(
-        tr(
-            "{n_flips} of {n_rows} rows flipped; {n_to_potable} from likely_not_potable to "
+        trn(
+            "{n_flips} of {n} row flipped; {n_to_potable} from likely_not_potable to "
             "likely_potable.",
+            "{n_flips} of {n} rows flipped; {n_to_potable} from likely_not_potable to "
+            "likely_potable.",
+            counts.n_rows,
             n_flips=counts.n_flips,
-            n_rows=counts.n_rows,
             n_to_potable=counts.n_to_potable,
         )
     )
@@ -160,10 +162,11 @@ def _show_flips(result: Replay, console: Console) -> None:
         (">" + tr("change"), _change_text),
     ]
     console.table(
-        tr(
-            "The {n_shown} most dangerous of {n_flips} flips",
+        trn(
+            "The {n_shown} most dangerous of {n} flip",
+            "The {n_shown} most dangerous of {n} flips",
+            result.counts.n_flips,
             n_shown=len(result.flips),
-            n_flips=result.counts.n_flips,
         ),
         [name for name, _ in columns],
         [[text(flip) for _, text in columns] for flip in result.flips],
@@ -186,19 +189,23 @@ def _note(result: Replay, output: str | None, console: Console) -> None:
     counts = result.counts
     if counts.n_unsteady:
         console.warn(
-            tr(
-                "{n_rows} rows changed though {model} judged them before too: the file is not read "
-                "as the samples were. Give the options that score had (--unit, --nondetect, "
-                "--decimal, …); a row of units is in no output.",
-                n_rows=counts.n_unsteady,
+            trn(
+                "{n} row changed though {model} judged it before too: {why}",
+                "{n} rows changed though {model} judged them before too: {why}",
+                counts.n_unsteady,
                 model=result.model,
+                why=tr(
+                    "the file is not read as the samples were. Give the options that score had "
+                    "(--unit, --nondetect, --decimal, …); a row of units is in no output."
+                ),
             )
         )
     if counts.n_lost and result.has_rules:
         console.note(
-            tr(
-                "{n_rows} rows stay invalid: what was wrong with them is not in their cells.",
-                n_rows=counts.n_lost,
+            trn(
+                "{n} row stays invalid: what was wrong with it is not in its cells.",
+                "{n} rows stay invalid: what was wrong with them is not in their cells.",
+                counts.n_lost,
             )
         )
     elif counts.n_lost:

@@ -19,7 +19,7 @@ from waterflow_cli.commands.options import (
     refuse_nan,
     store_options,
 )
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.common.number_formats import format_estimate
 from waterflow_cli.training.retraining.options import RetrainingOptions
 
@@ -172,9 +172,10 @@ def _load_new(champion: Champion, options: dict[str, Any]) -> TrainingData:
 def _note_ids(recorded: TrainingData, new: TrainingData, console: Console) -> None:
     if new.n_dropped:
         console.note(
-            tr(
-                "{n_dropped} rows dropped: invalid, or without label.",
-                n_dropped=new.n_dropped,
+            trn(
+                "{n} row dropped: invalid, or without label.",
+                "{n} rows dropped: invalid, or without label.",
+                new.n_dropped,
             )
         )
     if new.ids is None:
@@ -211,9 +212,9 @@ def _show(found: Retraining, console: Console) -> None:
     console.result(_describe_rows(rows, len(found.prepared.data.y)))
     console.table(
         tr(
-            "{n_rows} new samples that neither model learned from: {n_negatives} not potable, "
+            "{n_judging} new samples that neither model learned from: {n_negatives} not potable, "
             "{n_positives} potable",
-            n_rows=sum(found.gate.counts),
+            n_judging=sum(found.gate.counts),
             n_negatives=found.gate.counts[0],
             n_positives=found.gate.counts[1],
         ),
@@ -246,17 +247,22 @@ def _show(found: Retraining, console: Console) -> None:
 
 def _describe_rows(rows: NewRows, n_trained: int) -> str:
     matching = rows.matching
+    counts = (
+        trn("{n} repeats what is known", "{n} repeat what is known", matching.n_repeated),
+        trn("{n} contradicts it", "{n} contradict it", len(matching.conflicts)),
+        trn("{n} copies measurements", "{n} copy measurements", rows.n_copies),
+    )
     return tr(
-        "New rows: {n_learned} learned from and {n_judging} set apart to judge; {n_repeated} "
-        "repeat what is known, {n_conflicts} contradict it, {n_copies} copy measurements. "
-        "{n_removed} recorded rows were taken out. The challenger learned from {n_trained} rows "
-        "in all.",
+        "New rows: {n_learned} learned from and {n_judging} set apart to judge; {counts}. "
+        "{removed} The challenger learned from {n_trained} rows in all.",
         n_learned=len(rows.learned),
         n_judging=len(rows.judging.y),
-        n_repeated=matching.n_repeated,
-        n_conflicts=len(matching.conflicts),
-        n_copies=rows.n_copies,
-        n_removed=matching.n_removed,
+        counts=", ".join(counts),
+        removed=trn(
+            "{n} recorded row was taken out.",
+            "{n} recorded rows were taken out.",
+            matching.n_removed,
+        ),
         n_trained=n_trained,
     )
 

@@ -23,7 +23,7 @@ from waterflow_cli.commands.options import (
     store_options,
 )
 from waterflow_cli.common.errors import UsageError, shorten
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
     from waterflow_cli.common.progress import Report
@@ -200,12 +200,18 @@ def _summarise(summary: ScoringSummary, console: Console) -> None:
     from waterflow_cli.commands.limits import note_limits
 
     if summary.n_resumed:
-        console.note(tr("Went on after {n_rows} rows of an earlier run.", n_rows=summary.n_resumed))
+        console.note(
+            trn(
+                "Went on after {n} row of an earlier run.",
+                "Went on after {n} rows of an earlier run.",
+                summary.n_resumed,
+            )
+        )
     verdicts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items())
     console.note(
         tr(
-            "{n_rows} rows by {model}: {n_scored} scored ({verdicts}), {n_invalid} invalid.",
-            n_rows=summary.n_rows,
+            "{rows} by {model}: {n_scored} scored ({verdicts}), {n_invalid} invalid.",
+            rows=trn("{n} row", "{n} rows", summary.n_rows),
             model=summary.model,
             n_scored=summary.n_scored,
             verdicts=verdicts,

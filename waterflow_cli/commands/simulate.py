@@ -12,7 +12,7 @@ from waterflow_cli.commands.options import (
     force_option,
     json_option,
 )
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 
 
 @click.command(short_help="Make labelled samples whose best possible AUC is known.")
@@ -73,13 +73,17 @@ def simulate(ctx: click.Context, /, output: str, as_json: bool, **options: Any) 
             }
         )
     console.note(
-        tr(
-            "Wrote {rows} simulated samples to {output} (seed {seed}). Best "
-            "possible ROC AUC: {best:.3f} on complete measurements, "
-            "{attainable:.3f} with the missing ones.",
-            rows=rows,
+        trn(
+            "Wrote {n} simulated sample to {output} (seed {seed}).",
+            "Wrote {n} simulated samples to {output} (seed {seed}).",
+            rows,
             output=output,
             seed=seed,
+        )
+        + " "
+        + tr(
+            "Best possible ROC AUC: {best:.3f} on complete measurements, "
+            "{attainable:.3f} with the missing ones.",
             best=best,
             attainable=attainable,
         )

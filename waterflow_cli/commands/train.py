@@ -247,9 +247,9 @@ def _show(report: TrainingReport, console: Console) -> None:
         for name, title in METRICS.items()
     ]
     title = tr(
-        "{design}, {n_rows} rows: estimate and 95 % interval",
+        "{design}, {n_tested} rows: estimate and 95 % interval",
         design=result.design.text,
-        n_rows=result.evaluation.n_rows,
+        n_tested=result.evaluation.n_rows,
     )
     console.table(title, ("", *(f">{tr(name)}" for name in evaluations)), rows)
     _show_points(report, console)

@@ -20,7 +20,7 @@ from waterflow_cli.commands.options import (
     single_file_option,
 )
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
     from waterflow_cli.common.progress import Report
@@ -136,9 +136,10 @@ def _summarise(report: ValidationReport, console: Console) -> None:
     """Say on stderr what was found, and the verdict."""
     if report.passed:
         console.note(
-            tr(
-                "{n_rows} rows, all pass (schema {schema}).",
-                n_rows=report.n_rows,
+            trn(
+                "{n} row, which passes (schema {schema}).",
+                "{n} rows, all pass (schema {schema}).",
+                report.n_rows,
                 schema=report.schema,
             )
         )
@@ -151,11 +152,10 @@ def _summarise(report: ValidationReport, console: Console) -> None:
     console.note(tr("Findings: {counts}.", counts=", ".join(counts)))
     console.note(
         tr(
-            "{n_rows} rows, {n_invalid} do not pass: {n_findings} findings, {n_shown} shown "
-            "(schema {schema}).",
-            n_rows=report.n_rows,
-            n_invalid=report.n_invalid,
-            n_findings=report.n_findings,
+            "{rows}, {failed}: {findings}, {n_shown} shown (schema {schema}).",
+            rows=trn("{n} row", "{n} rows", report.n_rows),
+            failed=trn("{n} does not pass", "{n} do not pass", report.n_invalid),
+            findings=trn("{n} finding", "{n} findings", report.n_findings),
             n_shown=len(report.findings),
             schema=report.schema,
         )

@@ -67,6 +67,24 @@ def tr(text: str, /, **values: object) -> str:
     return shown.format(**values) if values else shown
 
 
+def trn(one: str, many: str, n: int, /, **values: object) -> str:
+    """Give a text that counts, as `ngettext` does: each language has its own forms.
+
+    Parameters
+    ----------
+    one, many : str
+        The English text for 1, and for any other number.
+    n : int
+        How many; ``{n}`` stands for it.
+    **values : object
+        What the other placeholders stand for.
+
+    >>> trn("{n} row by {model}", "{n} rows by {model}", 1, model="rf")
+    '1 row by rf'
+    """
+    return read_catalogue(_chosen).ngettext(one, many, int(n)).format(n=n, **values)
+
+
 def marked(text: str) -> str:
     """Leave a text as it is, for `tr` to translate where it is shown.
 

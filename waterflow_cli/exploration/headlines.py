@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from waterflow_cli.common.estimates import CHANCE
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.common.number_formats import (
     format_estimate,
     format_share,
@@ -136,10 +136,12 @@ def _on_findings(exploration: Exploration) -> Iterator[Headline]:
         yield Headline(
             True,
             tr("Rows that break the schema"),
-            tr(
-                "{n_invalid:,} of {n_rows:,}. Their faulty cells are left out of all statistics, "
+            trn(
+                "{n:,} of {n_rows:,}. Its faulty cells are left out of all statistics; rows left "
+                "out as a whole: {n_left_out:,}.",
+                "{n:,} of {n_rows:,}. Their faulty cells are left out of all statistics, "
                 "{n_left_out:,} of these rows as a whole.",
-                n_invalid=findings.n_rows,
+                findings.n_rows,
                 n_rows=exploration.n_rows,
                 n_left_out=findings.n_rows_left_out,
             ),
@@ -156,11 +158,14 @@ def _on_missing(exploration: Exploration) -> Iterator[Headline]:
             missing.share >= _NOTABLE,
             tr("Missing values"),
             tr(
-                "{share} of the cells; {n_complete:,} of {n_rows:,} rows are complete. Most often "
-                "missing: {name}, {most}.",
+                "{share} of the cells; {complete}. Most often missing: {name}, {most}.",
                 share=write_share(missing.share),
-                n_complete=missing.n_complete,
-                n_rows=exploration.n_kept,
+                complete=trn(
+                    "{n_complete:,} of {n:,} row is complete",
+                    "{n_complete:,} of {n:,} rows are complete",
+                    exploration.n_kept,
+                    n_complete=missing.n_complete,
+                ),
                 name=most.name,
                 most=write_share(most.missing_share),
             ),
@@ -169,9 +174,10 @@ def _on_missing(exploration: Exploration) -> Iterator[Headline]:
         yield Headline(
             False,
             tr("Non-detects"),
-            tr(
-                "{n_cells:,} cells give a bound and no value; they count as --nondetect says.",
-                n_cells=exploration.n_censored,
+            trn(
+                "{n:,} cell gives a bound and no value; it counts as --nondetect says.",
+                "{n:,} cells give a bound and no value; they count as --nondetect says.",
+                exploration.n_censored,
             ),
         )
 
@@ -194,11 +200,18 @@ def _on_rows(exploration: Exploration) -> Iterator[Headline]:
             duplicates.n_contradictory > 0 or duplicates.n_repeats >= _NOTABLE * exploration.n_kept,
             tr("Duplicates"),
             tr(
-                "{n_repeats:,} rows repeat the measurements of an earlier one; "
-                "{n_contradictory:,} of these {n_groups:,} groups bear both labels.",
-                n_repeats=duplicates.n_repeats,
-                n_contradictory=duplicates.n_contradictory,
-                n_groups=duplicates.n_groups,
+                "{repeats}; {groups}.",
+                repeats=trn(
+                    "{n:,} row repeats the measurements of an earlier one",
+                    "{n:,} rows repeat the measurements of an earlier one",
+                    duplicates.n_repeats,
+                ),
+                groups=trn(
+                    "{n_contradictory:,} of {n:,} group bears both labels",
+                    "{n_contradictory:,} of these {n:,} groups bear both labels",
+                    duplicates.n_groups,
+                    n_contradictory=duplicates.n_contradictory,
+                ),
             ),
         )
     outliers = [each for each in exploration.outliers if each.n_outliers]
@@ -207,9 +220,10 @@ def _on_rows(exploration: Exploration) -> Iterator[Headline]:
         yield Headline(
             most.share >= _NOTABLE,
             tr("Outliers"),
-            tr(
-                "{n_values:,} values with a modified z-score above 3.5, most in {name} ({share}).",
-                n_values=sum(each.n_outliers for each in outliers),
+            trn(
+                "{n:,} value with a modified z-score above 3.5, in {name} ({share}).",
+                "{n:,} values with a modified z-score above 3.5, most in {name} ({share}).",
+                sum(each.n_outliers for each in outliers),
                 name=most.name,
                 share=write_share(most.share),
             ),

@@ -18,7 +18,7 @@ from waterflow_cli.common.charts import (
     draw_patterns,
     draw_signal,
 )
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.common.number_formats import (
     format_estimate,
     write_count,
@@ -116,12 +116,12 @@ def _tiles(found: Exploration) -> list[tuple[str, str, str]]:
         (
             tr("Rows"),
             write_count(found.n_rows),
-            tr("{n_rows:,} break the schema", n_rows=found.findings.n_rows),
+            trn("{n:,} breaks the schema", "{n:,} break the schema", found.findings.n_rows),
         ),
         (
             tr("Columns"),
             f"{len(found.header)}",
-            tr("{n_measurements} measurements", n_measurements=len(found.distributions)),
+            trn("{n} measurement", "{n} measurements", len(found.distributions)),
         ),
     ]
     if not isinstance(found.missing, Absent):
@@ -130,7 +130,7 @@ def _tiles(found: Exploration) -> list[tuple[str, str, str]]:
         tiles.append((tr("Missing"), write_share(found.missing.share), words))
     if not isinstance(found.labels, Absent):
         share = write_share(found.labels.share_positive)
-        words = tr("{n_rows:,} rows", n_rows=found.labels.n_positive)
+        words = trn("{n:,} row", "{n:,} rows", found.labels.n_positive)
         tiles.append((tr("Labelled potable"), share, words))
     if not isinstance(found.contradictions, Absent):
         names = ", ".join(found.contradictions.profiles)

@@ -20,7 +20,7 @@ import skops.io
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import ModelError, PluginError, UsageError, WaterflowError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin, describe_failure, load_plugin
@@ -97,13 +97,15 @@ class StoredModel:
         if np.isnan(probability).any():
             n_without = int(np.isnan(probability).sum())
             raise PluginError(
-                tr(
+                trn(
                     "Model {label}, of the plugin '{plugin}', gave no probability for "
-                    "{n_without} of {n_rows} rows (NaN).",
+                    "{n_without} of {n} row (NaN).",
+                    "Model {label}, of the plugin '{plugin}', gave no probability for "
+                    "{n_without} of {n} rows (NaN).",
+                    len(X),
                     label=self.label,
                     plugin=self.plugin,
                     n_without=n_without,
-                    n_rows=len(X),
                 )
             )
         return probability

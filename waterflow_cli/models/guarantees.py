@@ -79,12 +79,12 @@ class Certificate(NamedTuple):
             )
         text = (
             marked(
-                "{guarantee}: certified from {cut:.3f} ({n_decided} of {n_rows} rows "
+                "{guarantee}: certified from {cut:.3f} ({n_decided} of {n_kept} rows "
                 "kept for this, observed {observed:.3f})"
             )
             if self.guarantee.is_upper
             else marked(
-                "{guarantee}: certified up to {cut:.3f} ({n_decided} of {n_rows} rows "
+                "{guarantee}: certified up to {cut:.3f} ({n_decided} of {n_kept} rows "
                 "kept for this, observed {observed:.3f})"
             )
         )
@@ -93,7 +93,7 @@ class Certificate(NamedTuple):
             guarantee=self.guarantee,
             cut=self.cut,
             n_decided=self.n_decided,
-            n_rows=self.n_rows,
+            n_kept=self.n_rows,
             observed=self.observed,
         )
 
@@ -197,8 +197,8 @@ def refuse_uncertified(certificates: Sequence[Certificate]) -> None:
     if failed:
         raise DataRefusedError(
             tr(
-                "Cannot be guaranteed on {n_rows} rows: {failed}.",
-                n_rows=certificates[0].n_rows,
+                "Cannot be guaranteed on {n_kept} rows: {failed}.",
+                n_kept=certificates[0].n_rows,
                 failed=", ".join(failed),
             ),
             tr("No model was registered. Ask for less, or bring more labelled rows."),

@@ -11,7 +11,7 @@ from scipy import stats
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.decision import DecisionModel
 from waterflow_cli.models.metrics import LEVEL
 from waterflow_cli.models.verdict_records import VerdictRecord, record_verdicts, verdicts_summary
@@ -116,9 +116,10 @@ def compare_records(old: Record, new: Record) -> Iterator[Check | Unchecked]:
     """Test whether a model fares worse than in training; of calibration, whether it differs."""
     fewest = min(new.n_potable, new.n_rows - new.n_potable)
     if fewest < LEAST_PER_CLASS or not old.n_rows:
-        reason = tr(
+        reason = trn(
+            "{n} labelled row of a class that is new to the model; at least {least}.",
             "{n} labelled rows of a class that are new to the model; at least {least}.",
-            n=fewest,
+            fewest,
             least=LEAST_PER_CLASS,
         )
         yield Unchecked("precision", "", reason)

@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import FloatArray
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
@@ -207,7 +207,12 @@ class _Comparison:
         labelled = judged & (rows.label == rows.label)
         own_record = None
         if len(rows) < LEAST_ROWS:
-            reason = tr("{n} different rows; at least {least}.", n=len(rows), least=LEAST_ROWS)
+            reason = trn(
+                "{n} different row; at least {least}.",
+                "{n} different rows; at least {least}.",
+                len(rows),
+                least=LEAST_ROWS,
+            )
             self.unchecked.append(Unchecked("", "", reason, name))
         else:
             found = [

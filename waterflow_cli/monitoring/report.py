@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.common.number_formats import write_number, write_p_value, write_share
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.monitoring.checks import KINDS, Check, Unchecked
@@ -71,17 +71,18 @@ def headline(found: Monitoring) -> str:
             reason=found.unchecked[0].reason,
         )
     if found.alarms:
-        return tr(
-            "Alarm: {n_alarms} of {n_checks} checks of {path} against the training rows of "
-            "{model}.",
+        return trn(
+            "Alarm: {n_alarms} of {n} check of {path} against the training rows of {model}.",
+            "Alarm: {n_alarms} of {n} checks of {path} against the training rows of {model}.",
+            len(found.checks),
             n_alarms=len(found.alarms),
-            n_checks=len(found.checks),
             path=found.file.path,
             model=found.model,
         )
-    return tr(
-        "No alarm: {n_checks} checks of {path} against the training rows of {model}.",
-        n_checks=len(found.checks),
+    return trn(
+        "No alarm: {n} check of {path} against the training rows of {model}.",
+        "No alarm: {n} checks of {path} against the training rows of {model}.",
+        len(found.checks),
         path=found.file.path,
         model=found.model,
     )
@@ -206,27 +207,29 @@ def notes(found: Monitoring) -> list[str]:
     if drawn < file.n_rows:
         said.append(
             tr(
-                "{n_drawn:,} of {n_rows:,} rows, drawn at random (seed {seed}), were compared.",
+                "{n_drawn:,} of {n_available:,} rows, drawn at random (seed {seed}), were "
+                "compared.",
                 n_drawn=drawn,
-                n_rows=file.n_rows,
+                n_available=file.n_rows,
                 seed=found.options.seed,
             )
         )
     if whole.rows.n_copies:
         said.append(
-            tr(
-                "{n_copies:,} rows repeat another one's measurements and count once.",
-                n_copies=whole.rows.n_copies,
+            trn(
+                "{n:,} row repeats another one's measurements and counts once.",
+                "{n:,} rows repeat another one's measurements and count once.",
+                whole.rows.n_copies,
             )
         )
     if found.reference.hash_cut is not None:
         said.append(
             tr(
-                "{n_scored:,} of the {n_rows:,} rows compared could be scored: of {n_trained:,} "
-                "training rows {n_hashes:,} are remembered, drawn by a hash, and only a row drawn "
-                "likewise is told from them.",
+                "{n_scored:,} of the {n_compared:,} rows compared could be scored: of "
+                "{n_trained:,} training rows {n_hashes:,} are remembered, drawn by a hash, and "
+                "only a row drawn likewise is told from them.",
                 n_scored=len(whole.probability),
-                n_rows=len(whole.rows),
+                n_compared=len(whole.rows),
                 n_trained=found.reference.n_rows,
                 n_hashes=len(found.reference.hashes),
             )
@@ -241,9 +244,10 @@ def notes(found: Monitoring) -> list[str]:
         )
     if file.n_without_group:
         said.append(
-            tr(
-                "{n_rows:,} rows are in no group: no date, or an empty cell.",
-                n_rows=file.n_without_group,
+            trn(
+                "{n:,} row is in no group: no date, or an empty cell.",
+                "{n:,} rows are in no group: no date, or an empty cell.",
+                file.n_without_group,
             )
         )
     if file.cells.nondetects and found.reference.nondetect != found.options.reading.nondetect:

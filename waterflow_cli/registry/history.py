@@ -174,7 +174,11 @@ def check_why(why: str) -> str:
     """
     if len(why) > MAX_WHY:
         raise UsageError(
-            tr("--why: {n} characters; at most {most} can be kept.", n=len(why), most=MAX_WHY)
+            tr(
+                "--why: {n_letters} characters; at most {most} can be kept.",
+                n_letters=len(why),
+                most=MAX_WHY,
+            )
         )
     return why
 

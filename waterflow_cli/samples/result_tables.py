@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, IntArray
 from waterflow_cli.common.errors import InputError, UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.samples.result_values import READ, ValueReader, as_text, same_results, trimmed
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.headers import fold_name
@@ -169,7 +169,11 @@ class ResultTable:
         if not self._counts["known"]:
             raise InputError(
                 self._table.path,
-                tr("none of its {n} results is of a known parameter.", n=self._counts["results"]),
+                trn(
+                    "its {n} result is of no known parameter.",
+                    "none of its {n} results is of a known parameter.",
+                    self._counts["results"],
+                ),
                 hint=tr("Name another profile, or a copy of this one: waterflow profiles show"),
             )
         columns = {
@@ -378,9 +382,9 @@ class ResultTable:
         remarks = [
             *self._table.remarks(),
             tr(
-                "{n_samples} samples of {n_results} results ({profile})",
-                n_samples=len(self._samples.numbers),
-                n_results=counts["results"],
+                "{samples} of {results} ({profile})",
+                samples=trn("{n} sample", "{n} samples", len(self._samples.numbers)),
+                results=trn("{n} result", "{n} results", counts["results"]),
                 profile=self._profile.name,
             ),
         ]

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.files import StoredModel
 
 
@@ -31,11 +31,12 @@ class Explainer:
         n_measurements = len(model.decision.measurements)
         if n_listed > n_measurements:
             raise UsageError(
-                tr(
-                    "--explain {n_listed}: model {model} has {n_measurements} measurements.",
+                trn(
+                    "--explain {n_listed}: model {model} has {n} measurement.",
+                    "--explain {n_listed}: model {model} has {n} measurements.",
+                    n_measurements,
                     n_listed=n_listed,
                     model=model.label,
-                    n_measurements=n_measurements,
                 )
             )
         self._model, self._n_listed = model, n_listed

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
-from waterflow_cli.common.messages import chosen_language, tr
+from waterflow_cli.common.messages import chosen_language, tr, trn
 from waterflow_cli.common.progress import InputShares, Report, say_nothing
 from waterflow_cli.common.workers import map_in_order
 from waterflow_cli.models.files import StoredModel
@@ -372,11 +372,13 @@ def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
     share = 100 * summary.n_invalid / summary.n_rows
     if share > max_invalid:
         raise DataRefusedError(
-            tr(
-                "{n_invalid} of {n_rows} rows are invalid: {share:.3g} %, more than the "
+            trn(
+                "{n_invalid} of {n} row is invalid: {share:.3g} %, more than the "
                 "{max_invalid:g} % of --max-invalid.",
+                "{n_invalid} of {n} rows are invalid: {share:.3g} %, more than the "
+                "{max_invalid:g} % of --max-invalid.",
+                summary.n_rows,
                 n_invalid=summary.n_invalid,
-                n_rows=summary.n_rows,
                 share=share,
                 max_invalid=max_invalid,
             ),

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import ModelError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.samples.table_schema import TableSchema
@@ -168,12 +168,14 @@ class Scorer:
         absent = [name for name in wanted if name not in found]
         if 2 * len(absent) > len(wanted):
             raise ModelError(
-                tr(
-                    "Model {model} is not made for {path}: of its {n_measurements} measurements "
-                    "the file lacks {absent}.",
+                trn(
+                    "Model {model} is not made for {path}: the file lacks its measurement, "
+                    "{absent}.",
+                    "Model {model} is not made for {path}: of its {n} measurements the file "
+                    "lacks {absent}.",
+                    len(wanted),
                     model=self._model.label,
                     path=table.path,
-                    n_measurements=len(wanted),
                     absent=", ".join(absent[:12]),
                 ),
                 tr("Name a model of such files (waterflow models list), or the columns: --rename"),

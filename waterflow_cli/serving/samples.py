@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.common.errors import shorten
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.serving.problems import RequestError
@@ -77,7 +77,7 @@ def too_many(max_rows: int) -> RequestError:
     """Build the error for a body with too many samples."""
     return RequestError(
         413,
-        tr("A request may hold {max_rows} samples.", max_rows=max_rows),
+        trn("A request may hold {n} sample.", "A request may hold {n} samples.", max_rows),
         tr("Send them in several requests, or score the file: waterflow score"),
     )
 

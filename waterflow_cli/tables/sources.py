@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, cast
 import pyarrow as pa
 
 from waterflow_cli.common.errors import InputError, UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -267,9 +267,10 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
             names = ", ".join(info.filename for info in members[:5])
             raise InputError(
                 path,
-                tr(
-                    "the archive has {n_members} members ({names}); one is expected.",
-                    n_members=len(members),
+                trn(
+                    "the archive has {n} member ({names}); one is expected.",
+                    "the archive has {n} members ({names}); one is expected.",
+                    len(members),
                     names=names,
                 ),
                 hint=tr("Unpack it and name the file that holds the table."),

@@ -12,7 +12,7 @@ import numpy as np
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.models.contract import BALANCES, Balance
 from waterflow_cli.models.discovery import LoadedPlugin, parse_params
 from waterflow_cli.training.data import TrainingData
@@ -232,8 +232,8 @@ def compare_procedures(
     n_fits = design.n_fits * len(procedures)
     report(
         tr(
-            "Measuring {n_procedures} candidates by {design}; {n_fits} fits",
-            n_procedures=len(procedures),
+            "Measuring {candidates} by {design}; {n_fits} fits",
+            candidates=trn("{n} candidate", "{n} candidates", len(procedures)),
             design=design.text,
             n_fits=n_fits,
         )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError, did_you_mean
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.dates import DateReader, parse_iso
 from waterflow_cli.samples.opening import open_samples
@@ -345,12 +345,12 @@ class _Column:
         if len(rows):
             raise DataRefusedError(
                 tr(
-                    "{path}, line {line}, column {name}: {message} ({n_rows} such rows).",
+                    "{path}, line {line}, column {name}: {message} ({rows}).",
                     path=self._path,
                     line=self._lines[rows[0]],
                     name=self.name,
                     message=message,
-                    n_rows=len(rows),
+                    rows=trn("{n} such row", "{n} such rows", len(rows)),
                 ),
                 tr("A split by this column needs it in every row."),
             )
@@ -386,16 +386,13 @@ class Refusals:
     def raise_if_any(self) -> None:
         """Refuse the file for its first bad row."""
         if self._first is not None:
-            rows = (
-                tr("this row")
-                if self.n_rows == 1
-                else tr("{n_rows} rows, this one first,", n_rows=self.n_rows)
-            )
             raise DataRefusedError(
-                tr(
-                    "{first}. Stopped: {rows} cannot be learned from or measured with.",
+                trn(
+                    "{first}. Stopped: this row cannot be learned from or measured with.",
+                    "{first}. Stopped: {n} rows, this one first, cannot be learned from or "
+                    "measured with.",
+                    self.n_rows,
                     first=str(self._first).rstrip("."),
-                    rows=rows,
                 ),
                 tr(
                     "See all: waterflow validate {file}. To do without them: --on-invalid drop",
@@ -431,12 +428,12 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int
     shown = ", ".join(f"{value:g}" for value in classes[:5])
     if not set(classes) <= {0.0, 1.0}:
         raise DataRefusedError(
-            tr(
-                "{path}, column {label}: {n_classes} classes ({shown}); it must hold 0 "
-                "and 1 alone.",
+            trn(
+                "{path}, column {label}: {n} class ({shown}); it must hold 0 and 1 alone.",
+                "{path}, column {label}: {n} classes ({shown}); it must hold 0 and 1 alone.",
+                len(classes),
                 path=path,
                 label=label,
-                n_classes=len(classes),
                 shown=shown,
             )
         )
@@ -452,12 +449,14 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int
         )
     if counts.min() < min_per_class:
         raise DataRefusedError(
-            tr(
-                "{path}: class {label:g} has {n_rows} rows; at least {min_per_class} "
-                "of each class are needed for the folds.",
+            trn(
+                "{path}: class {label:g} has {n} row; at least {min_per_class} of each class are "
+                "needed for the folds.",
+                "{path}: class {label:g} has {n} rows; at least {min_per_class} of each class are "
+                "needed for the folds.",
+                counts.min(),
                 path=path,
                 label=classes[counts.argmin()],
-                n_rows=counts.min(),
                 min_per_class=min_per_class,
             )
         )

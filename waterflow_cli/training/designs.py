@@ -22,7 +22,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import chosen_language, tr, use_language
+from waterflow_cli.common.messages import chosen_language, tr, trn, use_language
 from waterflow_cli.models.metrics import LEVEL
 
 Blocks = frozenset[int]
@@ -109,11 +109,13 @@ class Design:
                 fewest = int(np.sum([counts[k] for k in blocks], axis=0).min())
                 if fewest < MIN_PER_CLASS:
                     raise DataRefusedError(
-                        tr(
-                            "{text}: a model would be fitted on {fewest} rows of one class; at "
-                            "least {min_per_class} are needed.",
+                        trn(
+                            "{text}: a model would be fitted on {n} row of one class; at least "
+                            "{min_per_class} are needed.",
+                            "{text}: a model would be fitted on {n} rows of one class; at least "
+                            "{min_per_class} are needed.",
+                            fewest,
                             text=self.text,
-                            fewest=fewest,
                             min_per_class=MIN_PER_CLASS,
                         ),
                         tr("Use more rows, fewer folds, or another way to split."),
@@ -142,9 +144,10 @@ def cross_validation(
     """
     if groups is not None and len(np.unique(groups)) < n_folds:
         raise DataRefusedError(
-            tr(
-                "--group: {n_groups} different groups cannot be put into {n_folds} folds.",
-                n_groups=len(np.unique(groups)),
+            trn(
+                "--group: {n} group cannot be put into {n_folds} folds.",
+                "--group: {n} different groups cannot be put into {n_folds} folds.",
+                len(np.unique(groups)),
                 n_folds=n_folds,
             ),
             tr("At least as many groups as folds are needed, and at least 3: see --cv."),
@@ -152,9 +155,10 @@ def cross_validation(
     fewest = int(np.bincount(y, minlength=2).min())
     if fewest < n_folds:
         raise DataRefusedError(
-            tr(
-                "{fewest} rows of one class cannot be put into {n_folds} folds.",
-                fewest=fewest,
+            trn(
+                "{n} row of one class cannot be put into {n_folds} folds.",
+                "{n} rows of one class cannot be put into {n_folds} folds.",
+                fewest,
                 n_folds=n_folds,
             ),
             tr("Use more rows, or fewer folds: --cv 3x1"),
@@ -169,7 +173,7 @@ def cross_validation(
             block[rows] = number
         repeats.append(block)
     every = frozenset(range(n_folds))
-    times = tr("once") if n_repeats == 1 else tr("{n_repeats} times", n_repeats=n_repeats)
+    times = trn("once", "{n} times", n_repeats)
     kept = "" if groups is None else tr(", groups kept together")
     return Design(
         tr(
@@ -224,11 +228,12 @@ def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
     block = np.searchsorted(edges, ranks, side="right")
     if len(np.unique(block)) < n_spans:
         raise DataRefusedError(
-            tr(
-                "--time: {n_times} different times cannot make {n_spans} spans of "
-                "about as many rows each: {n_folds} are tested, and two older ones "
-                "learned from at first.",
-                n_times=len(np.unique(when)),
+            trn(
+                "--time: {n} time cannot make {n_spans} spans of about as many rows each: "
+                "{n_folds} are tested, and two older ones learned from at first.",
+                "--time: {n} different times cannot make {n_spans} spans of about as many rows "
+                "each: {n_folds} are tested, and two older ones learned from at first.",
+                len(np.unique(when)),
                 n_spans=n_spans,
                 n_folds=n_folds,
             ),

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import PluginError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.options import TrainingOptions
@@ -117,11 +117,12 @@ def check_scores(scores: FloatArray, owner: str) -> None:
     if not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
         raise PluginError(
-            tr(
-                "The {plugin} gave no probability for {bad} of {n_scores} rows (NaN).",
+            trn(
+                "The {plugin} gave no probability for {bad} of {n} row (NaN).",
+                "The {plugin} gave no probability for {bad} of {n} rows (NaN).",
+                len(scores),
                 plugin=owner,
                 bad=bad,
-                n_scores=len(scores),
             )
         )
     if scores.min() < 0 or scores.max() > 1:

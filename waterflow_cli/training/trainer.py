@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin
@@ -221,7 +221,7 @@ def train_model(
             else:
                 fitted = learner.fit(every)
         if options.guarantees:
-            report(tr("Certifying on {n_rows} rows that took no part", n_rows=len(certifying)))
+            report(tr("Certifying on {n_kept} rows that took no part", n_kept=len(certifying)))
         with plugin.guarded(tr("predict")):
             model, certificates = decide(fitted, scores, part, unseen, options)
         report(tr("Measuring baselines, and which measurements matter"))
@@ -248,16 +248,20 @@ def _describe_fits(
     plugin: LoadedPlugin, design: Design, n_fits: int, n_rows: int, options: TrainingOptions
 ) -> str:
     searched = (
-        tr(", each after a search of {n_trials} trials", n_trials=options.n_trials)
+        trn(
+            ", each after a search of {n} trial",
+            ", each after a search of {n} trials",
+            options.n_trials,
+        )
         if options.n_trials
         else ""
     )
     return tr(
-        "Measuring {plugin} by {design}; {n_fits} fits of up to {n_rows} rows{searched}",
+        "Measuring {plugin} by {design}; {n_fits} fits of up to {n_trained} rows{searched}",
         plugin=plugin.name,
         design=design.text,
         n_fits=n_fits,
-        n_rows=n_rows,
+        n_trained=n_rows,
         searched=searched,
     )
 

@@ -176,9 +176,9 @@ class TunedLearner:
         ):
             raise DataRefusedError(
                 tr(
-                    "--tune: {n_rows} rows of a fold cannot be split into {n_folds} more "
+                    "--tune: {n_trained} rows of a fold cannot be split into {n_folds} more "
                     "that hold enough of both classes.",
-                    n_rows=len(rows),
+                    n_trained=len(rows),
                     n_folds=_N_FOLDS,
                 ),
                 tr("Use more rows, fewer folds (--cv), or no --tune."),

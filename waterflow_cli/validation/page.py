@@ -12,16 +12,9 @@ from waterflow_cli.validation.report import FINDING_COLUMNS, ValidationReport
 
 def render_findings(report: ValidationReport) -> str:
     """Write the page as HTML that loads nothing; whatever comes from the data is escaped."""
-    if report.passed:
-        verdict = tr("All rows pass.")
-    elif report.n_invalid == 1:
-        verdict = tr("1 row does not pass.")
-    else:
-        verdict = tr("{n_rows} rows do not pass.", n_rows=report.n_invalid)
     page = page_environment().get_template("findings.html")
     return page.render(
         report=report,
-        verdict=verdict,
         columns=[tr(name) for name in FINDING_COLUMNS],
         names=FINDING_COLUMNS,
         limits=None if report.limits is None else _limits_table(report.limits),

@@ -197,7 +197,7 @@ def test_invalid_rows_stop_it_unless_dropped(evaluate, new_samples, workdir):
     assert evaluate("in.csv").code == 1
     done = evaluate("in.csv", "--on-invalid", "drop", "--json")
     assert json.loads(done.out)["evaluation"]["rows"] == 299
-    assert "1 rows dropped" in done.err
+    assert "1 row dropped" in done.err
 
 
 def test_unknown_model_and_schema_are_refused(evaluate, new_samples):

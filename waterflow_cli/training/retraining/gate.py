@@ -298,14 +298,16 @@ def _calls_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> C
     unsafe = y == 0
     before, after = (int((each.potable & unsafe).sum()) for each in (champion, challenger))
     found = (
-        marked("Of {n_rows} not potable samples it calls {after} potable, the champion {before}.")
+        marked(
+            "Of {n_judging} not potable samples it calls {after} potable, the champion {before}."
+        )
         if after <= before
         else marked(
-            "Of {n_rows} not potable samples it calls {after} potable, more than the "
+            "Of {n_judging} not potable samples it calls {after} potable, more than the "
             "champion's {before}."
         )
     )
-    text = tr(found, n_rows=int(unsafe.sum()), after=after, before=before)
+    text = tr(found, n_judging=int(unsafe.sum()), after=after, before=before)
     return Condition("false_potable", after <= before, text)
 
 

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.reference import hash_rows
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.retraining.options import OnConflict, RetrainingOptions
@@ -163,10 +163,12 @@ def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
         Rows that are none of them, for their groups were learned from.
     """
     hint = (
-        tr(
-            "{n_met} new samples cannot judge, for their groups were learned from: gather samples "
-            "of new ones.",
-            n_met=n_met,
+        trn(
+            "{n} new sample cannot judge, for its group was learned from: gather samples of new "
+            "ones.",
+            "{n} new samples cannot judge, for their groups were learned from: gather samples of "
+            "new ones.",
+            n_met,
         )
         if n_met
         else tr("Gather more labelled samples, or set a larger share apart: --holdout")
@@ -174,12 +176,14 @@ def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
     negatives, positives = rows.class_counts
     if min(negatives, positives) < MIN_GATE_ROWS_PER_CLASS:
         raise DataRefusedError(
-            tr(
-                "{file}: {negatives} not potable and {positives} potable new samples would "
-                "judge the models; at least {needed} of each are needed.",
+            trn(
+                "{file}: {negatives} not potable and {n} potable new sample would judge the "
+                "models; at least {needed} of each are needed.",
+                "{file}: {negatives} not potable and {n} potable new samples would judge the "
+                "models; at least {needed} of each are needed.",
+                positives,
                 file=rows.path,
                 negatives=negatives,
-                positives=positives,
                 needed=MIN_GATE_ROWS_PER_CLASS,
             ),
             hint,
@@ -187,11 +191,13 @@ def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
     n_groups = MIN_GATE_GROUPS if rows.groups is None else len(np.unique(rows.groups))
     if n_groups < MIN_GATE_GROUPS:
         raise DataRefusedError(
-            tr(
-                "{file}: new samples of {n_groups} groups would judge the models; at least "
-                "{needed} groups are needed.",
+            trn(
+                "{file}: new samples of {n} group would judge the models; at least {needed} "
+                "groups are needed.",
+                "{file}: new samples of {n} groups would judge the models; at least {needed} "
+                "groups are needed.",
+                n_groups,
                 file=rows.path,
-                n_groups=n_groups,
                 needed=MIN_GATE_GROUPS,
             ),
             hint,
@@ -229,10 +235,17 @@ def _describe_conflicts(matching: Matching, on_conflict: OnConflict) -> str:
         "old": tr("the earlier row is learned from"),
     }
     return tr(
-        "{n} new rows contradict an earlier row of the same sample; {outcome} (--on-conflict), "
-        "and {n_removed} rows of the training data are not learned from any more. {conflicts}",
-        n=len(matching.conflicts),
-        n_removed=matching.n_removed,
+        "{contradictions}; {outcome} (--on-conflict), and {removed}. {conflicts}",
+        contradictions=trn(
+            "{n} new row contradicts an earlier row of the same sample",
+            "{n} new rows contradict an earlier row of the same sample",
+            len(matching.conflicts),
+        ),
+        removed=trn(
+            "{n} row of the training data is not learned from any more",
+            "{n} rows of the training data are not learned from any more",
+            matching.n_removed,
+        ),
         outcome=outcomes[on_conflict],
         conflicts="; ".join(map(str, matching.conflicts[:3])),
     )

@@ -131,7 +131,9 @@ def retrain(
         _log_origin(run, prepared, new)
         log_start(run, data, schema, plugin, chosen)
         result = train_model(data, plugin, chosen, report=report)
-        report(tr("Judging both models by {n_rows} rows", n_rows=len(prepared.rows.judging.y)))
+        report(
+            tr("Judging both models by {n_judging} rows", n_judging=len(prepared.rows.judging.y))
+        )
         gate = judge(prepared, result, options)
         report(tr("Logging the run and the model to MLflow"))
         log_result(run, data, plugin, result, chosen)
@@ -266,8 +268,8 @@ def _log_origin(run: TrackedRun, prepared: Preparation, new: TrainingData) -> No
 def _say_why(champion: Champion, gate: GateResult) -> str:
     """Give the reasons of the gate, in the words that the history keeps."""
     why = " ".join(gate.reasons) or tr(
-        "not worse than version {version} on {n_rows} new rows",
+        "not worse than version {version} on {n_judging} new rows",
         version=champion.version,
-        n_rows=sum(gate.counts),
+        n_judging=sum(gate.counts),
     )
     return why[:MAX_WHY]

@@ -10,7 +10,7 @@ import numpy as np
 
 from waterflow_cli.common.arrays import IntArray
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.reference import hash_rows
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.retraining.options import OnConflict
@@ -142,7 +142,12 @@ def match_rows(
             contradicted += found
     if conflicts and on_conflict == "fail":
         raise DataRefusedError(
-            tr("{conflict} ({n} such rows).", conflict=conflicts[0], n=len(conflicts)),
+            trn(
+                "{conflict} ({n} such row).",
+                "{conflict} ({n} such rows).",
+                len(conflicts),
+                conflict=conflicts[0],
+            ),
             tr("Say which counts: --on-conflict drop, new or old."),
         )
     if on_conflict == "drop":

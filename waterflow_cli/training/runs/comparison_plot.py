@@ -24,9 +24,9 @@ def draw_leaderboard(board: Leaderboard) -> bytes:
     FigureCanvasAgg(figure)
     figure.suptitle(
         tr(
-            "{design}, {n_rows} rows: mean and 95 % interval",
+            "{design}, {n_tested} rows: mean and 95 % interval",
             design=board.design,
-            n_rows=board.n_rows,
+            n_tested=board.n_rows,
         ),
         fontsize=11,
     )

@@ -68,15 +68,15 @@ class Comparison:
     def __str__(self) -> str:
         if self.identical:
             return tr(
-                "Identical: {n_rows} rows get the same probabilities and verdicts, bit "
+                "Identical: {n_trained} rows get the same probabilities and verdicts, bit "
                 "for bit, and threshold and policy are the same.",
-                n_rows=self.n_rows,
+                n_trained=self.n_rows,
             )
         parts = [
             tr(
-                "{n_differing} of {n_rows} rows differ",
+                "{n_differing} of {n_trained} rows differ",
                 n_differing=self.n_differing,
-                n_rows=self.n_rows,
+                n_trained=self.n_rows,
             )
         ]
         if self.n_differing:
