@@ -9,7 +9,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from gettext import gettext
 from typing import Any, NoReturn
 
 import click
@@ -28,7 +29,27 @@ EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
 # Arguments that can be set like options. Not all: `schemas show NAME` is no `--name`.
 _SET_ARGUMENTS = ("data",)
 _GC_THRESHOLD = 100_000
+_OF_CLICK = {
+    "-h, --help": "Show this message and exit.",
+    "--version": "Show the version and exit.",
+}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class TranslatedHelp(click.HelpFormatter):
+    """The help in the language chosen; click words its own options before that is known."""
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write names and what they mean."""
+        shown = [
+            (name, gettext(_OF_CLICK[name]) if name in _OF_CLICK else text) for name, text in rows
+        ]
+        super().write_dl(shown, col_max, col_spacing)
+
+
+click.Context.formatter_class = TranslatedHelp
 
 
 class ConfiguredGroup(click.Group):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gettext
+import os
 import re
 import string
 import subprocess
@@ -12,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 from babel.messages.catalog import Message
-from catalogue import extract_texts, french_texts, read_french
+from catalogue import DOMAINS, extract_texts, french_texts, read_french
 from jinja2 import Environment, nodes
 from paths import ROOT
 
@@ -185,12 +187,19 @@ def test_catalogue_holds_the_texts_in_the_code_and_no_other(tmp_path, monkeypatc
     assert {said.texts for said in translated_texts()} == {each for each in extracted if any(each)}
 
 
-def test_each_text_has_a_french_one_with_the_same_values():
-    catalogue = read_french()
+def test_each_text_of_click_is_in_the_catalogue(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # away from what is set up for our own texts
+    extracted = extract_texts(tmp_path, str(Path(click.__file__).parent))
+    assert sorted(map(forms, read_french("click"))) == sorted(map(forms, extracted))
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_each_text_has_a_french_one_with_the_same_values(domain):
+    catalogue = read_french(domain)
     assert [each.id for each in catalogue if each.fuzzy] == []
     assert list(catalogue.obsolete) == []
     assert catalogue.num_plurals == 2
-    for english, text in french_texts():
+    for english, text in french_texts(domain):
         assert text, f"{english!r} has no French text"
         assert placeholders(text) == placeholders(english), english
 
@@ -238,8 +247,9 @@ def test_template_escapes_the_values_and_keeps_the_tags():
     assert page.render(name="<b>") == "the model <em>&lt;b&gt;</em>"
 
 
-def test_french_is_set_as_french_is():
-    for _, text in french_texts():
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_french_is_set_as_french_is(domain):
+    for _, text in french_texts(domain):
         assert not re.search(r" [:;?!%»]|«[^\xa0]|[^\xa0]»", text), text
 
 
@@ -392,3 +402,53 @@ def test_each_language_has_its_plurals(french, code, n, said):
         "{{ trn('{n} row does not pass.', '{n} rows do not pass.', n) }}"
     )
     assert page.render(n=n) == said
+
+
+def spoken(*arguments, **variables):
+    """Run the program by itself, in an environment of its own."""
+    environ = {name: text for name, text in os.environ.items() if name != "LANGUAGE"} | variables
+    command = [sys.executable, "-m", "waterflow_cli", *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, encoding="utf-8", check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        (["--help"], {"LC_ALL": "fr_FR.UTF-8"}),
+        (["--help"], {"WATERFLOW_LANG": "fr"}),
+        (["--lang", "fr", "--help"], {}),
+        (["score", "--help"], {"LC_ALL": "fr_FR.UTF-8"}),
+        (["score", "--lang", "fr", "--help"], {}),
+    ],
+)
+def test_help_is_set_in_french(workdir, arguments, variables):
+    said = spoken(*arguments, **variables).stdout
+    assert said.startswith("Usage\xa0: waterflow")
+    assert "\nOptions\xa0:\n" in said
+    assert re.search(r"-h, --help +Montrer cette aide, puis finir\.\n", said)
+    assert "Show" not in said.replace("Show tracebacks.", "")
+    if "score" in arguments:
+        assert re.search(r"\[par\s+défaut\xa0:\s", said)
+    else:
+        assert "\nCommandes\xa0:\n" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["score", "--nope"], "Pas d'option '--nope'."),
+        (["score"], "Il manque l'argument 'FILE...'."),
+        (["simulate", "--rows", "many"], "Valeur non valable pour '--rows'\xa0: 'many' n'est pas"),
+    ],
+)
+def test_errors_of_click_are_french(workdir, arguments, message):
+    done = spoken("--lang", "fr", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Erreur\xa0: {message}"), done.stderr
+
+
+def test_help_is_in_the_language_of_the_moment(cli, french):
+    assert "Montrer cette aide, puis finir." in cli("score", "--help").out
+    said = cli("score", "--lang", "en", "--help").out
+    assert said.startswith("Usage: waterflow score")
+    assert "Show this message and exit." in said

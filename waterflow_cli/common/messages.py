@@ -10,8 +10,9 @@ go through every function, and two languages in one process are never wanted.
 
 from __future__ import annotations
 
+import os
 from functools import cache
-from gettext import NullTranslations, translation
+from gettext import NullTranslations, bindtextdomain, textdomain, translation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LANGUAGES = ("en", "fr")
-# The first of them that is set decides, as POSIX says for messages.
-_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+# The first of them that is set decides, as POSIX says of the last three.
+_VARIABLES = ("WATERFLOW_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+_LOCALE = Path(__file__).with_name("locale")
 _chosen = LANGUAGES[0]
 
 
@@ -30,6 +32,10 @@ def use_language(code: str) -> None:
     if code not in LANGUAGES:
         raise ValueError(f"no messages in {code!r}")
     _chosen = code
+    # What click says itself it looks up in the language that this names, and in the domain chosen.
+    os.environ["LANGUAGE"] = code
+    bindtextdomain("click", str(_LOCALE))
+    textdomain("click")
 
 
 def chosen_language() -> str:
@@ -98,4 +104,4 @@ def read_catalogue(code: str) -> NullTranslations:
     """Read the texts of a language; those of English are none, and it starts without a file."""
     if code == LANGUAGES[0]:
         return NullTranslations()
-    return translation("waterflow", Path(__file__).with_name("locale"), [code], fallback=True)
+    return translation("waterflow", _LOCALE, [code], fallback=True)
