@@ -45,7 +45,7 @@ ERRORS = {
     if isinstance(found, type) and issubclass(found, errors.WaterflowError)
 }
 # What translates, and how many texts each takes.
-TRANSLATES = {"tr": 1, "trn": 2, "marked": 1}
+TRANSLATES = {"tr": 1, "trn": 2, "marked": 1, "marked_forms": 2}
 # What the core calls to say something, besides the methods of the console.
 REPORTERS = {"report", "warn"}
 # From which argument on a user reads what is found.
@@ -60,7 +60,6 @@ SEVERAL = {
     *("n_folds", "n_fits", "n_permutations", "n_spans", "n_letters", "n_hashes"),
     *("n_trained", "n_tested", "n_labelled", "n_judging", "n_kept"),
     *("n_drawn", "n_available", "n_compared", "n_ranked", "n_negatives", "n_positives"),
-    *("n_cells", "n_held"),
 }
 
 
@@ -96,7 +95,7 @@ def translated_texts() -> Iterator[Said]:
         texts = tuple(str(each.value) for each in call.args if isinstance(each, ast.Constant))
         if name in TRANSLATES and texts:
             keywords = frozenset(str(each.arg) for each in call.keywords)
-            names = None if name == "marked" else keywords
+            names = None if name.startswith("marked") else keywords
             yield Said(module, call.lineno, texts[: TRANSLATES[name]], names)
     for path in TEMPLATES:
         for called in template_of(path).find_all(nodes.Call):
@@ -206,7 +205,7 @@ def test_each_text_has_a_french_one_with_the_same_values(domain):
 
 def test_each_placeholder_is_given_a_value():
     for said in translated_texts():
-        if said.names or len(said.texts) > 1:
+        if said.names or (said.names is not None and len(said.texts) > 1):
             given = said.names | ({"n"} if len(said.texts) > 1 else set())
             assert set().union(*map(placeholders, said.texts)) == given, str(said)
 

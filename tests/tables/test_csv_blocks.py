@@ -96,7 +96,7 @@ def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | int:
         if "\0" in "".join(cells):
             finding = RowFinding("nul_byte", {})
         elif len(cells) != n_columns:
-            values: dict[str, object] = {"n_cells": len(cells), "n_columns": n_columns}
+            values: dict[str, object] = {"n": len(cells), "n_columns": n_columns}
             if len(cells) > n_columns:
                 values["extra"] = ", ".join(repr(cell) for cell in cells[n_columns:])
             fitting = separators_that_fit(sep.join(cells), n_columns, sep)
@@ -364,8 +364,8 @@ def test_ragged_rows_are_found_and_the_others_stay_whole() -> None:
     data = (FAULTY / "ragged_rows.csv").read_bytes().partition(b"\n")[2]
     parsed = parse(data, 3)
     assert parsed.findings == {
-        1: RowFinding("ragged_row", {"n_cells": 2, "n_columns": 3}),
-        2: RowFinding("ragged_row", {"n_cells": 4, "n_columns": 3, "extra": "'spilled'"}),
+        1: RowFinding("ragged_row", {"n": 2, "n_columns": 3}),
+        2: RowFinding("ragged_row", {"n": 4, "n_columns": 3, "extra": "'spilled'"}),
     }
     assert parsed.columns[2].to_pylist() == ["2.5", "", "2.2", "3.0"]
     assert parsed.lines.tolist() == [2, 3, 4, 5]
@@ -378,7 +378,7 @@ def test_finding_of_a_row_with_another_separator_names_it() -> None:
         1: "ragged_row",  # with commas it would have four
         3: "other_separator",
     }
-    assert findings[3].values == {"n_cells": 1, "n_columns": 3, "other": "'|'"}
+    assert findings[3].values == {"n": 1, "n_columns": 3, "other": "'|'"}
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_row_that_fits_with_no_separator_is_ragged(row: bytes) -> None:
 
 def test_row_of_a_table_of_one_column_has_no_other_separator() -> None:
     (finding,) = parse(b"1,5\n", 1).findings.values()
-    assert finding == RowFinding("ragged_row", {"n_cells": 2, "n_columns": 1, "extra": "'5'"})
+    assert finding == RowFinding("ragged_row", {"n": 2, "n_columns": 1, "extra": "'5'"})
 
 
 def test_nul_byte_is_found_in_its_row_alone() -> None:

@@ -73,7 +73,7 @@ def test_line_numbers_count_each_physical_line(end: str, block_bytes: int, tmp_p
     assert columns == [f"p{end}H", "b"]
     assert [line for line, _, _ in rows] == [4, 6, 10, 11]
     assert rows[1][1] == [f"x{end}{end}y", "4"]
-    assert rows[3][2] == RowFinding("ragged_row", {"n_cells": 1, "n_columns": 2})
+    assert rows[3][2] == RowFinding("ragged_row", {"n": 1, "n_columns": 2})
 
 
 FRAGMENTS = ["a", "b", "1", '"', '"', ",", ",", "\n", "\n", "\r", "\r\n", "\t", " ", "é", "\0"]

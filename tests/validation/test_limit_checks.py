@@ -57,7 +57,7 @@ def checked_batch(columns, *, bounds=(), broken=()):
     n_rows = len(next(iter(columns.values())))
     numbers = {name: np.array(values, dtype=float) for name, values in columns.items()}
     missing = {name: np.isnan(values) for name, values in numbers.items()}
-    faulty = {row: RowFinding("ragged_row", {"n_cells": 1, "n_columns": 2}) for row in broken}
+    faulty = {row: RowFinding("ragged_row", {"n": 1, "n_columns": 2}) for row in broken}
     cells = {name: pa.array(map(str, values)) for name, values in columns.items()}
     batch = Batch(cells, np.arange(2, n_rows + 2), faulty)
     return CheckedBatch("in.csv", batch, numbers, missing, dict(bounds))

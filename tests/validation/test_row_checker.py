@@ -323,7 +323,7 @@ def test_reasons_are_gathered_for_each_invalid_row(checks: Checks) -> None:
     (checked,) = checks.batches(schema, "a,b\n-1,2\n1,1\n1\n")
     assert row_reasons(checked) == [
         "a: -1 is below 0; b: 2 is above 1",
-        "1 fields where the header has 2",
+        "1 field where the header has 2",
     ]
 
 
@@ -342,7 +342,7 @@ class TestMeasurements:
         (finding,) = checks.findings(self.schema, "a,b,c\n1,2,\n1,,NA\n,1,2\n")
         assert (finding.line, finding.column, finding.value) == (3, "", "")
         assert finding.rule == "too_few_measurements"
-        assert finding.message == "1 measurements; at least 2 needed."
+        assert finding.message == "1 measurement; at least 2 needed."
 
     def test_label_counts_for_nothing(self, checks: Checks) -> None:
         assert checks.bad_lines(self.schema, "a,b,label\n1,,1\n1,2,\n") == [2]

@@ -20,7 +20,8 @@ BOTH = [[True, True, False]]
 
 
 def sentences(rule):
-    return [rule.sentence, *rule.variants.values()]
+    first = rule.sentence if isinstance(rule.sentence, str) else rule.sentence[1]
+    return [first, *rule.variants.values()]
 
 
 def names_in(sentence):
@@ -35,13 +36,16 @@ def test_the_documented_rules_are_those_of_the_catalogue():
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_each_rule_can_be_described_in_each_language(rule):
     for sentence, key in zip(sentences(rule), [None, *rule.variants], strict=True):
-        values = dict.fromkeys(names_in(sentence), "7") | ({key: "7"} if key else {})
+        values = dict.fromkeys(names_in(sentence), 7) | ({key: 7} if key else {})
         for language in reversed(LANGUAGES):
             use_language(language)
             said = rule.describe(values)
             assert said
             assert "{" not in said
         assert said == sentence.format(**values)
+        more = dict.fromkeys(rule.additions, 7)
+        added = "".join(rule.additions.values()).format(**more)
+        assert rule.describe({**values, **more}) == said + added
 
 
 @pytest.mark.parametrize("code", RULES)

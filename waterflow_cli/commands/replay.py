@@ -210,11 +210,15 @@ def _note(result: Replay, output: str | None, console: Console) -> None:
         )
     elif counts.n_lost:
         console.warn(
-            tr(
-                "{n_rows} rows were invalid, and their cells are sound. The file has no column "
-                "rule (waterflow 0.1.0 wrote none), so whether their cells show what was wrong is "
-                "not known: they count as invalid still.",
-                n_rows=counts.n_lost,
+            trn(
+                "{n} row was invalid, and its cells are sound.",
+                "{n} rows were invalid, and their cells are sound.",
+                counts.n_lost,
+            )
+            + " "
+            + tr(
+                "The file has no column rule (waterflow 0.1.0 wrote none), so whether the cells "
+                "show what was wrong is not known: such rows count as invalid still."
             )
         )
     if output is not None:

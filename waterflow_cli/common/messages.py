@@ -88,7 +88,8 @@ def trn(one: str, many: str, n: int, /, **values: object) -> str:
     >>> trn("{n} row by {model}", "{n} rows by {model}", 1, model="rf")
     '1 row by rf'
     """
-    return read_catalogue(_chosen).ngettext(one, many, int(n)).format(n=n, **values)
+    values["n"] = n = int(n)
+    return read_catalogue(_chosen).ngettext(one, many, n).format(**values)
 
 
 def marked(text: str) -> str:
@@ -97,6 +98,11 @@ def marked(text: str) -> str:
     For texts that are names too, in JSON or in a store: those stay English, whoever wrote them.
     """
     return text
+
+
+def marked_forms(one: str, many: str) -> tuple[str, str]:
+    """Leave the forms of a text that counts as they are, for `trn` to choose from."""
+    return one, many
 
 
 @cache

@@ -274,7 +274,7 @@ def _check_cells(cells: Sequence[str], n_columns: int, sep: str) -> RowFinding |
         return RowFinding("nul_byte", {})
     if len(cells) == n_columns:
         return None
-    values: dict[str, Any] = {"n_cells": len(cells), "n_columns": n_columns}
+    values: dict[str, Any] = {"n": len(cells), "n_columns": n_columns}
     if len(cells) > n_columns:
         values["extra"] = ", ".join(map(repr, cells[n_columns:]))
     if other := _other_separator(cells, n_columns, sep):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import marked, marked_forms, tr, trn
 
 Place = Literal["cell", "row", "cell or row"]
 
@@ -23,10 +23,13 @@ class Rule:
         Whether it lies in a cell or in a row as a whole.
     title : str
         What was found, for the documentation.
-    sentence : str
-        What is said of a finding; ``text`` is the cell.
+    sentence : str or pair of str
+        What is said of a finding; ``text`` is the cell. A pair has the forms for `trn` to choose
+        from, by the value ``n``.
     variants : mapping of str to str
         What is said instead, where a value of that name is known.
+    additions : mapping of str to str
+        What is said besides, likewise.
     is_in_source_only : bool
         Whether the file alone shows it: once the row is in an output, its cells seem sound.
     """
@@ -34,15 +37,27 @@ class Rule:
     code: str
     place: Place
     title: str
-    sentence: str
+    sentence: str | tuple[str, str]
     variants: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
+    additions: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
     is_in_source_only: bool = field(default=False, kw_only=True)
 
     def describe(self, values: Mapping[str, Any]) -> str:
         """Say what was found."""
         known = (text for name, text in self.variants.items() if name in values)
-        return tr(next(known, self.sentence), **values)
+        text = next(known, self.sentence)
+        said = tr(text, **values) if isinstance(text, str) else trn(*text, values["n"], **values)
+        added = (text for name, text in self.additions.items() if name in values)
+        return said + "".join(tr(text, **values) for text in added)
 
+
+_COUNTED = marked_forms(
+    "{n} field where the header has {n_columns}", "{n} fields where the header has {n_columns}"
+)
+_ADDITIONS = {
+    "extra": marked("; beyond it: {extra}"),
+    "other": marked("; with {other} between them it has as many"),
+}
 
 ROW_RULES: Mapping[str, Rule] = {
     rule.code: rule
@@ -51,28 +66,16 @@ ROW_RULES: Mapping[str, Rule] = {
             "ragged_row",
             "row",
             "more or fewer fields than the header",
-            marked("{n_cells} fields where the header has {n_columns}"),
-            variants={
-                "extra": marked(
-                    "{n_cells} fields where the header has {n_columns}; beyond it: {extra}"
-                )
-            },
+            _COUNTED,
+            additions=_ADDITIONS,
             is_in_source_only=True,
         ),
         Rule(
             "other_separator",
             "row",
             "the same, and another separator would give as many",
-            marked(
-                "{n_cells} fields where the header has {n_columns}; with {other} between them it "
-                "has as many"
-            ),
-            variants={
-                "extra": marked(
-                    "{n_cells} fields where the header has {n_columns}; beyond it: {extra}; with "
-                    "{other} between them it has as many"
-                )
-            },
+            _COUNTED,
+            additions=_ADDITIONS,
             is_in_source_only=True,
         ),
         Rule(

@@ -324,7 +324,7 @@ class RowChecker:
         checked.add(
             RULES["too_few_measurements"],
             (held < needed) & checked.whole,
-            lambda _text, row: {"n_held": held[row], "needed": needed},
+            lambda _text, row: {"n": held[row], "needed": needed},
         )
 
     def _repeated(self, cells: Mapping[str, tuple[Any, BoolArray]], n_rows: int) -> BoolArray:

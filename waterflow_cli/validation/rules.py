@@ -13,7 +13,7 @@ import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray
 from waterflow_cli.common.errors import shorten
-from waterflow_cli.common.messages import marked
+from waterflow_cli.common.messages import marked, marked_forms
 from waterflow_cli.tables.row_rules import ROW_RULES, Rule
 
 _NOT_ABOVE = marked("{text} is not above {bound}.")
@@ -113,7 +113,10 @@ _ALL = (
         "too_few_measurements",
         "row",
         "fewer measurements than `min_measurements`",
-        marked("{n_held} measurements; at least {needed} needed."),
+        marked_forms(
+            "{n} measurement; at least {needed} needed.",
+            "{n} measurements; at least {needed} needed.",
+        ),
     ),
     *ROW_RULES.values(),
     Rule(
