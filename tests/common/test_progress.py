@@ -16,7 +16,7 @@ import pytest
 
 from waterflow_cli import console as console_module
 from waterflow_cli.common import progress
-from waterflow_cli.common.progress import InputShares, ProgressLines, say_nothing
+from waterflow_cli.common.progress import InputProgress, ProgressLines, say_nothing
 from waterflow_cli.console import Console
 
 
@@ -78,19 +78,30 @@ def three_files(workdir):
     return ["a", "b", "c"]
 
 
+def share_said(inputs, n_done, share):
+    """Give what is said once some inputs are read, and a share of the next."""
+    told = []
+    progress = InputProgress(inputs, lambda *said: told.append(said))
+    progress.n_done = n_done
+    progress(7, share)
+    ((n_rows, said),) = told
+    assert n_rows == 7
+    return said
+
+
 def test_share_weighs_each_input_by_its_bytes(three_files):
-    shares = InputShares(three_files)
-    found = [shares.after(*done) for done in ((0, 0.0), (0, 0.5), (1, 0.0), (1, 1.0), (2, 0.5))]
+    steps = ((0, 0.0), (0, 0.5), (1, 0.0), (1, 1.0), (2, 0.5))
+    found = [share_said(three_files, *step) for step in steps]
     assert found == pytest.approx([0, 0.05, 0.1, 0.4, 0.7])
-    assert shares.after(3, 0.0) == 1
+    assert share_said(three_files, 3, 0.0) == 1
 
 
 def test_share_is_unknown_where_an_input_has_no_size(three_files):
-    assert InputShares(three_files).after(1, None) is None
-    assert InputShares(["-"]).after(0, None) is None
-    assert InputShares(["-"]).after(0, 0.5) is None
-    assert InputShares(["no_such", "a\0b"]).after(0, 0.5) is None
-    assert InputShares(["no_such", "a"]).after(1, 0.5) == 0.5
+    assert share_said(three_files, 1, None) is None
+    assert share_said(["-"], 0, None) is None
+    assert share_said(["-"], 0, 0.5) is None
+    assert share_said(["no_such", "a\0b"], 0, 0.5) is None
+    assert share_said(["no_such", "a"], 1, 0.5) == 0.5
 
 
 def test_nothing_is_said_to_nobody(capfd):

@@ -35,6 +35,7 @@ from waterflow_cli.scoring.scorer import RESULT_COLUMNS
 from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.tables import reading
 from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.validation import pass_over
 
 PLAUSIBLE = {
     "ph": "7",
@@ -669,7 +670,7 @@ def test_unique_values_are_looked_up_in_order_whatever_the_jobs(model, workdir, 
         used.append(jobs)
         return map_in_order(call, items, jobs)
 
-    monkeypatch.setattr(scoring_job, "map_in_order", record_jobs)
+    monkeypatch.setattr(pass_over, "map_in_order", record_jobs)
     score_files(model, ["in.csv"], "other.csv", ScoringOptions(jobs=2))
     summary = score_files(unique, ["in.csv"], "out.csv", ScoringOptions(jobs=2))
     assert used == [2, 1]
@@ -719,7 +720,7 @@ def test_every_row_in_is_scored_or_invalid(model, rows, blocks, jobs):
 
 
 def test_numbers_of_a_summary_add_up():
-    summary = scoring_job.ScoringSummary("m", n_rows=5, n_invalid=2)
+    summary = scoring_job.ScoringSummary(model="m", n_rows=5, n_invalid=2)
     assert summary.n_scored == 3
 
 
@@ -938,7 +939,7 @@ def test_clean_file_passes_where_no_row_may_be_invalid(score, samples):
 def test_share_that_is_written_as_the_bound_is_never_above_it(n_rows, data):
     """Any share of at most six digits after the point, as a user would type it."""
     n_invalid = data.draw(st.integers(0, n_rows))
-    summary = scoring_job.ScoringSummary("m", n_rows=n_rows, n_invalid=n_invalid)
+    summary = scoring_job.ScoringSummary(model="m", n_rows=n_rows, n_invalid=n_invalid)
     exact = Fraction(100 * n_invalid, n_rows)
     bound = Fraction(f"{float(exact):.6f}")
     if exact <= bound:

@@ -17,8 +17,14 @@ from waterflow_cli.common.errors import InputError, ModelError
 from waterflow_cli.main import main
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.registry.location import load_model
-from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer, frame_table, score_frame
-from waterflow_cli.tables.reading import open_table
+from waterflow_cli.scoring.scorer import (
+    RESULT_COLUMNS,
+    Scorer,
+    frame_table,
+    pass_options,
+    score_frame,
+)
+from waterflow_cli.validation.pass_over import pass_over
 
 NAN = float("nan")
 
@@ -37,7 +43,7 @@ def score(model, frame):
     """Score a frame as one batch, and return the results row by row."""
     table = frame_table(frame, model.schema.header)
     (batch,) = table.batches()
-    scored = Scorer(model, table).score(batch)
+    scored = Scorer.of_table(model, table).score(batch)
     return scored, pa.table(scored.results).to_pylist()
 
 
@@ -146,24 +152,26 @@ def test_label_is_neither_needed_nor_read(model, frame):
 def test_judged_columns_are_the_measurements_and_the_label_as_written(model, workdir):
     header = "id,pH value,HARDNESS,TDS,Chloramines,SO4,EC,TOC,TTHM,turbidity,potable,note"
     (workdir / "in.csv").write_text(header + "\n" + ",".join("1" * 12) + "\n")
-    with open_table("in.csv", model.schema.header) as table:
-        scorer = Scorer(model, table)
+    with pass_over("in.csv", model.schema, pass_options(model)) as file:
+        scorer = Scorer(model, file)
         assert scorer.judged_columns == set(header.split(",")) - {"id", "note"}
-        assert scorer.reading.startswith("utf-8, separator ','; 'pH value' as ph, 'TDS' as Solids")
+        assert file.reading.startswith("utf-8, separator ','; 'pH value' as ph, 'TDS' as Solids")
 
 
 def test_renamed_column_is_read_as_what_it_stands_for(model, frame):
     _, expected = score(model, frame)
     renamed = frame.rename(columns={"ph": "acidity"})
     table = frame_table(renamed, model.schema.header.renamed({"acidity": "ph"}))
-    scorer, (batch,) = Scorer(model, table), table.batches()
+    scorer, (batch,) = Scorer.of_table(model, table), table.batches()
     assert pa.table(scorer.score(batch).results).to_pylist() == expected
     assert "acidity" in scorer.judged_columns
 
 
 def test_lack_of_few_columns_is_the_files_fault(model, frame):
     with pytest.raises(InputError, match=r"frame, line 1: columns ph, Solids not found"):
-        Scorer(model, frame_table(frame.drop(columns=["ph", "Solids"]), model.schema.header))
+        Scorer.of_table(
+            model, frame_table(frame.drop(columns=["ph", "Solids"]), model.schema.header)
+        )
 
 
 @pytest.mark.parametrize("n_absent", [4, 5, 9])
@@ -171,7 +179,7 @@ def test_lack_of_most_columns_is_the_models_fault(n_absent, model, frame):
     kept = frame.drop(columns=list(frame.columns[:n_absent])).assign(site="x")
     error = ModelError if n_absent > 4 else InputError
     with pytest.raises(error, match=r"ph, Hardness, Solids, Chloramines") as caught:
-        Scorer(model, frame_table(kept, model.schema.header))
+        Scorer.of_table(model, frame_table(kept, model.schema.header))
     if error is ModelError:
         assert caught.value.message.startswith("Model waterflow/1 is not made for frame: of its 9")
 

@@ -54,30 +54,37 @@ class ProgressLines:
         self._say(f"{text}.")
 
 
-class InputShares:
-    """What share of all bytes of some inputs was read.
+class InputProgress:
+    """Says what share of all bytes of some inputs was read.
 
     Parameters
     ----------
     inputs : sequence of str
         In the order in which they are read.
+    report : callable
+        Is told.
 
     Attributes
     ----------
     n_bytes : int
         Of all the files together.
+    n_done : int
+        Inputs that were read to their end.
     """
 
-    def __init__(self, inputs: Sequence[str]) -> None:
-        self._sizes = [_size(path) for path in inputs]
+    def __init__(self, inputs: Sequence[str], report: Report) -> None:
+        self._sizes, self._report = [_size(path) for path in inputs], report
         self.n_bytes = sum(self._sizes)
+        self.n_done = 0
 
-    def after(self, n_done: int, share: float | None) -> float | None:
-        """Give the share once some inputs are read, and a share of the next."""
-        if share is None or not self.n_bytes:
-            return None
-        current = self._sizes[n_done] if n_done < len(self._sizes) else 0
-        return (sum(self._sizes[:n_done]) + share * current) / self.n_bytes
+    def __call__(self, n_rows: int, share: float | None) -> None:
+        """Say it, given the rows of all inputs so far, and the share of the next one."""
+        if share is not None and self.n_bytes:
+            current = self._sizes[self.n_done] if self.n_done < len(self._sizes) else 0
+            share = (sum(self._sizes[: self.n_done]) + share * current) / self.n_bytes
+        else:
+            share = None
+        self._report(n_rows, share)
 
 
 def _size(path: str) -> int:

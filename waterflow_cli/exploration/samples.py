@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +15,13 @@ from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, choose_column
 from waterflow_cli.samples.dates import DATE_CHARACTERS, DateReader
-from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import Codes, LimitChecker, Standing
+from waterflow_cli.validation.limit_checks import Codes, LimitFlags, Standing
 from waterflow_cli.validation.limits import Limit, LimitProfile
-from waterflow_cli.validation.row_checker import RowChecker
+from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
+from waterflow_cli.validation.report import ValidationReport, no_findings
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
@@ -155,25 +155,18 @@ def read_samples(
     UsageError
         If it has no column that was named.
     """
-    with open_samples(path, schema, reading) as table:
-        checker = RowChecker(schema, table, reading)
+    options = PassOptions(reading=reading, limits=profiles)
+    found = no_findings(schema, options, _N_SHOWN)
+    with pass_over(path, schema, options, found, report) as file:
         collector = _Collector(
-            schema,
-            checker.columns,
-            LimitChecker(profiles, schema.measurements),
-            site=choose_column("--site", site, SITE_NAMES, table, checker.columns),
-            date=choose_column("--date", date, DATE_NAMES, table, checker.columns),
+            file,
+            site=choose_column("--site", site, SITE_NAMES, file.table, file.columns),
+            date=choose_column("--date", date, DATE_NAMES, file.table, file.columns),
         )
-        n_rows = 0
-        cells = CellCounts()
-        for batch in table.batches():
-            checked = checker.check(batch)
+        for checked in file.batches():
+            found.note(checked)
             collector.add(checked)
-            cells.add(CellCounts.of(checked, schema))
-            n_rows += len(batch)
-            report(n_rows, table.share_read())
-        samples = collector.finish(path_text(path), checker.reading, table.columns, n_rows)
-        return replace(samples, cells=cells, alarms=cells.alarms(schema))
+        return collector.finish(path_text(path), found)
 
 
 @dataclass
@@ -198,108 +191,96 @@ class _TextCollector:
 
 
 class _Collector:
-    """Gathers what the batches hold."""
+    """Gathers what the batches of a file hold."""
 
-    def __init__(
-        self,
-        schema: TableSchema,
-        columns: Mapping[str, str],
-        limits: LimitChecker,
-        *,
-        site: str | None,
-        date: str | None,
-    ) -> None:
-        self._columns, self._limits = columns, limits
-        self._standings: list[list[Codes]] = [[] for _ in limits.no_counts().limits]
+    def __init__(self, file: Pass, *, site: str | None, date: str | None) -> None:
+        self._file, schema, columns = file, file.schema, file.columns
         self._names = [name for name in schema.measurements if name in columns]
         label = schema.label if schema.label in columns else None
         self._label = label if label and schema.columns[label].kind.is_numeric else None
-        self._numbers: dict[str, list[FloatArray]] = {name: [] for name in self._wanted()}
-        self._missing: dict[str, list[BoolArray]] = {name: [] for name in self._names}
+        # By what they are, and of which column or limit: a part of each batch.
+        self._parts: defaultdict[tuple[str, str | int], list[Any]] = defaultdict(list)
         self._left_out: Counter[str] = Counter()
         self._censored = {name: np.zeros(2, dtype=np.int64) for name in self._names}
-        self._lines: list[IntArray] = []
         self._texts = {
             "site": _TextCollector(site) if site is not None else None,
             "date": _TextCollector(date, DATE_CHARACTERS) if date is not None else None,
         }
-        self._by_rule: Counter[tuple[str, str]] = Counter()
-        self._first: list[Finding] = []
-        self._n_invalid = self._n_dropped = 0
-
-    def _wanted(self) -> list[str]:
-        return [*self._names, *([self._label] if self._label else [])]
+        self._n_dropped = 0
 
     def add(self, checked: CheckedBatch) -> None:
         """Take the rows of a batch that the rules about rows leave."""
-        kept, bad = self._count_findings(checked)
-        for name in self._wanted():
-            values = np.where(bad[name], np.nan, checked.numbers[name])
-            self._numbers[name].append(values[kept])
+        kept, bad = self._split(checked)
+        for name, mask in bad.items():
+            values = np.where(mask, np.nan, checked.numbers[name])
+            self._parts["numbers", name].append(values[kept])
         for name in self._names:
-            self._missing[name].append(checked.missing[name][kept])
+            self._parts["missing", name].append(checked.missing[name][kept])
             self._left_out[name] += int((bad[name] & ~checked.missing[name] & kept).sum())
             if name in checked.censored:
                 cells = checked.censored[name]
                 self._censored[name] += [(cells.below & kept).sum(), (cells.above & kept).sum()]
-        for parts, limit, codes in self._hold_against_limits(checked):
-            if limit.column in bad:
-                codes = np.where(bad[limit.column], np.int8(Standing.NOT_MEASURED), codes)
-            parts.append(codes[kept])
-        self._lines.append(checked.batch.lines[kept])
+        self._parts["lines", 0].append(checked.batch.lines[kept])
         for texts in self._texts.values():
             if texts is not None:
                 texts.add(checked.batch.columns[texts.column], kept)
+        if checked.flags is not None:
+            self._add_standings(checked.flags, kept, bad)
 
-    def _hold_against_limits(
-        self, checked: CheckedBatch
-    ) -> Iterator[tuple[list[Codes], Limit, Codes]]:
-        flags = self._limits.check(checked)
-        return zip(self._standings, flags.limits, flags.codes, strict=True)
+    def _add_standings(
+        self, flags: LimitFlags, kept: BoolArray, bad: Mapping[str, BoolArray]
+    ) -> None:
+        for place, (limit, codes) in enumerate(zip(flags.limits, flags.codes, strict=True)):
+            if limit.column in bad:
+                codes = np.where(bad[limit.column], np.int8(Standing.NOT_MEASURED), codes)
+            self._parts["standings", place].append(codes[kept])
 
-    def _count_findings(self, checked: CheckedBatch) -> tuple[BoolArray, dict[str, BoolArray]]:
-        """Count what is wrong; say which rows stay, and which cells of them are bad."""
+    def _split(self, checked: CheckedBatch) -> tuple[BoolArray, dict[str, BoolArray]]:
+        """Say which rows stay, and which of their numbers are bad."""
+        wanted = [*self._names, *([self._label] if self._label else [])]
         kept = np.ones(len(checked.batch), dtype=bool)
-        bad = {name: np.zeros(len(kept), dtype=bool) for name in self._wanted()}
-        shown = {column: name for name, column in self._columns.items()}
+        bad = {name: np.zeros(len(kept), dtype=bool) for name in wanted}
+        shown = {column: name for name, column in self._file.columns.items()}
         for broken in checked.by_rule:
-            self._by_rule[broken.column, broken.rule.code] += len(broken.rows)
             name = shown.get(broken.column)
             if name is None:
                 kept[broken.rows] = False
             elif name in bad:
                 bad[name][broken.rows] = True
-        self._n_invalid += int(checked.invalid.sum())
         self._n_dropped += int((~kept).sum())
-        if checked.by_rule and len(self._first) < _N_SHOWN:
-            self._first += checked.findings(_N_SHOWN - len(self._first))
         return kept, bad
 
-    def finish(self, path: str, reading: str, header: Sequence[str], n_rows: int) -> Samples:
-        """Put the batches together."""
-        numbers = {name: np.concatenate(self._numbers.pop(name)) for name in self._wanted()}
+    def _join(self, kind: str) -> dict[Any, Any]:
+        """Put the parts of one kind together, and let go of them."""
+        own = [name for of, name in self._parts if of == kind]
+        return {name: np.concatenate(self._parts.pop((kind, name))) for name in own}
+
+    def finish(self, path: str, found: ValidationReport) -> Samples:
+        """Put the batches together, and what was found in them."""
+        numbers = self._join("numbers")
         label = numbers.pop(self._label) if self._label else None
         texts = {kind: each.finish() if each else None for kind, each in self._texts.items()}
-        findings = Findings(
-            self._n_invalid, self._n_dropped, dict(self._by_rule), tuple(self._first)
-        )
         return Samples(
             path=path,
-            reading=reading,
-            header=tuple(header),
-            columns=dict(self._columns),
-            n_rows=n_rows,
-            findings=findings,
+            reading=self._file.reading,
+            header=tuple(self._file.table.columns),
+            columns=dict(self._file.columns),
+            n_rows=found.n_rows,
+            findings=Findings(
+                found.n_invalid, self._n_dropped, dict(found.by_rule), tuple(found.findings)
+            ),
             X=numbers,
-            missing={name: np.concatenate(parts) for name, parts in self._missing.items()},
+            missing=self._join("missing"),
             left_out={name: self._left_out[name] for name in self._names},
             censored={name: (int(n[0]), int(n[1])) for name, n in self._censored.items()},
             label=label,
-            lines=np.concatenate(self._lines),
+            lines=self._join("lines")[0],
             site=texts["site"],
             date=texts["date"],
-            limits=tuple(self._limits.no_counts().limits),
-            standings=tuple(np.concatenate(parts) for parts in self._standings),
+            limits=tuple(found.limits.limits) if found.limits else (),
+            standings=tuple(self._join("standings").values()),
+            cells=found.cells,
+            alarms=found.cells.alarms(self._file.schema),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,21 +12,17 @@ import numpy as np
 import pandas as pd
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import Report, say_nothing
-from waterflow_cli.common.workers import map_in_order
 from waterflow_cli.models.reference import first_of_equals, hash_rows
 from waterflow_cli.monitoring.groups import ONE_GROUP, Grouping
-from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.row_checker import RowChecker
+from waterflow_cli.validation.pass_over import PassOptions, pass_over
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
-    from waterflow_cli.tables.reading import Batch
     from waterflow_cli.validation.batches import CheckedBatch
 
 # Rows kept of the file, and of each of its groups.
@@ -150,35 +146,27 @@ def sample_file(
     UsageError
         If it has no column that was named.
     """
-    with open_samples(path, schema, reading) as table:
-        checker = RowChecker(schema, table, reading, without_label=not with_labels)
-        if with_labels and schema.label not in checker.columns:
-            raise InputError(
-                path,
-                tr("column {label} (the label) not found in the header.", label=schema.label),
-                line=table.dialect.header_line,
-                hint=tr("Leave out --labels, or say which it is: --rename 'NAME IN FILE=NAME'."),
+    options = PassOptions(reading=reading, without_label=not with_labels, jobs=jobs)
+    with pass_over(path, schema, options, report=report) as file:
+        if with_labels:
+            file.require_label(
+                tr("Leave out --labels, or say which it is: --rename 'NAME IN FILE=NAME'.")
             )
-        groups = grouping.open(table, checker.columns)
+        groups = grouping.open(file.table, file.columns)
         kept = _Reservoir(SAMPLE_ROWS, np.random.default_rng(seed), measurements, n_groups=1)
         by_group = _Reservoir(GROUP_ROWS, np.random.default_rng(seed + 1), measurements)
-        counts = _Counts()
         pick = partial(_Picked.of, measurements=measurements, schema=schema)
-        check = partial(_check, checker, schema)
-        # Values that must be unique are looked up in order.
-        for checked, cells in map_in_order(check, table.tasks(), 1 if schema.has_unique else jobs):
-            counts.add(checked, cells)
+        for checked in file.batches():
             kept.add(np.zeros(len(checked.batch), dtype=np.int64), checked, pick)
             for numbers, ready in () if groups is None else groups.take(checked):
                 by_group.add(numbers, ready, pick)
-            report(counts.n_rows, table.share_read())
         for numbers, ready in () if groups is None else groups.take_rest():
             by_group.add(numbers, ready, pick)
-        (rows,) = kept.finish()
+        (rows,), counts = kept.finish(), file.counts
         grouped = {} if groups is None else zip(groups.names, by_group.finish(), strict=True)
         return MonitoredFile(
             path_text(path),
-            checker.reading,
+            file.reading,
             counts.n_rows,
             counts.n_invalid,
             groups.n_without if groups is not None else 0,
@@ -188,28 +176,6 @@ def sample_file(
             rows,
             dict(grouped),
         )
-
-
-def _check(
-    checker: RowChecker, schema: TableSchema, parse: Callable[[], Batch]
-) -> tuple[CheckedBatch, CellCounts]:
-    checked = checker.check(parse())
-    return checked, CellCounts.of(checked, schema)
-
-
-@dataclass
-class _Counts:
-    """Counts over all rows."""
-
-    n_rows: int = 0
-    n_invalid: int = 0
-    cells: CellCounts = field(default_factory=CellCounts)
-
-    def add(self, checked: CheckedBatch, cells: CellCounts) -> None:
-        """Add those of a batch."""
-        self.n_rows += len(checked.batch)
-        self.n_invalid += int(checked.invalid.sum())
-        self.cells.add(cells)
 
 
 @dataclass(frozen=True)

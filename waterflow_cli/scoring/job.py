@@ -15,10 +15,8 @@ from threadpoolctl import threadpool_limits
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.common.messages import chosen_language, tr, trn
-from waterflow_cli.common.progress import InputShares, Report, say_nothing
-from waterflow_cli.common.workers import map_in_order
+from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.scoring.explanation import Explainer
 from waterflow_cli.scoring.manifest import write_manifest
 from waterflow_cli.scoring.outputs import (
@@ -30,20 +28,20 @@ from waterflow_cli.scoring.outputs import (
     drop_kept_rows,
 )
 from waterflow_cli.scoring.scorer import Scorer
-from waterflow_cli.scoring.task import Piece, ScoringOptions, ScoringTask
+from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.tables.outputs import check_distinct, check_outputs, write_errors
-from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.sources import STDIN
 from waterflow_cli.tables.writing import TableWriter, names_format
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker, LimitCounts
+from waterflow_cli.validation.limit_checks import LIMITS
+from waterflow_cli.validation.pass_over import Pass, RowCounts, pass_over
 
 USUAL_ROW_BYTES = 100
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
-@dataclass
-class ScoringSummary:
+@dataclass(kw_only=True)
+class ScoringSummary(RowCounts):
     """Counts of a job; rows in = scored + invalid.
 
     Attributes
@@ -52,21 +50,12 @@ class ScoringSummary:
         Rows that an earlier run had scored.
     outputs : list of str
         What was written.
-    cells : CellCounts
-        What the cells of each column of the schema are.
-    limits : LimitCounts, optional
-        How often values lie above and below limits, where that was asked for.
     """
 
     model: str
-    n_rows: int = 0
-    n_invalid: int = 0
     n_resumed: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
-    dialects: dict[str, str] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
-    cells: CellCounts = field(default_factory=CellCounts)
-    limits: LimitCounts | None = None
 
     @property
     def n_scored(self) -> int:
@@ -96,22 +85,8 @@ class ScoringSummary:
 
     def merge(self, other: ScoringSummary) -> None:
         """Add what was counted of other batches."""
-        self.n_rows += other.n_rows
-        self.n_invalid += other.n_invalid
+        self.add(other)
         self.verdicts.update(other.verdicts)
-        self.dialects |= other.dialects
-        self.cells.add(other.cells)
-        if self.limits is not None and other.limits is not None:
-            self.limits.merge(other.limits)
-
-    def note(self, piece: Piece) -> None:
-        """Count a batch."""
-        self.n_rows += piece.n_rows
-        self.n_invalid += piece.n_invalid
-        self.verdicts.update(piece.verdict_counts)
-        self.cells.add(piece.cells)
-        if self.limits is not None and piece.limits is not None:
-            self.limits.add(piece.limits)
 
 
 def score_files(
@@ -271,15 +246,12 @@ class _ScoringJob:
         options: ScoringOptions,
         report: Report,
     ) -> None:
-        against = LimitChecker(options.limits, model.decision.measurements)
-        counts = against.no_counts() if options.limits else None
-        self.summary = ScoringSummary(model.label, limits=counts)
-        self._model, self._options = model, options
-        self._report, self._shares = report, InputShares(inputs)
-        self._inputs, self._n_done = inputs, 0
+        self.summary = no_scores(model, options)
+        self._model, self._options, self._inputs = model, options, inputs
+        self._progress = InputProgress(inputs, report)
         self._explainer = Explainer(model, options.explain) if options.explain else None
         n_scorings = 1 + (len(model.decision.measurements) if options.explain else 0)
-        model.decision.expect(n_scorings * self._shares.n_bytes // USUAL_ROW_BYTES)
+        model.decision.expect(n_scorings * self._progress.n_bytes // USUAL_ROW_BYTES)
 
     def run(self, groups: Mapping[str, Sequence[str]], outputs: JobOutputs) -> None:
         """Score all inputs, but for what an earlier run had done."""
@@ -295,8 +267,8 @@ class _ScoringJob:
             nullcontext() if path is None else outputs.writer(path) as rejects,
         ):
             for target, paths in groups.items():
-                if self._n_done + len(paths) <= n_before:
-                    self._n_done += len(paths)
+                if self._progress.n_done + len(paths) <= n_before:
+                    self._progress.n_done += len(paths)
                     continue
                 with outputs.writer(target) as rows:
                     self._score_group(paths, outputs, rows, rejects)
@@ -309,13 +281,10 @@ class _ScoringJob:
         rejects: TableWriter | None,
     ) -> None:
         header: tuple[list[str], Mapping[str, str]] | None = None
+        options, schema = self._options.pass_options(self._model), self._model.schema
         for path in paths:
-            with open_samples(
-                path,
-                self._model.schema,
-                self._options.reading,
-                batch_rows=self._options.batch_rows,
-            ) as table:
+            with pass_over(path, schema, options, self.summary, self._progress) as file:
+                table = file.table
                 if header is not None and (table.columns, table.units) != header:
                     raise InputError(
                         path,
@@ -327,38 +296,38 @@ class _ScoringJob:
                     )
                 header = table.columns, table.units
                 source = path if len(paths) > 1 else None
-                self._score_table(table, source, outputs, rows, rejects)
-            self._n_done += 1
+                self._score_file(file, source, outputs, rows, rejects)
+            self._progress.n_done += 1
 
-    def _score_table(
+    def _score_file(
         self,
-        table: Table,
+        file: Pass,
         source: str | None,
         outputs: JobOutputs,
         rows: TableWriter,
         rejects: TableWriter | None,
     ) -> None:
-        scorer = Scorer(self._model, table, self._options.reading, explainer=self._explainer)
-        self.summary.dialects[table.path] = scorer.reading
-        task = ScoringTask(scorer, table, self._options, source=source, rows=rows, rejects=rejects)
-        position = None
-        if outputs.start is not None and self._n_done <= outputs.start.n_inputs:
-            if self._n_done < outputs.start.n_inputs:
+        scorer = Scorer(self._model, file, explainer=self._explainer)
+        task = ScoringTask(scorer, self._options, source=source, rows=rows, rejects=rejects)
+        n_done, position = self._progress.n_done, None
+        if outputs.start is not None and n_done <= outputs.start.n_inputs:
+            if n_done < outputs.start.n_inputs:
+                self.summary.dialects[file.table.path] = file.reading
                 return
             position = outputs.start.position
-        # Values that must be unique are looked up in order, so such rows are scored one batch a
-        # time.
-        jobs = 1 if self._model.schema.has_unique else self._options.jobs
-        for piece in map_in_order(task, table.tasks(position), jobs):
+        for piece in file.map(task, position):
             rows.append(piece.rows)
             if rejects is not None:
                 rejects.append(piece.rejects)
-            self.summary.note(piece)
-            outputs.save(Checkpoint(self._n_done, piece.end, self.summary.counts))
-            share = self._shares.after(self._n_done, table.share_read())
-            self._report(self.summary.n_rows, share)
-        self.summary.dialects[table.path] = scorer.reading  # more is known at a file's end
-        outputs.save(Checkpoint(self._n_done + 1, None, self.summary.counts))
+            self.summary.verdicts.update(piece.verdict_counts)
+            outputs.save(Checkpoint(n_done, piece.end, self.summary.counts))
+        outputs.save(Checkpoint(n_done + 1, None, self.summary.counts))
+
+
+def no_scores(model: StoredModel, options: ScoringOptions) -> ScoringSummary:
+    """Give the counts of no row."""
+    limits = options.pass_options(model).no_limit_counts(model.schema)
+    return ScoringSummary(model=model.label, limits=limits)
 
 
 def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,20 +13,20 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.progress import InputShares, Report, say_nothing
-from waterflow_cli.common.workers import map_in_order
+from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.scoring.flips import Comparison, Flip, FlipCounts, merge_worst
 from waterflow_cli.scoring.job import USUAL_ROW_BYTES
 from waterflow_cli.scoring.past_results import Judged, PastResults
-from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer, pass_options
 from waterflow_cli.scoring.task import result_names
 from waterflow_cli.tables.outputs import check_output, open_output
 from waterflow_cli.tables.reading import Batch, Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
+from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.pass_over import Pass, pass_over
 
 # Of the columns that `-o` adds to each row that flipped.
 PREFIX = "replay_"
@@ -99,7 +99,6 @@ class _Piece(NamedTuple):
     """A batch that was compared."""
 
     compared: Comparison
-    cells: CellCounts
     flips: list[Flip]
     rows: Any
 
@@ -110,32 +109,27 @@ class _ReplayTask:
     def __init__(
         self,
         model: StoredModel,
-        table: Table,
+        file: Pass,
         past: PastResults,
         options: ReplayOptions,
         writer: TableWriter | None,
     ) -> None:
-        self.scorer = Scorer(model, table, options.reading)
+        self._scorer = Scorer(model, file)
         self._past, self._options, self._writer = past, options, writer
-        kept = self.scorer.judged_columns | past.all_names
-        self.ids = [name for name in table.columns if name not in kept]
+        kept = self._scorer.judged_columns | past.all_names
+        self.ids = [name for name in file.table.columns if name not in kept]
 
-    def __call__(self, parse: Callable[[], Batch]) -> _Piece:
+    def __call__(self, checked: CheckedBatch) -> _Piece:
         """Score a batch, and compare."""
-        scored = self.scorer.score(parse())
-        batch = scored.checked.batch
+        scored, batch = self._scorer.judge(checked), checked.batch
         old, new = self._past.read(batch), Judged.of(scored.results)
         compared = Comparison.of(old, new, self._past.lost(batch, old, new))
         ids = {name: batch.columns[name] for name in self.ids}
         rows = None
         if self._writer is not None:
             rows = self._writer.encode(_flipped_rows(compared, batch, scored.results))
-        return _Piece(
-            compared,
-            CellCounts.of(scored.checked, self.scorer.schema),
-            compared.worst(self._options.max_flips, batch.lines, ids),
-            rows,
-        )
+        worst = compared.worst(self._options.max_flips, batch.lines, ids)
+        return _Piece(compared, worst, rows)
 
 
 def _flipped_rows(
@@ -174,26 +168,33 @@ def replay(
     """
     if options.output is not None:
         check_output(options.output, force=options.force, inputs=[path])
-    shares = InputShares([path])
-    model.decision.expect(shares.n_bytes // USUAL_ROW_BYTES)
+    progress = InputProgress([path], report)
+    model.decision.expect(progress.n_bytes // USUAL_ROW_BYTES)
+    asked = replace(
+        pass_options(model, options.reading), jobs=options.jobs, batch_rows=options.batch_rows
+    )
     with (
         threadpool_limits(limits=1),
-        open_samples(path, model.schema, options.reading, batch_rows=options.batch_rows) as table,
+        pass_over(path, model.schema, asked, report=progress) as file,
     ):
+        table = file.table
         past = PastResults(path, table.columns, options.prefix)
         _refuse_absent(model, table)
         with _flips_output(path, table, options) as writer:
-            task = _ReplayTask(model, table, past, options, writer)
-            result = Replay(path, model.label, task.ids, has_rules=past.has_rules)
-            jobs = 1 if model.schema.has_unique else options.jobs
-            for piece in map_in_order(task, table.tasks(), jobs):
+            task = _ReplayTask(model, file, past, options, writer)
+            result = Replay(
+                path,
+                model.label,
+                task.ids,
+                cells=file.counts.cells,
+                has_rules=past.has_rules,
+            )
+            for piece in file.map(task):
                 if writer is not None:
                     writer.append(piece.rows)
                 result.counts.add(piece.compared)
-                result.cells.add(piece.cells)
                 result.flips = merge_worst(result.flips, piece.flips, options.max_flips)
-                report(result.counts.n_rows, shares.after(0, table.share_read()))
-        result.reading = task.scorer.reading
+        result.reading = file.reading
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,15 +17,14 @@ from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.explanation import Explainer
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.headers import Header
-from waterflow_cli.tables.reading import Batch, Table, plain_column
+from waterflow_cli.tables.reading import Batch, Opener, Table, plain_column
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
-from waterflow_cli.validation.row_checker import RowChecker
+from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
 
 RESULT_COLUMNS = (
     *("status", "probability", "prediction", "verdict"),
@@ -62,6 +62,8 @@ class Scorer:
 
     Parameters
     ----------
+    file : Pass
+        With the `pass_options` of the model.
     explainer : Explainer, optional
         What adds to each reason which measurements moved the probability.
 
@@ -74,31 +76,23 @@ class Scorer:
     """
 
     def __init__(
-        self,
-        model: StoredModel,
-        table: Table,
-        reading: ReadingOptions = AS_FOUND,
-        *,
-        explainer: Explainer | None = None,
+        self, model: StoredModel, file: Pass, *, explainer: Explainer | None = None
     ) -> None:
-        self._model, self._explainer = model, explainer
-        self._match_table(table)
-        self._checker = RowChecker(model.schema, table, reading, without_label=True)
+        self._model, self._file, self._explainer = model, file, explainer
+        self._match_table(file.table)
+        file.refuse_unfit()
+
+    @classmethod
+    def of_table(
+        cls, model: StoredModel, table: Table, reading: ReadingOptions = AS_FOUND
+    ) -> Scorer:
+        """Make the scorer of an open table."""
+        return cls(model, Pass(table, model.schema, pass_options(model, reading)))
 
     @property
-    def reading(self) -> str:
-        """How the file was read."""
-        return self._checker.reading
-
-    @property
-    def measurements(self) -> tuple[str, ...]:
-        """What the model judges by, as its schema names it."""
-        return tuple(self._model.decision.measurements)
-
-    @property
-    def schema(self) -> TableSchema:
-        """What the rows are checked against."""
-        return self._model.schema
+    def table(self) -> Table:
+        """What is scored."""
+        return self._file.table
 
     @property
     def judged_columns(self) -> set[str]:
@@ -113,16 +107,19 @@ class Scorer:
         batch : Batch
             As read; its columns are not changed.
         """
-        checked = self._checker.check(batch)
+        return self.judge(self.check(batch))
+
+    def check(self, batch: Batch) -> CheckedBatch:
+        """Check the rows of a batch."""
+        return self._file.check(batch)
+
+    def judge(self, checked: CheckedBatch) -> ScoredBatch:
+        """Judge the good rows of a batch that was checked."""
         decision = self._model.decision
-        for name in decision.measurements:
-            if name not in checked.numbers:  # a column that the schema does not require
-                checked.numbers[name] = np.full(len(batch), np.nan)
-                checked.missing[name] = np.ones(len(batch), dtype=bool)
         valid = np.flatnonzero(~checked.invalid)
         X = pd.DataFrame({name: checked.numbers[name][valid] for name in decision.measurements})
         probability = self._model.probability(X)
-        verdict = np.zeros(len(batch), dtype=np.int64)
+        verdict = np.zeros(len(checked.batch), dtype=np.int64)
         verdict[valid] = decision.verdict(probability)
         counts = np.bincount(verdict[valid], minlength=len(VERDICTS))
         invalid = checked.invalid
@@ -133,7 +130,7 @@ class Scorer:
             "verdict": _named(VERDICTS, verdict),
             "rule": _rules(checked),
             "reason": self._reasons(checked, verdict, self._movers(X, probability, valid, invalid)),
-            "model_version": pa.repeat(self._model.label, len(batch)),
+            "model_version": pa.repeat(self._model.label, len(checked.batch)),
         }
         return ScoredBatch(checked, results, dict(zip(VERDICTS, map(int, counts), strict=True)))
 
@@ -182,6 +179,22 @@ class Scorer:
             )
 
 
+def pass_options(model: StoredModel, reading: ReadingOptions = AS_FOUND) -> PassOptions:
+    """Give the options of a pass over rows that a model is to judge."""
+    return PassOptions(
+        reading=reading, without_label=True, measurements=tuple(model.decision.measurements)
+    )
+
+
+@contextmanager
+def open_scorer(
+    model: StoredModel, path: str, reading: ReadingOptions, opener: Opener
+) -> Iterator[Scorer]:
+    """Open what an opener gives for a path, to be scored batch by batch."""
+    with pass_over(path, model.schema, pass_options(model, reading), opener=opener) as file:
+        yield Scorer(model, file)
+
+
 def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
     """Score a frame of measurements, as MLflow hands it to a model.
 
@@ -191,7 +204,7 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
         ``probability``, ``prediction`` and ``verdict``, the same as in the output of a file.
     """
     table = frame_table(frame, model.schema.header)
-    scorer = Scorer(model, table)
+    scorer = Scorer.of_table(model, table)
     results = [scorer.score(batch).results for batch in table.batches()] if len(frame) else []
     columns = ("probability", "prediction", "verdict")
     # Nullable types: an invalid row has no probability, which JSON writes as null and not as NaN.

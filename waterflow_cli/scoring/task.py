@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -12,16 +12,17 @@ import pyarrow as pa
 from waterflow_cli.common.errors import DataRefusedError, UsageError, did_you_mean
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.paths import path_text
+from waterflow_cli.models.files import StoredModel
 from waterflow_cli.samples.profiles import load_profile
-from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer, pass_options
 from waterflow_cli.tables.csv_blocks import Position
-from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import DelimitedWriter, TableWriter
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
-from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker, LimitFlags
+from waterflow_cli.validation.limit_checks import LIMITS
 from waterflow_cli.validation.limits import LimitProfile
+from waterflow_cli.validation.pass_over import PassOptions
 
 OnInvalid = Literal["mark", "fail", "drop"]
 SOURCE_FILE = "source_file"
@@ -69,6 +70,15 @@ class ScoringOptions:
     jobs: int = 1
     batch_rows: int | None = None
 
+    def pass_options(self, model: StoredModel) -> PassOptions:
+        """Give what is to be done with the rows before the model judges them."""
+        return replace(
+            pass_options(model, self.reading),
+            limits=self.limits,
+            jobs=self.jobs,
+            batch_rows=self.batch_rows,
+        )
+
     @property
     def deciding(self) -> dict[str, Any]:
         """JSON of those that decide what the outputs hold."""
@@ -92,20 +102,12 @@ class Piece(NamedTuple):
         As the writers of the outputs encoded them; None where there is no such output.
     end : Position, optional
         Where the rows after it start.
-    cells : CellCounts
-        What the cells of each column of the schema are.
-    limits : LimitFlags, optional
-        How the rows stand to the limits, where there are any.
     """
 
     rows: Any
     rejects: Any
-    n_rows: int
-    n_invalid: int
     verdict_counts: dict[str, int]
     end: Position | None
-    cells: CellCounts
-    limits: LimitFlags | None = None
 
 
 class ScoringTask:
@@ -127,7 +129,6 @@ class ScoringTask:
     def __init__(
         self,
         scorer: Scorer,
-        table: Table,
         options: ScoringOptions,
         *,
         source: str | None,
@@ -136,6 +137,7 @@ class ScoringTask:
     ) -> None:
         self._scorer, self._options = scorer, options
         self._rows, self._rejects, self._source = rows, rejects, source
+        table = scorer.table
         self._kept = _kept_columns(table, scorer, options.columns)
         if source and SOURCE_FILE in self._kept:
             raise UsageError(
@@ -143,15 +145,14 @@ class ScoringTask:
                 tr("Score one file at a time."),
             )
         taken = [*self._kept, *([SOURCE_FILE] if source else [])]
-        self._limits = LimitChecker(options.limits, scorer.measurements) if options.limits else None
-        results = RESULT_COLUMNS if self._limits is None else (*RESULT_COLUMNS, LIMITS)
+        results = (*RESULT_COLUMNS, LIMITS) if options.limits else RESULT_COLUMNS
         hint = tr("Rename the results: --prefix wf_ (or leave the column out: --columns)")
         self._names = result_names(results, options.prefix, taken, hint)
         self._keeps_text = (
             self._kept == table.columns and getattr(rows, "separator", None) == table.dialect.sep
         )
 
-    def __call__(self, parse: Callable[[], Batch]) -> Piece:
+    def __call__(self, checked: CheckedBatch) -> Piece:
         """Score a batch.
 
         Raises
@@ -159,27 +160,21 @@ class ScoringTask:
         DataRefusedError
             If a row is invalid, and that is to fail the job.
         """
-        scored = self._scorer.score(parse())
+        scored = self._scorer.judge(checked)
         _refuse_invalid(scored, self._options)
-        batch = scored.checked.batch
-        flags = None if self._limits is None else self._limits.check(scored.checked)
         return Piece(
-            self._encode(scored, flags),
-            None if self._rejects is None else self._rejects.encode(rejected_rows(scored.checked)),
-            len(batch),
-            int(scored.invalid.sum()),
+            self._encode(scored),
+            None if self._rejects is None else self._rejects.encode(rejected_rows(checked)),
             scored.verdict_counts,
-            batch.end,
-            CellCounts.of(scored.checked, self._scorer.schema),
-            flags,
+            checked.batch.end,
         )
 
-    def _encode(self, scored: ScoredBatch, flags: LimitFlags | None) -> Any:
+    def _encode(self, scored: ScoredBatch) -> Any:
         batch = scored.checked.batch
         kept = {name: batch.columns[name] for name in self._kept}
         added = {self._names[name]: scored.results[name] for name in RESULT_COLUMNS}
-        if flags is not None:
-            added[self._names[LIMITS]] = flags.texts()
+        if scored.checked.flags is not None:
+            added[self._names[LIMITS]] = scored.checked.flags.texts()
         if self._source:
             added = {SOURCE_FILE: pa.repeat(path_text(self._source), len(batch)), **added}
         if self._options.on_invalid == "drop" and scored.invalid.any():

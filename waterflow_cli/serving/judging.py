@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from waterflow_cli.common.messages import tr
-from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer, open_scorer
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.problems import RequestError
-from waterflow_cli.serving.samples import field_names, open_csv, parse_samples, too_many
+from waterflow_cli.serving.samples import BODY, field_names, opener_of, parse_samples, too_many
 from waterflow_cli.serving.served_model import ServedModel
 from waterflow_cli.tables.reading import Batch, Table
 from waterflow_cli.tables.writing import DelimitedWriter
@@ -57,11 +57,11 @@ def judge(
     """
     answer = Answer()
     with _open(served, body, sent, options) as (scorer, table):
-        tasks = _counted(table, answer, options.max_rows)
+        batches = _counted(table, answer, options.max_rows)
         if wanted == CSV:
-            answer.body = _write_csv(scorer, table, tasks, answer)
+            answer.body = _write_csv(scorer, batches, answer)
         else:
-            answer.body = _write_json(served.label, scorer, tasks, answer)
+            answer.body = _write_json(served.label, scorer, batches, answer)
     return answer
 
 
@@ -77,39 +77,34 @@ def _open(
         return
     if not body.strip():
         raise RequestError(422, tr("The body is empty."))
-    with open_csv(body, served.model.schema, options.reading) as table:
-        yield Scorer(served.model, table, options.reading), table
+    with open_scorer(served.model, BODY, options.reading, opener_of(body)) as scorer:
+        yield scorer, scorer.table
 
 
-def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Callable[[], Batch]]:
+def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Batch]:
     """Yield the batches of a table, until they are too many."""
-    for parse in table.tasks():
-        batch = parse()
+    for batch in table.batches():
         answer.n_rows += len(batch)
         if answer.n_rows > max_rows:
             raise too_many(max_rows)
-        yield lambda batch=batch: batch  # type: ignore[misc]
+        yield batch
 
 
-def _write_csv(
-    scorer: Scorer, table: Table, tasks: Iterator[Callable[[], Batch]], answer: Answer
-) -> bytes:
+def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
     sink = io.BytesIO()
     rows = DelimitedWriter(sink, ",")
-    task = ScoringTask(scorer, table, ScoringOptions(), source=None, rows=rows, rejects=None)
-    for piece in map(task, tasks):
+    task = ScoringTask(scorer, ScoringOptions(), source=None, rows=rows, rejects=None)
+    for checked in map(scorer.check, batches):
+        piece = task(checked)
         rows.append(piece.rows)
-        answer.n_invalid += piece.n_invalid
+        answer.n_invalid += int(checked.invalid.sum())
         answer.verdicts.update(piece.verdict_counts)
     return sink.getvalue()
 
 
-def _write_json(
-    label: str, scorer: Scorer, tasks: Iterator[Callable[[], Batch]], answer: Answer
-) -> bytes:
+def _write_json(label: str, scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
     texts: list[str] = []
-    for parse in tasks:
-        scored = scorer.score(parse())
+    for scored in map(scorer.score, batches):
         answer.n_invalid += int(scored.invalid.sum())
         answer.verdicts.update(scored.verdict_counts)
         # Row by row: encoding all of them at once would let no other thread run meanwhile.

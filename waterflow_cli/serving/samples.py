@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -14,14 +13,12 @@ import pyarrow as pa
 
 from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import marked, tr, trn
-from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.numbers import PLAIN_MARKS
-from waterflow_cli.tables.reading import Batch, Table
-from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.tables.reading import Batch, Opener, Table
 from waterflow_cli.tables.sources import PARQUET_MAGIC
 
 SAMPLES = "samples"
@@ -149,13 +146,11 @@ class SampleLayout:
         )
 
 
-def open_csv(
-    body: bytes, schema: TableSchema, reading: ReadingOptions
-) -> AbstractContextManager[Table]:
-    """Open the CSV in a body as a file is opened; but it is text, and not compressed."""
+def opener_of(body: bytes) -> Opener:
+    """Give what opens the CSV in a body as a file is opened; but it is text, not compressed."""
     if body.startswith(PARQUET_MAGIC):
         raise RequestError(415, tr("The body is Parquet, and no CSV."))
-    return open_samples(BODY, schema, reading, opener=lambda _: io.BufferedReader(io.BytesIO(body)))
+    return lambda _: io.BufferedReader(io.BytesIO(body))
 
 
 def _column(name: str, cells: list[Any], *, is_numeric: bool) -> pa.Array:

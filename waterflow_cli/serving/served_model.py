@@ -68,7 +68,7 @@ class ServedModel:
 
     def new_scorer(self, table: Table) -> Scorer:
         """Make a scorer for samples in JSON."""
-        return Scorer(self.model, table, self._reading)
+        return Scorer.of_table(self.model, table, self._reading)
 
     def _warm_up(self) -> None:
         """Score a sample: it is then seen to work, and the first request is no slower."""

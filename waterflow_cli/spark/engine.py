@@ -20,7 +20,7 @@ from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import FetchedModel
 from waterflow_cli.samples.profiles import SUFFIX
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.scoring.job import USUAL_ROW_BYTES, ScoringSummary, refuse_too_many
+from waterflow_cli.scoring.job import USUAL_ROW_BYTES, ScoringSummary, no_scores, refuse_too_many
 from waterflow_cli.scoring.manifest import write_manifest
 from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.spark.files import (
@@ -33,7 +33,7 @@ from waterflow_cli.spark.files import (
 from waterflow_cli.spark.forms import Columns, Form, Nothing, Origin
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.models import ship_model
-from waterflow_cli.spark.orders import RejectsOrder, ScoringOrder, ValidationOrder, no_scores
+from waterflow_cli.spark.orders import RejectsOrder, ScoringOrder, ValidationOrder
 from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
 from waterflow_cli.spark.remote import expected_versions, remote_errors
 from waterflow_cli.spark.session import watched
@@ -178,7 +178,7 @@ class SparkEngine:
             report = order.no_findings()
             with self._discarding(outputs):
                 for each in self._run(inputs, order, None):
-                    report.merge(each, max_findings)
+                    report.merge(each)
                 for kept, output in zip(kinds, outputs, strict=True):
                     self._run(inputs, replace(order, kept=kept), output)
                 for output in outputs:
@@ -272,7 +272,7 @@ class SparkEngine:
         )
         rows = inputs.rows(task)
         with watched(
-            self._spark, self._report, lambda: sum(_n_rows(summary) for _, summary in counts.value)
+            self._spark, self._report, lambda: sum(each.n_rows for _, each in counts.value)
         ):
             if output is None:
                 rows.write.format("noop").mode("overwrite").save()
@@ -281,8 +281,7 @@ class SparkEngine:
         # A part whose executor was lost may have been counted twice, and equally.
         found = dict(counts.value)
         _refuse_lost(inputs, found)
-        if not isinstance(order, RejectsOrder):
-            _refuse_empty(inputs, found)
+        _refuse_empty(inputs, found)
         return [found[origin] for origin in sorted(found)]
 
 
@@ -316,15 +315,10 @@ def _refuse_empty(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
     """Refuse a file that was read in parts, none of which has a row."""
     rows: Counter[int] = Counter()
     for origin, summary in found.items():
-        rows[origin[0]] += _n_rows(summary)
+        rows[origin[0]] += summary.n_rows
     for text in inputs.parted.values():
         if not rows[text.file.number]:
             raise no_rows(text.file.name)
-
-
-def _n_rows(summary: Any) -> int:
-    """Give the rows that were counted of a part; rejects are not."""
-    return getattr(summary, "n_rows", 0)
 
 
 def _look_at_first(
@@ -335,8 +329,8 @@ def _look_at_first(
     What is wrong with options or header is thus said before any task starts.
     """
     with inputs.open_first() as table:
-        handle = order.start(Columns(pa.schema([]))).open(table)
-        encoded = handle(lambda: _some_rows(table))
+        file, encode = order.start(Columns(pa.schema([])))(table)
+        encoded = encode(file.check(_some_rows(table)))
         columns = pa.schema([]) if encoded is None else encoded.schema
         return columns, (table.columns, dict(table.units))
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from waterflow_cli.models.files import StoredModel
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.explanation import Explainer
-from waterflow_cli.scoring.job import ScoringSummary
+from waterflow_cli.scoring.job import no_scores
 from waterflow_cli.scoring.scorer import Scorer
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_rows
 from waterflow_cli.spark.forms import Form
 from waterflow_cli.spark.models import ShippedModel
-from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.spark.worker import Encode, Start
+from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import LimitChecker, LimitFlags
+from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limits import LimitProfile
-from waterflow_cli.validation.report import RowSplit, ValidationReport
-from waterflow_cli.validation.row_checker import RowChecker
+from waterflow_cli.validation.pass_over import Pass, PassOptions
+from waterflow_cli.validation.report import RowSplit, ValidationReport, no_findings
 
 
 @dataclass(frozen=True)
@@ -46,45 +44,27 @@ class ScoringOrder:
         """How files are to be read."""
         return self.options.reading
 
-    def start(self, form: Form) -> _Scoring:
-        """Load the model."""
-        return _Scoring(self.model.load(), self, form)
+    def start(self, form: Form) -> Start:
+        """Load the model, and give what begins with a table."""
+        model, options, writer = self.model.load(), self.options, form.writer()
+        explainer = Explainer(model, options.explain) if options.explain else None
+        model.decision.expect(self.n_rows)
 
+        def begin(table: Table) -> tuple[Pass, Encode]:
+            summary = no_scores(model, options)
+            file = Pass(table, model.schema, options.pass_options(model), summary)
+            source = table.path if self.is_several else None
+            scorer = Scorer(model, file, explainer=explainer)
+            score = ScoringTask(scorer, options, source=source, rows=writer, rejects=None)
 
-class _Scoring:
-    """Scores the tables of a task; see `worker.Work`."""
+            def encode(checked: CheckedBatch) -> Any:
+                piece = score(checked)
+                summary.verdicts.update(piece.verdict_counts)
+                return piece.rows
 
-    def __init__(self, model: StoredModel, order: ScoringOrder, form: Form) -> None:
-        self._model, self._order, self._writer = model, order, form.writer()
-        options = order.options
-        self._explainer = Explainer(model, options.explain) if options.explain else None
-        model.decision.expect(order.n_rows)
+            return file, encode
 
-    def open(self, table: Table) -> Callable[[Callable[[], Batch]], Any]:
-        options = self._order.options
-        self._summary = no_scores(self._model, options)
-        self._scorer = Scorer(self._model, table, options.reading, explainer=self._explainer)
-        source = table.path if self._order.is_several else None
-        score = ScoringTask(
-            self._scorer, table, options, source=source, rows=self._writer, rejects=None
-        )
-
-        def handle(parse: Callable[[], Batch]) -> Any:
-            piece = score(parse)
-            self._summary.note(piece)
-            return piece.rows
-
-        return handle
-
-    def close(self, table: Table) -> ScoringSummary:
-        self._summary.dialects[table.path] = self._scorer.reading
-        return self._summary
-
-
-def no_scores(model: StoredModel, options: ScoringOptions) -> ScoringSummary:
-    """Give the counts of no row."""
-    against = LimitChecker(options.limits, model.decision.measurements)
-    return ScoringSummary(model.label, limits=against.no_counts() if options.limits else None)
+        return begin
 
 
 @dataclass(frozen=True)
@@ -94,24 +74,13 @@ class RejectsOrder:
     schema: TableSchema
     reading: ReadingOptions
 
-    def start(self, form: Form) -> _Rejects:
-        """Begin."""
-        return _Rejects(self, form)
-
-
-class _Rejects:
-    """Checks the tables of a task; see `worker.Work`."""
-
-    def __init__(self, order: RejectsOrder, form: Form) -> None:
-        self._order, self._writer = order, form.writer()
-
-    def open(self, table: Table) -> Callable[[Callable[[], Batch]], Any]:
-        order = self._order
-        checker = RowChecker(order.schema, table, order.reading, without_label=True)
-        return lambda parse: self._writer.encode(rejected_rows(checker.check(parse())))
-
-    def close(self, table: Table) -> None:
-        pass
+    def start(self, form: Form) -> Start:
+        """Give what begins with a table."""
+        writer, options = form.writer(), PassOptions(reading=self.reading, without_label=True)
+        return lambda table: (
+            Pass(table, self.schema, options),
+            lambda checked: writer.encode(rejected_rows(checked)),
+        )
 
 
 @dataclass(frozen=True)
@@ -130,48 +99,27 @@ class ValidationOrder:
     limits: tuple[LimitProfile, ...]
     kept: Literal["good", "bad"] | None = None
 
-    def start(self, form: Form) -> _Validation:
-        """Begin."""
-        return _Validation(self, form)
+    def start(self, form: Form) -> Start:
+        """Give what begins with a table."""
+        writer = form.writer()
+        split = RowSplit(*(writer if self.kept == each else None for each in ("good", "bad")))
+
+        def begin(table: Table) -> tuple[Pass, Encode]:
+            report = self.no_findings()
+
+            def encode(checked: CheckedBatch) -> Any:
+                report.note(checked)
+                return next(iter(split.encode(checked)), None)
+
+            return Pass(table, self.schema, self.options, report), encode
+
+        return begin
 
     def no_findings(self) -> ValidationReport:
         """Give the report of no row."""
-        counts = None if self.against is None else self.against.no_counts()
-        return ValidationReport(self.schema.name, limits=counts)
+        return no_findings(self.schema, self.options, self.max_findings)
 
     @property
-    def against(self) -> LimitChecker | None:
-        """What compares values with limits, where there are some."""
-        return LimitChecker(self.limits, self.schema.measurements) if self.limits else None
-
-
-class _Validation:
-    """Checks the tables of a task; see `worker.Work`."""
-
-    def __init__(self, order: ValidationOrder, form: Form) -> None:
-        self._order, self._against = order, order.against
-        writer = form.writer()
-        self._split = RowSplit(
-            writer if order.kept == "good" else None, writer if order.kept == "bad" else None
-        )
-
-    def open(self, table: Table) -> Callable[[Callable[[], Batch]], Any]:
-        order = self._order
-        self._report = order.no_findings()
-        self._checker = RowChecker(order.schema, table, order.reading)
-
-        def handle(parse: Callable[[], Batch]) -> Any:
-            checked = self._checker.check(parse())
-            flags: LimitFlags | None = None
-            if self._against is not None:
-                flags = self._against.check(checked)
-            cells = CellCounts.of(checked, order.schema)
-            self._report.note(checked, order.max_findings, cells, flags)
-            encoded = self._split.encode(checked, flags)
-            return encoded[0] if encoded else None
-
-        return handle
-
-    def close(self, table: Table) -> ValidationReport:
-        self._report.dialects[table.path] = self._checker.reading
-        return self._report
+    def options(self) -> PassOptions:
+        """What is done with the rows."""
+        return PassOptions(reading=self.reading, limits=self.limits)

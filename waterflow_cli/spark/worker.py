@@ -42,6 +42,8 @@ from waterflow_cli.tables.reading import (
 )
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import decompressed
+from waterflow_cli.validation.batches import CheckedBatch
+from waterflow_cli.validation.pass_over import Pass
 
 Batches = Iterator[pa.RecordBatch]
 _WITHIN = Position(0, 0)
@@ -59,14 +61,10 @@ SURVEY = pa.schema(
 ENDS = pa.schema([("path", pa.string()), ("start", pa.int64()), ("end", pa.binary())])
 
 
-class Work(Protocol):
-    """What is done with the tables of one task."""
-
-    def open(self, table: Table) -> Callable[[Callable[[], Batch]], Any]:
-        """Give what turns a batch of a table into encoded rows."""
-
-    def close(self, table: Table) -> Any:
-        """Give what was counted of a table, or of a part of one, that was read to its end."""
+# Turns a checked batch into encoded rows; and what begins with a table, or a part of one, by giving
+# the pass over it and how each batch of it is encoded.
+Encode = Callable[[CheckedBatch], Any]
+Start = Callable[[Table], tuple[Pass, Encode]]
 
 
 class Order(Protocol):
@@ -80,7 +78,7 @@ class Order(Protocol):
     def schema(self) -> TableSchema:
         """What the rows are checked against."""
 
-    def start(self, form: Form) -> Work:
+    def start(self, form: Form) -> Start:
         """Begin it, on an executor."""
 
 
@@ -118,15 +116,15 @@ class Task:
         with sending_errors(), threadpool_limits(limits=1):
             use_language(self.language)
             check_versions(self.versions)
-            work = None
+            begin = None
             for table, origin in tables:
-                work = work or self.order.start(self.form)
+                begin = begin or self.order.start(self.form)
                 self._check_header(table)
-                handle = work.open(table)
+                file, encode = begin(table)
                 # A part may have no row of its own; a file that is read whole must.
-                for parse in table.tasks(_WITHIN if origin[1] else None):
-                    yield from self.form.batches(handle(parse), origin)
-                self.report.add([(origin, work.close(table))])
+                for encoded in file.map(encode, _WITHIN if origin[1] else None):
+                    yield from self.form.batches(encoded, origin)
+                self.report.add([(origin, file.counts)])
 
     def _check_header(self, table: Table) -> None:
         if self.header is not None and (table.columns, table.units) != self.header:

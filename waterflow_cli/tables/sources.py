@@ -161,12 +161,15 @@ def compression(start: bytes) -> str:
 
 
 def share_read(stream: io.BufferedReader) -> float | None:
-    """Tell how much of its file a stream from `open_source` has read: 0 to 1, None for a pipe."""
+    """Tell how much of its file a stream from `open_source` has read, if it has one."""
     raw = stream.raw
     file = raw.file if isinstance(raw, DecompressedStream) else stream
     if not file.seekable():
         return None
-    size = os.fstat(file.fileno()).st_size
+    try:
+        size = os.fstat(file.fileno()).st_size
+    except io.UnsupportedOperation:  # bytes in memory
+        return None
     return min(1.0, file.tell() / size) if size else None
 
 

@@ -18,7 +18,6 @@ from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.dates import DateReader, parse_iso
-from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.headers import fold_name
@@ -26,7 +25,7 @@ from waterflow_cli.tables.numbers import is_missing_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.row_checker import RowChecker
+from waterflow_cli.validation.pass_over import PassOptions, pass_over
 from waterflow_cli.validation.rules import RULES
 
 if TYPE_CHECKING:
@@ -178,32 +177,24 @@ def load_training_data(
     """
     label = _label_of(schema)
     frames: list[pd.DataFrame] = []
-    refused, cells, lines = Refusals(label), CellCounts(), []
-    with open_samples(path, schema, reading) as table:
-        checker = RowChecker(schema, table, reading)
-        if label not in checker.columns:
-            raise InputError(
-                path,
-                tr("column {label} (the label) not found in the header.", label=label),
-                line=table.dialect.header_line,
-                hint=tr(
-                    "Labelled rows are needed. If it has another name: --rename 'NAME IN "
-                    "FILE={label}'",
-                    label=label,
-                ),
+    refused, lines = Refusals(label), []
+    with pass_over(path, schema, PassOptions(reading=reading)) as file:
+        file.require_label(
+            tr(
+                "Labelled rows are needed. If it has another name: --rename 'NAME IN FILE={label}'",
+                label=label,
             )
+        )
+        table = file.table
         groups, times = _Column.of(table, group, "--group"), _Column.of(table, time, "--time")
         samples = None if ids is None else _Column.of_ids(table, ids)
-        for batch in table.batches():
-            checked = checker.check(batch)
-            cells.add(CellCounts.of(checked, schema))
+        for checked in file.batches():
             good = refused.note(checked)
             frames.append(pd.DataFrame(checked.numbers)[good])
-            lines.append(batch.lines[good])
+            lines.append(checked.batch.lines[good])
             for column in (groups, times, samples):
                 if column is not None:
-                    column.note(batch, good)
-        how = checker.reading
+                    column.note(checked.batch, good)
     if not drop_invalid:
         refused.raise_if_any()
     frame = pd.concat(frames, ignore_index=True)
@@ -219,12 +210,12 @@ def load_training_data(
         None if groups is None else groups.as_groups(),
         None if times is None else times.as_times(),
         DataOptions(reading, drop_invalid, group, time),
-        how,
-        cells,
+        file.reading,
+        file.counts.cells,
         None if samples is None else samples.as_ids(),
         "" if samples is None else samples.name,
         None if ids is None else np.concatenate(lines),
-        n_invalid=refused.n_invalid,
+        n_invalid=file.counts.n_invalid,
     )
 
 
@@ -362,14 +353,13 @@ class Refusals:
     def __init__(self, label: str) -> None:
         self._label = label
         self._first: Finding | None = None
-        self.n_rows = self.n_invalid = 0
+        self.n_rows = 0
 
     def note(self, checked: CheckedBatch) -> np.ndarray:
         """Say which rows are good, and count the others."""
         unlabelled = checked.missing[self._label]
         bad = checked.invalid | unlabelled
         self.n_rows += int(bad.sum())
-        self.n_invalid += int(checked.invalid.sum())
         if self._first is None and bad.any():
             lines = checked.batch.lines
             found = checked.findings(1)

@@ -1,6 +1,7 @@
 """Which rows break which rule, and which values lie beyond which limit, in one pass over a file.
 
-It may import `samples` and below. Start at `validate_files`; `RowChecker` checks one batch.
+It may import `samples` and below. Start at `validate_files`, and at the module `pass_over`
+for what is done with each file; `RowChecker` checks one batch.
 """
 
 from typing import TYPE_CHECKING

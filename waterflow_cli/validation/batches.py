@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
     from waterflow_cli.tables.reading import Batch
     from waterflow_cli.tables.row_rules import Rule
+    from waterflow_cli.validation.limit_checks import LimitFlags
 
 Values = Mapping[str, Any] | Callable[[str, int], Mapping[str, Any]]
 _NONE: Mapping[str, Any] = {}
@@ -78,6 +79,8 @@ class CheckedBatch:
     censored : dict of str to Censored
         By schema column, for those that have such cells; their `numbers` are what
         ``--nondetect`` makes of the bounds.
+    flags : LimitFlags, optional
+        How the rows stand to limits, where they were held against some.
     """
 
     file: str
@@ -86,6 +89,7 @@ class CheckedBatch:
     missing: dict[str, BoolArray]
     censored: dict[str, Censored] = field(default_factory=dict)
     by_rule: list[RuleFindings] = field(default_factory=list)
+    flags: LimitFlags | None = None
 
     @cached_property
     def whole(self) -> BoolArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,19 +14,15 @@ import pyarrow as pa
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.common.paths import path_text
-from waterflow_cli.common.progress import InputShares, Report, say_nothing
-from waterflow_cli.common.workers import map_in_order
-from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.outputs import OutputGroup, check_outputs
-from waterflow_cli.tables.reading import Batch
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons, row_rules
-from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker, LimitCounts, LimitFlags
+from waterflow_cli.validation.limit_checks import LIMITS
 from waterflow_cli.validation.limits import LimitProfile
-from waterflow_cli.validation.row_checker import RowChecker
+from waterflow_cli.validation.pass_over import Pass, PassOptions, RowCounts, pass_over
 
 FINDING_COLUMNS = (
     *(marked("file"), marked("line"), marked("column")),
@@ -36,72 +32,49 @@ FINDING_COLUMNS = (
 ADDED = {"rule": row_rules, "reason": row_reasons}
 
 
-@dataclass
-class ValidationReport:
-    """What was found in some files.
+@dataclass(kw_only=True)
+class ValidationReport(RowCounts):
+    """What was found in some files; see `RowCounts` for what else was counted.
 
     Attributes
     ----------
     findings : list of Finding
-        The first ones, by file and line.
+        The first ones, by file and line, `max_findings` at most.
     n_findings : int
         All of them.
     by_rule : Counter of (column, rule)
         How often each rule was broken.
-    cells : CellCounts
-        What the cells of each column of the schema are.
-    dialects : dict of str to str
-        How each file was read.
-    limits : LimitCounts, optional
-        How often values lie above and below limits, where that was asked for.
     """
 
     schema: str
-    n_rows: int = 0
-    n_invalid: int = 0
+    max_findings: int
     n_findings: int = 0
     findings: list[Finding] = field(default_factory=list)
     by_rule: Counter[tuple[str, str]] = field(default_factory=Counter)
-    cells: CellCounts = field(default_factory=CellCounts)
-    dialects: dict[str, str] = field(default_factory=dict)
-    limits: LimitCounts | None = None
 
     @property
     def passed(self) -> bool:
         """Whether every row kept the schema."""
         return self.n_findings == 0
 
-    def note(
-        self,
-        checked: CheckedBatch,
-        max_findings: int,
-        cells: CellCounts,
-        flags: LimitFlags | None = None,
-    ) -> None:
-        """Count a batch."""
-        if self.limits is not None and flags is not None:
-            self.limits.add(flags)
-        self.n_rows += len(checked.batch)
-        self.cells.add(cells)
-        self.n_invalid += int(checked.invalid.sum())
+    def note(self, checked: CheckedBatch) -> None:
+        """Count what is wrong with a batch."""
         for broken in checked.by_rule:
             self.n_findings += len(broken.rows)
             self.by_rule[broken.column, broken.rule.code] += len(broken.rows)
-        room = max_findings - len(self.findings)
-        if room > 0:
-            self.findings += checked.findings(room)
+        if self._room:
+            self.findings += checked.findings(self._room)
 
-    def merge(self, other: ValidationReport, max_findings: int) -> None:
+    def merge(self, other: ValidationReport) -> None:
         """Add what was found in rows that come after these."""
-        self.n_rows += other.n_rows
-        self.n_invalid += other.n_invalid
+        self.add(other)
         self.n_findings += other.n_findings
-        self.findings += other.findings[: max(0, max_findings - len(self.findings))]
+        self.findings += other.findings[: self._room]
         self.by_rule.update(other.by_rule)
-        self.cells.add(other.cells)
-        self.dialects |= other.dialects
-        if self.limits is not None and other.limits is not None:
-            self.limits.merge(other.limits)
+
+    @property
+    def _room(self) -> int:
+        return max(0, self.max_findings - len(self.findings))
 
     def summary(self) -> dict[str, Any]:
         """Put the report into a JSON object."""
@@ -158,36 +131,32 @@ def validate_files(
     UsageError
         If an output cannot be written as asked.
     """
-    against = LimitChecker(limits, schema.measurements) if limits else None
-    counts = None if against is None else against.no_counts()
-    report = ValidationReport(schema.name, limits=counts)
+    options = PassOptions(reading=reading, limits=limits, jobs=jobs, batch_rows=batch_rows)
+    report = no_findings(schema, options, max_findings)
     if len(inputs) > 1 and (good is not None or bad is not None):
         raise UsageError(tr("--good and --bad split one file; several were named."))
     check_outputs((("--good", good), ("--bad", bad)), force=force, inputs=inputs)
-    shares = InputShares(inputs)
-    # Values that must be unique are looked up in order.
-    jobs = 1 if schema.has_unique else jobs
-    for n_done, path in enumerate(inputs):
+    progress = InputProgress(inputs, report_progress)
+    for path in inputs:
         with (
-            open_samples(path, schema, reading, batch_rows=batch_rows) as table,
+            pass_over(path, schema, options, report, progress) as file,
             _open_split(good, bad, force, inputs) as split,
         ):
-            checker = RowChecker(schema, table, reading)
-
-            def check(
-                parse: Callable[[], Batch], checker: RowChecker = checker, split: RowSplit = split
-            ) -> tuple[CheckedBatch, CellCounts, LimitFlags | None, list[Any]]:
-                checked = checker.check(parse())
-                flags = None if against is None else against.check(checked)
-                cells = CellCounts.of(checked, schema)
-                return checked, cells, flags, split.encode(checked, flags)
-
-            for checked, cells, flags, encoded in map_in_order(check, table.tasks(), jobs):
-                report.note(checked, max_findings, cells, flags)
-                split.append(encoded)
-                report_progress(report.n_rows, shares.after(n_done, table.share_read()))
-            report.dialects[path] = checker.reading
+            _check_file(file, report, split)
+        progress.n_done += 1
     return report
+
+
+def _check_file(file: Pass, report: ValidationReport, split: RowSplit) -> None:
+    for checked, encoded in file.map(lambda checked: (checked, split.encode(checked))):
+        report.note(checked)
+        split.append(encoded)
+
+
+def no_findings(schema: TableSchema, options: PassOptions, max_findings: int) -> ValidationReport:
+    """Give the report of no row."""
+    limits = options.no_limit_counts(schema)
+    return ValidationReport(schema=schema.name, max_findings=max_findings, limits=limits)
 
 
 class RowSplit:
@@ -196,15 +165,15 @@ class RowSplit:
     def __init__(self, good: TableWriter | None, bad: TableWriter | None) -> None:
         self._good, self._bad = good, bad
 
-    def encode(self, checked: CheckedBatch, flags: LimitFlags | None = None) -> list[Any]:
+    def encode(self, checked: CheckedBatch) -> list[Any]:
         """Put the rows of a batch into the formats of the files; threads may do so at once."""
         if self._good is None and self._bad is None:
             return []
         columns, invalid = checked.batch.columns, checked.invalid
         added = {}
-        if flags is not None:
+        if checked.flags is not None:
             _refuse_taken(LIMITS, columns, "--limits")
-            added[LIMITS] = flags.texts()
+            added[LIMITS] = checked.flags.texts()
         encoded = []
         if self._good is not None:
             encoded.append(self._good.encode(_filtered(columns | added, ~invalid)))

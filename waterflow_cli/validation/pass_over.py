@@ -1,0 +1,258 @@
+"""One pass over the rows of a file: what every command does with a table that it is given.
+
+A file is opened with the match of its header; its rows are checked, held against limits where that
+is asked for, and counted, batch by batch and by as many workers as may be; and the command's own
+work is done with each batch by the same workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from waterflow_cli.common.errors import InputError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.common.progress import Report, say_nothing
+from waterflow_cli.common.workers import map_in_order
+from waterflow_cli.samples.opening import open_samples
+from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.sources import open_source
+from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.limit_checks import LimitChecker, LimitCounts
+from waterflow_cli.validation.row_checker import RowChecker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from waterflow_cli.samples.table_schema import TableSchema
+    from waterflow_cli.tables.csv_blocks import Position
+    from waterflow_cli.tables.reading import Batch, Opener, Table
+    from waterflow_cli.validation.batches import CheckedBatch
+    from waterflow_cli.validation.limits import LimitProfile
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassOptions:
+    """What is to be done with the rows of a table.
+
+    Attributes
+    ----------
+    reading : ReadingOptions
+        What the user said of how to read it.
+    without_label : bool
+        Leave the label's column out: it is neither required nor checked.
+    measurements : sequence of str, optional
+        Those of a model: a batch holds each, missing throughout where the file lacks it. Default:
+        those of the schema that the file has.
+    limits : sequence of LimitProfile
+        What the values are held against.
+    jobs, batch_rows : int
+        How many batches are worked on at once, and about how many rows make one.
+    """
+
+    reading: ReadingOptions = AS_FOUND
+    without_label: bool = False
+    measurements: Sequence[str] | None = None
+    limits: Sequence[LimitProfile] = ()
+    jobs: int = 1
+    batch_rows: int | None = None
+
+    def limit_checker(self, schema: TableSchema) -> LimitChecker | None:
+        """Give what holds values against the limits; None where there are none."""
+        names = schema.measurements if self.measurements is None else self.measurements
+        return LimitChecker(self.limits, names) if self.limits else None
+
+    def no_limit_counts(self, schema: TableSchema) -> LimitCounts | None:
+        """Give the counts by limit before the first row."""
+        against = self.limit_checker(schema)
+        return None if against is None else against.no_counts()
+
+
+PLAIN = PassOptions()
+
+
+@dataclass(kw_only=True)
+class RowCounts:
+    """What was counted of some rows.
+
+    Attributes
+    ----------
+    n_invalid : int
+        Rows that break a rule.
+    cells : CellCounts
+        What the cells of each column of the schema are.
+    dialects : dict of str to str
+        How each file was read.
+    limits : LimitCounts, optional
+        How often values lie above and below limits, where that was asked for.
+    """
+
+    n_rows: int = 0
+    n_invalid: int = 0
+    cells: CellCounts = field(default_factory=CellCounts)
+    dialects: dict[str, str] = field(default_factory=dict)
+    limits: LimitCounts | None = None
+
+    def add(self, other: RowCounts) -> None:
+        """Add what was counted of other rows."""
+        self.n_rows += other.n_rows
+        self.n_invalid += other.n_invalid
+        self.cells.add(other.cells)
+        self.dialects |= other.dialects
+        if self.limits is not None and other.limits is not None:
+            self.limits.merge(other.limits)
+
+
+class Pass:
+    """One pass over the rows of an open table.
+
+    Parameters
+    ----------
+    counts : RowCounts, optional
+        What is counted is added to it.
+    report : callable
+        Is told, after each batch, how many rows were counted and what share of the table was read.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        schema: TableSchema,
+        options: PassOptions = PLAIN,
+        counts: RowCounts | None = None,
+        report: Report = say_nothing,
+    ) -> None:
+        self.table, self.schema = table, schema
+        self._options, self._report = options, report
+        self._against = options.limit_checker(schema)
+        self.counts = counts or RowCounts(limits=options.no_limit_counts(schema))
+
+    @cached_property
+    def checker(self) -> RowChecker:
+        """What checks the rows; made when it is first asked for.
+
+        Who knows more than that a column is not there refuses the table before.
+        """
+        options = self._options
+        return RowChecker(
+            self.schema, self.table, options.reading, without_label=options.without_label
+        )
+
+    def refuse_unfit(self) -> None:
+        """Refuse a table that lacks required columns; see `RowChecker`."""
+        _ = self.checker
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Schema column to column of the file."""
+        return self.checker.columns
+
+    @property
+    def reading(self) -> str:
+        """How the table is read, as far as it is known: all of it once the last row was."""
+        return self.checker.reading
+
+    def require_label(self, hint: str) -> None:
+        """Refuse a table without the label's column.
+
+        Raises
+        ------
+        InputError
+            With the hint.
+        """
+        label = self.schema.label
+        if label not in self.columns:
+            raise InputError(
+                self.table.path,
+                tr("column {label} (the label) not found in the header.", label=label),
+                line=self.table.dialect.header_line,
+                hint=hint,
+            )
+
+    def check(self, batch: Batch) -> CheckedBatch:
+        """Check the rows of a batch, and hold them against the limits."""
+        checked = self.checker.check(batch)
+        for name in self._options.measurements or ():
+            if name not in checked.numbers:
+                checked.numbers[name] = np.full(len(batch), np.nan)
+                checked.missing[name] = np.ones(len(batch), dtype=bool)
+        if self._against is None:
+            return checked
+        return replace(checked, flags=self._against.check(checked))
+
+    def batches(self) -> Iterator[CheckedBatch]:
+        """Check and count all rows, and yield the batches in order."""
+        return self.map(lambda checked: checked)
+
+    def map(
+        self, work: Callable[[CheckedBatch], Result], start: Position | None = None
+    ) -> Iterator[Result]:
+        """Check and count all rows, and yield what the work makes of each batch, in order.
+
+        Parameters
+        ----------
+        work : callable
+            Called by several workers at once.
+        start : Position, optional
+            Where an earlier pass ended; the rows before it are passed over.
+        """
+
+        def call(parse: Callable[[], Batch]) -> tuple[RowCounts, Result]:
+            checked = self.check(parse())
+            return self._count(checked), work(checked)
+
+        self.refuse_unfit()
+        # Values that must be unique are looked up in order.
+        jobs = 1 if self.schema.has_unique else self._options.jobs
+        for counted, result in map_in_order(call, self.table.tasks(start), jobs):
+            self.counts.add(counted)
+            yield result
+            self._report(self.counts.n_rows, self.table.share_read())
+        self.counts.dialects[self.table.path] = self.reading
+
+    def _count(self, checked: CheckedBatch) -> RowCounts:
+        counts = RowCounts(
+            n_rows=len(checked.batch),
+            n_invalid=int(checked.invalid.sum()),
+            cells=CellCounts.of(checked, self.schema),
+        )
+        if self._against is not None and checked.flags is not None:
+            counts.limits = self._against.no_counts()
+            counts.limits.add(checked.flags)
+        return counts
+
+
+@contextmanager
+def pass_over(
+    path: str,
+    schema: TableSchema,
+    options: PassOptions = PLAIN,
+    counts: RowCounts | None = None,
+    report: Report = say_nothing,
+    *,
+    opener: Opener = open_source,
+) -> Iterator[Pass]:
+    """Open a file for one pass over its rows.
+
+    Parameters
+    ----------
+    counts, report : object
+        See `Pass`.
+    opener : callable
+        See `open_table`.
+
+    Raises
+    ------
+    InputError, UsageError
+        As `open_samples` and, when the columns are asked for, `RowChecker` raise them.
+    """
+    reading, batch_rows = options.reading, options.batch_rows
+    with open_samples(path, schema, reading, batch_rows=batch_rows, opener=opener) as table:
+        yield Pass(table, schema, options, counts, report)
