@@ -188,7 +188,7 @@ def test_debug_shows_no_traceback_of_a_no(cli, findings):
 
 
 def test_json_is_one_object_with_a_version(capsys):
-    Console().json({"b": 1})
+    Console(as_json=True).json({"b": 1})
     assert json.loads(capsys.readouterr().out) == {"version": 1, "b": 1}
 
 
@@ -282,7 +282,7 @@ class Broken:
 def test_stream_that_fails_is_an_error_only_for_results(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Broken(BrokenPipeError()))
     monkeypatch.setattr(sys, "stdout", Broken(OSError(5, "Input/output error")))
-    console = Console(verbosity=1)
+    console = Console(verbosity=1, as_json=True)
     console.note("n")
     console.warn("w")
     console.error("e", "h")

@@ -7,13 +7,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from waterflow_cli.common.credentials import redact
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.json import json_text
 from waterflow_cli.common.messages import tr
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+T = TypeVar("T")
 # Wide enough that no cell is folded where a script or a log reads the output.
 _PLAIN_WIDTH = 1 << 20
 _SECONDS_BEFORE_BAR = 1.0
@@ -40,19 +43,24 @@ class Console:
         -1 with ``--quiet``, 1 with ``--verbose``.
     color : bool or None
         False with ``--no-color``; None leaves it to the terminal and ``NO_COLOR``.
+    as_json : bool
+        Whether the command's result is asked for as JSON.
     """
 
     verbosity: int = 0
     color: bool | None = None
     debug: bool = False
+    as_json: bool = False
 
     def result(self, text: str) -> None:
         """Print a line of the result on stdout."""
         self._print(text + "\n")
 
-    def json(self, content: dict[str, Any]) -> None:
-        """Print the one JSON object of ``--json`` on stdout."""
-        self._print(json_text(content))
+    def json(self, content: dict[str, Any]) -> bool:
+        """Print the one JSON object of ``--json`` on stdout, if it is asked for: say whether."""
+        if self.as_json:
+            self._print(json_text(content))
+        return self.as_json
 
     def note(self, text: str) -> None:
         """Print progress or a summary on stderr, unless quiet."""
@@ -68,11 +76,32 @@ class Console:
         """Print a warning on stderr, quiet or not."""
         self._say(click.style(tr("Warning: "), fg="yellow"), text)
 
+    def defect(self, exc: BaseException, hint: str | None = None) -> None:
+        """Say that waterflow itself failed: as an error with a hint, else as a warning."""
+        kind, cause = type(exc).__name__, redact(" ".join(str(exc).split()))[:300]
+        text = tr("waterflow met a defect of its own: {kind}: {cause}", kind=kind, cause=cause)
+        if hint is None:
+            self.warn(text)
+        else:
+            self.error(text, hint)
+
+    def trace(self, exc: BaseException) -> None:
+        """Print the traceback on stderr, if ``--debug`` asks for it."""
+        if self.debug:
+            click.echo(redact("".join(traceback.format_exception(exc))), err=True, nl=False)
+
     def error(self, message: str, hint: str | None = None) -> None:
         """Print an error on stderr, in one line, or two with the hint."""
         self._say(click.style(tr("Error: "), fg="red"), message)
         if hint:
             self._say("", hint)
+
+    def listing(
+        self, title: str, entries: Iterable[T], columns: Sequence[tuple[str, Callable[[T], str]]]
+    ) -> None:
+        """Print a table of entries, each column by its name and what it shows of an entry."""
+        rows = [[shown(entry) for _, shown in columns] for entry in entries]
+        self.table(title, [name for name, _ in columns], rows)
 
     @contextmanager
     def progress(self, unit: str) -> Iterator[Report]:

@@ -7,7 +7,6 @@ import gc
 import io
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from gettext import gettext
@@ -17,8 +16,7 @@ import click
 
 from waterflow_cli import __version__
 from waterflow_cli.commands import COMMANDS
-from waterflow_cli.commands.options import common_options
-from waterflow_cli.common.credentials import redact
+from waterflow_cli.commands.options import common
 from waterflow_cli.common.errors import WaterflowError, did_you_mean
 from waterflow_cli.common.interrupts import install_interrupts
 from waterflow_cli.common.messages import find_language, tr, use_language
@@ -90,16 +88,17 @@ def _options_of(
         )
 
 
+@common
 @click.group(
     cls=ConfiguredGroup,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "WATERFLOW",
         "max_content_width": 100,
+        "show_default": True,
     },
 )
 @click.version_option(__version__, prog_name="waterflow")
-@common_options
 def cli() -> None:
     """Turn a laboratory's CSV of water measurements into a defensible decision."""
 
@@ -140,8 +139,8 @@ def _run(args: list[str], console: Console) -> int:
 
 def _report(exc: BaseException, console: Console) -> int:
     """Say what went wrong in at most three lines, and choose the exit code."""
-    if console.debug and not isinstance(exc, (SystemExit, click.exceptions.Exit)):
-        click.echo(redact("".join(traceback.format_exception(exc))), err=True, nl=False)
+    if not isinstance(exc, (SystemExit, click.exceptions.Exit)):
+        console.trace(exc)
     match exc:
         case BrokenPipeError():  # the reader has seen enough
             return 0
@@ -170,15 +169,7 @@ def _report(exc: BaseException, console: Console) -> int:
         case click.ClickException():
             console.error(exc.format_message())
             return EXIT_USAGE
-    cause = redact(" ".join(str(exc).split()))[:300]
-    console.error(
-        tr(
-            "waterflow met a defect of its own: {kind}: {cause}",
-            kind=type(exc).__name__,
-            cause=cause,
-        ),
-        tr("Please report it with the output of the same command and --debug."),
-    )
+    console.defect(exc, tr("Please report it with the output of the same command and --debug."))
     return EXIT_DEFECT
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from waterflow_cli.commands import COMMANDS
-from waterflow_cli.commands.options import console_of
+from waterflow_cli.commands.families import console_of
 from waterflow_cli.main import cli as waterflow
 
 BUNDLED = {"blend", "extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}

@@ -34,9 +34,7 @@ TEMPLATES = sorted((PACKAGE / "templates").glob("*.html"))
 SAME_EVERYWHERE = {
     ("commands/compare.py", ">Brier"): "a name",
     ("commands/demo.py", "\n$ waterflow "): "a command, to be copied",
-    ("commands/limits.py", "sha256"): "a name",
-    ("commands/profiles.py", "sha256"): "a name",
-    ("commands/schemas.py", "sha256"): "a name",
+    ("commands/notes.py", "sha256"): "a name",
     ("exploration.html", "waterflow explore"): "a command",
 }
 ERRORS = {
@@ -144,7 +142,15 @@ def shown_parts(call: ast.Call) -> list[ast.expr]:
         own = call.args[1:] if name == "InputError" else call.args
         return [*own, *(each.value for each in call.keywords if each.arg != "line")]
     if isinstance(call.func, ast.Attribute) and "console" in ast.unparse(call.func.value):
-        shown = {"table": 2, "note": 1, "detail": 1, "warn": 1, "result": 1, "error": 2}
+        shown = {
+            "table": 2,
+            "listing": 3,
+            "note": 1,
+            "detail": 1,
+            "warn": 1,
+            "result": 1,
+            "error": 2,
+        }
         return call.args[: shown.get(name, name == "progress")]
     if isinstance(call.func, ast.Name) and name in REPORTERS:
         return call.args[:1]

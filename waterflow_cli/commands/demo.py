@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.commands.options import common_options, console_of
+from waterflow_cli.commands import options
+from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
+
+if TYPE_CHECKING:
+    from waterflow_cli.console import Console
 
 # Fewer trees and repeats than by default, to be done in half a minute.
 _TRAINED = ("--plugin", "rf", "--param", "n_estimators=100", "--cv", "5x1")
 
 
-@click.command(short_help="See the whole job once: simulate, validate, train, score.")
+@options.command(short_help="See the whole job once: simulate, validate, train, score.", json=False)
 @click.option(
     "--folder",
     default="waterflow-demo",
-    show_default=True,
     metavar="FOLDER",
     help="Where to put the files; it must not exist.",
 )
-@common_options
-@click.pass_context
-def demo(ctx: click.Context, folder: str) -> None:
+def demo(console: Console, *, folder: str) -> None:
     """Simulate samples, check them, train a model on them and score new ones with it.
 
     Each step is a command of waterflow, printed before it runs.
     """
-    from waterflow_cli.common.errors import UsageError
-
     path = Path(folder)
     try:
         path.mkdir(parents=True)
@@ -48,11 +48,9 @@ def demo(ctx: click.Context, folder: str) -> None:
         ["train", str(known), *_TRAINED, "--tracking-uri", store],
         ["score", str(fresh), "-o", str(scored), "--tracking-uri", store],
     )
-    console = console_of(ctx)
-    root = ctx.find_root().command
     for step in steps:
         console.result(f"\n$ waterflow {shlex.join(step)}")
-        _run(root, step, ctx)
+        _run(step, click.get_current_context().find_root())
     console.result(tr("\nThe first rows of {scored}:", scored=scored))
     with scored.open(encoding="utf-8") as file:
         for _, line in zip(range(4), file, strict=False):
@@ -60,10 +58,10 @@ def demo(ctx: click.Context, folder: str) -> None:
     console.note(tr("The samples are simulated; no row is real."))
 
 
-def _run(root: click.Command, step: list[str], ctx: click.Context) -> None:
-    assert isinstance(root, click.Group)
-    command = root.commands[step[0]]
-    with command.make_context(step[0], step[1:], parent=ctx.find_root()) as sub:
+def _run(step: list[str], root: click.Context) -> None:
+    assert isinstance(root.command, click.Group)
+    command = root.command.commands[step[0]]
+    with command.make_context(step[0], step[1:], parent=root) as sub:
         try:
             command.invoke(sub)
         except click.exceptions.Exit as exc:

@@ -2,59 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.commands.labelled import on_invalid_option
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    force_option,
-    json_option,
-    reading_options,
-    store_options,
-)
+from waterflow_cli.commands import options
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.common.number_formats import format_metric
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
+    from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.training.runs.model_evaluation import ModelEvaluation
 
 
-@click.command(short_help="Measure a registered model on labelled samples.")
+@options.command(short_help="Measure a registered model on labelled samples.")
 @click.argument("file")
-@click.option(
-    "--model",
-    "reference",
-    default="@champion",
-    show_default=True,
-    metavar="MODEL",
-    help="@alias, a version number, models:/…, runs:/… or a model folder.",
-)
+@options.model()
 @click.option(
     "--schema",
     "schema_name",
     metavar="NAME|FILE.yaml",
     help="What the rows must keep to, and the label; without it the model's own.",
 )
-@reading_options
-@on_invalid_option
+@options.reading
+@options.on_invalid
 @click.option("--plots", metavar="FOLDER", help="Draw pictures here, as PNG files.")
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the resampling behind the intervals.",
-)
-@store_options
-@force_option
-@json_option
-@common_options
-@click.pass_context
-def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+@options.seed("Of the resampling behind the intervals.")
+@options.store
+@options.force
+def evaluate(
+    console: Console,
+    *,
+    file: str,
+    reference: str,
+    schema_name: str | None,
+    reading: ReadingOptions,
+    on_invalid: str,
+    plots: str | None,
+    seed: int,
+    store: options.Store,
+    force: bool,
+) -> None:
     """Measure a registered model on the labelled samples in FILE.
 
     Metrics at the model's threshold with 95 % intervals, and how often its verdicts were right.
@@ -65,25 +54,18 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.training.data import load_training_data
     from waterflow_cli.training.runs.model_evaluation import evaluate_model, save_pictures
 
-    console = console_of(ctx)
-    model = load_model(
-        options["reference"], name=options["name"], tracking_uri=options["tracking_uri"]
-    )
+    model = load_model(reference, name=store.name, tracking_uri=store.tracking_uri)
     data = load_training_data(
-        options["file"],
-        load_schema(options["schema_name"]) if options["schema_name"] else model.schema,
-        reading=options["reading"],
-        drop_invalid=options["on_invalid"] == "drop",
+        file,
+        load_schema(schema_name) if schema_name else model.schema,
+        reading=reading,
+        drop_invalid=on_invalid == "drop",
         min_per_class=1,
     )
-    note_reading({data.path: data.reading}, data.cells, model.schema, options["reading"], console)
-    evaluated = evaluate_model(model, data, seed=options["seed"])
-    written = []
-    if options["plots"] is not None:
-        written = save_pictures(evaluated, options["plots"], force=options["force"])
-    if as_json:
-        console.json({**evaluated.summary(), "outputs": written})
-    else:
+    note_reading({data.path: data.reading}, data.cells, model.schema, reading, console)
+    evaluated = evaluate_model(model, data, seed=seed)
+    written = [] if plots is None else save_pictures(evaluated, plots, force=force)
+    if not console.json({**evaluated.summary(), "outputs": written}):
         _show(evaluated, console)
     _note(evaluated, written, console)
 

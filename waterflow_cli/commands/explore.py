@@ -2,62 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    force_option,
-    jobs_option,
-    json_option,
-    reading_options,
-    schema_option,
-)
+from waterflow_cli.commands import options
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from waterflow_cli.common.progress import Report
     from waterflow_cli.console import Console
     from waterflow_cli.exploration.report import Difference, Exploration
-    from waterflow_cli.exploration.samples import Samples
+    from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.validation.limits import LimitProfile
 
 
-@click.command(short_help="Look at a file before training on it.")
+@options.command(short_help="Look at a file before training on it.")
 @click.argument("file", metavar="FILE")
 @click.option("--against", metavar="OTHER", help="Lay a second file beside the first.")
 @click.option("-o", "--output", metavar="FILE", help="Write a page of HTML; - is stdout.")
-@schema_option
-@reading_options
+@options.schema
+@options.reading
 @click.option(
     "--limits",
     "limits",
     default="epa",
-    show_default=True,
     metavar="NAMES",
     help="Whose health-based values the labels are held against: who,eu,epa,fr or FILE.toml, with "
     "commas. All bundled ones are drawn in.",
 )
 @click.option("--site", metavar="COLUMN", help="The column of sites, where it is not found.")
-@click.option("--date", metavar="COLUMN", help="The column of dates, where it is not found.")
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the rows drawn at random, the folds and the quick models.",
-)
-@jobs_option
-@force_option
-@json_option
-@common_options
-@click.pass_context
-def explore(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+@options.date
+@options.seed("Of the rows drawn at random, the folds and the quick models.")
+@options.jobs
+@options.force
+def explore(
+    console: Console,
+    *,
+    file: str,
+    against: str | None,
+    output: str | None,
+    schema_name: str,
+    reading: ReadingOptions,
+    limits: str,
+    site: str | None,
+    date: str | None,
+    seed: int,
+    jobs: int,
+    force: bool,
+) -> None:
     """Look at FILE: what is in it, what is odd in it, and whether its labels can be learned.
 
     Exit code 0 whatever is found. 3: a file cannot be read, or lacks a column.
@@ -65,64 +61,37 @@ def explore(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.exploration.report import compare_files, summarise_files
     from waterflow_cli.exploration.report import explore as explore_samples
+    from waterflow_cli.exploration.samples import read_samples
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.validation.limits import PROFILES, load_limits
 
-    output, console = options["output"], console_of(ctx)
-    if as_json and output == "-":
+    if console.as_json and output == "-":
         raise UsageError(tr("--json and -o - both write to stdout."), tr("For the page: -o FILE"))
-    files = [options["file"], *([options["against"]] if options["against"] else [])]
-    check_outputs([("-o", output)], force=options["force"], inputs=files)
-    chosen = [name.strip() for name in options["limits"].split(",") if name.strip()]
-    schema = load_schema(options["schema_name"])
+    files = [file, *([against] if against else [])]
+    check_outputs([("-o", output)], force=force, inputs=files)
+    chosen = [name.strip() for name in limits.split(",") if name.strip()]
+    schema = load_schema(schema_name)
     profiles = load_limits(list(dict.fromkeys([*PROFILES, *chosen])), schema)
+    read = partial(read_samples, site=site, date=date, profiles=profiles)
     with console.progress(tr("rows")) as report:
-        several = [_read(file, schema, profiles, options, report) for file in files]
+        several = [read(each, schema, reading, report=report) for each in files]
     with console.progress(tr("forests")) as report:
         found = explore_samples(
             several,
             profiles=_names_of(profiles, chosen),
-            seed=options["seed"],
-            jobs=options["jobs"],
+            seed=seed,
+            jobs=jobs,
             report=lambda done: report(done, None),
         )
     differences = compare_files(*several) if len(several) == 2 else []
     if output is not None:
-        _write_page(found, differences, output, options["force"])
-    if as_json:
-        console.json(summarise_files(found, differences))
-    elif output != "-":
+        _write_page(found, differences, output, force)
+    if not console.json(summarise_files(found, differences)) and output != "-":
         _print_summary(found, differences, console)
-    for exploration in found:
-        note_reading(
-            {exploration.path: exploration.reading},
-            exploration.cells,
-            schema,
-            options["reading"],
-            console,
-        )
+    for each in found:
+        note_reading({each.path: each.reading}, each.cells, schema, reading, console)
     _note(found, output, console)
-
-
-def _read(
-    file: str,
-    schema: Any,
-    profiles: Sequence[LimitProfile],
-    options: dict[str, Any],
-    report: Report,
-) -> Samples:
-    from waterflow_cli.exploration.samples import read_samples
-
-    return read_samples(
-        file,
-        schema,
-        options["reading"],
-        site=options["site"],
-        date=options["date"],
-        profiles=profiles,
-        report=report,
-    )
 
 
 def _names_of(profiles: Sequence[LimitProfile], chosen: Sequence[str]) -> list[str]:
@@ -172,6 +141,7 @@ def _print_summary(
 
 def _note(found: Sequence[Exploration], output: str | None, console: Console) -> None:
     """Say on stderr what rests on a sample, and where the page is."""
+    from waterflow_cli.commands.notes import note_written
     from waterflow_cli.exploration.sections import Absent
 
     for exploration in found:
@@ -187,5 +157,4 @@ def _note(found: Sequence[Exploration], output: str | None, console: Console) ->
                     seed=signal.seed,
                 )
             )
-    if output not in (None, "-"):
-        console.note(tr("Wrote {files}.", files=output))
+    note_written(console, output)

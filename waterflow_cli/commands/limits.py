@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.commands.options import common_options, console_of, json_option
+from waterflow_cli.commands import options
 from waterflow_cli.common.messages import marked, tr
 
 if TYPE_CHECKING:
@@ -20,62 +20,34 @@ _SHOWN = (
 )
 
 
+@options.common
 @click.group(short_help="List and show drinking-water limits.")
-@common_options
 def limits() -> None:
     """List and show the drinking-water limits that samples can be held against."""
 
 
-@limits.command("list", short_help="List the bundled profiles of limits.")
-@json_option
-@common_options
-@click.pass_context
-def list_limits(ctx: click.Context, as_json: bool) -> None:
+@options.command("list", of=limits, short_help="List the bundled profiles of limits.")
+def list_limits(console: Console) -> None:
     """List the bundled profiles; any TOML file of one's own can be named in their place."""
+    from waterflow_cli.commands.notes import list_bundled
     from waterflow_cli.validation.limits import PROFILES, load_limits
 
-    console = console_of(ctx)
-    profiles = load_limits(PROFILES)
-    if as_json:
-        console.json(
-            {
-                "profiles": [
-                    {
-                        "name": profile.name,
-                        "title": profile.title,
-                        "limits": len(profile.limits),
-                        "sha256": profile.sha256,
-                    }
-                    for profile in profiles
-                ]
-            }
-        )
-        return
-    rows = [
-        [profile.name, profile.title, str(len(profile.limits)), profile.sha256[:12]]
-        for profile in profiles
+    entries = [
+        {"name": each.name, "title": each.title, "limits": len(each.limits), "sha256": each.sha256}
+        for each in load_limits(PROFILES)
     ]
-    console.table("", (tr("name"), tr("title"), ">" + tr("limits"), "sha256"), rows)
+    list_bundled(console, "profiles", entries)
 
 
-@limits.command("show", short_help="Show the limits of a profile.")
+@options.command("show", of=limits, short_help="Show the limits of a profile.")
 @click.argument("names", nargs=-1, metavar="[NAME|FILE.toml]...")
-@json_option
-@common_options
-@click.pass_context
-def show_limits(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+def show_limits(console: Console, *, names: tuple[str, ...]) -> None:
     """Show the values of the profiles NAME..., of all bundled ones when none is named."""
     from waterflow_cli.validation.limits import NEVER_MEASURED, PROFILES, load_limits
 
-    console = console_of(ctx)
     profiles = load_limits(names or PROFILES)
-    if as_json:
-        console.json(
-            {
-                "profiles": [profile.content() for profile in profiles],
-                "in_no_column": list(NEVER_MEASURED),
-            }
-        )
+    content = [profile.content() for profile in profiles]
+    if console.json({"profiles": content, "in_no_column": list(NEVER_MEASURED)}):
         return
     for profile in profiles:
         title = tr("{name}: {title}", name=profile.name, title=profile.title)

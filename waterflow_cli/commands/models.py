@@ -9,100 +9,87 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    force_option,
-    json_option,
-    store_options,
-)
+from waterflow_cli.commands import options
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.console import printable
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
+    from waterflow_cli.registry.runs import TrackingOptions
     from waterflow_cli.registry.versions import Change
 
 _why_option = click.option(
-    "--why", default="", metavar="TEXT", help="The reason, for the model's history."
+    "--why",
+    default="",
+    show_default=False,
+    metavar="TEXT",
+    help="The reason, for the model's history.",
 )
 
 
+@options.common
 @click.group(short_help="List, promote and move registered models.")
-@common_options
 def models() -> None:
     """List, promote, roll back and move the versions of a registered model."""
 
 
-@models.command("list", short_help="List the versions of a model.")
-@store_options
-@json_option
-@common_options
-@click.pass_context
-def list_models(ctx: click.Context, name: str, tracking_uri: str, as_json: bool) -> None:
+@options.command("list", of=models, short_help="List the versions of a model.")
+@options.store
+def list_models(console: Console, *, store: options.Store) -> None:
     """List the versions of the registered model, the newest first.
 
     ROC AUC and false 'potable' per 1000 samples were measured on rows that the model had not seen.
     """
     from waterflow_cli.registry.lookup import list_versions
 
-    console = console_of(ctx)
-    versions = list_versions(name, tracking_uri)
-    if as_json:
-        console.json({"name": name, "versions": versions})
+    versions = list_versions(store.name, store.tracking_uri)
+    if console.json({"name": store.name, "versions": versions}):
         return
-    heads = (
-        ">" + tr("version"),
-        tr("aliases"),
-        tr("plugin"),
-        ">" + tr("ROC AUC"),
-        ">" + tr("false 'potable' per 1000"),
-        tr("gate"),
-        tr("created"),
-        tr("run"),
+    console.listing(
+        tr("Model {name}", name=store.name),
+        versions,
+        [
+            (">" + tr("version"), lambda each: str(each["version"])),
+            (tr("aliases"), lambda each: " ".join(f"@{alias}" for alias in each["aliases"])),
+            (tr("plugin"), lambda each: each["plugin"]),
+            (">" + tr("ROC AUC"), lambda each: _shown(each["roc_auc"], ".3f")),
+            (
+                ">" + tr("false 'potable' per 1000"),
+                lambda each: _shown(each["false_potable_per_1000"], ".0f"),
+            ),
+            (tr("gate"), lambda each: each["gate"] or ""),
+            (
+                tr("created"),
+                lambda each: f"{datetime.fromtimestamp(each['created_s'], UTC):%Y-%m-%d %H:%M} UTC",
+            ),
+            (tr("run"), lambda each: each["run_id"]),
+        ],
     )
-    console.table(tr("Model {name}", name=name), heads, [_list_row(each) for each in versions])
 
 
-@models.command("show", short_help="Say what is known about a version.")
+@options.command("show", of=models, short_help="Say what is known about a version.")
 @click.argument("version", default="@champion")
-@store_options
-@json_option
-@common_options
-@click.pass_context
-def show_model(
-    ctx: click.Context, version: str, name: str, tracking_uri: str, as_json: bool
-) -> None:
+@options.store
+def show_model(console: Console, *, version: str, store: options.Store) -> None:
     """Say what is known about VERSION (a number or an alias): its data, figures and decisions."""
     from waterflow_cli.registry.details import describe
 
-    console = console_of(ctx)
-    details = describe(version, name=name, tracking_uri=tracking_uri)
-    if as_json:
-        console.json(details)
+    details = describe(version, name=store.name, tracking_uri=store.tracking_uri)
+    if console.json(details):
         return
     _show_details(details, console)
 
 
-@models.command("promote", short_help="Make a version the champion.")
+@options.command("promote", of=models, short_help="Make a version the champion.")
 @click.argument("version")
 @_why_option
 @click.option(
     "--force", is_flag=True, help="Though a gate refused it, or it is worse than the one in use."
 )
-@store_options
-@json_option
-@common_options
-@click.pass_context
+@options.store
 def promote_model(
-    ctx: click.Context,
-    version: str,
-    why: str,
-    force: bool,
-    name: str,
-    tracking_uri: str,
-    as_json: bool,
+    console: Console, *, version: str, why: str, force: bool, store: options.Store
 ) -> None:
     """Make VERSION (a number or @challenger) the champion that `score` uses.
 
@@ -111,86 +98,67 @@ def promote_model(
     """
     from waterflow_cli.registry.versions import promote
 
-    change = promote(name, version, tracking_uri, why=why, force=force)
-    _show_change(change, console_of(ctx), as_json=as_json)
+    change = promote(store.name, version, store.tracking_uri, why=why, force=force)
+    _show_change(change, console)
 
 
-@models.command("rollback", short_help="Make the champion before this one the champion again.")
+@options.command(
+    "rollback", of=models, short_help="Make the champion before this one the champion again."
+)
 @_why_option
-@store_options
-@json_option
-@common_options
-@click.pass_context
-def rollback_model(
-    ctx: click.Context, why: str, name: str, tracking_uri: str, as_json: bool
-) -> None:
+@options.store
+def rollback_model(console: Console, *, why: str, store: options.Store) -> None:
     """Make the champion before this one (@previous) the champion again."""
     from waterflow_cli.registry.versions import rollback
 
-    change = rollback(name, tracking_uri, why=why)
-    _show_change(change, console_of(ctx), as_json=as_json)
+    change = rollback(store.name, store.tracking_uri, why=why)
+    _show_change(change, console)
 
 
-@models.command("history", short_help="Say who changed the champion, when and why.")
-@store_options
-@json_option
-@common_options
-@click.pass_context
-def show_history(ctx: click.Context, name: str, tracking_uri: str, as_json: bool) -> None:
+@options.command("history", of=models, short_help="Say who changed the champion, when and why.")
+@options.store
+def show_history(console: Console, *, store: options.Store) -> None:
     """Say what was done with the registered model, by whom, when and why, the oldest first.
 
     Entries are only ever added.
     """
     from waterflow_cli.registry.versions import read_history
 
-    console = console_of(ctx)
-    entries = [entry.to_json() for entry in read_history(name, tracking_uri)]
-    if as_json:
-        console.json({"name": name, "history": entries})
+    entries = [entry.to_json() for entry in read_history(store.name, store.tracking_uri)]
+    if console.json({"name": store.name, "history": entries}):
         return
-    _show_entries(tr("Model {name}", name=name), entries, console)
+    _show_entries(tr("Model {name}", name=store.name), entries, console)
 
 
-@models.command("export", short_help="Write a version to one file.")
+@options.command("export", of=models, short_help="Write a version to one file.")
 @click.argument("version", default="@champion")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The file, such as model.zip.")
-@force_option
-@store_options
-@json_option
-@common_options
-@click.pass_context
+@options.force
+@options.store
 def export_model(
-    ctx: click.Context,
-    version: str,
-    output: str,
-    force: bool,
-    name: str,
-    tracking_uri: str,
-    as_json: bool,
+    console: Console, *, version: str, output: str, force: bool, store: options.Store
 ) -> None:
     """Write VERSION with its manifest, evaluation and history to one file, for another store."""
     from waterflow_cli.registry.archives import export_version
     from waterflow_cli.tables.outputs import check_output, open_output
 
-    console = console_of(ctx)
-    if as_json and output == "-":
+    if console.as_json and output == "-":
         raise UsageError(tr("--json and -o - both write to stdout."), tr("Name a file."))
     check_output(output, force=force)
     exported = export_version(
         version,
-        name=name,
-        tracking_uri=tracking_uri,
+        name=store.name,
+        tracking_uri=store.tracking_uri,
         open_output=lambda: open_output(output, force=force),
     )
-    if as_json:
-        console.json({"file": output, **asdict(exported)})
+    if console.json({"file": output, **asdict(exported)}):
         return
     say = console.note if output == "-" else console.result
     say(tr("{label}: sha256 {digest}", label=exported.label, digest=exported.digest))
     console.note(tr("Wrote {files}.", files=output))
 
 
-@models.command("import", short_help="Verify an exported version and register it here.")
+@options.command("import", of=models, short_help="Verify an exported version and register it here.")
 @click.argument("file")
 @click.option(
     "--sha256",
@@ -198,24 +166,20 @@ def export_model(
     metavar="HEX",
     help="What the exporter was told; its first characters are enough.",
 )
-@store_options
-@json_option
-@common_options
-@click.pass_context
+@options.tracking_uri
+@options.name
+@options.family("tracking", "registry.runs:TrackingOptions", uri="tracking_uri")
 def import_model(
-    ctx: click.Context, file: str, digest: str | None, name: str, tracking_uri: str, as_json: bool
+    console: Console, *, file: str, digest: str | None, tracking: TrackingOptions
 ) -> None:
     """Verify every byte of an exported version, and register it; no pickle is run.
 
     It becomes @challenger, or @champion where there is none.
     """
     from waterflow_cli.registry.archives import import_version
-    from waterflow_cli.registry.runs import TrackingOptions
 
-    console = console_of(ctx)
-    imported = import_version(file, TrackingOptions(tracking_uri, name=name), digest=digest)
-    if as_json:
-        console.json(asdict(imported))
+    imported = import_version(file, tracking, digest=digest)
+    if console.json(asdict(imported)):
         return
     registered = imported.registered
     console.result(
@@ -230,60 +194,38 @@ def import_model(
     )
 
 
-def _list_row(version: Mapping[str, Any]) -> list[str]:
-    return [
-        str(version["version"]),
-        " ".join(f"@{alias}" for alias in version["aliases"]),
-        version["plugin"],
-        _figure(version["roc_auc"], ".3f"),
-        _figure(version["false_potable_per_1000"], ".0f"),
-        version["gate"] or "",
-        f"{datetime.fromtimestamp(version['created_s'], UTC):%Y-%m-%d %H:%M} UTC",
-        version["run_id"],
-    ]
-
-
 def _show_entries(title: str, entries: Sequence[Mapping[str, Any]], console: Console) -> None:
-    heads = (
-        ">" + tr("no."),
-        tr("when"),
-        tr("who"),
-        tr("what"),
-        ">" + tr("version"),
-        tr("champion"),
-        ">" + tr("ROC AUC"),
-        ">" + tr("false 'potable' per 1000"),
-        tr("why"),
+    console.listing(
+        title,
+        entries,
+        [
+            (">" + tr("no."), lambda entry: str(entry["number"])),
+            (tr("when"), lambda entry: entry["when"].replace("T", " ").removesuffix("+00:00")),
+            (tr("who"), lambda entry: entry["who"]),
+            (tr("what"), lambda entry: entry["action"]),
+            (">" + tr("version"), lambda entry: _shown(entry["version"])),
+            (tr("champion"), _champion_change),
+            (">" + tr("ROC AUC"), lambda entry: _shown(entry["metrics"].get("roc_auc"), ".3f")),
+            (
+                ">" + tr("false 'potable' per 1000"),
+                lambda entry: _shown(entry["metrics"].get("false_potable_per_1000"), ".0f"),
+            ),
+            (tr("why"), lambda entry: entry["why"]),
+        ],
     )
-    console.table(title, heads, [_history_row(entry) for entry in entries])
 
 
-def _history_row(entry: Mapping[str, Any]) -> list[str]:
+def _champion_change(entry: Mapping[str, Any]) -> str:
     before, after = entry["from"], entry["to"]
-    champion = "" if after is None else str(after)
-    if before != after:
-        champion = f"{'-' if before is None else before} → {'-' if after is None else after}"
-    figures = entry["metrics"]
-    return [
-        str(entry["number"]),
-        entry["when"].replace("T", " ").removesuffix("+00:00"),
-        entry["who"],
-        entry["action"],
-        "" if entry["version"] is None else str(entry["version"]),
-        champion,
-        _figure(figures.get("roc_auc"), ".3f"),
-        _figure(figures.get("false_potable_per_1000"), ".0f"),
-        entry["why"],
-    ]
+    return _shown(after) if before == after else f"{_shown(before) or '-'} → {_shown(after) or '-'}"
 
 
-def _figure(value: float | None, form: str) -> str:
+def _shown(value: float | None, form: str = "") -> str:
     return "" if value is None else format(value, form)
 
 
-def _show_change(change: Change, console: Console, *, as_json: bool) -> None:
-    if as_json:
-        console.json(asdict(change))
+def _show_change(change: Change, console: Console) -> None:
+    if console.json(asdict(change)):
         return
     console.note(
         tr("{name} version {number} is now @champion.", name=change.name, number=change.version)
@@ -312,7 +254,7 @@ def _show_details(details: Mapping[str, Any], console: Console) -> None:
     ]
     console.table(tr("Model {name}", name=details["model"]), ("", ""), facts)
     estimates = [
-        [tr(METRICS[name]), *(_figure(each[end], ".3f") for end in ("value", "low", "high"))]
+        [tr(METRICS[name]), *(_shown(each[end], ".3f") for end in ("value", "low", "high"))]
         for name, each in details["estimates"].items()
     ]
     heads = ("", ">" + tr("estimate"), ">" + tr("from"), ">" + tr("to"))

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    force_option,
-    jobs_option,
-    json_option,
-    reading_options,
-    store_options,
-)
+from waterflow_cli.commands import options
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.monitoring.checks import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from waterflow_cli.console import Console
-    from waterflow_cli.monitoring.monitor import Monitoring
+    from waterflow_cli.monitoring.monitor import Monitoring, MonitoringOptions
 
 _ARGUMENTS = "waterflow.arguments"
 _SCHEDULE = "--schedule"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outputs:
+    """Where it is written what was found."""
+
+    output: str | None
+    prometheus: str | None
+    no_log: bool
+    force: bool
 
 
 class _Remembering(click.Command):
@@ -37,27 +40,22 @@ class _Remembering(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=_Remembering, short_help="Hold new samples against a model's training rows.")
+@options.command(cls=_Remembering, short_help="Hold new samples against a model's training rows.")
 @click.argument("file", metavar="FILE")
-@click.option(
-    "--model",
-    "reference",
-    default="@champion",
-    show_default=True,
-    metavar="MODEL",
-    help="@alias, a version number, models:/…, runs:/… or a model folder.",
-)
+@options.model()
 @click.option("--labels", is_flag=True, help="Use the file's labels: how did the verdicts fare?")
 @click.option("--by", metavar="COLUMN", help="Check each group of this column too.")
 @click.option(
-    "--window", metavar="30d", help="Check each window of so many days (30d) or weeks (4w) too."
+    "--window",
+    metavar="30d",
+    callback=options.parsed_by("monitoring.groups:parse_window"),
+    help="Check each window of so many days (30d) or weeks (4w) too.",
 )
-@click.option("--date", metavar="COLUMN", help="The column of dates, where it is not found.")
+@options.date
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 0.5, min_open=True),
     default=DEFAULT_ALPHA,
-    show_default=True,
     help="How likely any alarm may be where nothing changed, all checks together.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write a page of HTML; - is stdout.")
@@ -71,125 +69,106 @@ class _Remembering(click.Command):
     is_flag=True,
     help="Print a line of cron and a timer of systemd for this command, and do nothing else.",
 )
-@reading_options
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the rows drawn at random, and of the joint test.",
-)
-@jobs_option
-@store_options
-@force_option
-@json_option
-@common_options
-@click.pass_context
-def monitor(ctx: click.Context, /, as_json: bool, is_scheduled: bool, **options: Any) -> None:
+@options.reading
+@options.seed("Of the rows drawn at random, and of the joint test.")
+@options.jobs
+@options.store
+@options.force
+@options.family("grouping", "monitoring.groups:Grouping", window_days="window")
+@options.family("chosen", "monitoring.monitor:MonitoringOptions", with_labels="labels")
+@options.family("outputs", _Outputs)
+def monitor(
+    console: Console,
+    *,
+    file: str,
+    reference: str,
+    store: options.Store,
+    is_scheduled: bool,
+    chosen: MonitoringOptions,
+    outputs: _Outputs,
+) -> int:
     """Hold the samples in FILE against those that a model was trained on.
 
     Missing values, non-detects, units, distributions, probabilities and verdicts. Exit code 1 where
     something differs by more than chance, and by enough to matter, or nothing could be checked.
     """
-    console = console_of(ctx)
+    from waterflow_cli.monitoring.page import render_monitoring
+    from waterflow_cli.monitoring.report import summarise
+
     if is_scheduled:
-        _print_schedule(ctx, console)
-        return
-    _check_outputs(options, as_json=as_json)
-    found = _monitor(options, console)
-    page = _render(found) if options["output"] is not None or not options["no_log"] else ""
-    _write(found, page, options)
-    if as_json:
-        _print_json(found, console)
-    elif options["output"] != "-":
+        _print_schedule(console)
+        return 0
+    _check_outputs(file, outputs, console)
+    found = _monitor(file, reference, store, chosen, console, is_logged=not outputs.no_log)
+    page = render_monitoring(found) if outputs.output is not None or not outputs.no_log else ""
+    _write(found, page, file, outputs)
+    if not console.json(summarise(found)) and outputs.output != "-":
         _print(found, console)
-    _note(found, options, console)
-    if not options["no_log"]:
-        _log(found, page, options, console)
-    if found.alarms or not found.checks:
-        ctx.exit(1)
+    _note(found, outputs, console)
+    if not outputs.no_log:
+        _log(found, page, file, store.tracking_uri, console)
+    return 1 if found.alarms or not found.checks else 0
 
 
-def _check_outputs(options: dict[str, Any], *, as_json: bool) -> None:
+def _check_outputs(file: str, outputs: _Outputs, console: Console) -> None:
     from waterflow_cli.tables.outputs import check_outputs
 
-    outputs = [("-o", options["output"]), ("--prometheus", options["prometheus"])]
-    if as_json and "-" in dict(outputs).values():
+    named = {"-o": outputs.output, "--prometheus": outputs.prometheus}
+    if console.as_json and "-" in named.values():
         raise UsageError(tr("--json and an output to - both write to stdout."))
-    check_outputs(outputs, force=options["force"], inputs=[options["file"]])
+    check_outputs(list(named.items()), force=outputs.force, inputs=[file])
 
 
-def _check_store(options: dict[str, Any]) -> None:
-    """Refuse a store that cannot be written to before the file is read."""
-    from waterflow_cli.registry.stores import connect
-
-    connect(options["tracking_uri"], create=True)
-
-
-def _monitor(options: dict[str, Any], console: Console) -> Monitoring:
+def _monitor(
+    file: str,
+    reference: str,
+    store: options.Store,
+    chosen: MonitoringOptions,
+    console: Console,
+    *,
+    is_logged: bool,
+) -> Monitoring:
     """Load the model and its reference, and check the file."""
     from waterflow_cli.models.files import PAYLOAD
     from waterflow_cli.models.reference import load_reference
-    from waterflow_cli.monitoring.groups import Grouping, parse_window
-    from waterflow_cli.monitoring.monitor import MonitoringOptions, monitor_file
+    from waterflow_cli.monitoring.monitor import monitor_file
     from waterflow_cli.registry.location import fetch_model
+    from waterflow_cli.registry.stores import connect
 
-    window = parse_window(options["window"]) if options["window"] is not None else None
-    chosen = MonitoringOptions(
-        options["reading"],
-        Grouping(options["by"], window, options["date"]),
-        options["labels"],
-        options["alpha"],
-        options["seed"],
-        options["jobs"],
-    )
-    with fetch_model(
-        options["reference"], name=options["name"], tracking_uri=options["tracking_uri"]
-    ) as fetched:
+    with fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri) as fetched:
         model = fetched.load()
-        reference = load_reference(fetched.folder / "data" / PAYLOAD, label=fetched.label)
-    if not options["no_log"]:
-        _check_store(options)  # no sooner: where there is no model, no store is made either
+        stored = load_reference(fetched.folder / "data" / PAYLOAD, label=fetched.label)
+    if is_logged:
+        # Refuse a store that cannot be written to before the file is read, but no sooner: where
+        # there is no model, no store is made either.
+        connect(store.tracking_uri, create=True)
     with console.progress(tr("rows")) as report:
-        return monitor_file(model, reference, options["file"], chosen, report)
+        return monitor_file(model, stored, file, chosen, report)
 
 
-def _render(found: Monitoring) -> str:
-    from waterflow_cli.monitoring.page import render_monitoring
-
-    return render_monitoring(found)
-
-
-def _log(found: Monitoring, page: str, options: dict[str, Any], console: Console) -> None:
+def _log(found: Monitoring, page: str, file: str, uri: str, console: Console) -> None:
     from waterflow_cli.monitoring.log import EXPERIMENT, log_check
     from waterflow_cli.training.data import file_sha256
 
-    path = options["file"]
-    digest = file_sha256(path) if Path(path).is_file() else None
-    run_id = log_check(found, page, uri=options["tracking_uri"], file_sha256=digest)
+    digest = file_sha256(file) if Path(file).is_file() else None
+    run_id = log_check(found, page, uri=uri, file_sha256=digest)
     console.detail(
         tr("Logged as run {run_id} of the experiment {name}.", run_id=run_id, name=EXPERIMENT)
     )
 
 
-def _write(found: Monitoring, page: str, options: dict[str, Any]) -> None:
+def _write(found: Monitoring, page: str, file: str, chosen: _Outputs) -> None:
     """Write the page and the metrics, both or none."""
     from waterflow_cli.monitoring.metrics import render_metrics
     from waterflow_cli.tables.outputs import OutputGroup
 
-    with OutputGroup(force=options["force"], inputs=[options["file"]]) as outputs:
-        if options["output"] is not None:
-            with outputs.open(options["output"]) as sink:
+    with OutputGroup(force=chosen.force, inputs=[file]) as outputs:
+        if chosen.output is not None:
+            with outputs.open(chosen.output) as sink:
                 sink.write(page.encode("utf-8", "backslashreplace"))
-        if options["prometheus"] is not None:
-            with outputs.open(options["prometheus"]) as sink:
+        if chosen.prometheus is not None:
+            with outputs.open(chosen.prometheus) as sink:
                 sink.write(render_metrics(found))
-
-
-def _print_json(found: Monitoring, console: Console) -> None:
-    from waterflow_cli.monitoring.report import summarise
-
-    console.json(summarise(found))
 
 
 def _print(found: Monitoring, console: Console) -> None:
@@ -228,7 +207,8 @@ def _print(found: Monitoring, console: Console) -> None:
         console.table("", columns, rows)
 
 
-def _note(found: Monitoring, options: dict[str, Any], console: Console) -> None:
+def _note(found: Monitoring, outputs: _Outputs, console: Console) -> None:
+    from waterflow_cli.commands.notes import note_written
     from waterflow_cli.monitoring.report import notes
 
     console.note(tr("Read {path} as {how}.", path=found.file.path, how=found.file.reading))
@@ -236,18 +216,16 @@ def _note(found: Monitoring, options: dict[str, Any], console: Console) -> None:
         console.warn(text)
     for text in notes(found):
         console.note(text)
-    written = [options[name] for name in ("output", "prometheus")]
-    shown = [path for path in written if path not in (None, "-")]
-    if shown:
-        console.note(tr("Wrote {files}.", files=", ".join(shown)))
+    note_written(console, outputs.output, outputs.prometheus)
 
 
-def _print_schedule(ctx: click.Context, console: Console) -> None:
+def _print_schedule(console: Console) -> None:
     """Print how to run this very command every day."""
     from waterflow_cli.commands.schedules import cron_line, systemd_units, this_program
     from waterflow_cli.common.credentials import redact
 
-    typed = [each for each in ctx.meta[_ARGUMENTS] if each != _SCHEDULE]
+    meta = click.get_current_context().meta
+    typed = [each for each in meta[_ARGUMENTS] if each != _SCHEDULE]
     arguments = [redact(each) for each in typed]
     command = [*this_program(), "monitor", *arguments]
     console.result(cron_line(command, Path.cwd()))

@@ -1,18 +1,47 @@
-"""What the commands say alike of the files that they read."""
+"""What several commands print alike."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from waterflow_cli.console import Console
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.validation.cell_counts import CellCounts
+
+
+def list_bundled(console: Console, kind: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Print what comes with waterflow, as JSON or as a table."""
+    if console.json({kind: entries}):
+        return
+    console.listing(
+        "",
+        entries,
+        [
+            (tr("name"), lambda each: each["name"]),
+            (tr("title"), lambda each: str(each["title"])),
+            *(
+                [(">" + tr("limits"), lambda each: str(each["limits"]))]
+                if "limits" in entries[0]
+                else []
+            ),
+            ("sha256", lambda each: each["sha256"][:12]),
+        ],
+    )
+
+
+def note_written(console: Console, *paths: str | None) -> None:
+    """Say on stderr which files were written, if any: neither ``-`` nor what was not asked for."""
+    written = [path for path in paths if path not in (None, "-")]
+    if written:
+        console.note(tr("Wrote {files}.", files=shorten(written)))
 
 
 def note_reading(

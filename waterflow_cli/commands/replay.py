@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.commands.options import (
-    batch_rows_option,
-    common_options,
-    console_of,
-    force_option,
-    jobs_option,
-    json_option,
-    reading_options,
-    store_options,
-)
+from waterflow_cli.commands import options
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from waterflow_cli.console import Console
     from waterflow_cli.scoring.flips import Flip, RowJudgement
-    from waterflow_cli.scoring.replay import Replay
+    from waterflow_cli.scoring.replay import Replay, ReplayOptions
 
 # A line of a terminal holds no more; the output and the JSON have all.
 _SHOWN_IDS = 3
 
 
-@click.command(short_help="Score a past output again, and list what flipped.")
+@options.command(short_help="Score a past output again, and list what flipped.")
 @click.argument("file", metavar="OUT")
-@click.option(
-    "--model",
-    "reference",
-    default="@challenger",
-    show_default=True,
-    metavar="MODEL",
-    help="@alias, a version number, models:/…, runs:/… or a model folder.",
-)
-@store_options
-@reading_options
+@options.model("@challenger")
+@options.store
+@options.reading
 @click.option("--prefix", help="What the names of the past results start with, where unclear.")
 @click.option(
     "--max-flips",
     type=click.IntRange(min=0),
     default=20,
-    show_default=True,
     metavar="N",
     help="List at most so many flips; they are always counted.",
 )
@@ -59,13 +39,13 @@ _SHOWN_IDS = 3
     help="Write each row that flipped here, as it was and as it is now: .csv, .tsv, .jsonl "
     "(also .gz, .zst) or .parquet.",
 )
-@batch_rows_option
-@jobs_option
-@force_option
-@json_option
-@common_options
-@click.pass_context
-def replay(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+@options.batch_rows
+@options.jobs
+@options.force
+@options.family("chosen", "scoring.replay:ReplayOptions")
+def replay(
+    console: Console, *, file: str, reference: str, store: options.Store, chosen: ReplayOptions
+) -> None:
     """Score OUT, which `waterflow score` wrote, again with another model, and list the flips.
 
     A row flips where its prediction or verdict is another one now, or where it becomes invalid
@@ -75,22 +55,16 @@ def replay(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """
     from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.registry.location import load_model
-    from waterflow_cli.scoring.replay import ReplayOptions
     from waterflow_cli.scoring.replay import replay as replay_file
 
-    if options["output"] == "-":
+    if chosen.output == "-":
         raise UsageError(
             tr("The counts and the flips both go to stdout."), tr("Write the flips to a file.")
         )
-    console = console_of(ctx)
-    where = {"name": options["name"], "tracking_uri": options["tracking_uri"]}
-    model = load_model(options["reference"], **where)
-    chosen = ReplayOptions(**{each.name: options[each.name] for each in fields(ReplayOptions)})
+    model = load_model(reference, name=store.name, tracking_uri=store.tracking_uri)
     with console.progress(tr("rows")) as report:
-        result = replay_file(options["file"], model, chosen, report)
-    if as_json:
-        console.json({**result.summary(), "output": chosen.output})
-    else:
+        result = replay_file(file, model, chosen, report)
+    if not console.json({**result.summary(), "output": chosen.output}):
         _show(result, console)
     note_reading({result.path: result.reading}, result.cells, model.schema, chosen.reading, console)
     _note(result, chosen.output, console)
@@ -154,22 +128,22 @@ def _show_matrix(result: Replay, console: Console) -> None:
 def _show_flips(result: Replay, console: Console) -> None:
     ids = result.id_columns[:_SHOWN_IDS]
     several = len(result.counts.old_models) > 1
-    columns: list[tuple[str, Callable[[Flip], str]]] = [
-        (">" + tr("line"), lambda flip: str(flip.line)),
-        *((name, lambda flip, name=name: flip.ids[name]) for name in ids),
-        (tr("before"), lambda flip: _judgement_text(flip.old, with_model=several)),
-        (tr("now"), lambda flip: _judgement_text(flip.new)),
-        (">" + tr("change"), _change_text),
-    ]
-    console.table(
-        trn(
-            "The {n_shown} most dangerous of {n} flip",
-            "The {n_shown} most dangerous of {n} flips",
-            result.counts.n_flips,
-            n_shown=len(result.flips),
-        ),
-        [name for name, _ in columns],
-        [[text(flip) for _, text in columns] for flip in result.flips],
+    title = trn(
+        "The {n_shown} most dangerous of {n} flip",
+        "The {n_shown} most dangerous of {n} flips",
+        result.counts.n_flips,
+        n_shown=len(result.flips),
+    )
+    console.listing(
+        title,
+        result.flips,
+        [
+            (">" + tr("line"), lambda flip: str(flip.line)),
+            *((name, lambda flip, name=name: flip.ids[name]) for name in ids),
+            (tr("before"), lambda flip: _judgement_text(flip.old, with_model=several)),
+            (tr("now"), lambda flip: _judgement_text(flip.new)),
+            (">" + tr("change"), _change_text),
+        ],
     )
 
 
@@ -186,6 +160,8 @@ def _change_text(flip: Flip) -> str:
 
 
 def _note(result: Replay, output: str | None, console: Console) -> None:
+    from waterflow_cli.commands.notes import note_written
+
     counts = result.counts
     if counts.n_unsteady:
         console.warn(
@@ -221,5 +197,4 @@ def _note(result: Replay, output: str | None, console: Console) -> None:
                 "show what was wrong is not known: such rows count as invalid still."
             )
         )
-    if output is not None:
-        console.note(tr("Wrote {files}.", files=output))
+    note_written(console, output)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    jobs_option,
-    json_option,
-    store_options,
-)
+from waterflow_cli.commands import options
+
+if TYPE_CHECKING:
+    from waterflow_cli.console import Console
 
 
-@click.command(short_help="Train a run again, and say whether the model is the same.")
+@options.command(short_help="Train a run again, and say whether the model is the same.")
 @click.argument("reference", metavar="RUN")
 @click.option(
     "--data",
@@ -21,21 +20,11 @@ from waterflow_cli.commands.options import (
     metavar="FILE",
     help="Where the run's data lies now, if not where it was; - for stdin.",
 )
-@store_options
-@jobs_option
-@json_option
-@common_options
-@click.pass_context
+@options.store
+@options.jobs
 def reproduce(
-    ctx: click.Context,
-    /,
-    reference: str,
-    path: str | None,
-    name: str,
-    tracking_uri: str,
-    jobs: int,
-    as_json: bool,
-) -> None:
+    console: Console, *, reference: str, path: str | None, store: options.Store, jobs: int
+) -> int:
     """Train again from what RUN recorded, and compare the model with the one that it left.
 
     RUN is a run id, @alias, a version number, models:/… or runs:/ID/model. Nothing is logged. The
@@ -43,18 +32,15 @@ def reproduce(
     """
     from waterflow_cli.training.runs.reproduction import reproduce_run
 
-    console = console_of(ctx)
     found = reproduce_run(
         reference,
         path,
-        name=name,
-        tracking_uri=tracking_uri,
+        name=store.name,
+        tracking_uri=store.tracking_uri,
         jobs=jobs,
         report=console.note,
         warn=console.warn,
     )
-    if as_json:
-        console.json(found.summary())
-    else:
+    if not console.json(found.summary()):
         console.result(str(found.comparison))
-    ctx.exit(0 if found.comparison.identical else 1)
+    return 0 if found.comparison.identical else 1

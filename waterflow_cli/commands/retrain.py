@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from waterflow_cli.commands.labelled import on_invalid_option
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    jobs_option,
-    json_option,
-    reading_options,
-    refuse_nan,
-    store_options,
-)
+from waterflow_cli.commands import options
 from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.common.number_formats import format_estimate
 from waterflow_cli.training.retraining.options import RetrainingOptions
@@ -31,10 +22,8 @@ if TYPE_CHECKING:
     from waterflow_cli.training.retraining.new_rows import NewRows
     from waterflow_cli.training.retraining.retrainer import Retraining
 
-_PASSED_ON = ("plugin", "holdout", "margin", "on_conflict", "promote", "seed", "jobs")
 
-
-@click.command(short_help="Train the champion again with new samples; a gate judges the outcome.")
+@options.command(short_help="Train the champion again with new samples; a gate judges the outcome.")
 @click.option(
     "--with",
     "file",
@@ -56,19 +45,15 @@ _PASSED_ON = ("plugin", "holdout", "margin", "on_conflict", "promote", "seed", "
 )
 @click.option(
     "--holdout",
-    type=click.FloatRange(0.1, 0.9),
-    callback=refuse_nan,
+    type=options.Share(0.1, 0.9),
     default=RetrainingOptions.holdout,
-    show_default=True,
     metavar="SHARE",
     help="Share of the new samples that judge; the challenger learns from the others.",
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 0.5),
-    callback=refuse_nan,
+    type=options.Share(0, 0.5),
     default=RetrainingOptions.margin,
-    show_default=True,
     help="By how much ROC AUC and balanced accuracy may be worse.",
 )
 @click.option(
@@ -82,24 +67,25 @@ _PASSED_ON = ("plugin", "holdout", "margin", "on_conflict", "promote", "seed", "
     "--on-conflict",
     type=click.Choice(("drop", "new", "old", "fail")),
     default="drop",
-    show_default=True,
     help="Which row is learned from where a new one contradicts an earlier one of its sample.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the split of the new samples, and of the resampling behind the intervals.",
-)
-@on_invalid_option
-@reading_options
-@store_options
-@jobs_option
-@json_option
-@common_options
-@click.pass_context
-def retrain(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+@options.seed("Of the split of the new samples, and of the resampling behind the intervals.")
+@options.on_invalid
+@options.reading
+@options.store
+@options.jobs
+@options.family("chosen", RetrainingOptions)
+def retrain(
+    console: Console,
+    *,
+    file: str,
+    path: str | None,
+    id_name: str | None,
+    on_invalid: str,
+    reading: ReadingOptions,
+    store: options.Store,
+    chosen: RetrainingOptions,
+) -> int:
     """Train the champion again on its training data and new labelled samples.
 
     The challenger is registered, and judged beside the champion by new samples that neither
@@ -107,27 +93,31 @@ def retrain(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """
     from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.samples.columns import IdColumn
+    from waterflow_cli.training.data import load_training_data
     from waterflow_cli.training.retraining.champion import find_champion
     from waterflow_cli.training.retraining.retrainer import retrain as retrain_champion
 
-    console = console_of(ctx)
-    champion = find_champion(options["name"], options["tracking_uri"])
-    recorded = champion.load_data(options["path"], IdColumn(options["id_name"]))
-    options["reading"] = read_as_recorded(champion, options["reading"], ctx, console.warn)
-    new = _load_new(champion, options)
-    note_reading(
-        {new.path: new.reading}, new.cells, champion.record.schema, options["reading"], console
+    champion = find_champion(store.name, store.tracking_uri)
+    recorded = champion.load_data(path, IdColumn(id_name))
+    reading = read_as_recorded(champion, reading, click.get_current_context(), console.warn)
+    new = load_training_data(
+        file,
+        champion.record.schema,
+        reading=reading,
+        drop_invalid=on_invalid == "drop",
+        group=champion.record.reading.group,
+        time=champion.record.reading.time,
+        min_per_class=1,
+        ids=IdColumn(id_name, is_needed=id_name is not None),
     )
+    note_reading({new.path: new.reading}, new.cells, champion.record.schema, reading, console)
     _note_ids(recorded, new, console)
-    chosen = RetrainingOptions(**{name: options[name] for name in _PASSED_ON})
     found = retrain_champion(
         champion, recorded, new, chosen, report=console.note, warn=console.warn
     )
-    if as_json:
-        console.json(found.summary())
-    else:
+    if not console.json(found.summary()):
         _show(found, console)
-    ctx.exit(0 if found.gate.passed else 1)
+    return 0 if found.gate.passed else 1
 
 
 def read_as_recorded(
@@ -149,24 +139,6 @@ def read_as_recorded(
                 )
             )
     return chosen
-
-
-def _load_new(champion: Champion, options: dict[str, Any]) -> TrainingData:
-    from waterflow_cli.samples.columns import IdColumn
-    from waterflow_cli.training.data import load_training_data
-
-    recorded = champion.record.reading
-    name = options["id_name"]
-    return load_training_data(
-        options["file"],
-        champion.record.schema,
-        reading=options["reading"],
-        drop_invalid=options["on_invalid"] == "drop",
-        group=recorded.group,
-        time=recorded.time,
-        min_per_class=1,
-        ids=IdColumn(name, is_needed=name is not None),
-    )
 
 
 def _note_ids(recorded: TrainingData, new: TrainingData, console: Console) -> None:

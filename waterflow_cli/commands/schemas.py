@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from waterflow_cli.commands.options import common_options, console_of, json_option
-from waterflow_cli.common.messages import tr
+from waterflow_cli.commands import options
+
+if TYPE_CHECKING:
+    from waterflow_cli.console import Console
 
 
+@options.common
 @click.group(short_help="List and show the schemas.")
-@common_options
 def schemas() -> None:
     """List and show the schemas that rows are checked against."""
 
 
-@schemas.command("list", short_help="List the installed schemas.")
-@json_option
-@common_options
-@click.pass_context
-def list_schemas(ctx: click.Context, as_json: bool) -> None:
+@options.command("list", of=schemas, short_help="List the installed schemas.")
+def list_schemas(console: Console) -> None:
     """List the installed schemas; any YAML file can be named in their place."""
+    from waterflow_cli.commands.notes import list_bundled
     from waterflow_cli.samples.schemas import load_schema, schema_entry_points
 
-    console = console_of(ctx)
     found = [load_schema(name) for name in schema_entry_points()]
-    if as_json:
-        console.json(
-            {
-                "schemas": [
-                    {"name": schema.name, "title": schema.pandera.title, "sha256": schema.sha256}
-                    for schema in found
-                ]
-            }
-        )
-        return
-    rows = [[schema.name, str(schema.pandera.title), schema.sha256[:12]] for schema in found]
-    console.table("", (tr("name"), tr("title"), "sha256"), rows)
+    entries = [
+        {"name": each.name, "title": each.pandera.title, "sha256": each.sha256} for each in found
+    ]
+    list_bundled(console, "schemas", entries)
 
 
-@schemas.command("show", short_help="Print a schema.")
+@options.command("show", of=schemas, short_help="Print a schema.", json=False)
 @click.argument("name", default="water")
-@common_options
-@click.pass_context
-def show_schema(ctx: click.Context, name: str) -> None:
+def show_schema(console: Console, *, name: str) -> None:
     """Print the YAML of the schema NAME, to read or to start one's own from."""
     from waterflow_cli.samples.schemas import load_schema
 
-    console_of(ctx).result(load_schema(name).text.rstrip())
+    console.result(load_schema(name).text.rstrip())

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from contextlib import suppress
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    jobs_option,
-    reading_options,
-    store_options,
-)
-from waterflow_cli.common.credentials import redact
+from waterflow_cli.commands import options
 from waterflow_cli.common.errors import PluginError, UsageError
 from waterflow_cli.common.messages import tr
 
@@ -26,31 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from waterflow_cli.console import Console
+    from waterflow_cli.serving.options import ServingOptions
 
 
-@click.command(short_help="Answer over HTTP with a registered model.")
-@click.option(
-    "--model",
-    "reference",
-    default="@champion",
-    show_default=True,
-    metavar="MODEL",
-    help="@alias, a version number, models:/…, runs:/… or a model folder.",
-)
-@store_options
+@options.command(short_help="Answer over HTTP with a registered model.", json=False)
+@options.model()
+@options.store
 @click.option(
     "--host",
     default="127.0.0.1",
-    show_default=True,
     help="The address to listen at; one that other machines reach needs a token.",
 )
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="0 for any that is free.",
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="0 for any that is free.")
 @click.option(
     "--token-file",
     metavar="FILE",
@@ -64,7 +43,6 @@ if TYPE_CHECKING:
     "--reload-s",
     type=click.FloatRange(min=0),
     default=5.0,
-    show_default=True,
     metavar="SECONDS",
     help="How often to look whether the alias names another version; 0 for never.",
 )
@@ -72,7 +50,6 @@ if TYPE_CHECKING:
     "--max-bytes",
     type=click.IntRange(min=1),
     default=10_000_000,
-    show_default=True,
     metavar="N",
     help="The largest body that is read.",
 )
@@ -80,7 +57,6 @@ if TYPE_CHECKING:
     "--max-rows",
     type=click.IntRange(min=1),
     default=100_000,
-    show_default=True,
     metavar="N",
     help="The most samples that a request may hold.",
 )
@@ -88,7 +64,6 @@ if TYPE_CHECKING:
     "--timeout-s",
     type=click.FloatRange(0.1, 3600),
     default=30.0,
-    show_default=True,
     metavar="SECONDS",
     help="How long a request may take; also how long those under way have when the server stops.",
 )
@@ -96,15 +71,24 @@ if TYPE_CHECKING:
     "--max-concurrent",
     type=click.IntRange(min=1),
     default=32,
-    show_default=True,
     metavar="N",
     help="How many requests may be scored, or wait for it, at once; more are told to come back.",
 )
-@jobs_option
-@reading_options
-@common_options
-@click.pass_context
-def serve(ctx: click.Context, /, **options: Any) -> None:
+@options.jobs
+@options.reading
+@options.family("chosen", "serving.options:ServingOptions")
+def serve(
+    console: Console,
+    *,
+    reference: str,
+    store: options.Store,
+    host: str,
+    port: int,
+    token_file: str | None,
+    no_token: bool,
+    reload_s: float,
+    chosen: ServingOptions,
+) -> None:
     """Judge samples that are sent by HTTP: JSON or CSV to /score.
 
     The other paths are /health, /model, /metrics and /openapi.json. It listens on this machine
@@ -112,22 +96,25 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     and HUP end it once the requests under way are answered; the exit code is then 0.
     """
     from waterflow_cli.serving.app import Service
-    from waterflow_cli.serving.options import ServingOptions
     from waterflow_cli.serving.served_model import ModelWatch
     from waterflow_cli.serving.server import Server, address_of, bind
 
-    console = console_of(ctx)
-    options["token"] = _read_token(options["token_file"], no_token=options["no_token"])
-    is_open = options["no_token"] or options["token"] is not None
-    bound = bind(options["host"], options["port"], is_open=is_open)
-    where = {name: options[name] for name in ("name", "tracking_uri", "reading")}
-    watch = ModelWatch(options["reference"], **where, report=console.note)
-    chosen = ServingOptions(**{each.name: options[each.name] for each in fields(ServingOptions)})
+    token = _read_token(token_file, no_token=no_token)
+    bound = bind(host, port, is_open=no_token or token is not None)
+    watch = ModelWatch(
+        reference,
+        name=store.name,
+        tracking_uri=store.tracking_uri,
+        reading=chosen.reading,
+        report=console.note,
+    )
     note_access, note_defect = _access_log(console), _defect_log(console)
-    service = Service(watch, chosen, note_access=note_access, note_defect=note_defect)
-    watch.start(options["reload_s"])
+    service = Service(
+        watch, replace(chosen, token=token), note_access=note_access, note_defect=note_defect
+    )
+    watch.start(reload_s)
     ready = tr("Serving {model} at {url}", model=watch.current.label, url=address_of(bound))
-    Server(service, options["timeout_s"], lambda: console.note(ready)).listen(bound)
+    Server(service, chosen.timeout_s, lambda: console.note(ready)).listen(bound)
     watch.stop()
     console.note(tr("Stopped."))
     if service.is_scoring:
@@ -170,19 +157,11 @@ def _access_log(console: Console) -> Callable[[str, str, int, float], None]:
 
 def _defect_log(console: Console) -> Callable[[Exception], None]:
     def note(exc: Exception) -> None:
-        if console.debug:
-            click.echo(redact("".join(traceback.format_exception(exc))), err=True, nl=False)
+        console.trace(exc)
         if isinstance(exc, PluginError):
             console.warn(_without_values(exc))
-            return
-        cause = redact(" ".join(str(exc).split()))[:300]
-        console.warn(
-            tr(
-                "waterflow met a defect of its own: {kind}: {cause}",
-                kind=type(exc).__name__,
-                cause=cause,
-            )
-        )
+        else:
+            console.defect(exc)
 
     return note
 

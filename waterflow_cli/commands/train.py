@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from waterflow_cli.commands.labelled import (
-    cv_option,
-    group_option,
-    load_labelled,
-    on_invalid_option,
-    refuse_two_splits,
-    time_option,
-)
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    force_option,
-    jobs_option,
-    json_option,
-    reading_options,
-    refuse_nan,
-    schema_option,
-    store_options,
-)
+from waterflow_cli.commands import options
+from waterflow_cli.commands.labelled import Labelled, labelled, load_labelled, refuse_two_splits
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric
 from waterflow_cli.models.contract import BALANCES, CALIBRATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from waterflow_cli.console import Console
+    from waterflow_cli.registry.runs import TrackingOptions
+    from waterflow_cli.training.options import TrainingOptions
     from waterflow_cli.training.runs.log import TrainingReport
 
 
-_PASSED_ON = (
-    *("balance", "calibration", "test_size", "require_guarantee"),
-    *("time_limit", "journal", "seed", "jobs"),
-)
-
-
-@click.command(short_help="Train a model on labelled samples, and register it.")
+@options.command(short_help="Train a model on labelled samples, and register it.")
 @click.argument("data", required=False)
 @click.option(
     "--plugin",
@@ -65,14 +42,13 @@ _PASSED_ON = (
     "--balance",
     type=click.Choice(BALANCES),
     default="smote",
-    show_default=True,
     help="How to treat unequal classes, inside the folds only.",
 )
 @click.option(
     "--threshold",
     default="balanced-accuracy",
-    show_default=True,
     metavar="RULE",
+    callback=options.parsed_by("models.thresholds:parse_threshold"),
     help="balanced-accuracy, f1, fbeta:B, cost:FP:FN, precision:P, fpr:F or a number.",
 )
 @click.option(
@@ -80,23 +56,22 @@ _PASSED_ON = (
     "calibration",
     type=click.Choice(CALIBRATIONS),
     default="sigmoid",
-    show_default=True,
     help="How scores become probabilities.",
 )
-@cv_option
+@options.cv
 @click.option(
     "--test-size",
-    type=click.FloatRange(0.05, 0.5),
-    callback=refuse_nan,
+    type=options.Share(0.05, 0.5),
     help="Measure on one held-out share of the rows instead.",
 )
-@group_option
-@time_option
+@options.group
+@options.time
 @click.option(
     "--guarantee",
     "guarantees",
     multiple=True,
     metavar="RISK=LEVEL@CONFIDENCE%",
+    callback=options.parsed_by("models.guarantees:parse_guarantee"),
     help="precision=0.8@90%, npv=... or fpr=...: certify the cut-offs on rows kept apart.",
 )
 @click.option(
@@ -109,12 +84,12 @@ _PASSED_ON = (
     "n_trials",
     type=click.IntRange(min=1),
     metavar="TRIALS",
+    callback=lambda _ctx, _param, value: value or 0,
     help="Search the plugin's parameters, anew in each fit.",
 )
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
-    callback=refuse_nan,
+    type=options.Share(min=0, min_open=True),
     metavar="SECONDS",
     help="Begin no further trial of a search after this; the result depends on the machine then.",
 )
@@ -124,110 +99,92 @@ _PASSED_ON = (
     help="Keep trials here; the same command goes on from them when it was stopped.",
 )
 @click.option("--report", "page", metavar="FILE.html", help="Write a page about the model here.")
-@force_option
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Equal seeds give equal models.",
-)
-@on_invalid_option
-@click.option("--experiment", default="waterflow", show_default=True, help="The MLflow experiment.")
-@schema_option
-@reading_options
-@store_options
-@jobs_option
-@json_option
-@common_options
-@click.pass_context
-def train(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+@options.force
+@options.seed("Equal seeds give equal models.")
+@options.on_invalid
+@click.option("--experiment", default="waterflow", help="The MLflow experiment.")
+@options.schema
+@options.reading
+@options.tracking_uri
+@options.name
+@options.jobs
+@options.family("chosen", "training.options:TrainingOptions")
+@options.family("tracking", "registry.runs:TrackingOptions", uri="tracking_uri")
+@labelled
+def train(
+    console: Console,
+    *,
+    plugin_name: str,
+    assignments: tuple[str, ...],
+    page: str | None,
+    force: bool,
+    samples: Labelled,
+    chosen: TrainingOptions,
+    tracking: TrackingOptions,
+) -> None:
     """Train a model on the labelled samples in DATA, measure it, and register it in MLflow.
 
     Without DATA: water_potability.csv in the working folder, else a simulated sample.
     """
     from waterflow_cli.models.discovery import load_plugin, parse_params
-    from waterflow_cli.models.guarantees import parse_guarantee
-    from waterflow_cli.models.thresholds import parse_threshold
-    from waterflow_cli.registry.runs import TrackingOptions
-    from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.tables.outputs import check_outputs, open_output
-    from waterflow_cli.training.options import TrainingOptions, check_journal, parse_cv
+    from waterflow_cli.training.options import check_journal
     from waterflow_cli.training.runs.log import run_training
 
-    console = console_of(ctx)
-    cv_is_asked = ctx.get_parameter_source("cv") == ParameterSource.COMMANDLINE
-    _refuse_contradictions({**options, "as_json": as_json, "cv_is_asked": cv_is_asked})
-    chosen = {name: options[name] for name in _PASSED_ON}
-    chosen["threshold"] = parse_threshold(options["threshold"])
-    chosen["cv"] = parse_cv(options["cv"])
-    chosen["n_trials"] = options["n_trials"] or 0
-    chosen["guarantees"] = tuple(parse_guarantee(text) for text in options["guarantees"])
-    page = options["page"]
-    check_outputs([("--report", page)], force=options["force"], inputs=[options["data"] or ""])
-    if options["journal"] is not None:
-        check_journal(options["journal"])
-    plugin = load_plugin(options["plugin_name"])
+    _refuse_contradictions(samples, chosen)
+    if console.as_json and page == "-":
+        raise UsageError(
+            tr("--json and the page both go to stdout."), tr("Write the page to a file.")
+        )
+    check_outputs([("--report", page)], force=force, inputs=[samples.data or ""])
+    if chosen.journal is not None:
+        check_journal(chosen.journal)
+    plugin = load_plugin(plugin_name)
     with plugin.guarded(tr("list its parameters")):
-        params = parse_params(options["assignments"], plugin.model.default_params())
-    schema = load_schema(options["schema_name"])
-    data = load_labelled(options, schema, console)
-    tracking = TrackingOptions(options["tracking_uri"], options["experiment"], options["name"])
+        params = parse_params(assignments, plugin.model.default_params())
+    schema, data = load_labelled(samples, console)
 
     def write_page(text: str) -> None:
         if page is not None:
-            with open_output(page, force=options["force"]) as sink:
+            with open_output(page, force=force) as sink:
                 sink.write(text.encode("utf-8", "backslashreplace"))
 
-    report = run_training(
-        data,
-        schema,
-        plugin,
-        TrainingOptions(params=params, **chosen),
-        tracking,
-        console.note,
-        write_page,
-    )
-    if as_json:
-        console.json(report.summary())
-    elif page != "-":
+    chosen = replace(chosen, params=params)
+    report = run_training(data, schema, plugin, chosen, tracking, console.note, write_page)
+    if not console.json(report.summary()) and page != "-":
         _show(report, console)
 
 
-def _refuse_contradictions(options: Mapping[str, Any]) -> None:
+def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
     """Refuse options that ask for two ways of splitting, or for a guarantee of nothing."""
-    refuse_two_splits(options, ("group", "time", "test_size"))
-    asked = {guarantee.partition("=")[0].strip() for guarantee in options["guarantees"]}
-    if len(asked) < len(options["guarantees"]) or {"precision", "fpr"} <= asked:
+    refuse_two_splits(group=samples.group, time=samples.time, test_size=chosen.test_size)
+    asked = {guarantee.kind for guarantee in chosen.guarantees}
+    if len(asked) < len(chosen.guarantees) or {"precision", "fpr"} <= asked:
         raise UsageError(
             tr(
                 "--guarantee: one promise can be made of each verdict: precision or "
                 "fpr of likely_potable, npv of likely_not_potable."
             )
         )
-    if asked and (options["group"] is not None or options["time"] is not None):
+    if asked and (samples.group is not None or samples.time is not None):
         raise UsageError(
             tr(
                 "--guarantee goes with neither --group nor --time: it needs rows of "
                 "which each could as well have come in the place of any other."
             )
         )
-    if options["test_size"] is not None and options["cv_is_asked"]:
+    if chosen.test_size is not None and options.is_asked("cv"):
         raise UsageError(tr("--cv and --test-size: the rows can be split in one way only."))
-    if options["require_guarantee"] and not options["guarantees"]:
+    if chosen.require_guarantee and not asked:
         raise UsageError(tr("--require-guarantee: no --guarantee is asked for."))
     for name in ("time_limit", "journal"):
-        if options[name] is not None and options["n_trials"] is None:
+        if getattr(chosen, name) is not None and not chosen.n_trials:
             raise UsageError(
                 tr("--{option} goes with --tune alone.", option=name.replace("_", "-"))
             )
-    if options["n_trials"] and find_spec("optuna") is None:
+    if chosen.n_trials and find_spec("optuna") is None:
         raise ModelError(
             tr("--tune needs Optuna."), tr("Install it: pip install 'waterflow[tune]'")
-        )
-    if options["as_json"] and options["page"] == "-":
-        raise UsageError(
-            tr("--json and the page both go to stdout."), tr("Write the page to a file.")
         )
 
 

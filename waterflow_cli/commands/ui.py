@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from waterflow_cli.commands.options import (
-    common_options,
-    console_of,
-    json_option,
-    tracking_uri_option,
-)
+from waterflow_cli.commands import options
 from waterflow_cli.common.messages import tr
 
+if TYPE_CHECKING:
+    from waterflow_cli.console import Console
 
-@click.command(short_help="Open MLflow's pages on the tracking store.")
-@tracking_uri_option
+
+@options.command(short_help="Open MLflow's pages on the tracking store.")
+@options.tracking_uri
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -22,10 +22,7 @@ from waterflow_cli.common.messages import tr
     help="Where to listen, on loopback only.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the leaderboard in the browser.")
-@json_option
-@common_options
-@click.pass_context
-def ui(ctx: click.Context, tracking_uri: str, port: int | None, opens: bool, as_json: bool) -> None:
+def ui(console: Console, *, tracking_uri: str, port: int | None, opens: bool) -> None:
     """Serve MLflow's pages on the tracking store, to this machine only, until Ctrl-C.
 
     Each experiment gets a leaderboard: a view of its runs by ROC AUC with 95 % intervals, and
@@ -33,10 +30,9 @@ def ui(ctx: click.Context, tracking_uri: str, port: int | None, opens: bool, as_
     """
     from waterflow_cli.registry.mlflow_ui import running_ui
 
-    console = console_of(ctx)
     try:
         with running_ui(tracking_uri, port) as pages:
-            if as_json:
+            if console.as_json:
                 names = [each.name for each in pages.experiments]
                 console.json({"url": pages.url, "experiments": names})
             else:

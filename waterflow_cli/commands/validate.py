@@ -2,44 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
-from waterflow_cli.commands.options import (
-    batch_rows_option,
-    common_options,
-    console_of,
-    engine_options,
-    force_option,
-    jobs_option,
-    json_option,
-    limits_option,
-    reading_options,
-    schema_option,
-    single_file_option,
-)
+from waterflow_cli.commands import options
+from waterflow_cli.commands.engine_options import open_engine
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
-    from waterflow_cli.common.progress import Report
+    from collections.abc import Sequence
+
     from waterflow_cli.console import Console
+    from waterflow_cli.samples.table_schema import TableSchema
+    from waterflow_cli.spark.settings import OutputLayout, SparkOptions
+    from waterflow_cli.tables.reading_options import ReadingOptions
+    from waterflow_cli.validation.limits import LimitProfile
     from waterflow_cli.validation.report import ValidationReport
 
 _FORMATS = ("text", "json", "csv", "html")
-_PASSED_ON = ("reading", "good", "bad", "force")
 
 
-@click.command(short_help="Check the rows of a file against a schema.")
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """What is checked, how, and where it is written to."""
+
+    files: tuple[str, ...]
+    reading: ReadingOptions
+    max_errors: int
+    form: str
+    output: str
+    good: str | None
+    bad: str | None
+    force: bool
+    jobs: int
+    batch_rows: int | None
+    engine: SparkOptions | None
+    layout: OutputLayout
+
+
+@options.command(short_help="Check the rows of a file against a schema.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@schema_option
-@reading_options
+@options.schema
+@options.reading
 @click.option(
     "--max-errors",
     type=click.IntRange(min=0),
     default=20,
-    show_default=True,
     help="How many findings to show; all are counted.",
 )
 @click.option(
@@ -47,22 +58,28 @@ _PASSED_ON = ("reading", "good", "bad", "force")
     "form",
     type=click.Choice(_FORMATS),
     default="text",
-    show_default=True,
     help="How to write the findings.",
 )
-@click.option("-o", "--output", default="-", metavar="FILE", help="Where to write the findings.")
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    show_default=False,
+    metavar="FILE",
+    help="Where to write the findings.",
+)
 @click.option("--good", metavar="FILE", help="Write the rows that pass to this file.")
 @click.option("--bad", metavar="FILE", help="Write the other rows, with their reasons.")
-@limits_option
-@batch_rows_option
-@jobs_option
-@engine_options
-@single_file_option
-@force_option
-@json_option
-@common_options
-@click.pass_context
-def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+@options.limits
+@options.batch_rows
+@options.jobs
+@options.engine
+@options.layout
+@options.force
+@options.family("chosen", _Chosen)
+def validate(
+    console: Console, *, schema_name: str, limits: tuple[str, ...], chosen: _Chosen
+) -> int:
     """Check each row of FILE... against a pandera schema.
 
     Exit code 0: every row passes. 1: some do not. 3: a file cannot be read, or lacks a column.
@@ -73,63 +90,68 @@ def validate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.validation.limits import load_limits
 
-    if as_json and (options["form"] != "text" or options["output"] != "-"):
+    if console.as_json and (chosen.form != "text" or chosen.output != "-"):
         raise UsageError(
             tr("--json writes to stdout, and goes with neither --format nor -o."),
             tr("For a file: --format json -o FILE"),
         )
-    console = console_of(ctx)
-    schema = load_schema(options["schema_name"])
-    limits = load_limits(options["limits"], schema)
-    check = _check_here if options["engine"] is None else _check_on_spark
-    with console.progress(tr("rows")) as report_progress:
-        common = {
-            "schema": schema,
-            "max_findings": options["max_errors"],
-            "limits": limits,
-            **{name: options[name] for name in _PASSED_ON},
-        }
-        report = check(options, common, report_progress)
-    form = "json" if as_json else options["form"]
-    _write(report, form, options["output"], options["force"], console)
-    note_reading(report.dialects, report.cells, schema, options["reading"], console)
+    schema = load_schema(schema_name)
+    profiles = load_limits(limits, schema)
+    check = _check_here if chosen.engine is None else _check_on_spark
+    report = check(chosen, schema, profiles, console)
+    _write(report, "json" if console.as_json else chosen.form, chosen, console)
+    note_reading(report.dialects, report.cells, schema, chosen.reading, console)
     note_limits(report.limits, console)
     _summarise(report, console)
-    ctx.exit(0 if report.passed else 1)
+    return 0 if report.passed else 1
 
 
 def _check_here(
-    options: dict[str, Any], common: dict[str, Any], report_progress: Report
+    chosen: _Chosen, schema: TableSchema, limits: Sequence[LimitProfile], console: Console
 ) -> ValidationReport:
     from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.tables.sources import expand_inputs
     from waterflow_cli.validation.report import validate_files
 
-    inputs = expand_inputs(options["files"])
-    outputs = (("-o", options["output"]), ("--good", options["good"]), ("--bad", options["bad"]))
-    check_outputs(outputs, force=options["force"], inputs=inputs)
-    local = {name: options[name] for name in ("jobs", "batch_rows")}
-    return validate_files(inputs, report_progress=report_progress, **common, **local)
+    inputs = expand_inputs(chosen.files)
+    outputs = (("-o", chosen.output), ("--good", chosen.good), ("--bad", chosen.bad))
+    check_outputs(outputs, force=chosen.force, inputs=inputs)
+    with console.progress(tr("rows")) as report_progress:
+        return validate_files(
+            inputs,
+            schema,
+            reading=chosen.reading,
+            max_findings=chosen.max_errors,
+            good=chosen.good,
+            bad=chosen.bad,
+            force=chosen.force,
+            jobs=chosen.jobs,
+            batch_rows=chosen.batch_rows,
+            limits=limits,
+            report_progress=report_progress,
+        )
 
 
 def _check_on_spark(
-    options: dict[str, Any], common: dict[str, Any], report_progress: Report
+    chosen: _Chosen, schema: TableSchema, limits: Sequence[LimitProfile], console: Console
 ) -> ValidationReport:
-    from waterflow_cli.spark.files import refuse_missing
-    from waterflow_cli.spark.session import open_session
-    from waterflow_cli.spark.settings import OutputLayout
     from waterflow_cli.tables.outputs import check_output
 
-    check_output(options["output"], force=options["force"])
-    debug = console_of(click.get_current_context()).debug
-    refuse_missing(options["files"])
-    with open_session(options["engine"], debug=debug) as spark:
-        from waterflow_cli.spark.engine import SparkEngine
-
-        layout = OutputLayout(options["is_single"])
-        engine = SparkEngine(spark, report_progress)
-        findings = options["output"]
-        return engine.validate(options["files"], findings=findings, layout=layout, **common)
+    assert chosen.engine is not None
+    check_output(chosen.output, force=chosen.force)
+    with open_engine(chosen.engine, chosen.files, console) as spark:
+        return spark.validate(
+            chosen.files,
+            schema,
+            reading=chosen.reading,
+            max_findings=chosen.max_errors,
+            good=chosen.good,
+            bad=chosen.bad,
+            findings=chosen.output,
+            force=chosen.force,
+            limits=limits,
+            layout=chosen.layout,
+        )
 
 
 def _summarise(report: ValidationReport, console: Console) -> None:
@@ -162,7 +184,7 @@ def _summarise(report: ValidationReport, console: Console) -> None:
     )
 
 
-def _write(report: ValidationReport, form: str, output: str, force: bool, console: Console) -> None:
+def _write(report: ValidationReport, form: str, chosen: _Chosen, console: Console) -> None:
     """Write the findings in the chosen form, to stdout or whole to a file."""
     from waterflow_cli.common.json import json_text
     from waterflow_cli.console import printable
@@ -170,7 +192,7 @@ def _write(report: ValidationReport, form: str, output: str, force: bool, consol
     from waterflow_cli.tables.writing import DelimitedWriter
     from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table
 
-    if form == "text" and output == "-":
+    if form == "text" and chosen.output == "-":
         if report.findings:
             rows = [
                 [str(getattr(finding, name)) for name in FINDING_COLUMNS]
@@ -179,7 +201,7 @@ def _write(report: ValidationReport, form: str, output: str, force: bool, consol
             heads = [(">" if name == "line" else "") + tr(name) for name in FINDING_COLUMNS]
             console.table("", heads, rows)
         return
-    with open_output(output, force=force) as sink:
+    with open_output(chosen.output, force=chosen.force) as sink:
         if form == "csv":
             DelimitedWriter(sink, ",").write(findings_table(report.findings))
         elif form == "json":

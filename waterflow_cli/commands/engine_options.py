@@ -1,0 +1,132 @@
+"""The options that say what does the work: this machine, or Spark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from waterflow_cli.commands.families import family, is_asked
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
+
+if TYPE_CHECKING:
+    from waterflow_cli.console import Console
+    from waterflow_cli.spark.engine import SparkEngine
+    from waterflow_cli.spark.settings import SparkOptions
+
+_OF_ENGINE = {
+    "spark": ("master", "conf", "ship_env", "is_single", "keys"),
+    "local": ("jobs", "batch_rows", "resume"),
+}
+
+
+def engine(command: Callable[..., Any]) -> Any:
+    """Add ``--engine`` and Spark's options; the command gets ``engine``, None for local."""
+
+    @_spark
+    @wraps(command)
+    def choosing(*args: Any, engine_name: str, engine: SparkOptions, **values: Any) -> Any:
+        _refuse_options_of_other(engine_name)
+        chosen = engine if engine_name == "spark" else None
+        return command(*args, engine=chosen, **values)
+
+    return _engine_name(choosing)
+
+
+@contextmanager
+def open_engine(
+    engine: SparkOptions, files: Sequence[str], console: Console
+) -> Iterator[SparkEngine]:
+    """Open a session of Spark for files that are there, and show how far it comes."""
+    from waterflow_cli.spark.files import refuse_missing
+    from waterflow_cli.spark.session import open_session
+
+    refuse_missing(files)
+    with (
+        console.progress(tr("rows")) as report,
+        open_session(engine, debug=console.debug) as spark,
+    ):
+        from waterflow_cli.spark.engine import (
+            SparkEngine,
+        )  # imports pyspark, which was missed above
+
+        yield SparkEngine(spark, report)
+
+
+def _refuse_options_of_other(engine: str) -> None:
+    """Refuse options of another engine; settings can hold them for other runs."""
+    for other, names in _OF_ENGINE.items():
+        for param in click.get_current_context().command.params:
+            if other != engine and param.name in names and is_asked(param.name):
+                raise UsageError(
+                    tr("{option} is for --engine {engine}.", option=param.opts[0], engine=other),
+                    tr("Leave it out, or choose that engine."),
+                )
+
+
+def _spark_conf(
+    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Split Spark properties at the first =, for their values can have more."""
+    conf = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name.startswith("spark.") or name == "spark.":
+            raise UsageError(
+                tr(
+                    "{option} {text}: {form} is expected.",
+                    option=param.opts[0],
+                    text=re.split(r"[=:\s]", text)[0],  # not the value: it can be a password
+                    form="spark.NAME=VALUE",
+                )
+            )
+        conf[name] = value.strip()
+    return conf
+
+
+_engine_name = click.option(
+    "engine_name",
+    "--engine",
+    type=click.Choice(("local", "spark")),
+    default="local",
+    help="What does the work: this machine, or Spark; the rows and values are the same.",
+)
+_spark = family(
+    "engine",
+    "spark.settings:SparkOptions",
+    click.option(
+        "--master",
+        metavar="URL",
+        help="Spark's master: local[N], spark://HOST:PORT, yarn, k8s://URL. Otherwise that of "
+        "spark-defaults.conf, or local[*].",
+    ),
+    click.option(
+        "conf",
+        "--spark-conf",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_spark_conf,
+        help="A Spark property. Can be given several times.",
+    ),
+    click.option(
+        "--ship-env",
+        is_flag=True,
+        help="Send the Python libraries that are installed here to Spark's workers.",
+    ),
+)
+layout = family(
+    "layout",
+    "spark.settings:OutputLayout",
+    click.option(
+        "is_single",
+        "--single-file",
+        is_flag=True,
+        help="With --engine spark: write one file in the order of the inputs, as the local engine "
+        "does, instead of a folder of parts.",
+    ),
+)

@@ -1,0 +1,184 @@
+"""How a command is declared: what all have in common, and families of options as dataclasses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from functools import reduce, wraps
+from pkgutil import resolve_name
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from waterflow_cli.common.messages import LANGUAGES, use_language
+from waterflow_cli.console import Console
+
+Decorator = Callable[[Any], Any]
+C = TypeVar("C", bound=click.Command)
+
+
+_IS_TYPED = "waterflow.lang"
+
+
+def console_of(ctx: click.Context) -> Console:
+    """Give the console that the common options set up."""
+    console = ctx.find_root().obj
+    assert isinstance(console, Console)
+    return console
+
+
+def is_asked(name: str) -> bool:
+    """Tell whether a parameter was given on the command line, not by settings or the default."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
+
+
+def command(
+    name: str | None = None,
+    *,
+    of: click.Group | None = None,
+    json: bool = True,
+    **attributes: Any,
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Declare a command with the common options and, unless it has no result, ``--json``.
+
+    Its function is given the console, which knows of ``--json``, and then the command's own
+    parameters; what it returns is the exit code.
+    """
+
+    def declare(function: Callable[..., int | None]) -> click.Command:
+        @wraps(function)
+        def run(*, as_json: bool = False, **values: Any) -> None:
+            ctx = click.get_current_context()
+            console = console_of(ctx)
+            console.as_json = as_json
+            if code := function(console, **values):
+                ctx.exit(code)
+
+        made = (of.command if of else click.command)(name, **attributes)(run)
+        if json:
+            made.params.append(_JSON)
+        return common(made)
+
+    return declare
+
+
+def common(command: C) -> C:
+    """Add ``--lang -q -v --no-color --debug``; each works before and after the command's name."""
+    command.params += _COMMON
+    return command
+
+
+def family(
+    name: str,
+    kind: type | str,
+    *options: Decorator,
+    but: tuple[str, ...] = (),
+    **parameters: str,
+) -> Decorator:
+    """Make a decorator that adds options, and collects a family of them into one argument.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    kind : type or str
+        A dataclass, or where it stands below the package (``spark.settings:SparkOptions``), for
+        those that would slow the start. Each parameter of the command that has the name of one
+        of its fields is collected, wherever it is declared above.
+    but : tuple of str
+        Fields that are no parameters, though one has their name.
+    **parameters : str
+        Fields whose parameter has another name.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        @wraps(function)
+        def collecting(*args: Any, **values: Any) -> Any:
+            made: Any = resolve_name(f"waterflow_cli.{kind}") if isinstance(kind, str) else kind
+            names = {each.name: parameters.get(each.name, each.name) for each in fields(made)}
+            chosen = {
+                field: values.pop(parameter)
+                for field, parameter in names.items()
+                if parameter in values and field not in but
+            }
+            return function(*args, **{name: made(**chosen)}, **values)
+
+        return reduce(lambda decorated, option: option(decorated), reversed(options), collecting)
+
+    return decorate
+
+
+def parsed_by(parser: str) -> Callable[..., Any]:
+    """Make the callback of an option whose texts a function of a room below reads.
+
+    Parameters
+    ----------
+    parser : str
+        Where it stands below the package, such as ``training.options:parse_cv``.
+    """
+
+    def callback(ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+        if value is None or ctx.resilient_parsing:  # completions are not kept waiting
+            return value
+        parse = resolve_name(f"waterflow_cli.{parser}")
+        return tuple(map(parse, value)) if isinstance(value, tuple) else parse(value)
+
+    return callback
+
+
+def _set(attribute: str, setting: Any) -> Callable[..., None]:
+    """Make the callback of a flag that sets an attribute of the console."""
+
+    def callback(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+        if value:
+            setattr(console_of(ctx), attribute, setting)
+
+    return callback
+
+
+def _drop_colors(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        console_of(ctx).color = False
+
+
+def _speak(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Use a language; one from the command line goes before those of any settings."""
+    is_typed = ctx.get_parameter_source(str(param.name)) == ParameterSource.COMMANDLINE
+    if value is not None and (is_typed or not ctx.meta.get(_IS_TYPED)):
+        use_language(value)
+        # The command has the option too: its settings are looked at after the group's options.
+        ctx.meta[_IS_TYPED] = is_typed
+
+
+def _flag(*names: str, callback: Callable[..., None], text: str) -> click.Option:
+    return click.Option(
+        names, is_flag=True, expose_value=False, callback=callback, help=text, is_eager=True
+    )
+
+
+_JSON = click.Option(("as_json", "--json"), is_flag=True, help="One JSON object on stdout.")
+_COMMON = (
+    click.Option(
+        ("--lang",),
+        type=click.Choice(LANGUAGES),
+        expose_value=False,
+        callback=_speak,
+        is_eager=True,
+        help="The language of messages; otherwise that of LC_ALL, LC_MESSAGES or LANG.",
+    ),
+    _flag(
+        *("-q", "--quiet"),
+        callback=_set("verbosity", -1),
+        text="Only results, warnings and errors.",
+    ),
+    _flag("-v", "--verbose", callback=_set("verbosity", 1), text="Say more on stderr."),
+    _flag(
+        "--no-color",
+        callback=_drop_colors,
+        text="No colors; NO_COLOR and TERM=dumb do the same.",
+    ),
+    _flag("--debug", callback=_set("debug", True), text="Show tracebacks."),
+)
