@@ -99,8 +99,8 @@ def command(request):
         pytest.param(signal.SIGINT, "simulate", id="SIGINT-simulate"),
         pytest.param(signal.SIGTERM, "simulate", id="SIGTERM-simulate"),
         pytest.param(signal.SIGHUP, "simulate", id="SIGHUP-simulate"),
-        pytest.param(signal.SIGINT, "score", id="SIGINT-score"),
-        pytest.param(signal.SIGTERM, "score", id="SIGTERM-score"),
+        pytest.param(signal.SIGINT, "score", id="SIGINT-score", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "score", id="SIGTERM-score", marks=pytest.mark.slow),
     ],
     indirect=["command"],
 )
@@ -170,7 +170,7 @@ def test_work_goes_on_when_nobody_reads_stderr_any_more(workdir):
 
 
 @needs_full_device
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "command",
     [

@@ -84,10 +84,8 @@ COVERED = {
     "spark/orders": "spark/test_engine",
     "spark/outputs": "spark/test_engine",
     "spark/preflight": "spark/test_session",
-    "spark/probe": "test_health",
     "spark/remote": "spark/test_session",
     "spark/settings": "spark/test_session",
-    "spark/watching": "spark/test_engine",
     "spark/worker": "spark/test_engine",
     "tables/reading_options": "tables/test_dialect",
     "tables/row_rules": "tables/test_csv_blocks",
@@ -103,7 +101,6 @@ COVERED = {
     "training/runs/record": "training/runs/test_reproduction",
     "validation/batches": "validation/test_row_checker",
     "validation/diagnosis": "validation/test_row_checker",
-    "validation/failures": "validation/test_row_checker",
     "validation/page": "validation/test_report",
 }
 MODULES = {

@@ -86,6 +86,19 @@ def start(workdir, source, store_uri):
         process.communicate()
 
 
+@pytest.fixture
+def score(cli, store_uri):
+    """Score to the end in this process, as what comes after a process that was stopped."""
+
+    def run(*options, output="out.csv", source="in.csv"):
+        store = ("--tracking-uri", store_uri)
+        done = cli("score", source, "-o", output, *BATCHES, *store, *options)
+        assert done.code == 0, done.err
+        return done.err
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory, source, store_uri):
     """What an undisturbed run writes."""
@@ -168,7 +181,7 @@ def test_killed_job_goes_on_until_it_ends_with_the_same_bytes(start, expected):
     assert Path("out.csv").read_bytes() == expected
 
 
-def test_job_killed_at_any_time_ends_with_the_same_bytes(start, expected):
+def test_job_killed_at_any_time_ends_with_the_same_bytes(start, score, expected):
     """Also in the moments before it reads the first row, and after it wrote the last."""
     chance = random.Random(7)
     for _ in range(4):
@@ -181,7 +194,7 @@ def test_job_killed_at_any_time_ends_with_the_same_bytes(start, expected):
             *("in.csv", "out.csv", ".out.csv.journal.part", ".out.csv.kept.part")
         }
     if not Path("out.csv").exists() or len(files_in()) > 2:
-        assert end_of(start("--resume"))[0] == 0
+        score("--resume")
     assert files_in() == ["in.csv", "out.csv"]
     assert Path("out.csv").read_bytes() == expected
 
@@ -190,7 +203,7 @@ def test_job_killed_at_any_time_ends_with_the_same_bytes(start, expected):
     ("output", "n_lines"), [("out.csv", 8), ("out.csv", 20), ("out.csv.gz", 12)]
 )
 def test_job_killed_while_its_outputs_appear_ends_with_the_same_bytes(
-    output, n_lines, start, source, expected
+    output, n_lines, start, score, source, expected
 ):
     """With a small table: only the end of the job matters."""
     n_rows = 200
@@ -200,8 +213,7 @@ def test_job_killed_while_its_outputs_appear_ends_with_the_same_bytes(
     driver = (sys.executable, "-c", KILLED_IN_PUBLISHING, str(n_lines), "score")
     process = start(*options, source="small.csv", output=output, command=driver)
     assert end_of(process)[0] == -signal.SIGKILL
-    code, said = end_of(start(*options, source="small.csv", output=output))
-    assert code == 0, said
+    score(*options, source="small.csv", output=output)
     content = Path(output).read_bytes()
     content = gzip.decompress(content) if output.endswith(".gz") else content
     assert content.splitlines() == expected.splitlines()[: 1 + n_rows]
@@ -209,7 +221,7 @@ def test_job_killed_while_its_outputs_appear_ends_with_the_same_bytes(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_job_says_how_to_go_on_and_does(number, start, expected):
+def test_stopped_job_says_how_to_go_on_and_does(number, start, score, expected):
     process = start("--resume")
     assert wait_until(lambda: count_lines(".out.csv.journal.part") > 3, process)
     process.send_signal(number)
@@ -218,9 +230,7 @@ def test_stopped_job_says_how_to_go_on_and_does(number, start, expected):
     assert "Finished rows are kept: the same command goes on from them." in said
     assert "Error: Interrupted" in said
     assert files_in() == [".out.csv.journal.part", ".out.csv.kept.part", "in.csv"]
-    code, again = end_of(start("--resume"))
-    assert code == 0
-    assert "rows of an earlier run" in again
+    assert "rows of an earlier run" in score("--resume")
     assert files_in() == ["in.csv", "out.csv"]
     assert Path("out.csv").read_bytes() == expected
 
@@ -244,7 +254,7 @@ def test_second_process_on_one_output_is_refused(start, expected):
     ("number", "existing"),
     [(signal.SIGTERM, True), (signal.SIGHUP, True), (signal.SIGINT, True), (signal.SIGTERM, False)],
 )
-def test_stopped_run_leaves_what_was_there(number, existing, start, expected):
+def test_stopped_run_leaves_what_was_there(number, existing, start, score, expected):
     options = ("--force",) if existing else ()
     if existing:
         Path("out.csv").write_text("precious\n")
@@ -257,13 +267,15 @@ def test_stopped_run_leaves_what_was_there(number, existing, start, expected):
     assert files_in() == ["in.csv", *(["out.csv"] if existing else [])]
     if existing:
         assert Path("out.csv").read_text() == "precious\n"
-    assert end_of(start(*options))[0] == 0
+    score(*options)
     assert files_in() == ["in.csv", "out.csv"]
     assert Path("out.csv").read_bytes() == expected
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_killed_run_leaves_the_output_of_before_and_the_next_clears_up(resume, start, expected):
+def test_killed_run_leaves_the_output_of_before_and_the_next_clears_up(
+    resume, start, score, expected
+):
     Path("out.csv").write_text("precious\n")
     options = ("--force", *(("--resume",) if resume else ()))
     process = start(*options)
@@ -272,7 +284,7 @@ def test_killed_run_leaves_the_output_of_before_and_the_next_clears_up(resume, s
     assert end_of(process)[0] == -signal.SIGKILL
     assert Path("out.csv").read_text() == "precious\n"
     assert len(files_in()) == (4 if resume else 3)
-    assert end_of(start("--force"))[0] == 0
+    score("--force")
     assert files_in() == ["in.csv", "out.csv"]
     assert Path("out.csv").read_bytes() == expected
 
@@ -315,7 +327,7 @@ def test_full_disk_ends_the_run_and_leaves_the_output_of_before(start, small_dis
     assert (small_disk / "out.csv").read_text() == "precious\n"
 
 
-def test_job_on_a_full_disk_goes_on_when_there_is_space(start, small_disk, expected):
+def test_job_on_a_full_disk_goes_on_when_there_is_space(start, score, small_disk, expected):
     (small_disk / "filler").write_bytes(b"x" * (500 << 10))
     code, said = end_of(start("--resume", output="disk/out.csv"))
     assert code == 2
@@ -323,9 +335,7 @@ def test_job_on_a_full_disk_goes_on_when_there_is_space(start, small_disk, expec
     assert not (small_disk / "out.csv").exists()
     (small_disk / "filler").unlink()
     subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
-    code, said = end_of(start("--resume", output="disk/out.csv"))
-    assert code == 0, said
-    assert "rows of an earlier run" in said
+    assert "rows of an earlier run" in score("--resume", output="disk/out.csv")
     assert files_in(small_disk) == ["out.csv"]
     assert (small_disk / "out.csv").read_bytes() == expected
 
@@ -340,15 +350,13 @@ def test_limit_on_the_size_of_files_ends_the_run_and_leaves_nothing(output, star
 
 
 @pytest.mark.parametrize("output", ["out.csv.gz"])
-def test_limit_on_the_size_of_files_stops_a_job_that_then_goes_on(output, start, expected):
+def test_limit_on_the_size_of_files_stops_a_job_that_then_goes_on(output, start, score, expected):
     command = (sys.executable, "-c", LIMITED, "1000000", "score")
     code, said = end_of(start("--resume", output=output, command=command))
     assert code == 2
     assert f"Error: {output}: cannot be written (File too large)." in said
     assert not Path(output).exists()
-    code, said = end_of(start("--resume", output=output))
-    assert code == 0, said
-    assert "rows of an earlier run" in said
+    assert "rows of an earlier run" in score("--resume", output=output)
     assert files_in() == ["in.csv", output]
 
 
@@ -367,7 +375,7 @@ def test_reader_that_has_seen_enough_ends_the_run_quietly(start, expected):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_input_cut_short_while_it_is_read_is_refused(resume, start, source):
+def test_input_cut_short_while_it_is_read_is_refused(resume, start, score, source):
     Path("grows.csv").write_bytes(source.read_bytes())
     Path("out.csv").write_text("precious\n")
     process = start("--force", *(("--resume",) if resume else ()), source="grows.csv")
@@ -377,7 +385,7 @@ def test_input_cut_short_while_it_is_read_is_refused(resume, start, source):
     assert code == 3
     assert "Error: grows.csv: was changed while it was read." in said
     assert Path("out.csv").read_text() == "precious\n"
-    assert end_of(start("--force", source="grows.csv"))[0] == 0
+    score("--force", source="grows.csv")
     assert files_in() == ["grows.csv", "in.csv", "out.csv"]
 
 
@@ -393,7 +401,7 @@ def test_input_that_grows_while_it_is_read_is_refused(start, source):
     assert files_in() == ["grows.csv", "in.csv"]
 
 
-def test_input_changed_after_a_kill_is_refused(start, source):
+def test_input_changed_after_a_kill_is_refused(start, score, source):
     Path("grows.csv").write_bytes(source.read_bytes())
     process = start("--resume", source="grows.csv")
     wait_for_middle(process, ".out.csv.kept.part")
@@ -406,5 +414,5 @@ def test_input_changed_after_a_kill_is_refused(start, source):
         "Error: grows.csv: changed since the job was begun.",
         "To start anew, run once without --resume; the rows kept for out.csv are then dropped.",
     ]
-    assert end_of(start(source="grows.csv"))[0] == 0
+    score(source="grows.csv")
     assert files_in() == ["grows.csv", "in.csv", "out.csv"]
