@@ -34,7 +34,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def missing_for_spark() -> str | None:
     """Say what Spark's tests lack on this machine; None if nothing."""
     from waterflow_cli.common.errors import EngineError
-    from waterflow_cli.spark.preflight import find_java, find_spark
+    from waterflow_cli.spark.jvm import find_java, find_spark
 
     try:
         find_spark()
@@ -120,7 +120,7 @@ def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkClu
 
 
 def _launch(folder: Path, name: str, main_class: str, *options: str) -> subprocess.Popen[bytes]:
-    from waterflow_cli.spark.preflight import find_spark
+    from waterflow_cli.spark.jvm import find_spark
 
     _, home = find_spark()
     environ = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(home)}

@@ -18,7 +18,7 @@ from clusters import SparkCluster
 
 from waterflow_cli.common import errors
 from waterflow_cli.common.errors import EngineError, InputError, WaterflowError
-from waterflow_cli.spark.preflight import check_master, find_java
+from waterflow_cli.spark.jvm import find_java
 from waterflow_cli.spark.remote import (
     check_versions,
     decode_error,
@@ -29,7 +29,7 @@ from waterflow_cli.spark.remote import (
     remote_errors,
 )
 from waterflow_cli.spark.session import SparkOptions, count_executors, open_session
-from waterflow_cli.spark.settings import plan_settings, read_defaults
+from waterflow_cli.spark.settings import check_master, plan_settings, read_defaults
 
 KINDS = [
     kind

@@ -18,13 +18,12 @@ from laws import tried_on
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.spark.files import path_of
+from waterflow_cli.spark.files import InputFile, path_of
 from waterflow_cli.spark.forms import Nothing
 from waterflow_cli.spark.inputs import can_be_parted, parts_within_a_row, surveys_of, with_places
 from waterflow_cli.spark.survey import end_of_row, survey
 from waterflow_cli.spark.worker import (
     FileParts,
-    NamedFile,
     Task,
     TextFile,
     opener_of,
@@ -117,7 +116,7 @@ def cut(data, cuts, n_above):
 
 def described(table):
     told = table.columns, table.dialect, table.units, table.names
-    return TextFile(NamedFile(NAME, 0), *told, PLAIN_MARKS)
+    return TextFile(InputFile(NAME, URI, 0), *told, PLAIN_MARKS)
 
 
 def read_parts(data, cuts, options=AS_FOUND, n_at_once=100):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -38,16 +38,24 @@ class InputFile:
         With its scheme.
     n_bytes : int
         As stored.
+    number : int
+        Among the inputs, from 0.
     """
 
     name: str
     uri: str
     n_bytes: int
+    number: int = 0
+
+    @property
+    def path(self) -> str:
+        """Its `path_of`."""
+        return path_of(self.uri)
 
     @property
     def local_path(self) -> str | None:
         """Its path if it is a file of this machine, however the user named it."""
-        path = path_of(self.uri)
+        path = self.path
         return path.removeprefix(_LOCAL) if path.startswith(f"{_LOCAL}/") else None
 
 
@@ -151,7 +159,7 @@ class HadoopFiles:
         for path in paths:
             for name in [path] if is_uri(path) else expand_inputs((path,)):
                 found += self._list(name)
-        return found
+        return [replace(file, number=number) for number, file in enumerate(found)]
 
     def _list(self, name: str) -> list[InputFile]:
         with self._input_errors(name):
@@ -216,69 +224,51 @@ class HadoopFiles:
     def _read(self, file: InputFile, offset: int, n_bytes: int) -> bytes:
         with self._input_errors(file.name):
             files, path = self._open(file.uri)
-            stream = files.open(path)
-            try:
+            with closing(files.open(path)) as stream:
                 stream.seek(offset)
                 return bytes(stream.readNBytes(n_bytes))
-            finally:
-                stream.close()
 
     def exists(self, path: str) -> bool:
         """Say whether there is a file or folder."""
-        with self._output_errors(path):
-            files, target = self._open(path)
+        with self._output(path) as (files, target):
             return bool(files.exists(target))
 
     def is_folder(self, path: str) -> bool:
         """Say whether there is a folder."""
-        with self._output_errors(path):
-            files, target = self._open(path)
+        with self._output(path) as (files, target):
             return bool(files.exists(target) and files.getFileStatus(target).isDirectory())
 
     def names_in(self, path: str) -> list[str]:
         """Give the names of what a folder holds."""
-        with self._output_errors(path):
-            files, target = self._open(path)
+        with self._output(path) as (files, target):
             return [status.getPath().getName() for status in files.listStatus(target)]
 
     def make_folder(self, path: str) -> None:
         """Make a folder, and those above it."""
-        with self._output_errors(path):
-            files, target = self._open(path)
+        with self._output(path) as (files, target):
             files.mkdirs(target)
 
     def write(self, path: str, content: bytes = b"") -> None:
         """Write a small file."""
-        with self._output_errors(path):
-            files, target = self._open(path)
-            stream = files.create(target, True)
-            try:
-                stream.write(content)
-            finally:
-                stream.close()
+        with self._output(path) as (files, target), closing(files.create(target, True)) as stream:
+            stream.write(content)
 
     def read(self, path: str) -> bytes | None:
         """Read a small file; None where there is none."""
-        with self._output_errors(path):
-            files, target = self._open(path)
+        with self._output(path) as (files, target):
             if not files.exists(target):
                 return None
-            stream = files.open(target)
-            try:
+            with closing(files.open(target)) as stream:
                 return bytes(stream.readAllBytes())
-            finally:
-                stream.close()
 
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all that is in it."""
-        with self._output_errors(path):
-            files, target = self._open(path)
+        with self._output(path) as (files, target):
             files.delete(target, True)
 
     def delete_small(self, folder: str, prefix: str, n_bytes: int) -> None:
         """Delete files in a folder that have so many bytes or fewer, by their names' start."""
-        with self._output_errors(folder):
-            files, target = self._open(folder)
+        with self._output(folder) as (files, target):
             for status in files.listStatus(target):
                 path = status.getPath()
                 is_small = status.isFile() and status.getLen() <= n_bytes
@@ -293,10 +283,8 @@ class HadoopFiles:
         UsageError
             If that fails.
         """
-        with self._output_errors(other):
-            files, source = self._open(path)
-            _, target = self._open(other)
-            if not files.rename(source, target):
+        with self._output(other) as (files, target):
+            if not files.rename(self._open(path)[1], target):
                 raise UsageError(
                     tr(
                         "{path}: cannot be written (renaming {source} failed).",
@@ -307,8 +295,7 @@ class HadoopFiles:
 
     def upload(self, local: Path, path: str) -> None:
         """Copy a file of this machine; it appears under its name when all of it is there."""
-        with self._output_errors(path):
-            files, target = self._open(path)
+        with self._output(path) as (files, target):
             part = f"{target.toString()}.part"
             source = self._java.org.apache.hadoop.fs.Path(local.absolute().as_uri())
             try:
@@ -322,8 +309,7 @@ class HadoopFiles:
 
     def uri_of(self, path: str) -> str:
         """Give a path's URI: that of this machine's files where it names no scheme."""
-        with self._output_errors(path):
-            files, target = self._open(path)
+        with self._output(path) as (files, target):
             return str(files.makeQualified(target).toString())
 
     def _open(self, path: str) -> tuple[Any, Any]:
@@ -354,9 +340,10 @@ class HadoopFiles:
             ) from exc
 
     @contextmanager
-    def _output_errors(self, path: str) -> Iterator[None]:
+    def _output(self, path: str) -> Iterator[tuple[Any, Any]]:
+        """Give what `_open` gives; what goes wrong with it meanwhile is told of the path."""
         try:
-            yield
+            yield self._open(path)
         except Exception as exc:
             if (cause := _java_cause(exc)) is None:
                 raise

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from waterflow_cli.common.errors import EngineError, WaterflowError
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.health import FAILED, NOT_CHECKED, OK, Check
-from waterflow_cli.spark.preflight import check_master, find_java, find_spark
+from waterflow_cli.spark.jvm import find_java, find_spark
 from waterflow_cli.spark.remote import difference_of, expected_versions, remote_errors
 from waterflow_cli.spark.session import (
     SparkOptions,
@@ -22,7 +22,7 @@ from waterflow_cli.spark.session import (
     list_executors,
     open_session,
 )
-from waterflow_cli.spark.settings import plan_settings
+from waterflow_cli.spark.settings import check_master, plan_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +21,11 @@ from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.spark import worker
-from waterflow_cli.spark.files import HadoopFiles, InputFile, path_of
+from waterflow_cli.spark.files import HadoopFiles, InputFile
 from waterflow_cli.spark.forms import Form, quoted
 from waterflow_cli.spark.survey import Survey, lay_out, open_starts
 from waterflow_cli.spark.worker import (
     FileParts,
-    NamedFile,
     ParquetParts,
     Task,
     TextFile,
@@ -82,7 +81,13 @@ class SparkInputs:
     def __post_init__(self) -> None:
         self.n_cores = max(1, int(self.spark.sparkContext.defaultParallelism))
         self.split_bytes = self._plan_split()
-        self._numbers = self._number_files()
+        self._by_path = {file.path: file for file in reversed(self.files)}
+        for file in self.files:
+            if self._by_path[file.path] is not file:
+                raise UsageError(
+                    tr("{path}: is named twice.", path=file.name),
+                    tr("--engine spark reads each file once: name it once."),
+                )
         for file in self.files:
             if file.uri.rpartition("/")[2].startswith(("_", ".")):
                 raise InputError(
@@ -91,23 +96,6 @@ class SparkInputs:
                     hint=tr("Give it another name."),
                 )
             self._sort(file)
-
-    def _number_files(self) -> dict[str, int]:
-        """Give the files their numbers, by `path_of` their URIs.
-
-        Raises
-        ------
-        UsageError
-            If one is named twice.
-        """
-        numbers: dict[str, int] = {}
-        for number, file in enumerate(self.files):
-            if numbers.setdefault(path_of(file.uri), number) != number:
-                raise UsageError(
-                    tr("{path}: is named twice.", path=file.name),
-                    tr("--engine spark reads each file once: name it once."),
-                )
-        return numbers
 
     @property
     def names(self) -> list[str]:
@@ -135,7 +123,7 @@ class SparkInputs:
             self.parquet.append(file)
             return
         if (text := self._parted(file, start)) is not None:
-            self.parted[path_of(file.uri)] = text
+            self.parted[file.path] = text
         elif file.n_bytes > _LARGEST_WHOLE:
             raise InputError(
                 file.name,
@@ -153,13 +141,14 @@ class SparkInputs:
         if compression(start) or b"\n" not in start or self._is_of_results:
             return None
         with self._open(file.name, start) as table:
-            named = NamedFile(file.name, self._numbers[path_of(file.uri)])
-            text = text_file(named, table, self.schema, self.reading)
+            marks = marks_of(self.schema, table, self.reading)
+            told = table.columns, table.dialect, table.units, table.names, marks
+            text = TextFile(file, *told)
         if not can_be_parted(text.dialect, start, self.split_bytes):
             return None
         # The local engine chooses by the same bytes, where they tell.
         if self.reading.encoding is not None or not start[:SAMPLE_BYTES].isascii():
-            self._told.add(path_of(file.uri))
+            self._told.add(file.path)
         return text
 
     @property
@@ -182,7 +171,7 @@ class SparkInputs:
             yield self._empty_table(file.name, columns)
             return
         with self._open(file.name, self._first_bytes(file)) as table:
-            is_parted = path_of(file.uri) in self.parted
+            is_parted = file.path in self.parted
             yield replace(table, sample=partial(_sample, table)) if is_parted else table
 
     def _empty_table(self, name: str, columns: pa.Schema) -> Table:
@@ -234,37 +223,23 @@ class SparkInputs:
 
     def rows(self, task: Task) -> DataFrame:
         """Give what a task makes of all inputs, as a frame of its form; nothing is run yet."""
-        frames = []
-        schema = _spark_schema(task.form.schema)
-        named = {
-            path: NamedFile(self.files[number].name, number)
-            for path, number in self._numbers.items()
-        }
+        read: list[tuple[DataFrame, Any]] = []
         if self.whole:
-            frames.append(
-                self._contents(task.form).mapInArrow(partial(_run, WholeFiles(task, named)), schema)
-            )
+            read.append((self._contents(task.form), WholeFiles(task, self._by_path)))
         if self.parted:
-            frames.append(
-                self._lines().mapInArrow(partial(_run, FileParts(task, self.parted)), schema)
-            )
+            read.append((self._lines(), FileParts(task, self.parted)))
         if self.parquet:
-            columns = {path_of(file.uri): self._columns_of(file) for file in self.parquet}
+            columns = {file.path: self._columns_of(file) for file in self.parquet}
             if len(set(columns.values())) > 1:
                 raise UsageError(
                     tr("The Parquet files hold columns of different types."),
                     tr("Score them one by one."),
                 )
-            read = ParquetParts(task, named, columns)
-            frames.append(
-                self._row_groups(next(iter(columns.values()))).mapInArrow(
-                    partial(_run, read), schema
-                )
-            )
-        first, *others = frames
-        for frame in others:
-            first = first.union(frame)
-        return first
+            groups = self._row_groups(next(iter(columns.values())))
+            read.append((groups, ParquetParts(task, self._by_path, columns)))
+        schema = _spark_schema(task.form.schema)
+        made = (frame.mapInArrow(partial(_run, call), schema) for frame, call in read)
+        return reduce(lambda first, other: first.union(other), made)
 
     def _contents(self, form: Form) -> DataFrame:
         from pyspark.sql.functions import col
@@ -281,7 +256,7 @@ class SparkInputs:
         from pyspark.sql.functions import col
 
         self._set_split()
-        files = [file for file in self.files if path_of(file.uri) in self.parted]
+        files = [file for file in self.files if file.path in self.parted]
         read = self.spark.read.option("lineSep", "\n").text(_patterns(files))
         return read.select(
             _of_first_row("_metadata.file_path").alias("path"),
@@ -324,22 +299,6 @@ def can_be_parted(dialect: Dialect, start: bytes, split_bytes: int) -> bool:
     above = start.splitlines(keepends=True)[: dialect.first_line - 1]
     is_linewise = _LINEWISE.fullmatch(dialect.encoding) is not None
     return is_linewise and sum(map(len, above)) <= split_bytes
-
-
-def text_file(
-    file: NamedFile, table: Table, schema: TableSchema, reading: ReadingOptions
-) -> TextFile:
-    """Describe a text file by its start.
-
-    Parameters
-    ----------
-    table : Table
-        Opened with its first bytes.
-    schema : TableSchema
-        Its columns tell which cells are numbers.
-    """
-    marks = marks_of(schema, table, reading)
-    return TextFile(file, table.columns, table.dialect, table.units, table.names, marks)
 
 
 def surveys_of(rows: Iterable[dict[str, Any]]) -> dict[str, dict[int, Survey]]:

@@ -244,7 +244,7 @@ class SingleOutput:
         if not is_uri(path):
             check_output(path, force=force, inputs=names)
             return
-        if path_of(hadoop.uri_of(path)) in {path_of(file.uri) for file in inputs}:
+        if path_of(hadoop.uri_of(path)) in {file.path for file in inputs}:
             raise input_error(path)
         if hadoop.exists(path) and not force:
             raise UsageError(tr("{path}: exists already.", path=path), tr("To replace it: --force"))

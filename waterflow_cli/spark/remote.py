@@ -5,38 +5,79 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from subprocess import TimeoutExpired
 
 from waterflow_cli.common import errors
 from waterflow_cli.common.errors import EngineError, WaterflowError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.spark.jvm import find_process
 
 MARK = "WATERFLOW-ERROR "
 LIBRARIES = ("waterflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops", "numba")
 _LONGEST = 300
 _JVM_END_S = 1.0
-_OWN_MODULE = re.compile(r"No module named '(waterflow_\w+)")
-_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
-_PYTHONS = re.compile(r"different version: (\d+\.\d+) than that in driver: (\d+\.\d+)")
-_OTHER_CODE = re.compile(
-    r"Can't get attribute '\w+' on <module 'waterflow_|cannot import name '\w+' from 'waterflow_"
-)
-_NO_PROGRAM = re.compile(r'Cannot run program "([^"]+)"')
-_NO_MEMORY = re.compile(r"OutOfMemoryError|MemoryError|code 137|Container killed")
-_CRASHED = re.compile(r"Python worker exited unexpectedly")
-_LOST = re.compile(r"ExecutorLostFailure|Max number of executor failures")
-_STOPPED = re.compile(
-    r"SparkContext (?:was|has been) shut ?down|stopped SparkContext"
-    r"|All masters are unresponsive|Master removed our application"
-)
 _NOISE = re.compile(r"""\s*(?:at |\.\.\. \d+ more|File "|Traceback|Driver stacktrace|SQLSTATE|$)""")
 _RAISED = re.compile(r"""(?:: )?(?:Exception in thread "[^"]*" )?[\w.$]*(?:Error|Exception)\b""")
 # Behind it Spark can show its plan of the query.
 _NAMED = re.compile(r"\[[A-Z][A-Z_.]+\] ")
+_INSTALL = marked("Install it in their Python as it is here, or send it along: --ship-env")
+_INSTALL_SAME = marked("Install the same versions there, or send them along: --ship-env")
+_GIVE_MEMORY = marked(
+    "If it is memory: --spark-conf spark.executor.memory=4g or spark.executor.memoryOverhead=2g"
+)
+# What Spark says of a failure, what that means, and what can be done; the first that fits counts.
+_MEANINGS = (
+    (
+        r"No module named '(?P<name>waterflow_\w+)",
+        marked("The executors lack waterflow: no module named '{name}'."),
+        _INSTALL,
+    ),
+    (
+        r"ModuleNotFoundError: No module named '(?P<name>[\w.]+)'",
+        marked("The executors lack a library: no module named '{name}'."),
+        _INSTALL,
+    ),
+    (
+        r"different version: (?P<theirs>\d+\.\d+) than that in driver: (?P<ours>\d+\.\d+)",
+        marked("The executors run Python {theirs}, and this is Python {ours}."),
+        marked("Name theirs of the same version: --spark-conf spark.pyspark.python=PATH"),
+    ),
+    (
+        r"Can't get attribute '\w+' on <module 'waterflow_"
+        r"|cannot import name '\w+' from 'waterflow_",
+        marked("The executors have another version of waterflow than this machine."),
+        _INSTALL_SAME,
+    ),
+    (
+        r'Cannot run program "(?P<path>[^"]+)"',
+        marked("The executors have no Python at {path}."),
+        marked("Name theirs: --spark-conf spark.pyspark.python=PATH"),
+    ),
+    (
+        r"OutOfMemoryError|MemoryError|code 137|Container killed",
+        marked("The executors ran out of memory: {cause}"),
+        _GIVE_MEMORY,
+    ),
+    (
+        r"Python worker exited unexpectedly",
+        marked("Python crashed on the executors, again and again."),
+        _GIVE_MEMORY,
+    ),
+    (
+        r"ExecutorLostFailure|Max number of executor failures",
+        marked("Spark lost its executors, again and again: {cause}"),
+        _GIVE_MEMORY,
+    ),
+    (
+        r"SparkContext (?:was|has been) shut ?down|stopped SparkContext"
+        r"|All masters are unresponsive|Master removed our application",
+        marked("Spark stopped while the job ran: the master is gone, or ended it."),
+        marked("Check that the cluster is up, and run the command again."),
+    ),
+)
 # What says which task of which stage, before what became of it.
 _TASK = re.compile(r".*most recent failure: Lost task [^()]*\(TID \d+\) \([^()]*\): ")
 _PREFIX = re.compile(
@@ -104,78 +145,16 @@ def remote_errors() -> Iterator[None]:
 def explain_failure(exc: BaseException) -> WaterflowError:
     """Say what a failure of Spark means to the user."""
     text = _text_of(exc)
-    return (
-        decode_error(text)
-        or _explain_python(text)
-        or _explain_loss(exc, text)
-        or EngineError(
-            tr("Spark failed: {cause}", cause=find_cause(exc, text)),
-            tr("For all that Spark says, add --debug."),
-        )
+    return decode_error(text) or _explain_end(exc) or _explain(text, find_cause(exc, text))
+
+
+def _explain(text: str, cause: str) -> EngineError:
+    for pattern, message, hint in _MEANINGS:
+        if found := re.search(pattern, text):
+            return EngineError(tr(message, **found.groupdict(), cause=cause), tr(hint))
+    return EngineError(
+        tr("Spark failed: {cause}", cause=cause), tr("For all that Spark says, add --debug.")
     )
-
-
-def _explain_python(text: str) -> EngineError | None:
-    """Say what the executors' Python lacks, if that is what a text tells."""
-    if found := _OWN_MODULE.search(text):
-        return EngineError(
-            tr("The executors lack waterflow: no module named '{name}'.", name=found[1]),
-            tr("Install it in their Python as it is here, or send it along: --ship-env"),
-        )
-    if found := _MODULE.search(text):
-        return EngineError(
-            tr("The executors lack a library: no module named '{name}'.", name=found[1]),
-            tr("Install it in their Python as it is here, or send it along: --ship-env"),
-        )
-    if found := _PYTHONS.search(text):
-        return EngineError(
-            tr(
-                "The executors run Python {theirs}, and this is Python {ours}.",
-                theirs=found[1],
-                ours=found[2],
-            ),
-            tr("Name theirs of the same version: --spark-conf spark.pyspark.python=PATH"),
-        )
-    if _OTHER_CODE.search(text):
-        return EngineError(
-            tr("The executors have another version of waterflow than this machine."),
-            tr("Install the same versions there, or send them along: --ship-env"),
-        )
-    if found := _NO_PROGRAM.search(text):
-        return EngineError(
-            tr("The executors have no Python at {path}.", path=found[1]),
-            tr("Name theirs: --spark-conf spark.pyspark.python=PATH"),
-        )
-    return None
-
-
-def _explain_loss(exc: BaseException, text: str) -> EngineError | None:
-    """Say which process was lost, if that is what happened."""
-    hint = tr(
-        "If it is memory: --spark-conf spark.executor.memory=4g or spark.executor.memoryOverhead=2g"
-    )
-    if _is_driver_gone(exc):
-        return EngineError(
-            tr("Spark's own process on this machine ended while the job ran."),
-            tr("If it lacked memory: --spark-conf spark.driver.memory=4g"),
-        )
-    if _NO_MEMORY.search(text):
-        return EngineError(
-            tr("The executors ran out of memory: {cause}", cause=find_cause(exc, text)), hint
-        )
-    if _CRASHED.search(text):
-        return EngineError(tr("Python crashed on the executors, again and again."), hint)
-    if _LOST.search(text):
-        return EngineError(
-            tr("Spark lost its executors, again and again: {cause}", cause=find_cause(exc, text)),
-            hint,
-        )
-    if _STOPPED.search(text):
-        return EngineError(
-            tr("Spark stopped while the job ran: the master is gone, or ended it."),
-            tr("Check that the cluster is up, and run the command again."),
-        )
-    return None
 
 
 def find_cause(exc: BaseException, text: str = "") -> str:
@@ -239,7 +218,7 @@ def difference_of(expected: Mapping[str, str], found: Mapping[str, str]) -> Engi
             "{differences}.",
             differences=", ".join(differences),
         ),
-        tr("Install the same versions there, or send them along: --ship-env"),
+        tr(_INSTALL_SAME),
     )
 
 
@@ -258,14 +237,17 @@ def _text_of(exc: BaseException) -> str:
         return str(exc.args)
 
 
-def _is_driver_gone(exc: BaseException) -> bool:
-    """Tell whether the JVM ended; py4j raises many kinds of errors then."""
+def _explain_end(exc: BaseException) -> EngineError | None:
+    """Say that the JVM ended, if it did; py4j raises many kinds of errors then."""
     from py4j.protocol import Py4JError, Py4JJavaError
 
     if isinstance(exc, Py4JJavaError) or not isinstance(exc, (Py4JError, ConnectionError)):
-        return False
-    jvm = find_process()
-    try:
-        return jvm is not None and jvm.wait(_JVM_END_S) is not None
-    except TimeoutExpired:
-        return False
+        return None
+    with suppress(TimeoutExpired):
+        if (jvm := find_process()) is not None:
+            jvm.wait(_JVM_END_S)
+            return EngineError(
+                tr("Spark's own process on this machine ended while the job ran."),
+                tr("If it lacked memory: --spark-conf spark.driver.memory=4g"),
+            )
+    return None

@@ -20,14 +20,20 @@ from waterflow_cli.common.errors import EngineError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import Report
 from waterflow_cli.spark.environment import pack_environment
-from waterflow_cli.spark.jvm import find_java_context, launch_jvm, stop_context
-from waterflow_cli.spark.preflight import check_master, find_java, find_spark
+from waterflow_cli.spark.jvm import (
+    find_java,
+    find_java_context,
+    find_spark,
+    launch_jvm,
+    stop_context,
+)
 from waterflow_cli.spark.remote import find_cause, remote_errors
 from waterflow_cli.spark.settings import (
     ARCHIVE_NAME,
     WAITING_TIME,
     SparkOptions,
     SparkSettings,
+    check_master,
     plan_settings,
 )
 

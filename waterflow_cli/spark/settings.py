@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from waterflow_cli.common.errors import EngineError
 from waterflow_cli.common.messages import tr
 
 ARCHIVE_NAME = "environment"
+_CONNECT_TIMEOUT_S = 5.0
 BATCH_BYTES = 8 << 20
 BATCH_ROWS = 32_768
 WAITING_TIME = "spark.scheduler.maxRegisteredResourcesWaitingTime"
@@ -144,6 +146,32 @@ def read_defaults(spark_home: Path | None = None) -> dict[str, str]:
     except (OSError, UnicodeDecodeError):
         return {}
     return {found[1]: found[2] for found in map(_PROPERTY.match, lines) if found}
+
+
+def check_master(settings: SparkSettings) -> None:
+    """Check that a standalone master answers; of several one is enough.
+
+    Raises
+    ------
+    EngineError
+        If none can be connected to.
+    """
+    problem = ""
+    for address in settings.addresses:
+        try:
+            socket.create_connection(address, timeout=_CONNECT_TIMEOUT_S).close()
+            return
+        except OSError as exc:
+            problem = exc.strerror or str(exc)
+    if problem:
+        raise EngineError(
+            tr(
+                "{master}: no Spark master answers ({cause}).",
+                master=settings.master,
+                cause=problem,
+            ),
+            tr("Check the address, and that the master is up."),
+        )
 
 
 def _check_master_url(master: str) -> None:

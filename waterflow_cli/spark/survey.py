@@ -127,21 +127,13 @@ class Layout:
         One for each part.
     encoding : str
         That of the file.
-    n_lines : int
-        Physical lines of all parts.
-    n_notes : int
-        How many of them, at the end, are notes below the table.
+    notes : range
+        Physical lines of the notes below the table.
     """
 
     places: list[Place]
     encoding: str
-    n_lines: int
-    n_notes: int
-
-    @property
-    def notes(self) -> range:
-        """Physical lines of the notes."""
-        return range(self.n_lines - self.n_notes + 1, self.n_lines + 1)
+    notes: range
 
 
 def lay_out(
@@ -178,7 +170,7 @@ def lay_out(
     codec = UTF_8 if encoding == UTF_8_BOM else encoding
     text = _tail(surveys).decode(codec, errors="replace").encode()
     n_notes = count_note_lines(text, sep) if n_columns > 1 else 0
-    return Layout(places, encoding, line - 1, n_notes)
+    return Layout(places, encoding, range(line - n_notes, line))
 
 
 def _rest(surveys: Sequence[Survey], ends: Mapping[int, bytes], number: int) -> bytes:

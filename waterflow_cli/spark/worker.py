@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ from waterflow_cli.common.errors import InputError, WaterflowError
 from waterflow_cli.common.messages import tr, use_language
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.spark.files import path_of
+from waterflow_cli.spark.files import InputFile, path_of
 from waterflow_cli.spark.forms import Form, Origin
 from waterflow_cli.spark.remote import check_versions, encode_error
 from waterflow_cli.spark.survey import Place, end_of_row, survey
@@ -151,25 +152,17 @@ def sending_errors() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class NamedFile:
-    """What the user calls a file, and its number among the inputs."""
-
-    name: str
-    number: int
-
-
-@dataclass(frozen=True)
 class WholeFiles:
     """Reads files that one task takes whole: small ones, and those that cannot be parted.
 
     Parameters
     ----------
-    files : mapping of str to NamedFile
-        By `path_of` the URI.
+    files : mapping of str to InputFile
+        By path.
     """
 
     task: Task
-    files: Mapping[str, NamedFile]
+    files: Mapping[str, InputFile]
 
     def __call__(self, batches: Batches) -> Batches:
         """Turn ``path`` and ``data`` into rows."""
@@ -215,7 +208,7 @@ class TextFile:
         By the byte with which a part starts: its number, from 1, and where it stands.
     """
 
-    file: NamedFile
+    file: InputFile
     columns: list[str]
     dialect: Dialect
     units: Mapping[str, str]
@@ -260,20 +253,17 @@ class FileParts:
             text.notes,
         )
         name, said = text.file.name, self.task.order.reading.encoding
+        tasks = part_tasks(name, text.columns, text.dialect, part, said)
         return Table(
             name,
             text.columns,
-            partial(_given, text.dialect),
-            partial(_given, part_tasks(name, text.columns, text.dialect, part, said)),
+            lambda: text.dialect,
+            lambda _: tasks,
             text.units,
             names=text.names,
             marks=text.marks,
             remarks=partial(remark_on_notes, text.notes),
         )
-
-
-def _given(value: Any, *_: Any) -> Any:
-    return value
 
 
 def changed(name: str) -> InputError:
@@ -322,7 +312,7 @@ class ParquetParts:
     """
 
     task: Task
-    files: Mapping[str, NamedFile]
+    files: Mapping[str, InputFile]
     columns: Mapping[str, pa.Schema]
 
     def __call__(self, batches: Batches) -> Batches:
@@ -330,7 +320,7 @@ class ParquetParts:
         return self.task.run(self._tables(batches))
 
     def _tables(self, batches: Batches) -> Iterator[tuple[Table, Origin]]:
-        first = next((batch for batch in batches if len(batch)), None)
+        first = next(filter(len, batches), None)
         if first is None:
             return
         path = path_of(first.column("path")[0].as_py(), is_escaped=True)
@@ -338,7 +328,7 @@ class ParquetParts:
         start = first.column("row_index")[0].as_py()
 
         def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
-            for batch in _chained(first, batches):
+            for batch in chain([first], batches):
                 lines = batch.column("row_index").to_numpy() + 2
                 named = {
                     field.name: plain_column(batch.column(str(number)).cast(field.type))
@@ -385,17 +375,12 @@ def read_ends(
 
 def _parts(batches: Batches) -> Iterator[tuple[str, int, Iterator[bytes]]]:
     """Yield the one part of a file that a task is given, if it is given one."""
-    first = next((batch for batch in batches if len(batch)), None)
+    first = next(filter(len, batches), None)
     if first is None:
         return
     path, start = first.column("path")[0].as_py(), first.column("start")[0].as_py()
-    lines = (_join_lines(batch.column("data")) for batch in _chained(first, batches) if len(batch))
+    lines = (_join_lines(batch.column("data")) for batch in chain([first], batches) if len(batch))
     yield path_of(path, is_escaped=True), start, lines
-
-
-def _chained(first: pa.RecordBatch, rest: Batches) -> Batches:
-    yield first
-    yield from rest
 
 
 def _join_lines(lines: pa.Array) -> bytes:
