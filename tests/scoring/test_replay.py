@@ -181,10 +181,11 @@ def test_what_was_wrong_with_a_row_and_is_not_in_its_cells_stays_wrong(
     assert "2 rows stay invalid" in done.err
 
 
-def as_0_1_0_wrote(path: str) -> str:
-    """The output without its column of rules."""
+def as_0_1_0_wrote(path: str, prefix: str = "") -> str:
+    """The output without its column of rules, and without the prefix."""
     rows = list(csv.reader(Path(path).read_text("utf-8").splitlines()))
-    place = rows[0].index("rule")
+    place = rows[0].index(f"{prefix}rule")
+    rows[0] = [name.removeprefix(prefix) for name in rows[0]]
     with Path("old.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(row[:place] + row[place + 1 :] for row in rows)
     return "old.csv"
@@ -203,6 +204,19 @@ def test_without_rules_it_is_not_known_what_was_wrong_with_sound_cells(
     assert (content["verdicts"]["invalid"]["invalid"], content["not_replayed"]) == (4, 2)
     assert "2 rows were invalid, and their cells are sound." in done.err
     assert "is not known" in done.err
+
+
+def test_a_column_rule_of_the_samples_own_is_none_of_the_results(
+    cli: Cli, samples: Path, store_uri: str
+) -> None:
+    header, *lines = samples.read_text("utf-8").splitlines()
+    Path("own.csv").write_text("\n".join([f"rule,{header}", *(f"7a,{x}" for x in lines)]), "utf-8")
+    where = ("--tracking-uri", store_uri)
+    assert cli("score", "own.csv", "-o", "new.csv", "--prefix", "x_", *where).code == 0
+    old = as_0_1_0_wrote("new.csv", "x_")
+    done = cli("replay", old, "--model", "1", "--json", *where)
+    content = json.loads(done.out)
+    assert (content["rules_known"], content["flips"]) == (False, 0)
 
 
 def test_without_rules_the_scored_rows_are_replayed_as_ever(

@@ -116,7 +116,11 @@ class PastResults:
                 hint=tr("Name a file that it wrote, and its --prefix if it had one."),
             )
         own = found[0] if prefix is None else prefix
-        self.names = {name: own + name for name in RESULT_COLUMNS if own + name in columns}
+        # A column of that name in front of the results was one of the samples' own.
+        later = columns[columns.index(own + RESULT_COLUMNS[0]) :]
+        self.names = {
+            name: own + name for name in RESULT_COLUMNS if name not in _LATER or own + name in later
+        }
         # Those of any other scoring too: they tell nothing of a sample.
         self.all_names = {each + name for each in found for name in (*RESULT_COLUMNS, LIMITS)}
 

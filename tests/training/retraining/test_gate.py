@@ -87,13 +87,13 @@ def test_a_challenger_without_skill_fails(rows):
     assert {"skill", "not_worse"} <= set(failed(result))
 
 
-def test_one_more_false_promise_is_one_too_many(rows):
+def test_one_more_false_likely_potable_is_one_too_many(rows):
     y, probability = rows
     unsafe = np.flatnonzero((y == 0) & (probability >= 0.45) & (probability < 0.6))
     for n_false, expected in ((0, []), (1, ["false_likely_potable"])):
-        promised = np.zeros(300, dtype=bool)
-        promised[unsafe[:n_false]] = True
-        challenger = calls(probability)._replace(likely_potable=promised)
+        likely = np.zeros(300, dtype=bool)
+        likely[unsafe[:n_false]] = True
+        challenger = calls(probability)._replace(likely_potable=likely)
         champion = calls(probability)._replace(likely_potable=np.zeros(300, dtype=bool))
         assert failed(judge(y, champion, challenger)) == expected
 
