@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -13,64 +14,6 @@ from waterflow_cli.models.contract import GROUP
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # `waterflow_NAME` would be one of the packages of waterflow itself.
 _TAKEN = ("cli", "plugins", "schemas")
-
-_SETUP = Template("""\
-[build-system]
-requires = ["setuptools>=77"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "waterflow-$name"
-version = "0.1.0"
-description = "The model '$name' for waterflow"
-requires-python = ">=3.11"
-dependencies = ["waterflow"]
-
-[project.optional-dependencies]
-test = ["pytest"]
-
-[project.entry-points."$group"]
-$name = "waterflow_$module:plugin"
-
-[tool.setuptools]
-py-modules = ["waterflow_$module"]
-""")
-
-_MODULE = Template('''\
-"""The model '$name' for waterflow."""
-
-from waterflow_cli.pipelines import EstimatorPlugin
-
-# `waterflow_cli.contract.ModelPlugin` says what a plugin is. EstimatorPlugin makes one of any
-# scikit-learn classifier whose fit takes sample_weight; for more freedom, write a class with the
-# same members.
-plugin = EstimatorPlugin(
-    summary="Gaussian naive Bayes: each measurement on its own",
-    estimator="sklearn.naive_bayes:GaussianNB",
-    search_space={"var_smoothing": (1e-9, 1e-3, 1e-1)},
-)
-''')
-
-_TEST = Template('''\
-"""The plugin keeps waterflow's contract."""
-
-from waterflow_cli.testing import check_model_plugin
-
-
-def test_plugin_keeps_the_contract():
-    assert list(check_model_plugin("$name"))
-''')
-
-_README = Template("""\
-# waterflow-$name
-
-The model `$name` for waterflow.
-
-    pip install -e '.[test]'
-    waterflow plugins check $name
-    waterflow train --plugin $name
-    pytest
-""")
 
 
 def create_plugin_project(name: str, folder: str | None = None) -> Path:
@@ -110,15 +53,17 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
     module = name.replace("-", "_")
     values = {"name": name, "module": module, "group": GROUP}
     contents = {
-        "pyproject.toml": _SETUP,
-        f"waterflow_{module}.py": _MODULE,
-        f"tests/test_{module}.py": _TEST,
-        "README.md": _README,
+        "pyproject.toml": "pyproject.toml",
+        f"waterflow_{module}.py": "plugin.py",
+        f"tests/test_{module}.py": "test_plugin.py",
+        "README.md": "README.md",
     }
+    templates = files("waterflow_cli").joinpath("templates", "plugin")
     try:
         root.mkdir(parents=True)
         (root / "tests").mkdir()
-        for path, template in contents.items():
+        for path, source in contents.items():
+            template = Template(templates.joinpath(f"{source}.txt").read_text("utf-8"))
             (root / path).write_text(template.substitute(values), "utf-8")
     except OSError as exc:
         raise UsageError(
