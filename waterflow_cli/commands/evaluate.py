@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
 
 
 def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> None:
+    from waterflow_cli.commands.notes import note_dropped
+
     if evaluated.is_training_data:
         console.warn(
             tr(
@@ -119,14 +121,7 @@ def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> N
                 path=evaluated.data.path,
             )
         )
-    if evaluated.data.n_dropped:
-        console.note(
-            trn(
-                "{n} row dropped: invalid, or without label.",
-                "{n} rows dropped: invalid, or without label.",
-                evaluated.data.n_dropped,
-            )
-        )
+    note_dropped(evaluated.data.n_dropped, console)
     console.note(
         tr(
             "95 % intervals: {interval}; of precision and npv those of Clopper and Pearson.",

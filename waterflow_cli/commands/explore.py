@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from waterflow_cli.console import Console
     from waterflow_cli.exploration.report import Difference, Exploration
+    from waterflow_cli.exploration.samples import Samples
     from waterflow_cli.tables.reading_options import ReadingOptions
-    from waterflow_cli.validation.limits import LimitProfile
 
 
 @options.command(short_help="Look at a file before training on it.")
@@ -59,8 +59,7 @@ def explore(
     Exit code 0 whatever is found. 3: a file cannot be read, or lacks a column.
     """
     from waterflow_cli.commands.notes import note_reading
-    from waterflow_cli.exploration.report import compare_files, summarise_files
-    from waterflow_cli.exploration.report import explore as explore_samples
+    from waterflow_cli.exploration.report import compare_files
     from waterflow_cli.exploration.samples import read_samples
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.tables.outputs import check_outputs
@@ -72,48 +71,46 @@ def explore(
     check_outputs([("-o", output)], force=force, inputs=files)
     chosen = [name.strip() for name in limits.split(",") if name.strip()]
     schema = load_schema(schema_name)
-    profiles = load_limits(list(dict.fromkeys([*PROFILES, *chosen])), schema)
+    profiles = load_limits([*PROFILES, *chosen], schema)
     read = partial(read_samples, site=site, date=date, profiles=profiles)
     with console.progress(tr("rows")) as report:
         several = [read(each, schema, reading, report=report) for each in files]
-    with console.progress(tr("forests")) as report:
-        found = explore_samples(
-            several,
-            profiles=_names_of(profiles, chosen),
-            seed=seed,
-            jobs=jobs,
-            report=lambda done: report(done, None),
-        )
-    differences = compare_files(*several) if len(several) == 2 else []
-    if output is not None:
-        _write_page(found, differences, output, force)
-    if not console.json(summarise_files(found, differences)) and output != "-":
-        _print_summary(found, differences, console)
+    # The profile of a file is none of the bundled ones.
+    names = [each.name for each in profiles if each.name in chosen or each.name not in PROFILES]
+    found = _explore(several, names, seed, jobs, console)
+    _show(found, compare_files(*several) if against else [], output, force, console)
     for each in found:
         note_reading({each.path: each.reading}, each.cells, schema, reading, console)
     _note(found, output, console)
 
 
-def _names_of(profiles: Sequence[LimitProfile], chosen: Sequence[str]) -> list[str]:
-    """Give the names of the chosen profiles; a file's is none of the bundled ones."""
-    from waterflow_cli.validation.limits import PROFILES
+def _explore(
+    several: Sequence[Samples], profiles: Sequence[str], seed: int, jobs: int, console: Console
+) -> list[Exploration]:
+    from waterflow_cli.exploration.report import explore
 
-    return [
-        profile.name
-        for profile in profiles
-        if profile.name in chosen or profile.name not in PROFILES
-    ]
+    with console.progress(tr("forests")) as report:
+        return explore(
+            several, profiles=profiles, seed=seed, jobs=jobs, report=lambda done: report(done, None)
+        )
 
 
-def _write_page(
-    found: Sequence[Exploration], differences: Sequence[Difference], output: str, force: bool
+def _show(
+    found: Sequence[Exploration],
+    differences: Sequence[Difference],
+    output: str | None,
+    force: bool,
+    console: Console,
 ) -> None:
+    """Write the page that is asked for, and print the summary where that is no page."""
     from waterflow_cli.exploration.page import render_exploration
-    from waterflow_cli.tables.outputs import open_output
+    from waterflow_cli.exploration.report import summarise_files
+    from waterflow_cli.tables.outputs import write_page
 
-    page = render_exploration(found, differences)
-    with open_output(output, force=force) as sink:
-        sink.write(page.encode("utf-8", "backslashreplace"))
+    if output is not None:
+        write_page(output, render_exploration(found, differences), force=force)
+    if not console.json(summarise_files(found, differences)) and output != "-":
+        _print_summary(found, differences, console)
 
 
 def _print_summary(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waterflow_cli.common.errors import shorten
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +42,18 @@ def note_written(console: Console, *paths: str | None) -> None:
     written = [path for path in paths if path not in (None, "-")]
     if written:
         console.note(tr("Wrote {files}.", files=shorten(written)))
+
+
+def note_dropped(n_rows: int, console: Console) -> None:
+    """Say on stderr how many rows of a labelled file were left out, if any."""
+    if n_rows:
+        console.note(
+            trn(
+                "{n} row dropped: invalid, or without label.",
+                "{n} rows dropped: invalid, or without label.",
+                n_rows,
+            )
+        )
 
 
 def note_reading(

@@ -91,7 +91,6 @@ def retrain(
     The challenger is registered, and judged beside the champion by new samples that neither
     learned from. The exit code is 0 if it passes the gate, and 1, with the reasons, if not.
     """
-    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.samples.columns import IdColumn
     from waterflow_cli.training.data import load_training_data
     from waterflow_cli.training.retraining.champion import find_champion
@@ -110,8 +109,7 @@ def retrain(
         min_per_class=1,
         ids=IdColumn(id_name, is_needed=id_name is not None),
     )
-    note_reading({new.path: new.reading}, new.cells, champion.record.schema, reading, console)
-    _note_ids(recorded, new, console)
+    _note_new(champion, recorded, new, console)
     found = retrain_champion(
         champion, recorded, new, chosen, report=console.note, warn=console.warn
     )
@@ -141,15 +139,15 @@ def read_as_recorded(
     return chosen
 
 
-def _note_ids(recorded: TrainingData, new: TrainingData, console: Console) -> None:
-    if new.n_dropped:
-        console.note(
-            trn(
-                "{n} row dropped: invalid, or without label.",
-                "{n} rows dropped: invalid, or without label.",
-                new.n_dropped,
-            )
-        )
+def _note_new(
+    champion: Champion, recorded: TrainingData, new: TrainingData, console: Console
+) -> None:
+    """Say how the new rows were read, and by what samples are told apart."""
+    from waterflow_cli.commands.notes import note_dropped, note_reading
+
+    schema, reading = champion.record.schema, new.options.reading
+    note_reading({new.path: new.reading}, new.cells, schema, reading, console)
+    note_dropped(new.n_dropped, console)
     if new.ids is None:
         text = tr("No column of sample ids (--id): samples are told apart by their measurements.")
     elif recorded.ids is None:

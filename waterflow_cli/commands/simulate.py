@@ -48,16 +48,13 @@ def simulate(
         )
     write_simulation(output, rows, seed=seed, signal=signal, force=force)
     best, attainable = best_auc(signal), best_auc_with_missing(signal)
-    console.json(
-        {
-            "output": output,
-            "rows": rows,
-            "seed": seed,
-            "best_auc_complete": best,
-            "best_auc_with_missing": attainable,
-        }
-    )
-    console.note(
+    content = {"output": output, "rows": rows, "seed": seed}
+    console.json({**content, "best_auc_complete": best, "best_auc_with_missing": attainable})
+    console.note(_describe(output, rows, seed, best, attainable))
+
+
+def _describe(output: str, rows: int, seed: int, best: float, attainable: float) -> str:
+    return (
         trn(
             "Wrote {n} simulated sample to {output} (seed {seed}).",
             "Wrote {n} simulated samples to {output} (seed {seed}).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -127,7 +128,7 @@ def train(
     Without DATA: water_potability.csv in the working folder, else a simulated sample.
     """
     from waterflow_cli.models.discovery import load_plugin, parse_params
-    from waterflow_cli.tables.outputs import check_outputs, open_output
+    from waterflow_cli.tables.outputs import check_outputs, write_page
     from waterflow_cli.training.options import check_journal
     from waterflow_cli.training.runs.log import run_training
 
@@ -143,14 +144,9 @@ def train(
     with plugin.guarded(tr("list its parameters")):
         params = parse_params(assignments, plugin.model.default_params())
     schema, data = load_labelled(samples, console)
-
-    def write_page(text: str) -> None:
-        if page is not None:
-            with open_output(page, force=force) as sink:
-                sink.write(text.encode("utf-8", "backslashreplace"))
-
+    keep_page = partial(write_page, page, force=force)
     chosen = replace(chosen, params=params)
-    report = run_training(data, schema, plugin, chosen, tracking, console.note, write_page)
+    report = run_training(data, schema, plugin, chosen, tracking, console.note, keep_page)
     if not console.json(report.summary()) and page != "-":
         _show(report, console)
 

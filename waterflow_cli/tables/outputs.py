@@ -259,6 +259,13 @@ class OutputGroup:
             self.discard()
 
 
+def write_page(path: str | None, text: str, *, force: bool) -> None:
+    """Write a page to the output that a user named for it, if any; see `open_output`."""
+    if path is not None:
+        with open_output(path, force=force) as sink:
+            sink.write(text.encode("utf-8", "backslashreplace"))
+
+
 @contextmanager
 def open_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> Iterator[OutputFile]:
     """Open an output that appears under its name only when all of it was written.
