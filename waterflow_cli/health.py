@@ -8,11 +8,11 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import quote
 
 from waterflow_cli.common.errors import WaterflowError
+from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.registry.location import sqlite_path
 
@@ -21,14 +21,9 @@ LEAST_PYTHON = (3, 11)
 # Distributions that scoring needs, and what to import of them; mlflow is only ever imported
 # through the module that forbids it to send anything.
 LIBRARIES = {
-    "numpy": "numpy",
-    "pandas": "pandas",
-    "pyarrow": "pyarrow",
+    **{name: name for name in (*SCORING, "skops", "pandera", "mlflow")},
     "scikit-learn": "sklearn",
-    "scipy": "scipy",
-    "numba": "numba",
     "skops": "skops.io",
-    "pandera": "pandera",
     "mlflow": "waterflow_cli.registry.stores",
 }
 
@@ -91,7 +86,8 @@ def check_libraries(modules: dict[str, str]) -> Check:
     if problems:
         fix = tr("Install it again: pip install --force-reinstall waterflow")
         return Check(name, FAILED, "; ".join(problems), fix)
-    return Check(name, OK, ", ".join(f"{each} {_version_of(each)}" for each in modules))
+    versions = installed_versions(modules)
+    return Check(name, OK, ", ".join(f"{each} {versions.get(each, '?')}" for each in modules))
 
 
 def check_store(tracking_uri: str) -> Check:
@@ -132,10 +128,3 @@ def _import_problem(module: str) -> str | None:
     except Exception as exc:  # noqa: BLE001 (a broken library can raise anything)
         return f"{module}: {' '.join(str(exc).split()) or type(exc).__name__}"
     return None
-
-
-def _version_of(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "?"

@@ -147,8 +147,8 @@ def _monitor(
 
 
 def _log(found: Monitoring, page: str, file: str, uri: str, console: Console) -> None:
+    from waterflow_cli.common.hashing import file_sha256
     from waterflow_cli.monitoring.log import EXPERIMENT, log_check
-    from waterflow_cli.training.data import file_sha256
 
     digest = file_sha256(file) if Path(file).is_file() else None
     run_id = log_check(found, page, uri=uri, file_sha256=digest)

@@ -8,7 +8,6 @@ matches.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import skops.io
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import ModelError, PluginError, UsageError, WaterflowError
+from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
 from waterflow_cli.models.decision import DecisionModel, Policy
@@ -230,13 +230,13 @@ def _plugin_of(content: dict[str, Any], label: str) -> LoadedPlugin:
 def write_manifest(folder: Path) -> str:
     """List the sha256 of every file of a model folder in it, and return the list's own sha256."""
     entries = {
-        str(path.relative_to(folder)): _sha256(path)
+        str(path.relative_to(folder)): file_sha256(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in (MANIFEST, _ADDED_BY_MLFLOW)
     }
     text = json.dumps({"version": MANIFEST_FORMAT, "sha256": entries}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, "utf-8")
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of(text)
 
 
 def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str:
@@ -268,7 +268,7 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
             ),
             tr("Only models that waterflow trained can be used."),
         ) from exc
-    found = hashlib.sha256(text).hexdigest()
+    found = sha256_of(text)
     if digest is not None and found != digest:
         raise ModelError(_tampered(label, folder / MANIFEST))
     try:
@@ -284,7 +284,7 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
         raise ModelError(_tampered(label, folder / MANIFEST))
     for name, expected in entries:
         path = folder / name
-        if not path.is_file() or _sha256(path) != expected:
+        if not path.is_file() or file_sha256(path) != expected:
             raise ModelError(_tampered(label, path))
     return found
 
@@ -323,8 +323,3 @@ def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
             tr("The plugin's author can declare them as trusted_types."),
         )
     return list(found)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

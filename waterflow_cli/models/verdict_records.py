@@ -92,11 +92,7 @@ def verdicts_summary(records: Mapping[str, VerdictRecord]) -> dict[str, Any]:
         verdict: {
             "rows": record.n_given,
             "right": record.n_right,
-            CLAIMS[verdict][1]: {
-                # JSON has no NaN.
-                part: None if value != value else value
-                for part, value in asdict(record.share).items()
-            },
+            CLAIMS[verdict][1]: asdict(record.share),
         }
         for verdict, record in records.items()
     }

@@ -48,7 +48,7 @@ def log_check(found: Monitoring, page: str, *, uri: str, file_sha256: str | None
     with store_errors(uri), tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         folder = Path(scratch)
         (folder / "report.html").write_text(page, "utf-8", "backslashreplace")
-        content = json_text({"version": 1, **summarise(found)})
+        content = json_text(summarise(found))
         (folder / "report.json").write_text(content, "utf-8", "backslashreplace")
         name = f"{found.model} {Path(found.file.path).name}"
         experiment = find_experiment(client, EXPERIMENT, uri)

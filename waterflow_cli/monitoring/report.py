@@ -294,7 +294,7 @@ def summarise(found: Monitoring) -> dict[str, Any]:
             "missing": dict(found.reference.missing),
             "verdicts": dict(zip(VERDICTS, found.reference.verdicts, strict=True)),
         },
-        "checks": [_plain(asdict(check)) for check in found.checks],
+        "checks": [asdict(check) for check in found.checks],
         "not_checked": [asdict(each) for each in found.unchecked],
         "groups": [
             {
@@ -303,22 +303,9 @@ def summarise(found: Monitoring) -> dict[str, Any]:
                 "rows_compared": len(part.rows),
                 "rows_trained_on": part.n_known,
                 "rows_scored": len(part.probability),
-                "labels": None if part.record is None else _plain(part.record.summary()),
+                "labels": None if part.record is None else part.record.summary(),
             }
             for part in found.parts
         ],
-        "labels_in_training": (
-            None if found.old_record is None else _plain(found.old_record.summary())
-        ),
+        "labels_in_training": (None if found.old_record is None else found.old_record.summary()),
     }
-
-
-def _plain(value: Any) -> Any:
-    """Write null for NaN, which JSON has not."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value

@@ -6,7 +6,6 @@ own manifest is among them, so that what is imported is, byte for byte, what was
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -27,6 +26,7 @@ from mlflow.exceptions import MlflowException
 
 from waterflow_cli import __version__, pyfunc
 from waterflow_cli.common.errors import InputError, ModelError
+from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, listed_files, verify_folder
@@ -264,9 +264,7 @@ def _fetch_run_files(client: MlflowClient, run_id: str, folder: Path) -> dict[st
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "bytes": path.stat().st_size}
+    return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
 
 
 def _write_zip(output: Any, members: Mapping[str, Path], content: Mapping[str, Any]) -> None:
@@ -351,15 +349,14 @@ def _unpack(archive: zipfile.ZipFile, name: str, expected: Any, folder: Path, pa
         raise _no_export(path, tr("a name in it leads elsewhere"))
     target = folder / parts
     target.parent.mkdir(parents=True, exist_ok=True)
-    digest, n_left = hashlib.sha256(), int(expected["bytes"])
+    n_left = int(expected["bytes"])
     with archive.open(name) as member, target.open("wb") as file:
         while chunk := member.read(_CHUNK):
             n_left -= len(chunk)
             if n_left < 0:  # longer than it says
                 break
-            digest.update(chunk)
             file.write(chunk)
-    if n_left or digest.hexdigest() != expected["sha256"]:
+    if n_left or file_sha256(target) != expected["sha256"]:
         raise _no_export(path, tr("{name} is not what was exported", name=name))
 
 

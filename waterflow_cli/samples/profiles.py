@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.units import conversion, parse_unit
@@ -102,7 +102,7 @@ class Profile:
     @property
     def sha256(self) -> str:
         """Hash of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return sha256_of(self.text)
 
 
 def bundled_profiles() -> list[str]:

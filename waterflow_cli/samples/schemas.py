@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from importlib.metadata import EntryPoint, entry_points
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from waterflow_cli.common.errors import PluginError, UsageError, did_you_mean
+from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.table_schema import (
     ColumnCheck,
@@ -168,7 +168,7 @@ def _take_compiled(point: EntryPoint, text: str) -> TableSchema | None:
         compiled = json.loads(_read_installed(point, ".compiled.json"))
     except PluginError:
         return None
-    if compiled["sha256"] != hashlib.sha256(text.encode()).hexdigest():
+    if compiled["sha256"] != sha256_of(text):
         return None
     return TableSchema.from_compiled(text, compiled["schema"])
 

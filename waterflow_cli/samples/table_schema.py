@@ -7,7 +7,6 @@ pandera itself runs the others.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray
+from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.tables.headers import Header
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class TableSchema:
     @cached_property
     def sha256(self) -> str:
         """Hash of the YAML text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return sha256_of(self.text)
 
     @property
     def kinds(self) -> dict[str, Kind]:

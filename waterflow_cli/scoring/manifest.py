@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import InputError
+from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.json import json_text
+from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.tables.outputs import STDOUT, open_output
 from waterflow_cli.tables.sources import is_uri
-
-_LIBRARIES = ("scikit-learn", "numpy", "pandas", "pyarrow", "pandera", "mlflow", "numba")
 
 
 def write_manifest(
@@ -53,7 +51,7 @@ def write_manifest(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "waterflow": __version__,
         "python": platform.python_version(),
-        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "libraries": installed_versions((*SCORING, "pandera", "mlflow")),
         "model": {"label": model.label, "plugin": model.plugin, "sha256": model.digest},
         "options": options,
         "inputs": [_describe(each) for each in inputs],
@@ -69,17 +67,9 @@ def _describe(path: str) -> dict[str, Any]:
         if path == STDOUT or is_uri(path) or not stat.S_ISREG(Path(path).stat().st_mode):
             # What went through a pipe is gone; what lies elsewhere, or in a folder, is not read.
             return {"path": path_text(path), "bytes": None, "sha256": None}
-        with Path(path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return {"path": path_text(path), "bytes": file.tell(), "sha256": digest}
+        digest, n_bytes = file_sha256(path), Path(path).stat().st_size
+        return {"path": path_text(path), "bytes": n_bytes, "sha256": digest}
     except OSError as exc:
         raise InputError(
             path, tr("cannot be read again for the manifest ({strerror}).", strerror=exc.strerror)
         ) from exc
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -7,16 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from subprocess import TimeoutExpired
 
 from waterflow_cli.common import errors
 from waterflow_cli.common.errors import EngineError, WaterflowError
+from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.spark.jvm import find_process
 
 MARK = "WATERFLOW-ERROR "
-LIBRARIES = ("waterflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops", "numba")
 _LONGEST = 300
 _JVM_END_S = 1.0
 _NOISE = re.compile(r"""\s*(?:at |\.\.\. \d+ more|File "|Traceback|Driver stacktrace|SQLSTATE|$)""")
@@ -174,7 +173,7 @@ def find_cause(exc: BaseException, text: str = "") -> str:
 
 def expected_versions() -> dict[str, str]:
     """Give the versions here of what a row's result depends on, for `check_versions`."""
-    return {name: found for name in LIBRARIES if (found := _version_of(name)) is not None}
+    return installed_versions(("waterflow", *SCORING, "skops"))
 
 
 def check_versions(expected: Mapping[str, str]) -> None:
@@ -195,7 +194,8 @@ def check_versions(expected: Mapping[str, str]) -> None:
 
 @cache
 def _check_once(expected: tuple[tuple[str, str], ...]) -> None:
-    found = {name: _version_of(name) or "" for name, _ in expected}
+    names = [name for name, _ in expected]
+    found = {**dict.fromkeys(names, ""), **installed_versions(names)}
     error = difference_of(dict(expected), found)
     if error is not None:
         raise error
@@ -220,13 +220,6 @@ def difference_of(expected: Mapping[str, str], found: Mapping[str, str]) -> Engi
         ),
         tr(_INSTALL_SAME),
     )
-
-
-def _version_of(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _text_of(exc: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ import pandas as pd
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError, did_you_mean
+from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.dates import DateReader, parse_iso
@@ -454,11 +454,5 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int
 
 def _digest(path: str, frame: pd.DataFrame) -> str:
     if not Path(path).is_file():  # what came through a pipe cannot be read again
-        return hashlib.sha256(frame.to_numpy(dtype=np.float64).tobytes()).hexdigest()
+        return sha256_of(frame.to_numpy(dtype=np.float64).tobytes())
     return file_sha256(path)
-
-
-def file_sha256(path: str) -> str:
-    """Hash a file's bytes."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

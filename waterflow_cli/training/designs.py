@@ -9,7 +9,6 @@ everything, where plain nesting needs K * K.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.common.estimates import Estimate
+from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import chosen_language, tr, trn, use_language
 from waterflow_cli.models.metrics import LEVEL
 
@@ -90,10 +90,8 @@ class Design:
         """Sha256 of the splits: evaluations on equal splits of equal rows can be compared."""
         # Not of the text, which is in the user's language.
         used = [(int(k), sorted(map(int, self.trains[k]))) for k in sorted(self.trains)]
-        content = hashlib.sha256(f"{used} {[int(k) for k in self.tested]}".encode())
-        for block in self.repeats:
-            content.update(block.astype("<i8").tobytes())
-        return content.hexdigest()
+        blocks = [block.astype("<i8").tobytes() for block in self.repeats]
+        return sha256_of(b"".join([f"{used} {[int(k) for k in self.tested]}".encode(), *blocks]))
 
     def check(self, y: IntArray) -> Design:
         """Refuse a design some of whose parts hold too few rows of a class.

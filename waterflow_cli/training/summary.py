@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from waterflow_cli.common.json import without_nan
 from waterflow_cli.models.calibration import calibrator_to_json
 from waterflow_cli.models.metrics import Evaluation, measure_once
 from waterflow_cli.models.verdict_records import verdicts_summary
@@ -29,13 +29,12 @@ def result_summary(result: TrainingResult) -> dict[str, Any]:
             name: evaluation_summary(measured.evaluation)
             for name, measured in result.baselines.items()
         },
-        "operating_points": [_without_nan(asdict(point)) for point in result.points],
+        "operating_points": [asdict(point) for point in result.points],
         "guarantees": [
-            _without_nan({**each._asdict(), "guarantee": str(each.guarantee)})
-            for each in result.certificates
+            {**each._asdict(), "guarantee": str(each.guarantee)} for each in result.certificates
         ],
         "permutation_importance": {
-            name: _without_nan(row.to_dict()) for name, row in result.importance.iterrows()
+            name: row.to_dict() for name, row in result.importance.iterrows()
         },
     }
 
@@ -45,11 +44,9 @@ def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
     negatives, alarms, misses, hits = evaluation.confusion
     return {
         "rows": evaluation.n_rows,
-        "threshold": evaluation.threshold if evaluation.threshold == evaluation.threshold else None,
+        "threshold": evaluation.threshold,
         "interval": evaluation.interval,
-        "estimates": {
-            name: _without_nan(asdict(estimate)) for name, estimate in evaluation.estimates.items()
-        },
+        "estimates": {name: asdict(estimate) for name, estimate in evaluation.estimates.items()},
         "confusion": {
             "true_negative": negatives,
             "false_positive": alarms,
@@ -66,7 +63,7 @@ def fold_summary(measured: Measured) -> list[dict[str, Any]]:
             "repeat": number,
             "rows": len(fold.rows),
             "rows_trained": fold.n_trained,
-            **_without_nan(measure_once(fold.y, fold.probability, fold.threshold)),
+            **without_nan(measure_once(fold.y, fold.probability, fold.threshold)),
         }
         for number, repeat in enumerate(measured.folds)
         for fold in repeat
@@ -81,8 +78,3 @@ def flat_metrics(evaluation: Evaluation, prefix: str) -> dict[str, float]:
         flat[f"{prefix}_{name}_low"] = estimate.low
         flat[f"{prefix}_{name}_high"] = estimate.high
     return {name: value for name, value in flat.items() if value == value}
-
-
-def _without_nan(content: Mapping[Any, Any]) -> dict[str, Any]:
-    """Replace what is undefined by null: JSON has no NaN."""
-    return {name: None if value != value else value for name, value in content.items()}

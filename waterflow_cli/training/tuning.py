@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeS
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, UsageError
+from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.training.data import TrainingData
@@ -200,7 +200,7 @@ class TunedLearner:
             content += b"" if column is None else repr(column.tolist()).encode()
         return optuna.create_study(
             storage=None if journal is None else JournalStorage(JournalFileBackend(journal)),
-            study_name=hashlib.sha256(content).hexdigest(),
+            study_name=sha256_of(content),
             load_if_exists=True,
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(_N_BEFORE_PRUNING),

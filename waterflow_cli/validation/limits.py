@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.units import conversion
@@ -248,7 +248,7 @@ def _parse_profile(
         for entry in profile.tables("none", _NONE_KEYS)
     )
     _refuse_ambiguous(limits, unlimited, source)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = sha256_of(text)
     return LimitProfile(name, profile.text("title"), limits, unlimited, profile.notes(), digest)
 
 

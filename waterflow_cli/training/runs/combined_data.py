@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -12,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from waterflow_cli.common.arrays import IntArray
+from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.training.data import DataOptions, TrainingData, file_sha256
+from waterflow_cli.training.data import DataOptions, TrainingData
 from waterflow_cli.validation.cell_counts import CellCounts
 
 COMBINED_FILE = "training_data.parquet"
@@ -62,7 +62,7 @@ def combine(
     buffer = BytesIO()
     frame.to_parquet(buffer, index=False)
     content = buffer.getvalue()
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256_of(content)
     return _from_frame(frame, schema, parts[0][0].options, digest), content
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import distributions, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from waterflow_cli import __version__
+from waterflow_cli.common.json import json_text
+from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.discovery import LoadedPlugin
@@ -41,7 +42,7 @@ from waterflow_cli.training.summary import flat_metrics, result_summary
 from waterflow_cli.training.trainer import TrainingResult, train_model
 
 # What a machine needs to load the model; the plugin's own distribution is added to it.
-_REQUIRED = ("imbalanced-learn", "mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
+_REQUIRED = sorted((*SCORING, "imbalanced-learn", "mlflow", "skops"))
 # MLflow's limit for one parameter's text.
 _MAX_PARAM = 500
 _BY_TRAINING = Origin(Action.TRAIN)
@@ -146,8 +147,8 @@ def log_result(
         pictures = save_plots(result, folder / "plots")
         page = render_page(plugin.name, data, options, result, pictures)
         (folder / "report.html").write_text(page, "utf-8")
-        _write_json(folder / "evaluation.json", {"version": 1, **result_summary(result)})
-        _write_json(folder / "environment.json", _environment())
+        (folder / "evaluation.json").write_text(json_text(result_summary(result)), "utf-8")
+        (folder / "environment.json").write_text(json_text(_environment()), "utf-8")
         mlflow.log_artifacts(scratch)
     for number, trial in enumerate(result.trials):
         with mlflow.start_run(
@@ -265,7 +266,7 @@ def _signature(result: TrainingResult) -> ModelSignature:
 
 
 def _requirements(plugin: LoadedPlugin) -> list[str]:
-    needed = [f"{name}=={version(name)}" for name in _REQUIRED]
+    needed = [f"{name}=={version}" for name, version in installed_versions(_REQUIRED).items()]
     dist = plugin.installed.point.dist
     own = [] if dist is None or dist.name == "waterflow" else [f"{dist.name}=={dist.version}"]
     return [f"waterflow=={__version__}", *own, *needed]
@@ -273,7 +274,6 @@ def _requirements(plugin: LoadedPlugin) -> list[str]:
 
 def _environment() -> dict[str, Any]:
     return {
-        "version": 1,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
@@ -290,7 +290,3 @@ def _installed_versions() -> dict[str, str]:
             if dist.name:
                 versions.setdefault(dist.name, dist.version)
     return versions
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -7,15 +7,16 @@ import json
 import platform
 import sysconfig
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import ModelError, WaterflowError
+from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.json import json_text
+from waterflow_cli.common.libraries import TRAINING, installed_versions
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.guarantees import Guarantee
@@ -24,17 +25,12 @@ from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.training.data import DataOptions, TrainingData, file_sha256, simulated_sample
+from waterflow_cli.training.data import DataOptions, TrainingData, simulated_sample
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.combined_data import COMBINED
 
 RECORD_FORMAT = 1
 PIPE = "-"
-# What computes a model's bits, or draws the random numbers that they depend on.
-_LIBRARIES = (
-    *("imbalanced-learn", "joblib", "mapie", "numba", "numpy", "optuna", "pandas", "pyarrow"),
-    *("scikit-learn", "scipy"),
-)
 
 
 @dataclass(frozen=True)
@@ -159,14 +155,15 @@ def deciding_versions(plugin: LoadedPlugin) -> dict[str, str]:
     """Give the versions of what decides the bits of a plugin's model."""
     offering = packages_distributions() if plugin.model.requires else {}
     roots = {module.partition(".")[0] for module in plugin.model.requires}
-    names = {*_LIBRARIES, *(name for root in roots for name in offering.get(root, []))}
+    names = {*TRAINING, *(name for root in roots for name in offering.get(root, []))}
     if plugin.installed.point.dist is not None:
         names.add(plugin.installed.point.dist.name)
-    found = {"python": platform.python_version(), "platform": sysconfig.get_platform()}
-    for name in sorted(names):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return {**found, "waterflow": __version__}
+    return {
+        "python": platform.python_version(),
+        "platform": sysconfig.get_platform(),
+        **installed_versions(sorted(names)),
+        "waterflow": __version__,
+    }
 
 
 def _lasting_path(data: TrainingData) -> str | None:

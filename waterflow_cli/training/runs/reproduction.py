@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
+from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
@@ -27,7 +28,6 @@ from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.training.data import (
     TrainingData,
-    file_sha256,
     load_training_data,
     simulated_sample,
 )

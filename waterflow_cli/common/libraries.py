@@ -1,0 +1,21 @@
+"""The libraries that decide results, by the names of their distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+# What computes a score, and so its last digit.
+SCORING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "numba")
+# What computes a model's bits besides, or draws the random numbers that they depend on.
+TRAINING = (*SCORING, "imbalanced-learn", "joblib", "mapie", "optuna")
+
+
+def installed_versions(names: Iterable[str]) -> dict[str, str]:
+    """Give the versions of those that are installed."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
