@@ -172,9 +172,9 @@ def test_option_is_no_argument_of_the_same_name(cli, monkeypatch):
         ("[[simulate]]\nseed = 1", "no option 'simulate'."),
         ("files = ['a.csv']", "no option 'files'."),
         ("seed = [1]", "the option 'seed' takes one value, and no list."),
-        ("seed = ", "cannot be read as TOML (Invalid value (at line 1, column 8))"),
-        ("seed = 1\nseed = 2", "cannot be read as TOML (Cannot overwrite a value"),
-        ("name = '\udce9'", "cannot be read as TOML ('utf-8' codec can't decode byte 0xe9"),
+        ("seed = ", "is no TOML (Invalid value (at line 1, column 8))"),
+        ("seed = 1\nseed = 2", "is no TOML (Cannot overwrite a value"),
+        ("name = '\udce9'", "is no UTF-8 text."),
     ],
 )
 @pytest.mark.parametrize("source", ["local", "user"])
@@ -193,7 +193,7 @@ def test_settings_file_that_is_a_folder_stops_the_command(cli):
     LOCAL.mkdir()
     outcome = cli("schemas", "list")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "waterflow.toml: cannot be read as TOML" in outcome.err
+    assert "waterflow.toml: cannot be read (Is a directory)." in outcome.err
 
 
 @pytest.mark.parametrize("value", ["1.5", "2020-01-01", "'many'", "true"])

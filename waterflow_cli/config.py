@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.toml import parse_toml, read_text
 
 LOCAL_FILE = "waterflow.toml"
 PREFIX = "WATERFLOW_"
@@ -72,15 +73,10 @@ def load_defaults(options: Options) -> dict[str, Any]:
 
 
 def _read_file(path: Path, options: Options) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as exc:
-        raise UsageError(
-            tr("{path}: cannot be read as TOML ({cause}).", path=path, cause=exc)
-        ) from exc
-    yield from _match(path, content, options)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.stat()
+        content = parse_toml(read_text(path, str(path)), str(path))
+        yield from _match(path, content, options)
 
 
 def _match(

@@ -254,7 +254,7 @@ def test_a_name_that_is_no_file_is_refused(workdir, name):
 
 def test_bytes_that_are_no_utf_8_are_refused(workdir):
     Path("town.toml").write_bytes(b"title = '\xff'")
-    with pytest.raises(UsageError, match=r"town\.toml: cannot be read"):
+    with pytest.raises(UsageError, match=r"Limits town\.toml: is no UTF-8 text"):
         load_limits(["town.toml"])
 
 

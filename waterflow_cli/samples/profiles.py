@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
 from waterflow_cli.common.hashing import sha256_of
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.toml import (
+    LINE,
+    NAME,
+    NAMES,
+    PAIR,
+    TABLE,
+    TEXTS,
+    Table,
+    parse_toml,
+    read_text,
+    table_of,
+)
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.units import conversion, parse_unit
 
@@ -20,7 +31,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".toml"
 _PACKAGE, _FOLDER = "waterflow_schemas", "profiles"
-_Shape = Callable[[Any], bool]
+_SEE = marked("See docs/reading.md for what a profile may hold.")
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,7 @@ def load_profile(name: str) -> Profile:
         If there is none of that name, or the file is no profile.
     """
     if name.endswith(SUFFIX):
-        return parse_profile(_read(name), Path(name).stem, name)
+        return parse_profile(read_text(name, _named(name)), Path(name).stem, name)
     known = bundled_profiles()
     if name not in known:
         raise UsageError(
@@ -134,18 +145,6 @@ def load_profile(name: str) -> Profile:
         )
     text = files(_PACKAGE).joinpath(_FOLDER, f"{name}{SUFFIX}").read_text("utf-8")
     return parse_profile(text, name, name)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except UnicodeDecodeError as exc:
-        raise UsageError(tr("Profile {name}: is no UTF-8 text.", name=path)) from exc
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or exc
-        raise UsageError(
-            tr("Profile {name}: cannot be read ({reason}).", name=path, reason=reason)
-        ) from exc
 
 
 def guess_profile(columns: Sequence[str]) -> str | None:
@@ -160,32 +159,21 @@ def guess_profile(columns: Sequence[str]) -> str | None:
 
 def parse_profile(text: str, name: str, source: str) -> Profile:
     """Read a profile's text; `source` names it in messages."""
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise _refusal(source, str(exc)) from exc
-    results = content.pop("results", None)
-    _check(content, _SHAPES, source)
+    table = Table(parse_toml(text, _named(source), tr(_SEE)), _SHAPES, _named(source), tr(_SEE))
+    content = dict(table.content)
     for column, unit in content.get("units", {}).items():
         if parse_unit(unit) is None:
-            problem = tr("'{unit}' of {column} is no known unit.", unit=unit, column=column)
-            raise _refusal(source, problem)
-    return Profile(name, text, results=_parse_results(results, source), **content)
-
-
-def _parse_results(results: Any, source: str) -> ResultColumns | None:
-    if results is None:
-        return None
-    if not isinstance(results, dict):
-        raise _refusal(source, tr("'{key}' has the wrong shape.", key="results"))
-    _check(results, _RESULT_SHAPES, f"{source}, [results]")
-    for key in ("sample", "parameter", "value"):
-        if key not in results:
-            raise _refusal(source, tr("[results] has no '{key}'.", key=key))
-    shapes: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in results.items()
-    }
-    return ResultColumns(**shapes)
+            raise table.error(
+                tr("'{unit}' of {column} is no known unit.", unit=unit, column=column)
+            )
+    if "conditions" in content:
+        table.table("conditions", {"below": TEXTS, "above": TEXTS})
+    if "results" in content:
+        results = table.table("results", _RESULT_SHAPES)
+        for key in _LISTS & set(results):
+            results[key] = tuple(results[key])
+        content["results"] = ResultColumns(**results)
+    return Profile(name, text, **content)
 
 
 def check_names(profile: Profile, schema: TableSchema, source: str) -> None:
@@ -218,66 +206,26 @@ def check_names(profile: Profile, schema: TableSchema, source: str) -> None:
             raise _refusal(source, problem)
 
 
-def _check(content: Mapping[str, Any], shapes: Mapping[str, _Shape], source: str) -> None:
-    """Refuse misspelt keys and values of the wrong shape."""
-    for key, value in content.items():
-        if key not in shapes:
-            problem = tr("'{key}' is no key of a profile.", key=key)
-            raise _refusal(source, problem + did_you_mean(key, shapes))
-        if not shapes[key](value):
-            raise _refusal(source, tr("'{key}' has the wrong shape.", key=key))
-
-
 def _refusal(source: str, problem: str) -> UsageError:
-    return UsageError(
-        tr("Profile {source}: {problem}", source=source, problem=problem),
-        tr("See docs/reading.md for what a profile may hold."),
-    )
+    return UsageError(tr("{where}: {problem}", where=_named(source), problem=problem), tr(_SEE))
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _named(source: str) -> str:
+    return tr("Profile {source}", source=source)
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_name, value))
-
-
-def _is_pair(value: Any) -> bool:
-    return _are_names(value) and len(value) == 2
-
-
-def _table_of(shape: _Shape, keys: Collection[str] = ()) -> _Shape:
-    """Make the shape of a table; with `keys`, it may hold no other."""
-
-    def fits(value: Any) -> bool:
-        return isinstance(value, dict) and all(
-            shape(each) and (not keys or key in keys) for key, each in value.items()
-        )
-
-    return fits
-
-
-_SHAPES: Mapping[str, _Shape] = {
-    "title": _is_text,
-    "source": _is_text,
-    "columns": _table_of(_is_name),
-    "units": _table_of(_is_name),
-    "parameters": _table_of(_is_name),
-    "differences": _table_of(_is_pair),
-    "conditions": _table_of(_are_texts, ("below", "above")),
-    "fractions": _table_of(_are_texts),
-    "leave_out": _table_of(_are_names),
+_SHAPES = {
+    **dict.fromkeys(("title", "source"), LINE),
+    **dict.fromkeys(("columns", "units", "parameters"), table_of(NAME)),
+    "differences": table_of(PAIR),
+    "conditions": table_of(TEXTS),
+    "fractions": table_of(TEXTS),
+    "leave_out": table_of(NAMES),
+    "results": TABLE,
 }
-_RESULT_SHAPES: Mapping[str, _Shape] = {
-    each.name: _are_names if each.name in ("sample", "within", "keep") else _is_name
-    for each in fields(ResultColumns)
+_LISTS = {"sample", "within", "keep"}
+_RESULT_SHAPES = {
+    **{each.name: NAMES if each.name in _LISTS else NAME for each in fields(ResultColumns)},
+    "sample": NAMES.needed,
+    **dict.fromkeys(("parameter", "value"), NAME.needed),
 }

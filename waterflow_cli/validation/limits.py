@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +13,7 @@ import numpy as np
 from waterflow_cli.common.errors import UsageError, did_you_mean
 from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.toml import LINE, LINES, NUMBER, TABLES, Table, parse_toml, read_text
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.units import conversion
 
@@ -36,11 +34,11 @@ NEVER_MEASURED = (
 )
 
 _SEE = marked("See docs/limits.md for what a profile may hold.")
-_PROFILE_KEYS = {"title": True, "limit": True, "none": False, "notes": False}
-_NONE_KEYS = {"column": True, "reason": True}
-_LIMIT_KEYS = {
-    **dict.fromkeys(("column", "unit", "class", "basis", "source", "date"), True),
-    **dict.fromkeys(("minimum", "maximum", "where", "note"), False),
+_PROFILE_SHAPES = {"title": LINE.needed, "limit": TABLES.needed, "none": TABLES, "notes": LINES}
+_NONE_SHAPES = {"column": LINE.needed, "reason": LINE.needed}
+_LIMIT_SHAPES = {
+    **dict.fromkeys(("column", "unit", "class", "basis", "source", "date"), LINE.needed),
+    **{"where": LINE, "note": LINE, "minimum": NUMBER, "maximum": NUMBER},
 }
 
 
@@ -214,15 +212,10 @@ def _known_columns(schema: TableSchema | None) -> dict[str, _Column]:
 
 
 def _read_profile(name: str) -> str:
-    try:
-        if name in PROFILES:  # first, so that a file that happens to be called so changes nothing
-            return (files("waterflow_schemas") / "limits" / f"{name}.toml").read_text("utf-8")
-        if name.endswith(".toml") or Path(name).is_file():
-            return Path(name).read_text("utf-8")
-    except (OSError, ValueError) as exc:
-        raise UsageError(
-            tr("Limits {source}: cannot be read ({reason}).", source=name, reason=exc)
-        ) from exc
+    if name in PROFILES:  # first, so that a file that happens to be called so changes nothing
+        return (files("waterflow_schemas") / "limits" / f"{name}.toml").read_text("utf-8")
+    if name.endswith(".toml") or Path(name).is_file():
+        return read_text(name, tr("Limits {source}", source=name))
     raise UsageError(
         tr("No limits named '{name}'.", name=name) + did_you_mean(name, PROFILES),
         tr("See: waterflow limits list, or name a TOML file."),
@@ -232,33 +225,28 @@ def _read_profile(name: str) -> str:
 def _parse_profile(
     text: str, name: str, source: str, columns: Mapping[str, _Column]
 ) -> LimitProfile:
-    try:
-        content = tomllib.loads(text)
-    except (ValueError, RecursionError) as exc:
-        reason = " ".join(str(exc).split())
-        raise UsageError(
-            tr("Limits {source}: is no TOML ({reason}).", source=source, reason=reason), tr(_SEE)
-        ) from exc
-    profile = _Entry(content, tr("Limits {source}", source=source), _PROFILE_KEYS)
+    where = tr("Limits {source}", source=source)
+    profile = Table(parse_toml(text, where, tr(_SEE)), _PROFILE_SHAPES, where, tr(_SEE))
     limits = tuple(
-        _parse_limit(entry, name, columns) for entry in profile.tables("limit", _LIMIT_KEYS)
+        _parse_limit(entry, name, columns) for entry in profile.tables("limit", _LIMIT_SHAPES)
     )
     unlimited = tuple(
-        Unlimited(entry.column(columns).name, entry.text("reason"))
-        for entry in profile.tables("none", _NONE_KEYS)
+        Unlimited(_column_of(entry, columns).name, entry.text("reason"))
+        for entry in profile.tables("none", _NONE_SHAPES)
     )
     _refuse_ambiguous(limits, unlimited, source)
-    digest = sha256_of(text)
-    return LimitProfile(name, profile.text("title"), limits, unlimited, profile.notes(), digest)
+    notes, digest = tuple(profile.content.get("notes", ())), sha256_of(text)
+    return LimitProfile(name, profile.text("title"), limits, unlimited, notes, digest)
 
 
-def _parse_limit(entry: _Entry, profile: str, columns: Mapping[str, _Column]) -> Limit:
-    column, purpose = entry.column(columns), entry.text("class")
+def _parse_limit(entry: Table, profile: str, columns: Mapping[str, _Column]) -> Limit:
+    column, purpose = _column_of(entry, columns), entry.text("class")
     if purpose not in CLASSES:
         raise entry.error(
             tr("class '{name}' is none of {names}.", name=purpose, names=", ".join(CLASSES))
         )
-    minimum, maximum = entry.number("minimum"), entry.number("maximum")
+    bounds = [entry.content.get(key) for key in ("minimum", "maximum")]
+    minimum, maximum = (None if bound is None else float(bound) for bound in bounds)
     if minimum is None and maximum is None:
         raise entry.error(tr("it has neither a minimum nor a maximum."))
     if minimum is not None and maximum is not None and minimum > maximum:
@@ -274,7 +262,7 @@ def _parse_limit(entry: _Entry, profile: str, columns: Mapping[str, _Column]) ->
         column=column.name,
         minimum=minimum,
         maximum=maximum,
-        unit=entry.unit(column),
+        unit=_unit_of(entry, column),
         purpose=purpose,
         **{name: entry.text(name) for name in ("basis", "where", "source", "date", "note")},
     )
@@ -297,79 +285,27 @@ def _refuse_ambiguous(limits: Sequence[Limit], unlimited: Sequence[Unlimited], s
         seen.add((limit.column, limit.where))
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A table of a profile's file, whose keys are checked when it is made."""
+def _column_of(entry: Table, columns: Mapping[str, _Column]) -> _Column:
+    asked = entry.text("column")
+    found = columns.get(fold_name(asked))
+    if found is None:
+        names = {column.name for column in columns.values()}
+        raise entry.error(
+            tr("no column '{column}' is known.", column=asked) + did_you_mean(asked, names)
+        )
+    return found
 
-    content: Mapping[str, Any]
-    where: str
-    keys: Mapping[str, bool]
 
-    def __post_init__(self) -> None:
-        for key in self.content:
-            if key not in self.keys:
-                raise self.error(tr("unknown key '{key}'.", key=key) + did_you_mean(key, self.keys))
-        for key, required in self.keys.items():
-            if required and key not in self.content:
-                raise self.error(tr("'{key}' is missing.", key=key))
-
-    def error(self, problem: str) -> UsageError:
-        return UsageError(tr("{where}: {problem}", where=self.where, problem=problem), tr(_SEE))
-
-    def text(self, key: str) -> str:
-        """Give a text; a date may stand without quotes."""
-        value = self.content.get(key, "")
-        value = value.isoformat() if type(value) is date else value
-        # What stands here goes into outputs and on the terminal.
-        if not isinstance(value, str) or not value.isprintable():
-            raise self.error(tr("'{key}' must be one line of text.", key=key))
-        if self.keys[key] and not value.strip():
-            raise self.error(tr("'{key}' is empty.", key=key))
-        return value
-
-    def number(self, key: str) -> float | None:
-        value = self.content.get(key)
-        if value is None:
-            return None
-        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
-            raise self.error(tr("'{key}' must be a number.", key=key))
-        return float(value)
-
-    def column(self, columns: Mapping[str, _Column]) -> _Column:
-        asked = self.text("column")
-        found = columns.get(fold_name(asked))
-        if found is None:
-            names = {column.name for column in columns.values()}
-            raise self.error(
-                tr("no column '{column}' is known.", column=asked) + did_you_mean(asked, names)
+def _unit_of(entry: Table, column: _Column) -> str:
+    """Give the unit; a value in another one than its column's would be compared as it is."""
+    unit = entry.text("unit")
+    if column.unit is not None and conversion(unit, column.unit) != 1:
+        raise entry.error(
+            tr(
+                "the unit of {column} is {wanted}, not '{unit}'.",
+                column=column.name,
+                wanted=column.unit,
+                unit=unit,
             )
-        return found
-
-    def unit(self, column: _Column) -> str:
-        """Give the unit; a value in another one than its column's would be compared as it is."""
-        unit = self.text("unit")
-        if column.unit is not None and conversion(unit, column.unit) != 1:
-            raise self.error(
-                tr(
-                    "the unit of {column} is {wanted}, not '{unit}'.",
-                    column=column.name,
-                    wanted=column.unit,
-                    unit=unit,
-                )
-            )
-        return unit
-
-    def notes(self) -> tuple[str, ...]:
-        notes = self.content.get("notes", [])
-        if not isinstance(notes, list) or not all(
-            isinstance(note, str) and note.isprintable() for note in notes
-        ):
-            raise self.error(tr("'notes' must be a list of texts, each of one line."))
-        return tuple(notes)
-
-    def tables(self, key: str, keys: Mapping[str, bool]) -> Iterator[_Entry]:
-        tables = self.content.get(key, [])
-        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            raise self.error(tr("'{key}' must be tables: [[{key}]].", key=key))
-        for number, table in enumerate(tables, 1):
-            yield _Entry(table, f"{self.where}, {key} {number}", keys)
+        )
+    return unit
