@@ -11,6 +11,8 @@ import pytest
 from clusters import SparkCluster
 
 from waterflow_cli.health import LIBRARIES, check_libraries, check_python, check_store
+from waterflow_cli.registry.sqlite_tables import count_models
+from waterflow_cli.registry.uris import sqlite_path
 
 
 def checks_of(outcome) -> dict[str, dict[str, str]]:
@@ -38,6 +40,13 @@ def test_models_of_a_store_are_counted(store_uri):
     check = check_store(store_uri)
     assert (check.status, check.fix) == ("ok", "")
     assert check.found == f"{store_uri}, registered models: 1"
+
+
+def test_models_are_counted_by_mlflow_where_its_table_is_not_as_known(store_uri, monkeypatch):
+    known = check_store(store_uri)
+    monkeypatch.setattr("waterflow_cli.registry.sqlite_tables._MODELS", "of_tomorrow")
+    assert count_models(sqlite_path(store_uri)) is None
+    assert check_store(store_uri) == known
 
 
 @pytest.mark.parametrize("content", [b"", b"no database, whatever its name says" * 50])

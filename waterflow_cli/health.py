@@ -8,13 +8,12 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
 
 from waterflow_cli.common.errors import WaterflowError
 from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.registry.location import sqlite_path
+from waterflow_cli.registry.sqlite_tables import count_models
+from waterflow_cli.registry.uris import sqlite_path
 
 OK, FAILED, NOT_CHECKED = marked("ok"), marked("failed"), marked("not checked")
 LEAST_PYTHON = (3, 11)
@@ -105,21 +104,13 @@ def check_store(tracking_uri: str) -> Check:
     if not database.exists():
         return Check(name, OK, tr("none yet at {uri}; waterflow train makes it", uri=shown))
     try:
-        n_models = _count_models(database)
+        n_models = count_models(database)
+        if n_models is None:
+            n_models = len(connect(tracking_uri).search_registered_models(max_results=1000))
     except sqlite3.Error as exc:
         problem = tr("{uri}: cannot be read as a store ({cause}).", uri=shown, cause=exc)
         return Check(name, FAILED, problem, tr("Name another: --tracking-uri"))
     return Check(name, OK, tr("{uri}, registered models: {n_models}", uri=shown, n_models=n_models))
-
-
-def _count_models(database: Path) -> int:
-    """Count registered models with sqlite itself: MLflow would put tables into an empty file."""
-    uri = f"file:{quote(str(database.absolute()))}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True)
-    try:
-        return int(connection.execute("SELECT COUNT(*) FROM registered_models").fetchone()[0])
-    finally:
-        connection.close()
 
 
 def _import_problem(module: str) -> str | None:

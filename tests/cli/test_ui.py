@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import mlflow.server
 import pytest
 from clusters import free_ports, processes
 from conftest import Cli
@@ -23,6 +24,7 @@ from waterflow_cli.common.errors import ModelError
 from waterflow_cli.registry.experiment_layout import (
     KIND_TAG,
     NOTE_TAG,
+    VIEW_KEY,
     VIEW_TAG,
     lay_out,
     leaderboard,
@@ -97,6 +99,24 @@ def test_what_a_person_wrote_stays_and_a_second_time_changes_nothing(
     assert client.get_experiment(river).tags == once
     assert once[NOTE_TAG].endswith("-->\n\nAsk Ana.")
     assert once[KIND_TAG] == "regression"
+
+
+def test_private_names_of_the_pages_are_those_of_this_mlflow() -> None:
+    scripts = Path(mlflow.server.__file__).parent / "js" / "build" / "static" / "js"
+    text = "".join(path.read_text("utf-8") for path in scripts.glob("main.*.js"))
+    for name in (KIND_TAG, VIEW_TAG.removesuffix(VIEW_KEY), "viewStateShareKey"):
+        assert name in text, name
+
+
+def test_leaderboard_is_in_the_description_without_the_private_tags(client: MlflowClient) -> None:
+    river = client.create_experiment("river")
+    log_run(client, river, "hgb", 0.61)
+    lay_out(client)
+    note = client.get_experiment(river).tags[NOTE_TAG]
+    for tag in (VIEW_TAG, KIND_TAG):
+        client.delete_experiment_tag(river, tag)
+    assert client.get_experiment(river).tags == {NOTE_TAG: note}
+    assert "**Best: hgb" in note
 
 
 def test_a_description_stays_within_what_mlflow_keeps(client: MlflowClient) -> None:

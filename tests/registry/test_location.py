@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from waterflow_cli.common.errors import ModelError
-from waterflow_cli.registry import location as model_location
 from waterflow_cli.registry import lookup as registry
-from waterflow_cli.registry.location import load_model, parse_reference, sqlite_path
+from waterflow_cli.registry.location import load_model
+from waterflow_cli.registry.references import parse_reference
+from waterflow_cli.registry.sqlite_tables import locate_in_sqlite
+from waterflow_cli.registry.uris import sqlite_path
 
 
 def look_up(reference: str, uri: str, name: str = "waterflow") -> object:
-    return model_location._locate_in_sqlite(reference, name, uri)
+    return locate_in_sqlite(reference, name, uri)
 
 
 @pytest.mark.parametrize(

@@ -1,86 +1,21 @@
 """Find the files of a model: in a folder, in a sqlite store, or by MLflow's client.
 
 MLflow takes a CPU second and more to import and to connect, which is most of what scoring a few
-rows would cost. A sqlite store in a version whose tables are known is therefore read directly, and
-read only; in any other case MLflow is asked.
+rows would cost: it is imported only where the store's tables do not tell.
 """
 
 from __future__ import annotations
 
-import re
-import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import unquote, urlparse
 
-from waterflow_cli.models.files import (
-    DIGEST_TAG,
-    PAYLOAD,
-    StoredModel,
-    load_payload,
-    verify_folder,
-)
-
-SQLITE = "sqlite:///"
-# Revisions of MLflow's tables that the query below was tried with (table alembic_version).
-_KNOWN_REVISIONS = ("dc11669786a5",)
-_QUERY = """
-    SELECT v.name, v.version, m.artifact_location, t.tag_value
-    FROM model_versions v
-    JOIN logged_models m ON 'models:/' || m.model_id = v.source AND m.lifecycle_stage = 'active'
-    JOIN logged_model_tags t ON t.model_id = m.model_id AND t.tag_key = :tag
-    WHERE v.workspace = 'default' AND v.name = :name AND v.current_stage != 'Deleted_Internal'
-      AND v.version = coalesce(:number, (
-        SELECT a.version FROM registered_model_aliases a
-        WHERE a.workspace = 'default' AND a.name = :name AND a.alias = :alias))
-"""
-
-
-class VersionReference(NamedTuple):
-    """A version of a registered model, by alias or by number."""
-
-    name: str
-    alias: str | None
-    number: str | None
-
-
-@dataclass(frozen=True)
-class Located:
-    """Where a model's files lie, and what they must hash to."""
-
-    label: str
-    location: str
-    digest: str
-
-
-def parse_reference(reference: str, name: str) -> VersionReference | None:
-    """Read ``@alias``, a number or ``models:/NAME/…``; None for anything else.
-
-    >>> parse_reference("@champion", "waterflow")
-    VersionReference(name='waterflow', alias='champion', number=None)
-    >>> parse_reference("models:/river/3", "waterflow")
-    VersionReference(name='river', alias=None, number='3')
-    """
-    if match := re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+))", reference):
-        return VersionReference(*match.groups())
-    if match := re.fullmatch(r"@(.+)|([0-9]+)", reference):
-        return VersionReference(name, *match.groups())
-    return None
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """Give the file of a sqlite store; None for any other kind of store.
-
-    >>> sqlite_path("sqlite:///my%20river/mlflow.db?timeout=5")
-    PosixPath('my river/mlflow.db')
-    """
-    if not uri.startswith(SQLITE):
-        return None
-    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
+from waterflow_cli.models.files import PAYLOAD, StoredModel, load_payload, verify_folder
+from waterflow_cli.registry.references import Located
+from waterflow_cli.registry.sqlite_tables import locate_in_sqlite
 
 
 @dataclass(frozen=True)
@@ -161,32 +96,12 @@ def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
 
 
 def _locate(reference: str, name: str, uri: str) -> Located:
-    located = _locate_in_sqlite(reference, name, uri)
+    located = locate_in_sqlite(reference, name, uri)
     if located is None:
         from waterflow_cli.registry.lookup import locate
 
         located = locate(reference, name=name, tracking_uri=uri)
     return located
-
-
-def _locate_in_sqlite(reference: str, name: str, uri: str) -> Located | None:
-    """Look a version up in a sqlite file; None where MLflow must be asked, or can say more."""
-    database, version = sqlite_path(uri), parse_reference(reference, name)
-    if database is None or version is None or "?" in uri:
-        return None
-    try:
-        address = f"file:{quote(str(database))}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True)) as connection:
-            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-            if [revision for (revision,) in revisions if revision not in _KNOWN_REVISIONS]:
-                return None
-            rows = connection.execute(_QUERY, {**version._asdict(), "tag": DIGEST_TAG}).fetchall()
-    except sqlite3.Error:  # locked, damaged or missing: MLflow waits, or says what is wrong
-        return None
-    if len(rows) != 1:
-        return None
-    found, number, location, digest = rows[0]
-    return Located(f"{found}/{number}", location, digest)
 
 
 def _fetch(located: Located, scratch: Path, uri: str) -> Path:

@@ -22,8 +22,8 @@ import mlflow
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.registry.experiment_layout import LaidOut, lay_out
-from waterflow_cli.registry.location import sqlite_path
 from waterflow_cli.registry.stores import ARTIFACT_FOLDER, connect, redact, store_errors
+from waterflow_cli.registry.uris import sqlite_path
 
 HOST, FIRST_PORT = "127.0.0.1", 5000
 _N_PORTS = 100

@@ -7,9 +7,8 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
@@ -34,13 +33,13 @@ from sqlalchemy.pool import NullPool
 from waterflow_cli.common.credentials import redact as redact
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.registry.location import SQLITE, sqlite_path
+from waterflow_cli.registry.sqlite_tables import is_made_by_mlflow, read_only
+from waterflow_cli.registry.uris import SQLITE, sqlite_path
 
 ARTIFACT_FOLDER = "mlartifacts"
 DATABASES = ("postgresql", "mysql", "mssql")
 _LOCK_TIMEOUT_S = 120
 _BUSY_TIMEOUT_S = 30
-_MADE_BY_MLFLOW = "alembic_version"
 
 for _name in ("mlflow", "alembic", "sqlalchemy"):
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -172,10 +171,8 @@ def _check_sqlite(uri: str, database: Path, *, write: bool) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(database))
     if not os.access(database, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database))
-    address = f"file:{quote(str(database))}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_TIMEOUT_S)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        if _MADE_BY_MLFLOW not in tables:
+    with read_only(database, _BUSY_TIMEOUT_S) as connection:
+        if not is_made_by_mlflow(connection):
             raise ModelError(
                 tr(
                     "The tracking store {uri} is no store of MLflow: its tables are missing.",

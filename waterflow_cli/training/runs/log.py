@@ -27,8 +27,8 @@ from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
 from waterflow_cli.registry.history import Action
-from waterflow_cli.registry.location import sqlite_path
 from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
+from waterflow_cli.registry.uris import sqlite_path
 from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.training.data import TrainingData
