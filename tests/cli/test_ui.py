@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import mlflow.server
+import mlflow
 import pytest
 from clusters import free_ports, processes
 from conftest import Cli
@@ -102,7 +102,7 @@ def test_what_a_person_wrote_stays_and_a_second_time_changes_nothing(
 
 
 def test_private_names_of_the_pages_are_those_of_this_mlflow() -> None:
-    scripts = Path(mlflow.server.__file__).parent / "js" / "build" / "static" / "js"
+    scripts = Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js"
     text = "".join(path.read_text("utf-8") for path in scripts.glob("main.*.js"))
     for name in (KIND_TAG, VIEW_TAG.removesuffix(VIEW_KEY), "viewStateShareKey"):
         assert name in text, name

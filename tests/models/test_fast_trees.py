@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +15,10 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from waterflow_cli.models.fast_trees import pack_trees, positive_probability
+from waterflow_cli.models.pipeline_scores import PipelineScores, _count_trees
 
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 
@@ -139,3 +142,29 @@ def test_categorical_splits_are_not_packed() -> None:
         max_iter=3, categorical_features=[0], min_samples_leaf=5
     ).fit(X, y)
     assert pack_trees(classifier) is None
+
+
+@pytest.mark.parametrize("name", ["_predictors", "_baseline_prediction"])
+def test_without_the_private_places_of_its_trees_scikit_learn_is_asked(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X = make_rows(1, 200, 3, 6)
+    classifier = HistGradientBoostingClassifier(max_iter=5).fit(X, label(X, 1))
+    frame = pd.DataFrame(X)
+    scores = PipelineScores(make_pipeline(classifier))
+    scores.expect(10**7)
+    packed = scores(frame)
+    assert np.array_equal(packed, classifier.predict_proba(X)[:, 1])
+    monkeypatch.delattr(classifier, name)
+    assert pack_trees(classifier) is None
+    again = PipelineScores(make_pipeline(classifier))
+    again.expect(10**7)
+    assert again._pack_when_worth(0) is None
+    monkeypatch.undo()  # scikit-learn itself needs it
+    assert np.array_equal(again(frame), packed)
+
+
+def test_boosted_trees_are_counted_by_their_public_figures() -> None:
+    X = make_rows(1, 200, 3, 6)
+    classifier = HistGradientBoostingClassifier(max_iter=5).fit(X, label(X, 1))
+    assert _count_trees(classifier) == len(classifier._predictors) == 5

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, cast
 import numba
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     HistGradientBoostingClassifier,
@@ -149,10 +150,10 @@ def pack_trees(classifier: Any) -> PackedTrees | None:
         trees = [_forest_tree(tree.tree_) for tree in classifier.estimators_]
         return _pack(trees, classifier.n_features_in_, start=0.0, single=True)
     if type(classifier) is HistGradientBoostingClassifier:
-        nodes = [predictor.nodes for (predictor,) in classifier._predictors]
-        if any(tree["is_categorical"].any() for tree in nodes):
+        found = _find_boosted(classifier)
+        if found is None:
             return None
-        start = float(classifier._baseline_prediction.item())
+        nodes, start = found
         trees = [_boosted_tree(tree) for tree in nodes]
         return _pack(trees, classifier.n_features_in_, start=start, single=False)
     return None
@@ -168,9 +169,22 @@ def positive_probability(classifier: Any, packed: PackedTrees, X: FloatArray) ->
         return np.asarray(classifier.predict_proba(X)[:, 1])
     sums = packed.sums(X)
     if type(classifier) is HistGradientBoostingClassifier:
-        return np.asarray(classifier._loss.predict_proba(sums.reshape(-1, 1))[:, 1])
+        return np.asarray(expit(sums))
     sums /= len(packed.roots)
     return sums
+
+
+def _find_boosted(classifier: Any) -> tuple[list[Any], float] | None:
+    """Give the nodes of each tree, and what sums begin with; None where trees are not plain.
+
+    scikit-learn keeps them in private places. Where one is gone, scikit-learn is asked instead.
+    """
+    try:
+        nodes = [predictor.nodes for (predictor,) in classifier._predictors]
+        is_plain = not any(tree["is_categorical"].any() for tree in nodes)
+        return (nodes, float(classifier._baseline_prediction.item())) if is_plain else None
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _forest_tree(tree: Any) -> _Tree:

@@ -90,5 +90,6 @@ def _count_trees(classifier: Any) -> int:
     members = getattr(classifier, "estimators_", [])
     flat = members.ravel() if isinstance(members, np.ndarray) else members
     if all(hasattr(member, "tree_") for member in flat):
-        return len(members) or len(getattr(classifier, "_predictors", []))
+        per_iteration = getattr(classifier, "n_trees_per_iteration_", 0)
+        return len(members) or int(per_iteration and getattr(classifier, "n_iter_", 0))
     return 0

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.serving.app import Service
+from waterflow_cli.serving.protocol import bounded_protocol
 
 _MOST_CONNECTIONS = 1000
 _KEEP_ALIVE_S = 5
@@ -95,9 +92,9 @@ class Server(uvicorn.Server):
         self, service: Service, timeout_s: float, note_ready: Callable[[], None] = lambda: None
     ) -> None:
         self._service, self._note_ready = service, note_ready
-        config = _Config(
+        config = uvicorn.Config(
             service.app(),
-            http=BoundedProtocol,
+            http=bounded_protocol(2 * timeout_s),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -109,7 +106,6 @@ class Server(uvicorn.Server):
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(timeout_s)),
         )
-        config.patience_s = 2 * timeout_s
         super().__init__(config)
 
     def listen(self, bound: socket.socket) -> None:
@@ -152,63 +148,3 @@ class Server(uvicorn.Server):
         finally:
             for number in heard:
                 signal.signal(number, before[number])
-
-
-class _Config(uvicorn.Config):
-    """uvicorn's settings, and how long a client may take for a request and to take its answer."""
-
-    patience_s: float
-
-
-class BoundedProtocol(H11Protocol):
-    """Closes connections whose clients take too long to send a request or to take its answer.
-
-    uvicorn waits for headers, and for an answer to be taken, as long as it lasts.
-    """
-
-    _watch: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
-        super().connection_made(transport)
-        self._begin_watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the wait."""
-        super().connection_lost(exc)
-        self._end_watch()
-
-    def data_received(self, data: bytes) -> None:
-        """Begin to wait for the rest of a request, if this is its start."""
-        if self.cycle is not None and self._is_idle():
-            self._begin_watch()
-        super().data_received(data)
-
-    def on_response_complete(self) -> None:
-        """End the wait, unless the client has yet to take the answer, or to end its request."""
-        super().on_response_complete()
-        if self._is_idle():
-            self._end_watch()
-
-    def _is_idle(self) -> bool:
-        return (
-            self.cycle is not None
-            and self.cycle.response_complete
-            and self.conn.their_state is not h11.SEND_BODY
-            and not self.conn.trailing_data[0]
-            and not self.transport.get_write_buffer_size()
-        )
-
-    def _begin_watch(self) -> None:
-        self._end_watch()
-        config: Any = self.config
-        self._watch = self.loop.call_later(config.patience_s, self._give_up)
-
-    def _end_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-
-    def _give_up(self) -> None:
-        if not self._is_idle():
-            self.transport.abort()

@@ -143,7 +143,7 @@ def view_java(context: SparkContext) -> Any:
     EngineError
         If pyspark has no private way in, and the session is not one of ours.
     """
-    return getattr(context, "_jvm", None) or _gateway().jvm
+    return getattr(context, "_jvm", None) or _find_gateway().jvm
 
 
 def find_java_context(context: SparkContext) -> Any:
@@ -155,17 +155,19 @@ def find_java_context(context: SparkContext) -> Any:
         As `view_java`.
     """
     wrapped = getattr(context, "_jsc", None)
-    return wrapped.sc() if wrapped else _gateway().jvm.org.apache.spark.SparkContext.getOrCreate()
+    return (
+        wrapped.sc() if wrapped else _find_gateway().jvm.org.apache.spark.SparkContext.getOrCreate()
+    )
 
 
 def find_process() -> subprocess.Popen[bytes] | None:
     """Give the process of the JVM; None where this one did not start it."""
     with suppress(EngineError):
-        return getattr(_gateway(), "proc", None)
+        return getattr(_find_gateway(), "proc", None)
     return None
 
 
-def _gateway() -> Any:
+def _find_gateway() -> Any:
     from pyspark import SparkContext
 
     found = [*_launched, getattr(SparkContext, "_gateway", None)][0]
