@@ -314,6 +314,7 @@ def test_sizes_add_up(trained, simulated):
     assert np.bincount(trained.tested[0]).tolist() == list(simulated.class_counts)
 
 
+@pytest.mark.slow
 def test_repeats_test_all_rows_again(simulated):
     result = train_model(simulated, load_plugin("logreg"), quick(cv=CrossValidation(3, 2)))
     assert len(result.tested[0]) == 800
@@ -453,6 +454,7 @@ def test_the_users_choices_reach_the_plugin(data):
     assert asked == [{**choices, "balance": "under"}, {**choices, "balance": "none"}]
 
 
+@pytest.mark.slow
 def test_the_smallest_table_that_is_accepted_can_be_trained_on(data):
     keep = np.r_[np.flatnonzero(data.y == 0)[:20], np.flatnonzero(data.y == 1)[:20]]
     small = replace(data, X=data.X.iloc[keep].reset_index(drop=True), y=data.y[keep])

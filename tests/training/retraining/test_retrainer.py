@@ -275,6 +275,7 @@ def test_without_a_champion_there_is_nothing_to_retrain(cli, months):
     assert "waterflow train" in done.err
 
 
+@pytest.mark.slow
 def test_training_data_that_the_run_has_lost_is_named(cli, retrained, workdir):
     uri, found = retrained
     run = connect(uri).get_run(found.registered.run_id)

@@ -460,6 +460,7 @@ def test_a_training_that_stops_leaves_its_run_and_no_version(
     assert run(data, load_plugin("logreg"), uri, balance="none").registered.version == 1
 
 
+@pytest.mark.slow
 def test_a_model_that_holds_untrusted_types_is_never_registered(data, uri, monkeypatch):
     monkeypatch.setattr(Stopping, "fits", [0, 0, 0])  # so that it stops no more
     point = EntryPoint("stopping", "tests:plugin", GROUP)

@@ -35,9 +35,18 @@ def result(samples):
     return train_model(data, load_plugin("hgb"), options)
 
 
+@pytest.fixture(scope="module")
+def first(result, tmp_path_factory):
+    """The pictures of the result, and their folder."""
+    folder = tmp_path_factory.mktemp("plots") / "first"
+    return drawn(result, folder), folder
+
+
 def drawn(result, folder):
     folder.mkdir()
-    return {path.stem: matplotlib.image.imread(path) for path in save_plots(result, folder)}
+    paths = save_plots(result, folder)
+    assert sorted(folder.iterdir()) == sorted(paths)
+    return {path.stem: matplotlib.image.imread(path) for path in paths}
 
 
 def seen_as(result, y, probability, threshold=0.5):
@@ -47,16 +56,16 @@ def seen_as(result, y, probability, threshold=0.5):
     return replace(result, measured=Measured([[fold]], evaluation))
 
 
-def test_every_picture_is_drawn_into_the_folder(result, tmp_path):
-    paths = save_plots(result, tmp_path)
-    assert paths == [tmp_path / f"{name}.png" for name in NAMES]
-    assert sorted(tmp_path.iterdir()) == sorted(paths)
-    for path in paths:
-        picture = matplotlib.image.imread(path)
+def test_every_picture_is_drawn_into_the_folder(first):
+    pictures, folder = first
+    assert list(pictures) == NAMES
+    assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in NAMES}
+    for picture in pictures.values():
         assert picture.shape[0] > 400
         assert picture.std() > 0.05  # it is not blank
 
 
+@pytest.mark.slow
 def test_a_loss_curve_is_drawn_where_there_is_one(result, tmp_path):
     pictures = drawn(replace(result, loss_curve=[0.7, 0.5, 0.4]), tmp_path / "with")
     assert list(pictures) == [*NAMES, "loss_curve"]
@@ -64,9 +73,9 @@ def test_a_loss_curve_is_drawn_where_there_is_one(result, tmp_path):
     assert not np.array_equal(pictures["loss_curve"], other["loss_curve"])
 
 
-def test_pictures_show_the_result(result, tmp_path):
+def test_pictures_show_the_result(result, first, tmp_path):
     """Another result gives another picture, and the same one the same."""
-    first = drawn(result, tmp_path / "first")
+    pictures, _ = first
     again = drawn(result, tmp_path / "again")
     y, probability = result.tested
     other = replace(
@@ -76,10 +85,11 @@ def test_pictures_show_the_result(result, tmp_path):
     )
     changed = drawn(other, tmp_path / "changed")
     for name in NAMES:
-        assert np.array_equal(first[name], again[name]), name
-        assert not np.array_equal(first[name], changed[name]), name
+        assert np.array_equal(pictures[name], again[name]), name
+        assert not np.array_equal(pictures[name], changed[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 1.0])
 def test_a_constant_model_can_be_drawn(result, tmp_path, probability):
     # With 0 and 0.3 nothing is called potable, so precision is undefined.

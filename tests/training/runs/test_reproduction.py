@@ -308,6 +308,7 @@ def test_data_that_came_through_a_pipe_is_piped_again(cli, table, uri, monkeypat
 # --- not identical -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_another_seed_is_seen(cli, table, uri):
     run_id = train(table, uri, "rf", seed=1)
     edit_record(uri, run_id, "options", "seed", value=2)
