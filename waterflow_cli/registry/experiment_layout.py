@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from itertools import groupby
 from typing import Any
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
@@ -41,7 +42,7 @@ _COLUMNS = (
 )
 _START, _END = "<!-- waterflow leaderboard -->", "<!-- end of the leaderboard -->"
 _OWN_PART = re.compile(f"{re.escape(_START)}.*?{re.escape(_END)}\n*", re.DOTALL)
-_PAGE_RUNS, _MAX_RUNS = 500, 5000
+_MAX_RUNS = 5000
 # MLflow keeps 5000 characters of a tag.
 _MAX_NOTE = 4900
 _MAX_ROWS = 10
@@ -90,8 +91,8 @@ def lay_out(client: MlflowClient) -> list[LaidOut]:
     """Lay out each experiment that holds finished trainings, the latest first."""
     versions = _versions_by_run(client)
     found = []
-    for experiment in _experiments(client):
-        runs = _ranked_runs(client, experiment.experiment_id, versions)
+    for experiment in mlflow.search_experiments():
+        runs = _ranked_runs(experiment.experiment_id, versions)
         if runs:
             _set_tags(client, experiment, runs)
             latest = max(run.start_ms for run in runs)
@@ -216,34 +217,15 @@ def _view() -> str:
     return json.dumps(view)
 
 
-def _experiments(client: MlflowClient) -> Iterator[Any]:
-    token = None
-    while True:
-        page = client.search_experiments(page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _ranked_runs(
-    client: MlflowClient, experiment_id: str, versions: Mapping[str, str]
-) -> list[RankedRun]:
-    runs: list[RankedRun] = []
-    token = None
-    while len(runs) < _MAX_RUNS:
-        page = client.search_runs(
-            [experiment_id],
-            "metrics.test_roc_auc >= 0 and attributes.status = 'FINISHED'",
-            ViewType.ACTIVE_ONLY,
-            _PAGE_RUNS,
-            page_token=token,
-        )
-        runs += [_ranked(run, versions.get(run.info.run_id, "")) for run in page]
-        token = page.token
-        if not token:
-            break
-    return runs
+def _ranked_runs(experiment_id: str, versions: Mapping[str, str]) -> list[RankedRun]:
+    runs = mlflow.search_runs(
+        [experiment_id],
+        "metrics.test_roc_auc >= 0 and attributes.status = 'FINISHED'",
+        ViewType.ACTIVE_ONLY,
+        _MAX_RUNS,
+        output_format="list",
+    )
+    return [_ranked(run, versions.get(run.info.run_id, "")) for run in runs]
 
 
 def _ranked(run: Any, versions: str) -> RankedRun:

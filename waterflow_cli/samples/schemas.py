@@ -13,7 +13,8 @@ import yaml
 
 from waterflow_cli.common.errors import PluginError, UsageError, did_you_mean
 from waterflow_cli.common.hashing import sha256_of
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.toml import NUMBER, TEXTS, Shape, table_of
 from waterflow_cli.samples.table_schema import (
     ColumnCheck,
     ColumnRules,
@@ -281,51 +282,45 @@ def _refuse_unknown(keys: Iterable[object], known: Collection[str], where: str) 
 
 def _check_metadata(metadata: Mapping[str, Any], source: str) -> None:
     """Refuse values of the wrong shape, such as one name where a list is expected."""
-
-    def is_names(value: object) -> bool:
-        return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-    def is_range(value: object) -> bool:
-        if not isinstance(value, list) or len(value) != 2:
-            return False
-        return all(type(each) in (int, float) for each in value) and 0 < value[0] < value[1]
-
-    label = metadata.get("label")
-    measurements = metadata.get("measurements", [])
-    aliases = metadata.get("aliases", {})
-    units = metadata.get("units", {})
-    usual = metadata.get("usual", {})
-    least = metadata.get("min_measurements", 0)
-    shapes = {
-        "label": (label is None or isinstance(label, str), tr("the name of a column")),
-        "measurements": (is_names(measurements), tr("a list of columns")),
-        "aliases": (
-            isinstance(aliases, dict) and all(map(is_names, aliases.values())),
-            tr("a list of names for each column"),
-        ),
-        "units": (
-            isinstance(units, dict)
-            and all(isinstance(unit, str) and parse_unit(unit) for unit in units.values()),
-            tr("a known unit for each column"),
-        ),
-        "unit_needed": (is_names(metadata.get("unit_needed", [])), tr("a list of names")),
-        "usual": (
-            isinstance(usual, dict) and all(map(is_range, usual.values())),
-            tr("two numbers above 0, the lower one first, for each column"),
-        ),
-        "min_measurements": (type(least) is int and least >= 0, tr("a whole number, 0 or more")),
-    }
-    for key, (fits, wanted) in shapes.items():
-        if not fits:
+    for key, (shape, wanted) in _METADATA_SHAPES.items():
+        if key in metadata and not shape.fits(metadata[key]):
             raise UsageError(
                 tr(
                     "Schema {source}: '{key}' in its metadata must be {wanted}.",
                     source=source,
                     key=key,
-                    wanted=wanted,
+                    wanted=tr(wanted),
                 ),
                 tr("See docs/schemas.md."),
             )
+
+
+def _is_range(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2
+    return is_pair and all(map(NUMBER.fits, value)) and 0 < value[0] < value[1]
+
+
+_METADATA_SHAPES = {
+    "label": (
+        Shape(lambda value: value is None or isinstance(value, str)),
+        marked("the name of a column"),
+    ),
+    "measurements": (TEXTS, marked("a list of columns")),
+    "aliases": (table_of(TEXTS), marked("a list of names for each column")),
+    "units": (
+        table_of(Shape(lambda unit: isinstance(unit, str) and bool(parse_unit(unit)))),
+        marked("a known unit for each column"),
+    ),
+    "unit_needed": (TEXTS, marked("a list of names")),
+    "usual": (
+        table_of(Shape(_is_range)),
+        marked("two numbers above 0, the lower one first, for each column"),
+    ),
+    "min_measurements": (
+        Shape(lambda value: type(value) is int and value >= 0),
+        marked("a whole number, 0 or more"),
+    ),
+}
 
 
 def _check_names(schema: DataFrameSchema, metadata: Mapping[str, Any], source: str) -> None:
