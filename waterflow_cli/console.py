@@ -18,7 +18,7 @@ import click
 from waterflow_cli.common.credentials import redact
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.json import json_text
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import say, tr
 from waterflow_cli.common.progress import ProgressLines, Report, say_nothing
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print a line of the result on stdout."""
-        self._print(text + "\n")
+        self._print(say(text) + "\n")
 
     def json(self, content: dict[str, Any]) -> bool:
         """Print the one JSON object of ``--json`` on stdout, if it is asked for: say whether."""
@@ -161,7 +161,7 @@ class Console:
 
     def _say(self, prefix: str, text: str) -> None:
         with _write_errors(err=True):
-            click.echo(prefix + printable(text), err=True, color=self.color)
+            click.echo(prefix + printable(say(text)), err=True, color=self.color)
 
 
 @contextmanager

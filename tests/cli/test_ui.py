@@ -43,12 +43,17 @@ def client(workdir: Path) -> MlflowClient:
 
 
 def log_run(
-    client: MlflowClient, experiment_id: str, plugin: str, roc_auc: float, data: str = "a" * 64
+    client: MlflowClient,
+    experiment_id: str,
+    plugin: str,
+    roc_auc: float,
+    data: str = "a" * 64,
+    evaluation: str = "cv-5x1",
 ) -> str:
     run_id = client.create_run(experiment_id).info.run_id
     for name, value in (("", roc_auc), ("_low", roc_auc - 0.05), ("_high", roc_auc + 0.05)):
         client.log_metric(run_id, f"test_roc_auc{name}", value)
-    client.log_param(run_id, "evaluation", "5-fold cross-validation")
+    client.log_param(run_id, "evaluation", evaluation)
     client.set_tag(run_id, "waterflow.plugin", plugin)
     client.set_tag(run_id, "waterflow.data_sha256", data)
     client.set_terminated(run_id)
@@ -60,7 +65,9 @@ def test_the_leaderboard_ranks_what_can_be_compared(client: MlflowClient) -> Non
     client.create_experiment("empty")
     log_run(client, river, "old", 0.99, data="b" * 64)
     time.sleep(0.002)
-    first = log_run(client, river, "hgb", 0.61)
+    # As 0.1 logged it, in French.
+    former = "validation croisée à 5 plis, une fois"
+    first = log_run(client, river, "hgb", 0.61, evaluation=former)
     log_run(client, river, "extra|trees", 0.66)
     running = client.create_run(river).info.run_id
     client.log_metric(running, "test_roc_auc", 1.0)  # not to its end

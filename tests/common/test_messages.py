@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import gettext
 import os
+import pickle
 import re
 import string
 import subprocess
@@ -20,7 +22,7 @@ from catalogue import DOMAINS, extract_texts, french_texts, read_french
 from jinja2 import Environment, nodes
 from paths import ROOT
 
-from waterflow_cli.common import errors
+from waterflow_cli.common import errors, messages
 from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import chosen_language, find_language, tr, trn, use_language
 from waterflow_cli.common.pages import page_environment
@@ -43,7 +45,7 @@ ERRORS = {
     if isinstance(found, type) and issubclass(found, errors.WaterflowError)
 }
 # What translates, and how many texts each takes.
-TRANSLATES = {"tr": 1, "trn": 2, "marked": 1, "marked_forms": 2}
+TRANSLATES = {"tr": 1, "trn": 2, "Message": 1, "counted": 2, "marked": 1, "marked_forms": 2}
 # What the core calls to say something, besides the methods of the console.
 REPORTERS = {"report", "warn"}
 # From which argument on a user reads what is found.
@@ -299,12 +301,18 @@ def test_names_that_are_stored_stay_english(french):
     assert (verdict, tr(verdict)) == ("worse", "moins bon")
 
 
-def test_reasons_are_in_the_language_of_the_moment(french):
-    policy = Policy(potable_from=0.8, not_potable_to=0.2)
-    english = policy.reasons
+def test_what_the_core_says_is_english_until_it_is_shown(french):
+    reason = Policy(potable_from=0.8, not_potable_to=0.2).reasons[1]
     use_language("fr")
-    assert english[1] == "probability at most 0.2"
-    assert policy.reasons[1] == "probabilité d'au plus 0.2"
+    for each in (reason, pickle.loads(pickle.dumps(reason)), copy.deepcopy(reason)):
+        assert (each, messages.say(each)) == (
+            "probability at most 0.2",
+            "probabilité d'au plus 0.2",
+        )
+    listed = messages.joined([messages.Message("once"), "{b}"])
+    assert (listed, messages.say(listed)) == ("once, {b}", "une fois, {b}")
+    assert tr("{name}: {listed}", name="a", listed=listed) == "a: une fois, {b}"
+    assert messages.say("once") == "once"
 
 
 def test_error_is_said_in_french(cli, french):

@@ -108,7 +108,7 @@ def test_extreme_thresholds_keep_to_the_policy(threshold, verdict):
 
 
 def test_policy_tells_its_bounds():
-    text = str(Policy(0.8, 0.2))
+    text = Policy(0.8, 0.2).describe()
     assert text == "likely_potable from 0.800, likely_not_potable up to 0.200, else send_to_lab"
 
 
@@ -124,7 +124,7 @@ def test_policy_tells_its_bounds():
 def test_policy_says_what_each_verdict_rests_on(policy, undecided, text):
     lab, bad, good = policy.reasons
     assert lab == undecided
-    assert text in str(policy)
+    assert text in policy.describe()
     model = make_model(policy=policy)
     given = verdicts(model, [0.0, 1.0])
     assert (LIKELY_NOT_POTABLE in given) == policy.decides_not_potable

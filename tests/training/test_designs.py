@@ -11,13 +11,14 @@ from laws import tried_on
 from scipy import stats
 
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.messages import use_language
+from waterflow_cli.common.messages import tr, use_language
 from waterflow_cli.training.designs import (
     MIN_PER_CLASS,
     Design,
     all_scores,
     corrected_interval,
     cross_validation,
+    describe_design,
     forward_chaining,
     hold_out,
     score_folds,
@@ -270,13 +271,12 @@ def test_equal_seeds_give_equal_splits_and_others_differ():
     assert len({*digests(7), *digests(8)}) == 6
 
 
-def test_the_same_splits_have_one_digest_in_every_language():
-    english = {name: design.digest for name, design in designs().items()}
+def test_the_same_splits_have_one_name_and_digest_in_every_language():
+    english = {name: design.summary() for name, design in designs().items()}
     use_language("fr")
     try:
-        french = designs()
-        assert french["folds"].text.startswith("validation croisée")
-        assert {name: design.digest for name, design in french.items()} == english
+        assert {name: design.summary() for name, design in designs().items()} == english
+        assert tr(describe_design("cv-5x1")).startswith("validation croisée")
     finally:
         use_language("en")
 

@@ -24,7 +24,7 @@ from waterflow_cli.models.guarantees import parse_guarantee
 from waterflow_cli.models.thresholds import parse_threshold, tune_threshold
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import TrainingData, load_training_data
-from waterflow_cli.training.designs import all_scores, score_folds
+from waterflow_cli.training.designs import all_scores, describe_design, score_folds
 from waterflow_cli.training.judging import evaluate_folds, judge_fold
 from waterflow_cli.training.learners import PipelineLearner, make_learner, single_threaded_fits
 from waterflow_cli.training.options import DEFAULT_CV, CrossValidation, TrainingOptions, parse_cv
@@ -496,10 +496,20 @@ def test_too_few_or_many_folds_are_refused(text):
 def test_groups_and_times_of_the_data_choose_the_split(data):
     sites = replace(data, groups=np.resize(["a", "b", "c", "d", "e"], N_ROWS))
     dated = replace(data, when=np.arange(N_ROWS, dtype=float))
-    assert make_design(data, quick()).text == "3-fold cross-validation, once"
-    assert "groups kept together" in make_design(sites, quick()).text
-    assert make_design(dated, quick()).text == "3 spans of time, each tested with what is older"
-    assert make_design(data, quick(test_size=0.2)).text == "one hold-out of 20%"
+    chosen = {
+        "cv-3x1": (make_design(data, quick()), "3-fold cross-validation, once"),
+        "cv-3x1-grouped": (
+            make_design(sites, quick()),
+            "3-fold cross-validation, once, groups kept together",
+        ),
+        "time-3": (
+            make_design(dated, quick()),
+            "3 spans of time, each tested with what is older",
+        ),
+        "holdout-0.2": (make_design(data, quick(test_size=0.2)), "one hold-out of 20%"),
+    }
+    for name, (design, words) in chosen.items():
+        assert (design.name, describe_design(name)) == (name, words)
 
 
 def test_a_site_that_can_be_recognised_helps_no_one(data):

@@ -183,13 +183,8 @@ def _compare_plugins(candidates: _Candidates, samples: Labelled, console: Consol
 
 def _show(board: Leaderboard, console: Console) -> None:
     best = board.candidates[0].name
-    title = tr(
-        "{design}, {n_tested} rows: mean and 95 % interval",
-        design=board.design,
-        n_tested=board.n_rows,
-    )
     console.listing(
-        title,
+        tr(board.title),
         board.candidates,
         [
             ("", lambda each: each.name),

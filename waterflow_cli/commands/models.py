@@ -210,9 +210,15 @@ def _show_entries(title: str, entries: Sequence[Mapping[str, Any]], console: Con
                 ">" + tr("false 'potable' per 1000"),
                 lambda entry: _shown(entry["metrics"].get("false_potable_per_1000"), ".0f"),
             ),
-            (tr("why"), lambda entry: entry["why"]),
+            (tr("why"), _reason),
         ],
     )
+
+
+def _reason(entry: Mapping[str, Any]) -> str:
+    from waterflow_cli.registry.history import UNTOLD
+
+    return tr(UNTOLD) if entry["why"] == UNTOLD else str(entry["why"])
 
 
 def _champion_change(entry: Mapping[str, Any]) -> str:

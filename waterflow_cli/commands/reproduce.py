@@ -42,5 +42,5 @@ def reproduce(
         warn=console.warn,
     )
     if not console.json(found.summary()):
-        console.result(str(found.comparison))
+        console.result(found.comparison.describe())
     return 0 if found.comparison.identical else 1

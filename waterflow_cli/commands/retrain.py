@@ -208,7 +208,7 @@ def _show(found: Retraining, console: Console) -> None:
         tr("The gate"),
         ("", tr("what it found")),
         [
-            (tr("passed") if each.passed else tr("REFUSED"), each.text)
+            (tr("passed") if each.passed else tr("REFUSED"), tr(each.text))
             for each in found.gate.conditions
         ],
     )
@@ -259,7 +259,7 @@ def _show_outcome(found: Retraining, console: Console) -> None:
         )
     console.result(tr(outcome, name=registered.name, version=registered.version, champion=champion))
     for reason in found.gate.reasons:
-        console.result(f"- {reason}")
+        console.result(f"- {tr(reason)}")
     if found.gate.passed and not found.promoted:
         console.note(
             tr("To put it in use: waterflow models promote {version}", version=registered.version)

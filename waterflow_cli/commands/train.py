@@ -189,6 +189,7 @@ def _show(report: TrainingReport, console: Console) -> None:
     from waterflow_cli.common.estimates import CHANCE
     from waterflow_cli.models.metrics import METRICS
     from waterflow_cli.models.verdict_records import describe_verdicts
+    from waterflow_cli.training.designs import describe_design
 
     result, registered = report.result, report.registered
     evaluations = {
@@ -201,7 +202,7 @@ def _show(report: TrainingReport, console: Console) -> None:
     ]
     title = tr(
         "{design}, {n_tested} rows: estimate and 95 % interval",
-        design=result.design.text,
+        design=describe_design(result.design.name),
         n_tested=result.evaluation.n_rows,
     )
     console.table(title, ("", *(f">{tr(name)}" for name in evaluations)), rows)
@@ -246,8 +247,8 @@ def _show_decision(report: TrainingReport, console: Console) -> None:
         )
     )
     for certificate in result.certificates:
-        console.result(tr("Guarantee {certificate}.", certificate=certificate))
-    console.result(tr("Verdicts: {policy}.", policy=result.model.policy))
+        console.result(tr("Guarantee {certificate}.", certificate=certificate.describe()))
+    console.result(tr("Verdicts: {policy}.", policy=result.model.policy.describe()))
     console.result(
         tr(
             "Share of tested samples decided: {decided_share:.1%}.",

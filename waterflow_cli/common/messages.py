@@ -14,10 +14,10 @@ import os
 from functools import cache
 from gettext import NullTranslations, bindtextdomain, textdomain, translation
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 LANGUAGES = ("en", "fr")
 # The first of them that is set decides, as POSIX says of the last three.
@@ -56,6 +56,47 @@ def find_language(environ: Mapping[str, str]) -> str:
     return code if code in LANGUAGES else LANGUAGES[0]
 
 
+class Message(str):
+    """A text in English that knows how to be put into another language where it is shown.
+
+    The core says and stores such texts: equal work leaves equal content, whoever did it.
+
+    >>> Message("{n_rows} rows, {share:.1%} of them", n_rows=3, share=0.5)
+    '3 rows, 50.0% of them'
+    """
+
+    forms: tuple[str, str]
+    values: dict[str, Any]
+
+    def __new__(cls, text: str, /, **values: object) -> Message:
+        """Fill in the placeholders, as `tr` does; a value can be a message itself."""
+        message = super().__new__(cls, text.format(**values) if values else text)
+        message.forms, message.values = (text, ""), values
+        return message
+
+
+def counted(one: str, many: str, n: int, /, **values: object) -> Message:
+    """Make a message that counts, as `trn` does.
+
+    >>> counted("{n} row", "{n} rows", 1)
+    '1 row'
+    """
+    shown = one if n == 1 else many
+    message = Message(shown, n=int(n), **values)
+    message.forms = (one, many)
+    return message
+
+
+def joined(messages: Iterable[str], separator: str = ", ") -> Message:
+    """Put several messages into one.
+
+    >>> joined([Message("tab"), "comma"], " or ")
+    'tab or comma'
+    """
+    values = {f"part_{number}": each for number, each in enumerate(messages)}
+    return Message(separator.join(f"{{{name}}}" for name in values), **values)
+
+
 def tr(text: str, /, **values: object) -> str:
     """Give a text in the language chosen, with its placeholders filled in.
 
@@ -63,14 +104,28 @@ def tr(text: str, /, **values: object) -> str:
     ----------
     text : str
         The English text; ``{name}`` and ``{name:.3g}`` stand for values as in `str.format`.
+        A `Message` brings its values.
     **values : object
-        What stands for them. Without any, braces are just braces.
+        What stands for them, messages too. Without any, braces are just braces.
 
     >>> tr("{n_rows} rows, {share:.1%} of them", n_rows=3, share=0.5)
     '3 rows, 50.0% of them'
     """
+    if isinstance(text, Message):
+        one, many = text.forms
+        return trn(one, many, text.values["n"], **text.values) if many else tr(one, **text.values)
     shown = read_catalogue(_chosen).gettext(text)
-    return shown.format(**values) if values else shown
+    return shown.format(**translated(values)) if values else shown
+
+
+def translated(values: Mapping[str, object]) -> dict[str, object]:
+    """Put the messages among some values into the language chosen."""
+    return {name: say(each) if isinstance(each, str) else each for name, each in values.items()}
+
+
+def say(text: str) -> str:
+    """Put what the core says into the language chosen; any other text stays as it is."""
+    return tr(text) if isinstance(text, Message) else text
 
 
 def trn(one: str, many: str, n: int, /, **values: object) -> str:
@@ -89,7 +144,7 @@ def trn(one: str, many: str, n: int, /, **values: object) -> str:
     '1 row by rf'
     """
     values["n"] = n = int(n)
-    return read_catalogue(_chosen).ngettext(one, many, n).format(**values)
+    return read_catalogue(_chosen).ngettext(one, many, n).format(**translated(values))
 
 
 def marked(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message, tr
 
 if TYPE_CHECKING:
     from waterflow_cli.common.estimates import Estimate
@@ -16,18 +16,23 @@ def format_metric(name: str, estimate: Estimate) -> str:
 
 
 def format_estimate(estimate: Estimate, form: str = ".3f") -> str:
-    """Write an estimate with its interval, where it has one.
+    """Write an estimate with its interval, where it has one."""
+    return tr(describe_estimate(estimate, form))
+
+
+def describe_estimate(estimate: Estimate, form: str = ".3f") -> str:
+    """Put an estimate with its interval into a message.
 
     >>> from waterflow_cli.common.estimates import Estimate
-    >>> format_estimate(Estimate(0.25, 0.125, 0.5), "+.2f")
+    >>> describe_estimate(Estimate(0.25, 0.125, 0.5), "+.2f")
     '+0.25 (+0.12 to +0.50)'
     """
     value, low, high = estimate.value, estimate.low, estimate.high
     if value != value:
-        return tr("undefined")
+        return Message("undefined")
     if low != low:
         return f"{value:{form}}"
-    return tr(
+    return Message(
         "{value} ({low} to {high})",
         value=format(value, form),
         low=format(low, form),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from waterflow_cli.common.messages import chosen_language, read_catalogue, tr
+from waterflow_cli.common.messages import chosen_language, read_catalogue, say, tr, translated
 
 
 def page_environment() -> Environment:
@@ -16,6 +16,7 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["say"] = say
     environment.globals.update(tr=_tr_markup, trn=_trn_markup, language=chosen_language())
     return environment
 
@@ -23,9 +24,9 @@ def page_environment() -> Environment:
 def _tr_markup(text: str, /, **values: object) -> Markup:
     """Translate a text of a template, which may hold tags; the values are escaped."""
     shown = Markup(tr(text))
-    return shown.format(**values) if values else shown
+    return shown.format(**translated(values)) if values else shown
 
 
 def _trn_markup(one: str, many: str, n: int, /, **values: object) -> Markup:
     shown = Markup(read_catalogue(chosen_language()).ngettext(one, many, n))
-    return shown.format(n=n, **values)
+    return shown.format(n=n, **translated(values))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from waterflow_cli.common.estimates import CHANCE
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import say, tr, trn
 from waterflow_cli.common.number_formats import (
     format_estimate,
     format_share,
@@ -43,7 +43,7 @@ class Headline(NamedTuple):
 def find_headlines(exploration: Exploration) -> list[Headline]:
     """Say what stands out; what should be looked into comes first."""
     found = [
-        *(Headline(True, tr("Unit"), text) for text in exploration.alarms),
+        *(Headline(True, tr("Unit"), say(text)) for text in exploration.alarms),
         *_on_signal(exploration.signal),
         *_on_contradictions(exploration),
         *_on_pairs(exploration),
@@ -57,8 +57,8 @@ def find_headlines(exploration: Exploration) -> list[Headline]:
 
 def _on_signal(signal: Signal | Absent) -> Iterator[Headline]:
     if isinstance(signal, Absent):
-        reason = signal.reason[:1].upper() + signal.reason[1:]
-        yield Headline(True, tr("Signal was not looked for"), reason)
+        reason = tr(signal.reason)
+        yield Headline(True, tr("Signal was not looked for"), reason[:1].upper() + reason[1:])
         return
     name, value = signal.strongest
     no_line = not signal.linear_signal

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message
 from waterflow_cli.exploration.samples import Samples
 from waterflow_cli.exploration.sections import Absent
 from waterflow_cli.validation.limit_checks import Standing
@@ -105,11 +105,11 @@ def find_contradictions(samples: Samples, profiles: Sequence[str]) -> Contradict
         Whose health-based values count.
     """
     if samples.label is None:
-        return Absent(tr("the file has no label column."))
+        return Absent(Message("the file has no label column."))
     if not profiles:
-        return Absent(tr("no limits were chosen; choose some with --limits."))
+        return Absent(Message("no limits were chosen; choose some with --limits."))
     if not (samples.label == 1).any():
-        return Absent(tr("no row is labelled potable."))
+        return Absent(Message("no row is labelled potable."))
     chosen = [
         (limit, codes)
         for limit, codes in zip(samples.limits, samples.standings, strict=True)
@@ -117,7 +117,7 @@ def find_contradictions(samples: Samples, profiles: Sequence[str]) -> Contradict
     ]
     if not chosen:
         return Absent(
-            tr(
+            Message(
                 "{profiles}: no health-based value for a measurement that the file has.",
                 profiles=", ".join(profiles),
             )

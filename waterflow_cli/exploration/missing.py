@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message
 from waterflow_cli.exploration.samples import Samples, Texts, find_periods
 from waterflow_cli.exploration.sections import Absent
 
@@ -81,7 +81,7 @@ class Missing:
 def describe_missing(samples: Samples) -> Missing | Absent:
     """Find what is missing, together and by label, site and time."""
     if not samples.X or not len(samples):
-        return Absent(tr("no row of measurements is left."))
+        return Absent(Message("no row of measurements is left."))
     names = tuple(samples.missing)
     mask = np.column_stack([samples.missing[name] for name in names])
     packed, counts = np.unique(np.packbits(mask, axis=1), axis=0, return_counts=True)
@@ -121,7 +121,7 @@ def _missing_by_label(samples: Samples) -> dict[str, tuple[float, float]] | None
 
 def _by_site(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> MissingByGroup | Absent:
     if samples.site is None:
-        return Absent(tr("no column of sites was found; name one with --site COLUMN."))
+        return Absent(Message("no column of sites was found; name one with --site COLUMN."))
     groups = _share_missing(samples.site, mask)
     largest = sorted(groups, key=lambda group: (-group[1], group[0]))[:_N_SITES]
     return _group_section(samples.site, names, tuple(largest), len(groups))
@@ -129,12 +129,12 @@ def _by_site(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> Missi
 
 def _by_date(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> MissingByGroup | Absent:
     if samples.date is None:
-        return Absent(tr("no column of dates was found; name one with --date COLUMN."))
+        return Absent(Message("no column of dates was found; name one with --date COLUMN."))
     periods = find_periods(samples.date.values)
     known = sorted({period for period in periods if period})
     if not known:
         return Absent(
-            tr("no date was recognised in the column {column}.", column=samples.date.column)
+            Message("no date was recognised in the column {column}.", column=samples.date.column)
         )
     place = {period: code for code, period in enumerate(known)}
     by_text = np.array([place[each] if each else -1 for each in periods] + [-1], dtype=np.int64)
@@ -163,5 +163,5 @@ def _group_section(
     n_groups: int,
 ) -> MissingByGroup | Absent:
     if not groups:
-        return Absent(tr("the column {column} is empty.", column=texts.column))
+        return Absent(Message("the column {column} is empty.", column=texts.column))
     return MissingByGroup(texts.column, names, groups, n_groups, int((texts.codes < 0).sum()))

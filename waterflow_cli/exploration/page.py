@@ -37,6 +37,7 @@ from waterflow_cli.exploration.sections import (
     ImplausiblePair,
 )
 from waterflow_cli.exploration.signal_check import QUICK_MODEL, Signal
+from waterflow_cli.training.designs import describe_design
 from waterflow_cli.validation.limits import Limit
 
 _TEMPLATE = "exploration.html"
@@ -78,6 +79,7 @@ def render_exploration(
         p_value=write_p_value,
         share=write_share,
         estimate=format_estimate,
+        design=lambda name: tr(describe_design(name)),
         shade=lambda share: f"{min(share / _DARKEST_SHARE, 1) * 0.8:.2f}" if share == share else 0,
     )
     tags = ("A", "B") if len(explorations) > 1 else ("",)

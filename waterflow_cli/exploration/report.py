@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message
 from waterflow_cli.exploration.limits import (
     Contradiction,
     LimitCount,
@@ -200,18 +200,18 @@ def _look_for_signal(
     samples: Samples, *, seed: int, jobs: int, report: Callable[[int], None]
 ) -> Signal | Absent:
     if samples.label is None:
-        return Absent(tr("the file has no label column."))
+        return Absent(Message("the file has no label column."))
     if not samples.X:
-        return Absent(tr("the file has no measurement."))
+        return Absent(Message("the file has no measurement."))
     rows = np.flatnonzero(np.isfinite(samples.label))
     y = samples.label[rows].astype(np.int64)
     if len(np.unique(y)) < 2:
-        return Absent(tr("the labels hold fewer than two classes."))
+        return Absent(Message("the labels hold fewer than two classes."))
     X = pd.DataFrame({name: values[rows] for name, values in samples.X.items()})
     try:
         return check_signal(X, y, seed=seed, jobs=jobs, report=report)
     except DataRefusedError as exc:
-        return Absent(exc.message)
+        return Absent(Message(exc.message))
 
 
 def _plain(value: Any) -> Any:

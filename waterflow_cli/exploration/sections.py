@@ -10,7 +10,7 @@ import pandas as pd
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray
 from waterflow_cli.common.charts import Histogram
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message
 from waterflow_cli.exploration.samples import Samples
 from waterflow_cli.exploration.signal_check import draw_rows
 
@@ -30,7 +30,7 @@ SOLIDS_RATIO = (0.55, 0.75)
 class Absent:
     """A section that the file gives nothing for."""
 
-    reason: str
+    reason: Message
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def correlate(samples: Samples, seed: int) -> Correlations | Absent:
     """Correlate the measurements that vary: Pearson on all rows, Spearman on a sample."""
     varied = {name: values for name, values in samples.X.items() if _varies(values)}
     if len(varied) < 2:
-        return Absent(tr("fewer than two measurements vary."))
+        return Absent(Message("fewer than two measurements vary."))
     frame = pd.DataFrame(varied)
     ranked = frame.iloc[draw_rows(len(frame), RANKED_ROWS, seed)]
     tables = (
@@ -266,11 +266,11 @@ def _varies(values: FloatArray) -> bool:
 def find_duplicates(samples: Samples) -> Duplicates | Absent:
     """Find rows that repeat another's measurements; missing ones count as equal."""
     if not samples.X:
-        return Absent(tr("the file has no measurement."))
+        return Absent(Message("the file has no measurement."))
     frame = pd.DataFrame(dict(samples.X))
     held = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
     if len(held) < 2:
-        return Absent(tr("fewer than two rows hold a measurement."))
+        return Absent(Message("fewer than two rows hold a measurement."))
     hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()[held]
     _, group, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts > 1)
@@ -338,7 +338,7 @@ def find_implausible_pairs(samples: Samples) -> list[ImplausiblePair] | Absent:
         (
             ("Solids", "Conductivity"),
             SOLIDS_RATIO,
-            tr(
+            Message(
                 "Dissolved solids (mg/L) are usually some 0.55 to 0.75 times the conductivity "
                 "(µS/cm) of natural waters."
             ),
@@ -348,14 +348,16 @@ def find_implausible_pairs(samples: Samples) -> list[ImplausiblePair] | Absent:
         (
             ("Sulfate", "Solids"),
             (0.0, 1.0),
-            tr("Sulfate is a part of the dissolved solids, and cannot be more than all of them."),
-            tr("conservation of mass"),
+            Message(
+                "Sulfate is a part of the dissolved solids, and cannot be more than all of them."
+            ),
+            Message("conservation of mass"),
         ),
     )
     found = [_hold_pair(samples, *rule) for rule in rules]
     pairs = [pair for pair in found if pair is not None]
     return pairs or Absent(
-        tr("it takes rows that hold Solids with Conductivity, or Sulfate with Solids.")
+        Message("it takes rows that hold Solids with Conductivity, or Sulfate with Solids.")
     )
 
 
@@ -392,6 +394,6 @@ def _hold_pair(
 def balance_labels(samples: Samples) -> LabelBalance | Absent:
     """Count the labels."""
     if samples.label is None:
-        return Absent(tr("the file has no label column."))
+        return Absent(Message("the file has no label column."))
     negatives, positives = (int((samples.label == value).sum()) for value in (0, 1))
     return LabelBalance(negatives, positives, len(samples) - negatives - positives)

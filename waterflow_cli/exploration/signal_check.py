@@ -71,7 +71,7 @@ class Signal:
     n_rows, n_labelled : int
         Rows that the models were fitted and tested on, and those they were drawn from.
     design : str
-        How the models were tested.
+        How the models were tested: see `waterflow_cli.training.designs.Design`.
     quick, linear : Estimate
         ROC AUC of the quick model and of the logistic regression, with 95 % intervals.
     point_biserial : dict of str to float
@@ -156,7 +156,7 @@ def check_signal(
         permutation = _test_permutations(
             drawn, labels, seed=seed, jobs=jobs, n_permutations=n_permutations, report=report
         )
-    return Signal(len(labels), len(y), seed, design.text, quick, linear, permutation, correlations)
+    return Signal(len(labels), len(y), seed, design.name, quick, linear, permutation, correlations)
 
 
 def draw_rows(n_rows: int, at_most: int, seed: int) -> IntArray:

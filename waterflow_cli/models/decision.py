@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message
 from waterflow_cli.models.calibration import Calibrator
 from waterflow_cli.models.pipeline_scores import PipelineScores
 
@@ -45,21 +45,23 @@ class Policy:
         return cls(max(DEFAULT_CONFIDENCE, threshold), min(1 - DEFAULT_CONFIDENCE, below))
 
     @property
-    def reasons(self) -> tuple[str, str, str]:
+    def reasons(self) -> tuple[Message, Message, Message]:
         """What each verdict rests on, in the order of `VERDICTS`."""
         low, high = f"{self.not_potable_to:.3g}", f"{self.potable_from:.3g}"
         if self.decides_potable and self.decides_not_potable:
-            undecided = tr("probability between {low} and {high}: not decided", low=low, high=high)
+            undecided = Message(
+                "probability between {low} and {high}: not decided", low=low, high=high
+            )
         elif self.decides_potable:
-            undecided = tr("probability below {high}: not decided", high=high)
+            undecided = Message("probability below {high}: not decided", high=high)
         elif self.decides_not_potable:
-            undecided = tr("probability above {low}: not decided", low=low)
+            undecided = Message("probability above {low}: not decided", low=low)
         else:
-            undecided = tr("the model decides nothing")
+            undecided = Message("the model decides nothing")
         return (
             undecided,
-            tr("probability at most {low}", low=low),
-            tr("probability at least {high}", high=high),
+            Message("probability at most {low}", low=low),
+            Message("probability at least {high}", high=high),
         )
 
     @property
@@ -72,18 +74,19 @@ class Policy:
         """Whether some sample can be likely_not_potable."""
         return self.not_potable_to >= 0
 
-    def __str__(self) -> str:
+    def describe(self) -> Message:
+        """Say from which probabilities which verdict is given."""
         upper = (
-            tr("from {potable_from:.3f}", potable_from=self.potable_from)
+            Message("from {potable_from:.3f}", potable_from=self.potable_from)
             if self.decides_potable
-            else tr("never")
+            else Message("never")
         )
         lower = (
-            tr("up to {not_potable_to:.3f}", not_potable_to=self.not_potable_to)
+            Message("up to {not_potable_to:.3f}", not_potable_to=self.not_potable_to)
             if self.decides_not_potable
-            else tr("never")
+            else Message("never")
         )
-        return tr(
+        return Message(
             "likely_potable {upper}, likely_not_potable {lower}, else send_to_lab",
             upper=upper,
             lower=lower,

@@ -12,7 +12,7 @@ import numpy as np
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, UsageError
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import Message, marked, tr
 from waterflow_cli.models.decision import Policy
 
 FORM = "precision=P@C%, npv=P@C% or fpr=F@C%"
@@ -71,9 +71,10 @@ class Certificate(NamedTuple):
     n_decided: int
     observed: float
 
-    def __str__(self) -> str:
+    def describe(self) -> Message:
+        """Say whether it can be given, and from where on."""
         if self.cut is None:
-            return tr(
+            return Message(
                 "{guarantee}: cannot be given; that side is always send_to_lab",
                 guarantee=self.guarantee,
             )
@@ -88,7 +89,7 @@ class Certificate(NamedTuple):
                 "kept for this, observed {observed:.3f})"
             )
         )
-        return tr(
+        return Message(
             text,
             guarantee=self.guarantee,
             cut=self.cut,

@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.common.messages import Message, marked
+from waterflow_cli.common.number_formats import describe_estimate
 from waterflow_cli.models.decision import (
     LIKELY_NOT_POTABLE,
     LIKELY_POTABLE,
@@ -68,21 +68,21 @@ def record_verdict(right: Sequence[bool] | np.ndarray) -> VerdictRecord:
     return VerdictRecord(n_given, n_right, Estimate(n_right / n_given, float(low), float(high)))
 
 
-def describe_verdicts(records: Mapping[str, VerdictRecord]) -> list[str]:
+def describe_verdicts(records: Mapping[str, VerdictRecord]) -> list[Message]:
     """Say in a line for each verdict how often it was right."""
     return [_describe_verdict(verdict, record) for verdict, record in records.items()]
 
 
-def _describe_verdict(verdict: str, record: VerdictRecord) -> str:
+def _describe_verdict(verdict: str, record: VerdictRecord) -> Message:
     if not record.n_given:
-        return tr("{verdict}: never given.", verdict=verdict)
-    return tr(
+        return Message("{verdict}: never given.", verdict=verdict)
+    return Message(
         "{verdict}: {n_right} of {n_given} right, {claim} {share}.",
         verdict=verdict,
         n_right=record.n_right,
         n_given=record.n_given,
-        claim=tr(CLAIMS[verdict][1]),
-        share=format_estimate(record.share),
+        claim=Message(CLAIMS[verdict][1]),
+        share=describe_estimate(record.share),
     )
 
 

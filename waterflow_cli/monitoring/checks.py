@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from waterflow_cli.common.messages import marked
+from waterflow_cli.common.messages import Message, marked
 
 if TYPE_CHECKING:
     from waterflow_cli.monitoring.drift import Outcome
@@ -140,7 +140,7 @@ class Unchecked:
 
     kind: str
     name: str
-    reason: str
+    reason: Message
     group: str = ""
 
 

@@ -181,4 +181,4 @@ class GroupReader:
         day = date(found.year, found.month, found.day)
         start = (day - _EPOCH).days // self.window_days * self.window_days
         first, last = (_EPOCH + timedelta(start + n) for n in (0, self.window_days - 1))
-        return str(first) if first == last else tr("{first} to {last}", first=first, last=last)
+        return str(first) if first == last else f"{first} to {last}"

@@ -11,7 +11,7 @@ from scipy import stats
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import Message, counted
 from waterflow_cli.models.decision import DecisionModel
 from waterflow_cli.models.metrics import LEVEL
 from waterflow_cli.models.verdict_records import VerdictRecord, record_verdicts, verdicts_summary
@@ -116,7 +116,7 @@ def compare_records(old: Record, new: Record) -> Iterator[Check | Unchecked]:
     """Test whether a model fares worse than in training; of calibration, whether it differs."""
     fewest = min(new.n_potable, new.n_rows - new.n_potable)
     if fewest < LEAST_PER_CLASS or not old.n_rows:
-        reason = trn(
+        reason = counted(
             "{n} labelled row of a class that is new to the model; at least {least}.",
             "{n} labelled rows of a class that are new to the model; at least {least}.",
             fewest,
@@ -127,7 +127,7 @@ def compare_records(old: Record, new: Record) -> Iterator[Check | Unchecked]:
     for metric, (n_had, n_rows) in new.counts.items():
         before = old.counts[metric]
         if not n_rows or not before[1]:
-            yield Unchecked(metric, "", tr("no row to count."))
+            yield Unchecked(metric, "", Message("no row to count."))
             continue
         outcome = _worse_share(before, (n_had, n_rows), higher_is_worse=metric == "false_potable")
         shown = before[0] / before[1], n_had / n_rows

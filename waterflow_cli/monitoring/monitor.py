@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import FloatArray
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import Message, counted
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
@@ -207,7 +207,7 @@ class _Comparison:
         labelled = judged & (rows.label == rows.label)
         own_record = None
         if len(rows) < LEAST_ROWS:
-            reason = trn(
+            reason = counted(
                 "{n} different row; at least {least}.",
                 "{n} different rows; at least {least}.",
                 len(rows),
@@ -269,7 +269,7 @@ class _Comparison:
     def _about_all(self, rows: SampledRows) -> Iterator[Check | Unchecked]:
         old = self.reference.X.to_numpy()
         if len(old) < LEAST_ROWS:
-            yield Unchecked("joint", "", tr("the reference holds too few rows."))
+            yield Unchecked("joint", "", Message("the reference holds too few rows."))
             return
         # The rows stand in the order of their files: the first ones are no sample.
         random = np.random.default_rng(self.options.seed)
@@ -297,7 +297,7 @@ class _Comparison:
         mixes = compare_mixes(old_mix, new_mix)
         decided = [float(1 - mix[0] / mix.sum()) for mix in (old_mix, new_mix)]
         if mixes is None:
-            yield Unchecked("verdicts", "", tr("one verdict is all there is."))
+            yield Unchecked("verdicts", "", Message("one verdict is all there is."))
             return
         yield Check.of(
             "verdicts",
@@ -310,16 +310,16 @@ class _Comparison:
             },
         )
 
-    def _why_unscored(self, n_known: int) -> str:
+    def _why_unscored(self, n_known: int) -> Message:
         if self.reference.hash_cut is not None:
-            return tr("fewer than {least} rows could be scored.", least=LEAST_ROWS)
+            return Message("fewer than {least} rows could be scored.", least=LEAST_ROWS)
         if n_known:
-            return tr(
+            return Message(
                 "the model was trained on {n_known} of these rows: what it says of them is no "
                 "evidence.",
                 n_known=n_known,
             )
-        return tr("fewer than {least} valid rows.", least=LEAST_ROWS)
+        return Message("fewer than {least} valid rows.", least=LEAST_ROWS)
 
     def _about_labels(self, own: Record, rows: SampledRows) -> Iterator[Check | Unchecked]:
         label = rows.label[rows.label == rows.label]
@@ -341,7 +341,7 @@ def _compare_counts(
 def _compare_values(name: str, old: FloatArray, new: FloatArray) -> Iterator[Check | Unchecked]:
     """Compare where the values of a measurement lie, its unit and its distribution."""
     if min(len(old), len(new)) < LEAST_ROWS:
-        reason = tr("fewer than {least} values.", least=LEAST_ROWS)
+        reason = Message("fewer than {least} values.", least=LEAST_ROWS)
         yield Unchecked("level", name, reason)
         return
     medians = float(np.median(old)), float(np.median(new))

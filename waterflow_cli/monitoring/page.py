@@ -27,6 +27,7 @@ from waterflow_cli.monitoring.report import (
     check_rows,
     describe_unchecked,
     group_rows,
+    group_shown,
     headline,
     notes,
     record_rows,
@@ -56,7 +57,7 @@ def render_monitoring(found: Monitoring) -> str:
         group_columns=_plain_names(group_columns),
         groups=groups,
         unchecked=[
-            tr("{group}: {text}", group=each.group, text=describe_unchecked(each))
+            tr("{group}: {text}", group=group_shown(each.group), text=describe_unchecked(each))
             for each in found.unchecked
             if each.group
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +13,7 @@ from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.monitoring.checks import KINDS, Check, Unchecked
 from waterflow_cli.monitoring.monitor import LEAST_ROWS, Monitoring, Part
 
+_WINDOW = re.compile(r"(\d{4}-\d\d-\d\d) to (\d{4}-\d\d-\d\d)")
 # What the figures of a kind of check are.
 _SHARES = (
     *("invalid", "repeated", "stuck", "missing", "censored", "verdicts", "labels"),
@@ -174,8 +176,13 @@ def group_rows(found: Monitoring) -> tuple[Sequence[str], list[tuple[str, ...]]]
     rows: list[tuple[str, ...]] = []
     for part in found.parts[1:]:
         alarms = [check for check in found.alarms if check.group == part.name]
-        rows.append((part.name, f"{part.rows.n_in_all}", describe_group(part, alarms)))
+        rows.append((group_shown(part.name), f"{part.rows.n_in_all}", describe_group(part, alarms)))
     return columns, rows
+
+
+def group_shown(name: str) -> str:
+    """Write the name of a group, a window of days among them in the user's language."""
+    return _WINDOW.sub(lambda days: tr("{first} to {last}", first=days[1], last=days[2]), name)
 
 
 def describe_group(part: Part, alarms: Sequence[Check]) -> str:

@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from waterflow_cli.common.estimates import Estimate
+from waterflow_cli.registry.runs import design_name
 
 KIND_TAG, MODEL_TRAINING = "mlflow.experimentKind", "custom_model_development"
 NOTE_TAG = "mlflow.note.content"
@@ -247,7 +248,7 @@ def _ranked(run: Any, versions: str) -> RankedRun:
         figures,
         versions,
         f"{files} ({sha256})" if sha256 else files,
-        run.data.params.get("evaluation", "evaluation unknown"),
+        design_name(run.data.params.get("evaluation", "evaluation unknown")),
     )
 
 

@@ -21,11 +21,12 @@ from mlflow import MlflowClient
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import marked, tr
 
 _KEY = re.compile(r"waterflow\.history\.(\d{6,})-[0-9a-f]{8}")
 # MLflow's tables hold 5000 characters of a tag.
 MAX_WHY = 2000
+UNTOLD = marked("no entry told of it: done by another program, or by a command that was killed")
 
 
 class Action(StrEnum):
@@ -133,16 +134,15 @@ def unrecorded(
     entries: Sequence[Entry], versions: Iterable[int], champion: int | None
 ) -> list[Entry]:
     """Make the entries that are missing: for versions and a champion that no entry tells of."""
-    why = tr("no entry told of it: done by another program, or by a command that was killed")
     told = {entry.version for entry in entries}
     known = list(entries)
     for version in sorted(set(versions) - told):
         last = _last_champion(known)
-        known.append(next_entry(known, Action.FOUND, version, before=last, after=last, why=why))
+        known.append(next_entry(known, Action.FOUND, version, before=last, after=last, why=UNTOLD))
     last = _last_champion(known)
     if champion != last:
         known.append(
-            next_entry(known, Action.FOUND, champion, before=last, after=champion, why=why)
+            next_entry(known, Action.FOUND, champion, before=last, after=champion, why=UNTOLD)
         )
     return known[len(entries) :]
 

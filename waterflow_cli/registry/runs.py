@@ -22,6 +22,20 @@ from waterflow_cli.registry.stores import connect, find_experiment, store_errors
 RECORD_FILE = "training.json"
 
 
+def design_name(text: str) -> str:
+    """Identify how a run was tested; those of 0.1 say it in words, English or French.
+
+    >>> [design_name(text) for text in ("cv-5x1", "validation croisée à 5 plis, une fois")]
+    ['cv-5x1', 'cv-5x1']
+    """
+    number, *others = re.findall(r"\d+", text) or [""]
+    if re.search("-fold | plis, ", text):
+        return f"cv-{number}x{(others or ['1'])[0]}" + ("-grouped" if "group" in text else "")
+    if re.search("hold-out of|mise de côté", text):
+        return f"holdout-{int(number) / 100:g}"
+    return f"time-{number}" if re.search("spans of time|périodes", text) else text
+
+
 @dataclass(frozen=True)
 class TrackingOptions:
     """Where a run is logged and under which name its model is registered."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, empty_cells
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
@@ -148,7 +148,7 @@ def make_readers(
         unit, factor = _unit_and_factor(name, units.get(name), schema, table)
         is_measured = name in schema.measurements and schema.kinds[name] is Kind.NUMBER
         nondetect = options.nondetect if is_measured else None
-        words = tr("{unit} to {wanted}", unit=unit, wanted=schema.units.get(name))
+        words = Message("{unit} to {wanted}", unit=unit, wanted=schema.units.get(name))
         readers[name] = CellReader(
             marks, factor, loqs.get(name), nondetect, words if factor != 1 else ""
         )

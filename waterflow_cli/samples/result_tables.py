@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, IntArray
 from waterflow_cli.common.errors import InputError, UsageError
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import Message, counted, tr, trn
 from waterflow_cli.samples.result_values import READ, ValueReader, as_text, same_results, trimmed
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.headers import fold_name
@@ -381,22 +381,22 @@ class ResultTable:
         counts = self._counts
         remarks = [
             *self._table.remarks(),
-            tr(
+            Message(
                 "{samples} of {results} ({profile})",
-                samples=trn("{n} sample", "{n} samples", len(self._samples.numbers)),
-                results=trn("{n} result", "{n} results", counts["results"]),
+                samples=counted("{n} sample", "{n} samples", len(self._samples.numbers)),
+                results=counted("{n} result", "{n} results", counts["results"]),
                 profile=self._profile.name,
             ),
         ]
         if counts["other"]:
-            remarks.append(tr("{n} of other parameters", n=counts["other"]))
+            remarks.append(Message("{n} of other parameters", n=counts["other"]))
         if counts["left out"]:
-            remarks.append(tr("{n} left out by the profile", n=counts["left out"]))
+            remarks.append(Message("{n} left out by the profile", n=counts["left out"]))
         if counts["repeated"]:
-            remarks.append(tr("{n} repeated", n=counts["repeated"]))
+            remarks.append(Message("{n} repeated", n=counts["repeated"]))
         if counts["without unit"]:
             remarks.append(
-                tr("{n} without a unit, taken in the usual one", n=counts["without unit"])
+                Message("{n} without a unit, taken in the usual one", n=counts["without unit"])
             )
         return remarks
 

@@ -145,7 +145,7 @@ class Scorer:
     def _reasons(
         self, checked: CheckedBatch, verdict: IntArray, movers: Sequence[pa.Array]
     ) -> pa.Array:
-        parts = [_named(self._model.decision.policy.reasons, verdict)]
+        parts = [_named(list(map(tr, self._model.decision.policy.reasons)), verdict)]
         measured = self._model.decision.measurements
         parts += _naming(tr("; imputed:"), [(name, checked.missing[name]) for name in measured])
         bounds = [(name, each.below | each.above) for name, each in checked.censored.items()]

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from waterflow_cli.common.errors import InputError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message, joined, tr
 from waterflow_cli.tables.csv_blocks import SEPARATORS, open_quote_error
 from waterflow_cli.tables.headers import Header, check_header
 from waterflow_cli.tables.numbers import is_missing_text
@@ -61,15 +61,15 @@ class Dialect:
     def __str__(self) -> str:
         parts = [self.encoding]
         if self.sep:
-            sep = tr("tab") if self.sep == "\t" else repr(self.sep)
-            parts.append(tr("separator {sep}", sep=sep))
+            sep = Message("tab") if self.sep == "\t" else repr(self.sep)
+            parts.append(Message("separator {sep}", sep=sep))
         if self.n_above:
-            parts.append(tr("header in line {line}", line=self.header_line))
+            parts.append(Message("header in line {line}", line=self.header_line))
         if self.units_line:
-            parts.append(tr("units in line {line}, in no output", line=self.units_line))
+            parts.append(Message("units in line {line}, in no output", line=self.units_line))
         if self.unread_units_line:
-            parts.append(tr("units in line {line} NOT READ", line=self.unread_units_line))
-        return ", ".join(parts)
+            parts.append(Message("units in line {line} NOT READ", line=self.unread_units_line))
+        return joined(parts)
 
 
 class Row(NamedTuple):

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, as_bools, text_bytes
 from waterflow_cli.common.errors import InputError, UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.tables.numbers import BLANKS, GROUP_MARKS, NumberMarks
 
 if TYPE_CHECKING:
@@ -113,14 +113,14 @@ def find_marks(
     return NumberMarks(decimal, thousands, groups)
 
 
-def describe_marks(marks: NumberMarks) -> list[str]:
+def describe_marks(marks: NumberMarks) -> list[Message]:
     """Say which marks the numbers have, but for a decimal point alone."""
     shown = []
     if marks.decimal != ".":
-        shown.append(tr("decimal {mark}", mark=repr(marks.decimal)))
+        shown.append(Message("decimal {mark}", mark=repr(marks.decimal)))
     for mark in (*marks.thousands, *marks.groups):
         name = repr(mark) if mark in " '" or mark.isascii() else f"U+{ord(mark):04X}"
-        shown.append(tr("thousands {mark}", mark=name))
+        shown.append(Message("thousands {mark}", mark=name))
     return shown
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from waterflow_cli.common.errors import InputError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.tables.csv_blocks import (
     BLOCK_BYTES,
     MAX_ROW_BYTES,
@@ -341,7 +341,9 @@ def remark_on_notes(lines: Sequence[int]) -> list[str]:
     if not lines:
         return []
     first, last = lines[0], lines[-1]
-    return [tr("notes below the rows not read (lines {first} to {last})", first=first, last=last)]
+    return [
+        Message("notes below the rows not read (lines {first} to {last})", first=first, last=last)
+    ]
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import marked, tr, trn
+from waterflow_cli.common.messages import Message, counted, marked, tr
 from waterflow_cli.models.contract import BALANCES, Balance
 from waterflow_cli.models.discovery import LoadedPlugin, parse_params
 from waterflow_cli.training.data import TrainingData
-from waterflow_cli.training.designs import Design, corrected_interval, score_folds
+from waterflow_cli.training.designs import Design, corrected_interval, describe_design, score_folds
 from waterflow_cli.training.judging import INTERVAL
 from waterflow_cli.training.learners import make_learner, single_threaded_fits
 from waterflow_cli.training.options import TrainingOptions
@@ -64,7 +64,7 @@ class Leaderboard:
     Attributes
     ----------
     design, design_sha256 : str
-        How the rows were split: for people, and the digest of the splits.
+        How the rows were split: the identifier, and the digest of the splits.
     n_fits : int
         Pipelines that were fitted for it.
     """
@@ -80,6 +80,15 @@ class Leaderboard:
         """How many rows were tested, in each repeat."""
         return sum(fold["rows"] for fold in self.candidates[0].folds if fold["repeat"] == 0)
 
+    @property
+    def title(self) -> Message:
+        """How it was measured."""
+        return Message(
+            "{design}, {n_tested} rows: mean and 95 % interval",
+            design=describe_design(self.design),
+            n_tested=self.n_rows,
+        )
+
     def behind(self, candidate: Candidate, metric: str = COMPARED[0]) -> Estimate:
         """Subtract the best candidate's metric from another's."""
         return paired_difference(self.candidates[0], candidate, metric)
@@ -92,7 +101,11 @@ class Leaderboard:
         """Put the board into a JSON object."""
         return {
             "data_sha256": self.data_sha256,
-            "design": {"text": self.design, "sha256": self.design_sha256},
+            "design": {
+                "name": self.design,
+                "text": describe_design(self.design),
+                "sha256": self.design_sha256,
+            },
             "rows": self.n_rows,
             "fits": self.n_fits,
             "interval": INTERVAL,
@@ -183,7 +196,7 @@ def plan_procedures(
     """
     defaults = []
     for plugin in plugins:
-        with plugin.guarded(tr("list its parameters")):
+        with plugin.guarded(Message("list its parameters")):
             defaults.append(dict(plugin.model.default_params()))
     given = parse_params(assignments, {name: None for known in defaults for name in known})
     procedures = [
@@ -231,17 +244,17 @@ def compare_procedures(
     """
     n_fits = design.n_fits * len(procedures)
     report(
-        tr(
+        Message(
             "Measuring {candidates} by {design}; {n_fits} fits",
-            candidates=trn("{n} candidate", "{n} candidates", len(procedures)),
-            design=design.text,
+            candidates=counted("{n} candidate", "{n} candidates", len(procedures)),
+            design=describe_design(design.name),
             n_fits=n_fits,
         )
     )
     candidates = []
     for number, (name, procedure) in enumerate(_name_procedures(procedures), 1):
         report(
-            tr(
+            Message(
                 "{number} of {n_procedures}: {name}",
                 number=number,
                 n_procedures=len(procedures),
@@ -249,7 +262,7 @@ def compare_procedures(
             )
         )
         candidates.append(_measure_candidate(name, procedure, data, design))
-    return Leaderboard(rank_candidates(candidates), design.text, design.digest, data.sha256, n_fits)
+    return Leaderboard(rank_candidates(candidates), design.name, design.digest, data.sha256, n_fits)
 
 
 def split_list(option: str, text: str) -> list[str]:
@@ -340,7 +353,7 @@ def _measure_candidate(
     name: str, procedure: Procedure, data: TrainingData, design: Design
 ) -> Candidate:
     plugin, options = procedure
-    with single_threaded_fits(), plugin.guarded(tr("train")):
+    with single_threaded_fits(), plugin.guarded(Message("train")):
         scores = score_folds(design, make_learner(plugin, data, options), jobs=options.jobs)
     # No final model is trained, so there is no threshold but those of the folds.
     measured = measure(scores, data.y, np.nan, options)

@@ -15,7 +15,7 @@ import pandas as pd
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError, did_you_mean
 from waterflow_cli.common.hashing import file_sha256, sha256_of
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import Message, tr, trn
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.dates import DateReader, parse_iso
 from waterflow_cli.samples.simulation import write_simulation
@@ -180,7 +180,7 @@ def load_training_data(
     refused, lines = Refusals(label), []
     with pass_over(path, schema, PassOptions(reading=reading)) as file:
         file.require_label(
-            tr(
+            Message(
                 "Labelled rows are needed. If it has another name: --rename 'NAME IN FILE={label}'",
                 label=label,
             )
@@ -236,12 +236,12 @@ def find_training_data(
     if path is not None:
         yield path
     elif Path(USUAL_FILE).is_file():
-        report(tr("Training on {usual_file} in the working folder.", usual_file=USUAL_FILE))
+        report(Message("Training on {usual_file} in the working folder.", usual_file=USUAL_FILE))
         yield USUAL_FILE
     else:
         with simulated_sample() as sample:
             warn(
-                tr(
+                Message(
                     "No DATA named and no {usual_file} here: training on {sample_rows} "
                     "simulated samples. The model is good for trying waterflow, and for "
                     "nothing else.",
@@ -304,7 +304,7 @@ class _Column:
 
     def as_groups(self) -> Any:
         """Give the texts, shape (n_samples,)."""
-        self._refuse([text is None for text in self._texts], tr("the group is missing"))
+        self._refuse([text is None for text in self._texts], Message("the group is missing"))
         return np.array(self._texts)
 
     def as_ids(self) -> Any:
@@ -314,7 +314,7 @@ class _Column:
 
     def as_times(self) -> FloatArray:
         """Give numbers, or dates as numbers that rise with them, shape (n_samples,)."""
-        self._refuse([text is None for text in self._texts], tr("the time is missing"))
+        self._refuse([text is None for text in self._texts], Message("the time is missing"))
         texts = pd.Series(self._texts, dtype=str)
         numbers = pd.to_numeric(texts, errors="coerce")
         if not numbers.isna().any():
@@ -324,10 +324,10 @@ class _Column:
         found = texts.map(reader.read)
         self._refuse(
             [each is not None and not each.is_sure for each in found],
-            tr("a date that reads in two ways"),
+            Message("a date that reads in two ways"),
         )
         dates = parse_iso(texts.map(reader.write_iso))
-        self._refuse(dates.isna(), tr("no date such as 2024-05-31, and no number"))
+        self._refuse(dates.isna(), Message("no date such as 2024-05-31, and no number"))
         # In one unit, so that the times of two files can be compared.
         return np.asarray(dates.dt.as_unit("us").astype("int64"), dtype=np.float64)
 
@@ -428,7 +428,7 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int
             )
         )
     if len(classes) < 2:
-        held = tr("only the class {shown}", shown=shown) if len(classes) else tr("no row")
+        held = Message("only the class {shown}", shown=shown) if len(classes) else Message("no row")
         raise DataRefusedError(
             tr(
                 "{path}, column {label}: {held}; both 0 and 1 are needed.",

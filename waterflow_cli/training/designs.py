@@ -9,6 +9,7 @@ everything, where plain nesting needs K * K.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -22,11 +23,12 @@ from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.hashing import sha256_of
-from waterflow_cli.common.messages import chosen_language, tr, trn, use_language
+from waterflow_cli.common.messages import Message, counted, tr, trn
 from waterflow_cli.models.metrics import LEVEL
 
 Blocks = frozenset[int]
 
+_NAME = re.compile(r"cv-(\d+)x(\d+)(-grouped)?|holdout-(0\.\d+)|time-(\d+)")
 # SMOTE looks for five neighbours of the same class.
 MIN_PER_CLASS = 6
 # Blocks of a hold-out's training rows, for calibration and threshold.
@@ -51,8 +53,8 @@ class Design:
 
     Attributes
     ----------
-    text : str
-        For people.
+    name : str
+        Identifies the way to split: ``cv-5x3``, ``cv-5x3-grouped``, ``holdout-0.2`` or ``time-3``.
     repeats : tuple of ndarray of int, each of shape (n_samples,)
         By repeat: the block of each row.
     trains : mapping of int to frozenset of int
@@ -61,7 +63,7 @@ class Design:
         The blocks that are measured.
     """
 
-    text: str
+    name: str
     repeats: tuple[IntArray, ...]
     trains: Mapping[int, Blocks]
     tested: tuple[int, ...]
@@ -88,10 +90,13 @@ class Design:
     @property
     def digest(self) -> str:
         """Sha256 of the splits: evaluations on equal splits of equal rows can be compared."""
-        # Not of the text, which is in the user's language.
         used = [(int(k), sorted(map(int, self.trains[k]))) for k in sorted(self.trains)]
         blocks = [block.astype("<i8").tobytes() for block in self.repeats]
         return sha256_of(b"".join([f"{used} {[int(k) for k in self.tested]}".encode(), *blocks]))
+
+    def summary(self) -> dict[str, str]:
+        """Put it into a JSON object."""
+        return {"name": self.name, "text": describe_design(self.name), "sha256": self.digest}
 
     def check(self, y: IntArray) -> Design:
         """Refuse a design some of whose parts hold too few rows of a class.
@@ -113,7 +118,7 @@ class Design:
                             "{text}: a model would be fitted on {n} rows of one class; at least "
                             "{min_per_class} are needed.",
                             fewest,
-                            text=self.text,
+                            text=describe_design(self.name),
                             min_per_class=MIN_PER_CLASS,
                         ),
                         tr("Use more rows, fewer folds, or another way to split."),
@@ -123,11 +128,33 @@ class Design:
                     tr(
                         "{text}: a tested part holds one class alone, so nothing can be "
                         "measured on it.",
-                        text=self.text,
+                        text=describe_design(self.name),
                     ),
                     tr("Use fewer folds, or another way to split."),
                 )
         return self
+
+
+def describe_design(name: str) -> Message:
+    """Put the identifier of a design into words.
+
+    >>> describe_design("cv-5x1-grouped")
+    '5-fold cross-validation, once, groups kept together'
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return Message(name)
+    n_folds, n_repeats, grouped, share, n_spans = match.groups()
+    if share:
+        return Message("one hold-out of {test_size:.0%}", test_size=float(share))
+    if n_spans:
+        return Message("{n_folds} spans of time, each tested with what is older", n_folds=n_spans)
+    return Message(
+        "{n_folds}-fold cross-validation, {times}{kept}",
+        n_folds=n_folds,
+        times=counted("once", "{n} times", int(n_repeats)),
+        kept=Message(", groups kept together") if grouped else "",
+    )
 
 
 def cross_validation(
@@ -171,15 +198,8 @@ def cross_validation(
             block[rows] = number
         repeats.append(block)
     every = frozenset(range(n_folds))
-    times = trn("once", "{n} times", n_repeats)
-    kept = "" if groups is None else tr(", groups kept together")
     return Design(
-        tr(
-            "{n_folds}-fold cross-validation, {times}{kept}",
-            n_folds=n_folds,
-            times=times,
-            kept=kept,
-        ),
+        f"cv-{n_folds}x{n_repeats}" + ("" if groups is None else "-grouped"),
         tuple(repeats),
         {k: every - {k} for k in every},
         tuple(range(n_folds)),
@@ -198,7 +218,7 @@ def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
         block[train[rows]] = number
     every = frozenset(range(_N_TUNING_BLOCKS))
     return Design(
-        tr("one hold-out of {test_size:.0%}", test_size=test_size),
+        f"holdout-{test_size:g}",
         (block,),
         {**{k: every - {k} for k in every}, _N_TUNING_BLOCKS: every},
         (_N_TUNING_BLOCKS,),
@@ -238,7 +258,7 @@ def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
             tr("With 3 folds (--cv 3x1) five times are enough; or leave --time out."),
         )
     return Design(
-        tr("{n_folds} spans of time, each tested with what is older", n_folds=n_folds),
+        f"time-{n_folds}",
         (block,),
         {k: frozenset(range(k)) for k in range(n_spans)},
         tuple(range(2, n_spans)),
@@ -273,10 +293,8 @@ def score_folds(design: Design, learner: Learner, *, jobs: int = 1) -> list[list
     fits = design.fits()
     kept = {(0, design.trains[k]) for k in design.tested}
     keys = [(r, blocks) for r in range(len(design.repeats)) for blocks in fits]
-    language = chosen_language()
 
     def fit(repeat: int, blocks: Blocks) -> tuple[FloatArray, Any]:
-        use_language(language)  # worker processes do not know it
         block = design.repeats[repeat]
         fitted = learner.fit(_rows_in(block, blocks))
         rows = _rows_in(block, fits[blocks])
@@ -294,10 +312,9 @@ def score_folds(design: Design, learner: Learner, *, jobs: int = 1) -> list[list
 
 def score_tested(design: Design, learner: Learner, *, jobs: int = 1) -> FloatArray:
     """Score the tested rows of the first repeat; NaN elsewhere, shape (n_samples,)."""
-    block, language = design.repeats[0], chosen_language()
+    block = design.repeats[0]
 
     def fit(k: int) -> FloatArray:
-        use_language(language)
         return learner.score(
             learner.fit(_rows_in(block, design.trains[k])), np.flatnonzero(block == k)
         )

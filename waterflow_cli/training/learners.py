@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import PluginError
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import Message, tr, trn
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.options import TrainingOptions
@@ -68,7 +68,7 @@ def build_pipeline(
     PluginError
         If it fails, or gives something else.
     """
-    with plugin.guarded(tr("build a pipeline")):
+    with plugin.guarded(Message("build a pipeline")):
         pipeline = plugin.model.build_pipeline(
             columns=columns,
             balance=options.balance,

@@ -16,7 +16,7 @@ def result_summary(result: TrainingResult) -> dict[str, Any]:
     """Put a result into a JSON object."""
     return {
         "rows_trained": result.n_trained,
-        "design": {"text": result.design.text, "sha256": result.design.digest},
+        "design": result.design.summary(),
         "fits": result.n_fits,
         "threshold": result.model.threshold,
         "false_potable_rate": result.false_potable_rate,

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import marked, tr, trn
+from waterflow_cli.common.messages import Message, counted, marked, tr
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin
@@ -36,6 +36,7 @@ from waterflow_cli.training.designs import (
     all_scores,
     corrected_interval,
     cross_validation,
+    describe_design,
     forward_chaining,
     hold_out,
     score_folds,
@@ -192,7 +193,7 @@ def train_model(
     DataRefusedError
         If no threshold serves the asked rule, or the rows are too few for the folds.
     """
-    with plugin.guarded(tr("list its parameters")):
+    with plugin.guarded(Message("list its parameters")):
         params = {**plugin.model.default_params(), **options.params}
     used, certifying = split_for_certifying(data, options)
     part, unseen = data.take(used), data.take(certifying)
@@ -206,7 +207,7 @@ def train_model(
     n_fits = design.n_fits + 1 + (len(design.tested) if unbalanced else 0)
     report(_describe_fits(plugin, design, n_fits, len(used), options))
     with single_threaded_fits():
-        with plugin.guarded(tr("train")):
+        with plugin.guarded(Message("train")):
             scores = score_folds(design, learner, jobs=options.jobs)
             plain = (
                 None
@@ -221,12 +222,12 @@ def train_model(
             else:
                 fitted = learner.fit(every)
         if options.guarantees:
-            report(tr("Certifying on {n_kept} rows that took no part", n_kept=len(certifying)))
-        with plugin.guarded(tr("predict")):
+            report(Message("Certifying on {n_kept} rows that took no part", n_kept=len(certifying)))
+        with plugin.guarded(Message("predict")):
             model, certificates = decide(fitted, scores, part, unseen, options)
-        report(tr("Measuring baselines, and which measurements matter"))
+        report(Message("Measuring baselines, and which measurements matter"))
         measured = measure(scores, part.y, model.threshold, options)
-        with plugin.guarded(tr("predict")):
+        with plugin.guarded(Message("predict")):
             importance = measure_importance(scores[0], part, options)
         return TrainingResult(
             model=model,
@@ -248,7 +249,7 @@ def _describe_fits(
     plugin: LoadedPlugin, design: Design, n_fits: int, n_rows: int, options: TrainingOptions
 ) -> str:
     searched = (
-        trn(
+        counted(
             ", each after a search of {n} trial",
             ", each after a search of {n} trials",
             options.n_trials,
@@ -256,10 +257,10 @@ def _describe_fits(
         if options.n_trials
         else ""
     )
-    return tr(
+    return Message(
         "Measuring {plugin} by {design}; {n_fits} fits of up to {n_trained} rows{searched}",
         plugin=plugin.name,
-        design=design.text,
+        design=describe_design(design.name),
         n_fits=n_fits,
         n_trained=n_rows,
         searched=searched,

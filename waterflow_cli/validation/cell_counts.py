@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import Message, joined, marked
 from waterflow_cli.tables.units import neighbour_unit
 
 if TYPE_CHECKING:
@@ -90,19 +90,19 @@ class CellCounts:
         """Take counts back from their JSON."""
         return cls(**{name: Counter(counts) for name, counts in content.items()})
 
-    def notes(self, way: Nondetect) -> list[str]:
+    def notes(self, way: Nondetect) -> list[Message]:
         """Say how many values are bounds, and what they were counted as."""
         ways = {
-            "half": tr("half of their bound"),
-            "loq": tr("their bound"),
-            "zero": tr("zero"),
-            "missing": tr("missing"),
-            "error": tr("errors"),
+            "half": Message("half of their bound"),
+            "loq": Message("their bound"),
+            "zero": Message("zero"),
+            "missing": Message("missing"),
+            "error": Message("errors"),
         }
         notes = []
         if listed := _listed(self.nondetects):
             notes.append(
-                tr(
+                Message(
                     "Non-detects: {counts}; they count as {way} (--nondetect {name}).",
                     counts=listed,
                     way=ways[way],
@@ -112,11 +112,11 @@ class CellCounts:
         if listed := _listed(self.above_range):
             meant = ways["missing"] if way == "missing" else ways["loq"]
             notes.append(
-                tr("Above the range: {counts}; they count as {way}.", counts=listed, way=meant)
+                Message("Above the range: {counts}; they count as {way}.", counts=listed, way=meant)
             )
         if listed := _listed(self.without_limit):
             notes.append(
-                tr(
+                Message(
                     "Non-detects that name no limit, read as missing: {counts}. If it is known: "
                     "--loq COLUMN=VALUE",
                     counts=listed,
@@ -124,7 +124,7 @@ class CellCounts:
             )
         return notes
 
-    def substituted(self, n_rows: int) -> list[str]:
+    def substituted(self, n_rows: int) -> list[Message]:
         """Warn of columns of which a model would learn what was put in for non-detects.
 
         Parameters
@@ -137,7 +137,7 @@ class CellCounts:
             share = count / max(1, n_rows - self.missing[name])
             if share > TOLERABLE_SHARE:
                 warnings.append(
-                    tr(
+                    Message(
                         "{name}: {share:.0%} of its values are non-detects. Above {most:.0%} "
                         "substitution is not recommended (US EPA QA/G-9, 2000; Helsel, 2006): "
                         "--nondetect missing, or do without the column.",
@@ -148,7 +148,7 @@ class CellCounts:
                 )
             elif share > NOTABLE_SHARE:
                 warnings.append(
-                    tr(
+                    Message(
                         "{name}: {share:.0%} of its values are non-detects; the model learns what "
                         "was put in for them.",
                         name=name,
@@ -157,7 +157,7 @@ class CellCounts:
                 )
         return warnings
 
-    def alarms(self, schema: TableSchema) -> list[str]:
+    def alarms(self, schema: TableSchema) -> list[Message]:
         """Warn of columns that look a thousand times off; nothing is corrected for it."""
         alarms = []
         for name, n_values in self.positive.items():
@@ -178,7 +178,7 @@ class CellCounts:
                     )
                 )
                 alarms.append(
-                    tr(
+                    Message(
                         text,
                         name=name,
                         share=counts[name] / n_values,
@@ -202,7 +202,8 @@ def _hint(name: str, unit: str, factor: Fraction) -> str:
     other = neighbour_unit(unit, factor)
     if not other:
         return ""
-    return " " + tr("If the file gives {other}: --unit {name}={other}", name=name, other=other)
+    way = Message("If the file gives {other}: --unit {name}={other}", name=name, other=other)
+    return joined([" ", way], "")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

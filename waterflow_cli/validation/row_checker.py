@@ -7,7 +7,7 @@ one bad cell never hides what else is wrong in its column.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import as_bools
 from waterflow_cli.common.errors import InputError, shorten
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import Message, joined, marked, tr
 from waterflow_cli.samples.cells import make_readers
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
@@ -108,8 +108,8 @@ class RowChecker:
         marks = next((reader.marks for reader in self._readers.values()), PLAIN_MARKS)
         parts = [str(self._table.dialect), *describe_marks(marks), *self._table.remarks()]
         if remarks := self._unread_remarks():
-            parts.append(tr("NOT READ, though about a measurement: {names}", names=remarks))
-        return ", ".join(parts) + self._translations()
+            parts.append(Message("NOT READ, though about a measurement: {names}", names=remarks))
+        return joined([joined(parts), *self._translations()], "")
 
     def check(self, batch: Batch) -> CheckedBatch:
         """Check each row of a batch; where values must be unique, batches come in order.
@@ -147,17 +147,19 @@ class RowChecker:
         ]
         return ", ".join(found)
 
-    def _translations(self) -> str:
+    def _translations(self) -> Iterator[str]:
         """Say which columns were taken for which, and from which unit, where it is not plain."""
         pairs = []
         for name, shown in self.columns.items():
             reader = self._readers.get(name)
-            words = f" ({reader.conversion})" if reader and reader.conversion else ""
+            unit = (" (", reader.conversion, ")") if reader and reader.conversion else ()
             if fold_name(shown) != fold_name(name):
-                pairs.append(tr("'{shown}' as {name}", shown=shown, name=name) + words)
-            elif words:
-                pairs.append(name + words)
-        return tr("; ") + ", ".join(pairs) if pairs else ""
+                taken = Message("'{shown}' as {name}", shown=shown, name=name)
+                pairs.append(joined([taken, *unit], ""))
+            elif unit:
+                pairs.append(joined([name, *unit], ""))
+        if pairs:
+            yield from (Message("; "), joined(pairs))
 
     def _refuse_second_table(self, checked: CheckedBatch) -> None:
         """Stop at a row of units, or of names in another order: cells below it mean others."""

@@ -61,7 +61,7 @@ def test_a_new_sample_is_fresh_and_a_known_one_repeats():
 def test_another_value_of_a_known_sample_is_a_conflict(on_conflict, kept, corrected):
     new = table([("b", 6.5, 310.0, 1), ("d", 7.0, 1.0, 1)])
     found = match_rows(table(OLD, "old.csv"), new, on_conflict)
-    assert [str(each) for each in found.conflicts] == [
+    assert [each.describe() for each in found.conflicts] == [
         "new.csv, line 2 (b): Sulfate is 310 here and 300 in old.csv, line 3"
     ]
     assert (found.kept.tolist(), found.corrected.tolist()) == (kept, corrected)
@@ -146,7 +146,7 @@ def test_recorded_data_without_lines_are_named_as_such():
     recorded = table(OLD)
     object.__setattr__(recorded, "lines", None)
     found = match_rows(recorded, table([("b", NAN, 300.0, 1)]))
-    assert str(found.conflicts[0]).endswith("ph is nan here and 6.5 in the training data")
+    assert found.conflicts[0].describe().endswith("ph is nan here and 6.5 in the training data")
 
 
 @pytest.mark.parametrize(

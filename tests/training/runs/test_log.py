@@ -125,7 +125,7 @@ def test_parameters_are_logged_the_plugins_own_too(hgb_run):
     assert params["balance"] == "smote"
     assert params["threshold_rule"] == "balanced-accuracy"
     assert params["calibration"] == "sigmoid"
-    assert params["evaluation"] == "3-fold cross-validation, once"
+    assert params["evaluation"] == "cv-3x1"
     assert params["guarantees"] == "none"
     assert params["plugin.max_iter"] == "50"
     assert params["plugin.learning_rate"] == "0.05"
@@ -192,6 +192,7 @@ def test_evaluation_is_stored_as_strict_json(hgb_run, logged):
     )
     assert sum(content["evaluation"]["confusion"].values()) == 400
     assert content["design"] == {
+        "name": "cv-3x1",
         "text": "3-fold cross-validation, once",
         "sha256": result.design.digest,
     }

@@ -361,7 +361,7 @@ def test_a_comparison_says_what_differs(changes, message):
     assert Comparison(**counts, **same).identical
     found = Comparison(**{**counts, **same, **changes})
     assert not found.identical
-    assert str(found) == f"Not identical: {message}"
+    assert found.describe() == f"Not identical: {message}"
 
 
 # --- versions ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Everything here is a function of labels and of what the two models say of the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.estimates import CHANCE, Estimate
-from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.common.messages import Message, marked
+from waterflow_cli.common.number_formats import describe_estimate
 from waterflow_cli.models.decision import LIKELY_POTABLE, VERDICTS, DecisionModel
 from waterflow_cli.models.metrics import measure_once, measure_resamples
 from waterflow_cli.training.retraining.options import RetrainingOptions
@@ -94,7 +94,7 @@ class Condition:
 
     name: str
     passed: bool
-    text: str
+    text: Message
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class GateResult:
         return all(condition.passed for condition in self.conditions)
 
     @property
-    def reasons(self) -> list[str]:
+    def reasons(self) -> list[Message]:
         """What does not hold."""
         return [condition.text for condition in self.conditions if not condition.passed]
 
@@ -180,14 +180,31 @@ def judge_challenger(
         Of the resampling.
     """
     figures, sure_gain = _compare(y, champion, challenger, groups, seed)
+    auc, accuracy = figures["roc_auc"], figures["balanced_accuracy"].difference
     conditions = [
-        _has_skill(figures["roc_auc"]),
-        _is_not_worse(figures["roc_auc"], margin),
-        _calls_as_well(figures["balanced_accuracy"], margin),
-        _calls_no_more_falsely(y, champion, challenger),
-        _calls_potable_no_more_falsely(y, champion, challenger),
+        _condition("skill", auc.challenger.low > CHANCE, shown=describe_estimate(auc.challenger)),
+        _condition(
+            "not_worse",
+            auc.difference.low >= -margin,
+            margin=margin,
+            shown=describe_estimate(auc.difference, "+.3f"),
+        ),
+        _condition(
+            "balanced_accuracy",
+            accuracy.value >= -margin,
+            margin=margin,
+            shown=describe_estimate(accuracy, "+.3f"),
+        ),
+        *_compare_calls(y, champion, challenger),
         _labels_are_credible(recorded, on_new, is_better=sure_gain > 0),
-        _holds_since(beginning, balanced_accuracy, margin),
+        _condition(
+            "since_beginning",
+            balanced_accuracy - beginning.balanced_accuracy >= -margin,
+            version=beginning.version,
+            margin=margin,
+            now=balanced_accuracy,
+            then=beginning.balanced_accuracy,
+        ),
     ]
     counts = (int((y == 0).sum()), int((y == 1).sum()))
     return GateResult(counts, margin, figures, conditions)
@@ -257,93 +274,79 @@ def _compare(
     return figures, float(np.nanquantile(gains, _SURELY))
 
 
-def _has_skill(auc: Figure) -> Condition:
-    passed = auc.challenger.low > CHANCE
-    found = (
-        marked("It tells potable from not potable: ROC AUC {shown}.")
-        if passed
-        else marked("It is not shown to be better than chance: ROC AUC {shown}.")
-    )
-    return Condition("skill", passed, tr(found, shown=format_estimate(auc.challenger)))
-
-
-def _is_not_worse(auc: Figure, margin: float) -> Condition:
-    passed = auc.difference.low >= -margin
-    found = (
-        marked("Its ROC AUC is not worse by more than {margin:g}: difference {shown}.")
-        if passed
-        else marked("Its ROC AUC may be worse by more than {margin:g}: difference {shown}.")
-    )
-    shown = format_estimate(auc.difference, "+.3f")
-    return Condition("not_worse", passed, tr(found, margin=margin, shown=shown))
-
-
-def _calls_as_well(accuracy: Figure, margin: float) -> Condition:
-    passed = accuracy.difference.value >= -margin
-    found = (
+# By condition: what is said where it holds, and where not.
+_FOUND: Mapping[str, tuple[str, str]] = {
+    "skill": (
+        marked("It tells potable from not potable: ROC AUC {shown}."),
+        marked("It is not shown to be better than chance: ROC AUC {shown}."),
+    ),
+    "not_worse": (
+        marked("Its ROC AUC is not worse by more than {margin:g}: difference {shown}."),
+        marked("Its ROC AUC may be worse by more than {margin:g}: difference {shown}."),
+    ),
+    "balanced_accuracy": (
         marked(
             "Its calls are as good, or worse by no more than {margin:g} in balanced accuracy: "
             "difference {shown}."
-        )
-        if passed
-        else marked(
+        ),
+        marked(
             "Its calls are worse by more than {margin:g} in balanced accuracy: difference {shown}."
-        )
-    )
-    shown = format_estimate(accuracy.difference, "+.3f")
-    return Condition("balanced_accuracy", passed, tr(found, margin=margin, shown=shown))
-
-
-def _calls_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> Condition:
-    unsafe = y == 0
-    before, after = (int((each.potable & unsafe).sum()) for each in (champion, challenger))
-    found = (
+        ),
+    ),
+    "false_potable": (
         marked(
             "Of {n_judging} not potable samples it calls {after} potable, the champion {before}."
-        )
-        if after <= before
-        else marked(
+        ),
+        marked(
             "Of {n_judging} not potable samples it calls {after} potable, more than the "
             "champion's {before}."
-        )
-    )
-    text = tr(found, n_judging=int(unsafe.sum()), after=after, before=before)
-    return Condition("false_potable", after <= before, text)
-
-
-def _calls_potable_no_more_falsely(y: IntArray, champion: Calls, challenger: Calls) -> Condition:
-    before, after = (int((each.likely_potable & (y == 0)).sum()) for each in (champion, challenger))
-    found = (
-        marked("False verdicts likely_potable: {after}, the champion's {before}.")
-        if after <= before
-        else marked("False verdicts likely_potable: {after}, more than the champion's {before}.")
-    )
-    text = tr(found, after=after, before=before)
-    return Condition("false_likely_potable", after <= before, text)
-
-
-def _holds_since(beginning: Beginning, balanced_accuracy: float, margin: float) -> Condition:
-    passed = balanced_accuracy - beginning.balanced_accuracy >= -margin
-    found = (
+        ),
+    ),
+    "false_likely_potable": (
+        marked("False verdicts likely_potable: {after}, the champion's {before}."),
+        marked("False verdicts likely_potable: {after}, more than the champion's {before}."),
+    ),
+    "labels_credible": (
+        marked(
+            "The new labels go with what was learned: the champion's ROC AUC is {on_new} on "
+            "the new samples, and was {recorded} when it was trained."
+        ),
+        marked(
+            "The new labels do not go with what the champion learned: its ROC AUC is {on_new} on "
+            "the new samples, and was {recorded} when it was trained. The water has changed, or "
+            "the labels are wrong; check them."
+        ),
+    ),
+    "since_beginning": (
         marked(
             "Compared with version {version}, from which the retrainings began, its balanced "
             "accuracy is not worse by more than {margin:g}: {now:.3f} in training, {then:.3f} then."
-        )
-        if passed
-        else marked(
+        ),
+        marked(
             "Compared with version {version}, from which the retrainings began, its balanced "
             "accuracy is worse by more than {margin:g}: {now:.3f} in training, {then:.3f} then. "
             "Train anew on all data: waterflow train"
+        ),
+    ),
+}
+_CHANGED = marked(
+    "The champion's ROC AUC is {on_new} on the new samples, and was {recorded} when it "
+    "was trained; but the challenger is shown to be better: the water has changed."
+)
+
+
+def _condition(name: str, passed: bool, **values: object) -> Condition:
+    return Condition(name, passed, Message(_FOUND[name][not passed], **values))
+
+
+def _compare_calls(y: IntArray, champion: Calls, challenger: Calls) -> Iterator[Condition]:
+    """Ask that no more of the not potable samples are called potable, or get that verdict."""
+    for name, calls in (("false_potable", "potable"), ("false_likely_potable", "likely_potable")):
+        before, after = (
+            int((getattr(each, calls) & (y == 0)).sum()) for each in (champion, challenger)
         )
-    )
-    text = tr(
-        found,
-        version=beginning.version,
-        margin=margin,
-        now=balanced_accuracy,
-        then=beginning.balanced_accuracy,
-    )
-    return Condition("since_beginning", passed, text)
+        rows = {"n_judging": int((y == 0).sum()), "before": before, "after": after}
+        yield _condition(name, after <= before, **rows)
 
 
 def _labels_are_credible(recorded: Estimate, on_new: Estimate, *, is_better: bool) -> Condition:
@@ -355,24 +358,10 @@ def _labels_are_credible(recorded: Estimate, on_new: Estimate, *, is_better: boo
     reach = np.hypot(on_new.high - on_new.value, recorded.value - recorded.low)
     is_lower = bool(on_new.value + np.nan_to_num(reach, nan=np.inf) < recorded.value)
     is_odd = is_lower or on_new.low <= CHANCE < recorded.low
-    if not is_odd:
-        found = marked(
-            "The new labels go with what was learned: the champion's ROC AUC is {on_new} on "
-            "the new samples, and was {recorded} when it was trained."
-        )
-    elif is_better:
-        found = marked(
-            "The champion's ROC AUC is {on_new} on the new samples, and was {recorded} when it "
-            "was trained; but the challenger is shown to be better: the water has changed."
-        )
-    else:
-        found = marked(
-            "The new labels do not go with what the champion learned: its ROC AUC is {on_new} on "
-            "the new samples, and was {recorded} when it was trained. The water has changed, or "
-            "the labels are wrong; check them."
-        )
-    text = tr(found, on_new=format_estimate(on_new), recorded=format_estimate(recorded))
-    return Condition("labels_credible", not is_odd or is_better, text)
+    values = {"on_new": describe_estimate(on_new), "recorded": describe_estimate(recorded)}
+    if is_odd and is_better:
+        return Condition("labels_credible", True, Message(_CHANGED, **values))
+    return _condition("labels_credible", not is_odd, **values)
 
 
 def _estimate(value: float, resampled: FloatArray, tails: tuple[float, float]) -> Estimate:

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import Message, counted, joined, tr, trn
 from waterflow_cli.models.reference import hash_rows
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.retraining.options import OnConflict, RetrainingOptions
@@ -163,7 +163,7 @@ def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
         Rows that are none of them, for their groups were learned from.
     """
     hint = (
-        trn(
+        counted(
             "{n} new sample cannot judge, for its group was learned from: gather samples of new "
             "ones.",
             "{n} new samples cannot judge, for their groups were learned from: gather samples of "
@@ -171,7 +171,7 @@ def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
             n_met,
         )
         if n_met
-        else tr("Gather more labelled samples, or set a larger share apart: --holdout")
+        else Message("Gather more labelled samples, or set a larger share apart: --holdout")
     )
     negatives, positives = rows.class_counts
     if min(negatives, positives) < MIN_GATE_ROWS_PER_CLASS:
@@ -228,24 +228,24 @@ def _split_times(path: str, when: FloatArray, share: float) -> tuple[IntArray, I
     return np.flatnonzero(~is_late), np.flatnonzero(is_late)
 
 
-def _describe_conflicts(matching: Matching, on_conflict: OnConflict) -> str:
+def _describe_conflicts(matching: Matching, on_conflict: OnConflict) -> Message:
     outcomes = {
-        "drop": tr("neither row is used"),
-        "new": tr("the new row is learned from"),
-        "old": tr("the earlier row is learned from"),
+        "drop": Message("neither row is used"),
+        "new": Message("the new row is learned from"),
+        "old": Message("the earlier row is learned from"),
     }
-    return tr(
+    return Message(
         "{contradictions}; {outcome} (--on-conflict), and {removed}. {conflicts}",
-        contradictions=trn(
+        contradictions=counted(
             "{n} new row contradicts an earlier row of the same sample",
             "{n} new rows contradict an earlier row of the same sample",
             len(matching.conflicts),
         ),
-        removed=trn(
+        removed=counted(
             "{n} row of the training data is not learned from any more",
             "{n} rows of the training data are not learned from any more",
             matching.n_removed,
         ),
         outcome=outcomes[on_conflict],
-        conflicts="; ".join(map(str, matching.conflicts[:3])),
+        conflicts=joined((each.describe() for each in matching.conflicts[:3]), "; "),
     )

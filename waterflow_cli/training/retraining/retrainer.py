@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from waterflow_cli.common.arrays import BoolArray
 from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.json import json_text
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message
 from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.registry.history import MAX_WHY, Action
@@ -132,10 +132,12 @@ def retrain(
         log_start(run, data, schema, plugin, chosen)
         result = train_model(data, plugin, chosen, report=report)
         report(
-            tr("Judging both models by {n_judging} rows", n_judging=len(prepared.rows.judging.y))
+            Message(
+                "Judging both models by {n_judging} rows", n_judging=len(prepared.rows.judging.y)
+            )
         )
         gate = judge(prepared, result, options)
-        report(tr("Logging the run and the model to MLflow"))
+        report(Message("Logging the run and the model to MLflow"))
         log_result(run, data, plugin, result, chosen)
         run.log_more(metrics=gate.metrics(), files={GATE_FILE: json_text(gate.summary()).encode()})
         verdict = GateVerdict(gate.passed, _say_why(champion, gate), champion.version)
@@ -227,7 +229,7 @@ def _ceilings(champion: Champion, rows: NewRows) -> tuple[float, float]:
 def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOptions) -> GateResult:
     """Judge what was trained beside the champion, by the rows that were set apart."""
     rows = prepared.rows.judging
-    with prepared.plugin.guarded(tr("predict")), threadpool_limits(limits=1):
+    with prepared.plugin.guarded(Message("predict")), threadpool_limits(limits=1):
         challenger = Calls.of(result.model, result.model.probability(rows.X))
     return judge_challenger(
         rows.y,
@@ -267,7 +269,7 @@ def _log_origin(run: TrackedRun, prepared: Preparation, new: TrainingData) -> No
 
 def _say_why(champion: Champion, gate: GateResult) -> str:
     """Give the reasons of the gate, in the words that the history keeps."""
-    why = " ".join(gate.reasons) or tr(
+    why = " ".join(gate.reasons) or Message(
         "not worse than version {version} on {n_judging} new rows",
         version=champion.version,
         n_judging=sum(gate.counts),

@@ -10,7 +10,7 @@ import numpy as np
 
 from waterflow_cli.common.arrays import IntArray
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import Message, tr, trn
 from waterflow_cli.models.reference import hash_rows
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.retraining.options import OnConflict
@@ -37,12 +37,13 @@ class Conflict:
     file: str
     line: int
     sample: str
-    other: str
-    differs: str
+    other: Message
+    differs: Message
 
-    def __str__(self) -> str:
+    def describe(self) -> Message:
+        """Say where it stands, and what it contradicts."""
         sample = f" ({self.sample})" if self.sample else ""
-        return tr(
+        return Message(
             "{file}, line {line}{sample}: {differs} in {other}",
             file=self.file,
             line=self.line,
@@ -146,7 +147,7 @@ def match_rows(
                 "{conflict} ({n} such row).",
                 "{conflict} ({n} such rows).",
                 len(conflicts),
-                conflict=conflicts[0],
+                conflict=conflicts[0].describe(),
             ),
             tr("Say which counts: --on-conflict drop, new or old."),
         )
@@ -196,8 +197,8 @@ class _KnownRows:
         if there < len(self._recorded.y):
             return _conflict(new, row, self._recorded, there)
         found = _conflict(new, row, new, row)
-        differs = tr("the sample is contested")
-        return replace(found, other=tr("the training data"), differs=differs)
+        differs = Message("the sample is contested")
+        return replace(found, other=Message("the training data"), differs=differs)
 
     def contested(self, contradicted: list[int], on_conflict: OnConflict) -> list[TrainingData]:
         """Give the rows of samples that stay contested, and of those that become so."""
@@ -244,17 +245,19 @@ def _contents(data: TrainingData) -> list[tuple[int, int]]:
 def _conflict(new: TrainingData, row: int, other: TrainingData, there: int) -> Conflict:
     known = None if new.ids is None else new.ids[row]
     if other.lines is None:
-        place = tr("the training data")
+        place = Message("the training data")
     else:
-        place = tr("{path}, line {line}", path=other.path, line=other.lines[there])
+        place = Message("{path}, line {line}", path=other.path, line=other.lines[there])
     line = 0 if new.lines is None else int(new.lines[row])
     return Conflict(new.path, line, known or "", place, _difference(new, row, other, there))
 
 
-def _difference(new: TrainingData, row: int, other: TrainingData, there: int) -> str:
+def _difference(new: TrainingData, row: int, other: TrainingData, there: int) -> Message:
     """Name the first thing in which two rows differ."""
     for name in new.X:
         here, before = new.X[name].iloc[row], other.X[name].iloc[there]
         if here != before and not (np.isnan(here) and np.isnan(before)):
-            return tr("{name} is {here:g} here and {before:g}", name=name, here=here, before=before)
-    return tr("the label is {here} here and {before}", here=new.y[row], before=other.y[there])
+            return Message(
+                "{name} is {here:g} here and {before:g}", name=name, here=here, before=before
+            )
+    return Message("the label is {here} here and {before}", here=new.y[row], before=other.y[there])

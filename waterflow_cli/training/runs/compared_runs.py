@@ -14,8 +14,9 @@ from mlflow import MlflowClient
 
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.registry.lookup import download, find_run
+from waterflow_cli.registry.runs import design_name
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.training.comparison import (
     Candidate,
@@ -23,6 +24,7 @@ from waterflow_cli.training.comparison import (
     number_repeats,
     rank_candidates,
 )
+from waterflow_cli.training.designs import describe_design
 
 _EVALUATION = "evaluation.json"
 _SHORT_ID = 8
@@ -79,7 +81,7 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
     ]
     design = runs[0].content["design"]
     return Leaderboard(
-        rank_candidates(candidates), design["text"], design["sha256"], runs[0].data_sha256
+        rank_candidates(candidates), design["name"], design["sha256"], runs[0].data_sha256
     )
 
 
@@ -97,6 +99,7 @@ def _read_run(run: Any, client: MlflowClient, uri: str) -> TrainedRun:
             ),
             tr("Compare runs that this version of waterflow train finished, or train it again."),
         )
+    content["design"]["name"] = design_name(content["design"]["text"])
     origin = {
         "run_id": run_id,
         "plugin": tags["waterflow.plugin"],
@@ -117,14 +120,14 @@ def _refuse_different(runs: Sequence[TrainedRun]) -> None:
     first = runs[0]
     for run in runs[1:]:
         if run.data_sha256 != first.data_sha256:
-            problem = tr("were trained on different data")
+            problem = Message("were trained on different data")
         elif run.content["design"]["sha256"] != first.content["design"]["sha256"]:
-            problem = tr(
+            problem = Message(
                 "were measured on different folds ({design}, seed {seed}; "
                 "{other_design}, seed {other_seed})",
-                design=first.content["design"]["text"],
+                design=describe_design(first.content["design"]["name"]),
                 seed=first.origin["seed"],
-                other_design=run.content["design"]["text"],
+                other_design=describe_design(run.content["design"]["name"]),
                 other_seed=run.origin["seed"],
             )
         else:

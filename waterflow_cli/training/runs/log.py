@@ -22,7 +22,7 @@ from mlflow.types import ColSpec, Schema
 from waterflow_cli import __version__
 from waterflow_cli.common.json import json_text
 from waterflow_cli.common.libraries import SCORING, installed_versions
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message
 from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
@@ -125,7 +125,7 @@ def log_result(
         "balance": options.balance,
         "threshold_rule": options.threshold.text,
         "calibration": options.calibration,
-        "evaluation": result.design.text,
+        "evaluation": result.design.name,
         "guarantees": ", ".join(map(str, options.guarantees)) or "none",
         "trials": options.n_trials,
         "seed": options.seed,
@@ -242,11 +242,11 @@ def run_training(
     """
     database = sqlite_path(tracking.uri)
     if database is not None and not database.exists():
-        report(tr("Creating the tracking store {uri}", uri=tracking.uri))
+        report(Message("Creating the tracking store {uri}", uri=tracking.uri))
     with tracked_run(tracking) as run:
         log_start(run, data, schema, plugin, options)
         result = train_model(data, plugin, options, report=report)
-        report(tr("Logging the run and the model to MLflow"))
+        report(Message("Logging the run and the model to MLflow"))
         keep_page(log_result(run, data, plugin, result, options))
         registered = log_model(run, data, result, schema, plugin)
     return TrainingReport(plugin.name, options, data, result, registered)

@@ -19,6 +19,7 @@ from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.metrics import METRICS
 from waterflow_cli.models.verdict_records import describe_verdicts
 from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.designs import describe_design
 from waterflow_cli.training.judging import OperatingPoint
 from waterflow_cli.training.options import TrainingOptions
 from waterflow_cli.training.trainer import TrainingResult
@@ -62,7 +63,7 @@ def render_page(
             columns=[_describe(data.X[name]) for name in data.X],
             contradicted=float(rows_above(health, data.X)[data.y == 1].mean()),
             limits=_compare_limits(data, health),
-            design=result.design.text,
+            design=describe_design(result.design.name),
             n_trained=result.n_trained,
             interval=tr(result.evaluation.interval),
             evaluations=list(evaluations),
@@ -77,9 +78,9 @@ def render_page(
             rule=options.threshold.text,
             costs=options.costs,
             points=[point_cells(point) for point in result.points],
-            policy=str(result.model.policy),
-            verdicts=describe_verdicts(result.verdicts),
-            certificates=[str(each) for each in result.certificates],
+            policy=result.model.policy.describe(),
+            verdicts=[tr(each) for each in describe_verdicts(result.verdicts)],
+            certificates=[tr(each.describe()) for each in result.certificates],
             importance=[
                 (str(name), *("-" if value != value else f"{value:+.3f}" for value in row))
                 for name, row in zip(

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
 from waterflow_cli.common.hashing import file_sha256
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message, joined, tr
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.models.files import StoredModel
@@ -65,30 +65,31 @@ class Comparison:
         pairs = (self.thresholds, self.policies)
         return not self.n_differing and all(before == after for before, after in pairs)
 
-    def __str__(self) -> str:
+    def describe(self) -> Message:
+        """Say whether, and by how much, they differ."""
         if self.identical:
-            return tr(
+            return Message(
                 "Identical: {n_trained} rows get the same probabilities and verdicts, bit "
                 "for bit, and threshold and policy are the same.",
                 n_trained=self.n_rows,
             )
         parts = [
-            tr(
+            Message(
                 "{n_differing} of {n_trained} rows differ",
                 n_differing=self.n_differing,
                 n_trained=self.n_rows,
             )
         ]
         if self.n_differing:
-            parts.append(tr("by at most {largest:.3g} in probability", largest=self.largest))
-            parts.append(tr("{n_verdicts} in the verdict", n_verdicts=self.n_verdicts))
+            parts.append(Message("by at most {largest:.3g} in probability", largest=self.largest))
+            parts.append(Message("{n_verdicts} in the verdict", n_verdicts=self.n_verdicts))
         for text, (before, after) in (
-            (tr("the threshold is another"), self.thresholds),
-            (tr("the policy is another"), self.policies),
+            (Message("the threshold is another"), self.thresholds),
+            (Message("the policy is another"), self.policies),
         ):
             if before != after:
                 parts.append(text)
-        return tr("Not identical: {parts}.", parts=", ".join(parts))
+        return Message("Not identical: {parts}.", parts=joined(parts))
 
 
 @dataclass(frozen=True)
@@ -168,20 +169,20 @@ def reproduce_run(
     versions = compare_versions(record.versions, deciding_versions(plugin))
     if versions:
         pairs = (
-            tr("{name} {here} (then {then})", name=each, here=here, then=then)
+            Message("{name} {here} (then {then})", name=each, here=here, then=then)
             for each, (then, here) in versions.items()
         )
         warn(
-            tr(
+            Message(
                 "Not the versions that trained, so the bits may differ: {pairs}.",
-                pairs=", ".join(pairs),
+                pairs=joined(pairs),
             )
         )
     with recorded_data(client, run_id, record, path) as found:
         data = load_recorded(found, record)
     result = train_model(data, plugin, replace(record.options, jobs=jobs), report=report)
-    report(tr("Comparing with the stored model"))
-    with plugin.guarded(tr("predict")):
+    report(Message("Comparing with the stored model"))
+    with plugin.guarded(Message("predict")):
         comparison = compare_models(stored, result.model, data.X)
     return Reproduction(run_id, record, versions, comparison)
 
@@ -205,7 +206,7 @@ def read_record(client: MlflowClient, run_id: str) -> TrainingRecord:
         )
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         text = Path(client.download_artifacts(run_id, RECORD_FILE, scratch)).read_bytes()
-    return TrainingRecord.from_json(text, tr("The run {run_id}", run_id=run_id))
+    return TrainingRecord.from_json(text, Message("The run {run_id}", run_id=run_id))
 
 
 def compare_versions(
@@ -231,7 +232,7 @@ def load_recorded(path: str, record: TrainingRecord, ids: IdColumn | None = None
     DataRefusedError
         If it is other data.
     """
-    hint = tr("Name the file as it was then: --data FILE (or - for what came through a pipe).")
+    hint = Message("Name the file as it was then: --data FILE (or - for what came through a pipe).")
 
     def refuse_other(digest: str) -> None:
         if digest != record.sha256:
