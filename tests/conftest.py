@@ -18,7 +18,6 @@ from stores import copy_store
 
 from waterflow_cli.common.messages import use_language
 from waterflow_cli.main import main
-from waterflow_cli.samples.simulation import write_simulation
 
 # Where a shell runs the tests in the background Ctrl-C is ignored, also in all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -27,6 +26,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Messages are tested in English on any machine. Here and not in a fixture: those of the session,
 # and the commands that tests start as processes, must not speak otherwise.
 os.environ["LC_ALL"] = "C.UTF-8"
+
+# Threads of scikit-learn and of linear algebra that have nothing to do sleep, for the cores are
+# shared: while they spin, small models take twenty times as long. NumPy is not imported yet.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"
 compile_stale_texts()
 
 # Laws are tried on a tenth of their examples, but in CI: `--hypothesis-profile thorough`.
@@ -105,6 +109,8 @@ def cli(workdir: Path, capfd: pytest.CaptureFixture[str]) -> Cli:
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """400 simulated samples with a strong signal."""
+    from waterflow_cli.samples.simulation import write_simulation
+
     path = tmp_path_factory.mktemp("samples") / "samples.csv"
     write_simulation(str(path), 400, seed=3, signal=0.9)
     return path
