@@ -162,7 +162,7 @@ FAULTS = {
         line=4,
     ),
     "five_rows": Fault(
-        lambda path, lines: rewrite(path, lines[:6]), 0, 1, 0, ("rows; at least 20 of each class",)
+        lambda path, lines: rewrite(path, lines[:6]), 0, 1, 0, ("1 row; at least 20 of each class",)
     ),
     "bad_cell": Fault(
         bad_cell,

@@ -131,7 +131,7 @@ def test_a_date_that_cannot_be_read_is_named_with_its_line(train, table, uri):
     path, line = edited(table, "date", 41, "31st of May")
     says = f"{path}, line {line}, column date: no date such as 2024-05-31, and no number"
     outcome = train("--time", "date", data=path)
-    assert_refused_before_a_run(outcome, uri, 1, says, "(1 such rows)")
+    assert_refused_before_a_run(outcome, uri, 1, says, "(1 such row)")
 
 
 def test_a_date_that_is_missing_is_named_with_its_line(train, table, uri):

@@ -387,7 +387,7 @@ def test_dates_with_zones_are_put_in_order():
 @pytest.mark.parametrize(
     ("option", "value", "problem"),
     [
-        ("group", "", r"the group is missing \(1 such rows\)"),
+        ("group", "", r"the group is missing \(1 such row\)"),
         ("group", "  ", "the group is missing"),
         ("time", "", "the time is missing"),
         ("time", "soon", "no date such as 2024-05-31, and no number"),
