@@ -75,16 +75,16 @@ def test_cells_that_break_the_schema_are_counted_and_left_out(write):
     ph = describe_values(samples, shown_ranges([samples]))[0]
     assert (ph.n_known, ph.n_missing, ph.n_left_out) == (1, 1, 2)
     assert ph.mean == 7
-    assert samples.findings.n_rows == 2
-    assert samples.findings.n_rows_left_out == 0
-    assert [finding.line for finding in samples.findings.first] == [3, 4]
+    assert samples.findings.n_invalid == 2
+    assert samples.findings.n_left_out == 0
+    assert [finding.line for finding in samples.findings.findings] == [3, 4]
 
 
 def test_rows_that_break_a_rule_about_rows_are_left_out_whole(write):
     samples = read(write(PLAIN, "7,200", ",,,,,,,,"))
-    assert samples.n_rows == 3
+    assert samples.findings.n_rows == 3
     assert len(samples) == 1
-    assert samples.findings.n_rows_left_out == 2
+    assert samples.findings.n_left_out == 2
 
 
 def test_rows_that_are_left_out_leave_each_site_with_its_own_gaps(write):

@@ -108,7 +108,7 @@ def test_labels_show_a_model_that_fails(monitor, fresh):
 
 def test_without_labels_the_labels_are_not_looked_at(monitor, fresh):
     found = monitor(fresh.assign(Potability="soon"))
-    assert found.file.n_invalid == 0
+    assert found.file.counts.n_invalid == 0
     assert found.whole.record is None
 
 
@@ -209,7 +209,7 @@ def long_file(tmp_path_factory):
 
 def test_the_sample_is_bounded_and_uniform(long_file):
     file = sample_file(long_file, load_schema(), ["ph"], grouping=Grouping(by="site"), jobs=2)
-    assert (file.n_rows, len(file.rows)) == (60_000, SAMPLE_ROWS)
+    assert (file.counts.n_rows, len(file.rows)) == (60_000, SAMPLE_ROWS)
     ph = file.rows.X["ph"]
     assert np.histogram(ph, 10, (0, 14))[0] == pytest.approx(SAMPLE_ROWS / 10, rel=0.1)
     assert ph.is_monotonic_increasing
@@ -223,7 +223,7 @@ def test_nondetects_are_marked_and_counted(tmp_path):
     file = sample_file(path, load_schema(), [*columns, "no such"])
     assert file.rows.cell_codes.tolist() == [[0, 2, 0, 1], [0, 1, 3, 1], [0, 0, 0, 1]]
     assert file.rows.invalid.tolist() == [False, False, True]
-    assert file.cells.nondetects["Sulfate"] == 1
+    assert file.counts.cells.nondetects["Sulfate"] == 1
 
 
 def grouped(tmp_path, dates, **options):

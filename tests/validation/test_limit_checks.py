@@ -158,10 +158,10 @@ def test_rows_not_read_whole_and_columns_not_there_count_as_not_measured():
     batch = checked_batch({"Sulfate": [300, 300, NAN]}, broken=[1])
     flags = check(batch)
     position = flags.limits.index(SULFATE)
-    assert flags.mask(position, Standing.ABOVE).tolist() == [True, False, False]
-    assert flags.mask(position, Standing.NOT_MEASURED).tolist() == [False, True, True]
+    assert (flags.codes[position] == Standing.ABOVE).tolist() == [True, False, False]
+    assert (flags.codes[position] == Standing.NOT_MEASURED).tolist() == [False, True, True]
     assert flags.measured == {name: int(name == "Sulfate") for name in NINE}
-    assert flags.mask(flags.limits.index(PH), Standing.NOT_MEASURED).all()
+    assert (flags.codes[flags.limits.index(PH)] == Standing.NOT_MEASURED).all()
     assert flags.texts().to_pylist() == ["Sulfate above 250 mg/L (epa)", "", ""]
 
 

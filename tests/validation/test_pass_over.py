@@ -21,11 +21,11 @@ from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.serving.judging import CSV, JSON, judge
 from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.served_model import ServedModel
-from waterflow_cli.spark.files import path_of
+from waterflow_cli.spark.files import InputFile
 from waterflow_cli.spark.forms import Nothing
 from waterflow_cli.spark.orders import ValidationOrder
 from waterflow_cli.spark.remote import expected_versions
-from waterflow_cli.spark.worker import NamedFile, Task, WholeFiles
+from waterflow_cli.spark.worker import Task, WholeFiles
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import open_table
 from waterflow_cli.tables.reading_options import AS_FOUND
@@ -111,7 +111,8 @@ def test_header_of_a_file_that_a_task_of_spark_reads_is_matched_once(river, matc
             counted.extend(term)
 
     task = Task(order, Nothing(), Driver(), "en", expected_versions(), river, None)
-    read = WholeFiles(task, {path_of(URI): NamedFile(river, 0)})
+    file = InputFile(river, URI, Path(river).stat().st_size)
+    read = WholeFiles(task, {file.path: file})
     content = {"path": [URI], "data": [Path(river).read_bytes()]}
     assert list(read(iter([pa.RecordBatch.from_pydict(content)]))) == []
     assert matched == {river: 1}

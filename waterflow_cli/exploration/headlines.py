@@ -132,7 +132,7 @@ def _on_pairs(exploration: Exploration) -> Iterator[Headline]:
 
 def _on_findings(exploration: Exploration) -> Iterator[Headline]:
     findings = exploration.findings
-    if findings.n_rows:
+    if findings.n_invalid:
         yield Headline(
             True,
             tr("Rows that break the schema"),
@@ -141,9 +141,9 @@ def _on_findings(exploration: Exploration) -> Iterator[Headline]:
                 "out as a whole: {n_left_out:,}.",
                 "{n:,} of {n_rows:,}. Their faulty cells are left out of all statistics, "
                 "{n_left_out:,} of these rows as a whole.",
-                findings.n_rows,
+                findings.n_invalid,
                 n_rows=exploration.n_rows,
-                n_left_out=findings.n_rows_left_out,
+                n_left_out=findings.n_left_out,
             ),
         )
 

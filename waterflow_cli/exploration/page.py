@@ -118,7 +118,7 @@ def _tiles(found: Exploration) -> list[tuple[str, str, str]]:
         (
             tr("Rows"),
             write_count(found.n_rows),
-            trn("{n:,} breaks the schema", "{n:,} break the schema", found.findings.n_rows),
+            trn("{n:,} breaks the schema", "{n:,} break the schema", found.findings.n_invalid),
         ),
         (
             tr("Columns"),

@@ -157,7 +157,7 @@ def explore(
             reading=samples.reading,
             header=samples.header,
             columns=samples.columns,
-            n_rows=samples.n_rows,
+            n_rows=samples.findings.n_rows,
             n_kept=len(samples),
             findings=samples.findings,
             distributions=describe_values(samples, ranges),
@@ -170,7 +170,7 @@ def explore(
             limits=count_limits(samples),
             contradictions=find_contradictions(samples, profiles),
             signal=_look_for_signal(samples, seed=seed, jobs=jobs, report=report),
-            cells=samples.cells,
+            cells=samples.findings.cells,
             alarms=samples.alarms,
         )
         for samples in several
@@ -222,9 +222,9 @@ def _plain(value: Any) -> Any:
         return value.content()
     if isinstance(value, Findings):
         return {
-            "rows": value.n_rows,
-            "rows_left_out": value.n_rows_left_out,
-            "first": [asdict(finding) for finding in value.first],
+            "rows": value.n_invalid,
+            "rows_left_out": value.n_left_out,
+            "first": [asdict(finding) for finding in value.findings],
         }
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}

@@ -16,12 +16,11 @@ from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, choose_column
 from waterflow_cli.samples.dates import DATE_CHARACTERS, DateReader
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
-from waterflow_cli.validation.batches import CheckedBatch, Finding
-from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limit_checks import Codes, LimitFlags, Standing
 from waterflow_cli.validation.limits import Limit, LimitProfile
 from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
-from waterflow_cli.validation.report import ValidationReport, no_findings
+from waterflow_cli.validation.report import ValidationReport
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
@@ -49,26 +48,17 @@ class Texts:
     codes: IntArray
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What breaks the schema.
+@dataclass(kw_only=True)
+class Findings(ValidationReport):
+    """What breaks the schema, and what else was counted.
 
     Attributes
     ----------
-    n_rows : int
-        Rows that break a rule.
-    n_rows_left_out : int
-        Those of them that are left out as a whole, for the rule speaks of the row.
-    by_rule : dict of (str, str) to int
-        By column and rule.
-    first : tuple of Finding
-        The first few.
+    n_left_out : int
+        Rows that are left out as a whole, for a rule that they break speaks of the row.
     """
 
-    n_rows: int
-    n_rows_left_out: int
-    by_rule: Mapping[tuple[str, str], int]
-    first: Sequence[Finding]
+    n_left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,8 +73,6 @@ class Samples:
         Its columns as written.
     columns : dict of str to str
         Schema column to column of the file.
-    n_rows : int
-        All rows, with those that were left out.
     X : dict of str to ndarray of float64, shape (n_kept,)
         Measurements that the file has; NaN where missing or left out.
     missing : dict of str to ndarray of bool, shape (n_kept,)
@@ -100,8 +88,6 @@ class Samples:
         What the measurements were held against.
     standings : sequence of ndarray of int8, each of shape (n_kept,)
         For each limit, a `waterflow_cli.validation.limit_checks.Standing` for each row.
-    cells : CellCounts
-        What the cells of each column are, in all rows.
     alarms : sequence of str
         Columns that look a thousand times off.
     """
@@ -110,7 +96,6 @@ class Samples:
     reading: str
     header: Sequence[str]
     columns: Mapping[str, str]
-    n_rows: int
     findings: Findings
     X: Mapping[str, FloatArray]
     missing: Mapping[str, BoolArray]
@@ -122,7 +107,6 @@ class Samples:
     date: Texts | None
     limits: Sequence[Limit] = ()
     standings: Sequence[Codes] = ()
-    cells: CellCounts = field(default_factory=CellCounts)
     alarms: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -156,7 +140,7 @@ def read_samples(
         If it has no column that was named.
     """
     options = PassOptions(reading=reading, limits=profiles)
-    found = no_findings(schema, options, _N_SHOWN)
+    found = Findings(schema=schema.name, max_findings=_N_SHOWN)
     with pass_over(path, schema, options, found, report) as file:
         collector = _Collector(
             file,
@@ -165,7 +149,7 @@ def read_samples(
         )
         for checked in file.batches():
             found.note(checked)
-            collector.add(checked)
+            found.n_left_out += collector.add(checked)
         return collector.finish(path_text(path), found)
 
 
@@ -206,10 +190,9 @@ class _Collector:
             "site": _TextCollector(site) if site is not None else None,
             "date": _TextCollector(date, DATE_CHARACTERS) if date is not None else None,
         }
-        self._n_dropped = 0
 
-    def add(self, checked: CheckedBatch) -> None:
-        """Take the rows of a batch that the rules about rows leave."""
+    def add(self, checked: CheckedBatch) -> int:
+        """Take the rows of a batch that the rules about rows leave; say how many they do not."""
         kept, bad = self._split(checked)
         for name, mask in bad.items():
             values = np.where(mask, np.nan, checked.numbers[name])
@@ -226,6 +209,7 @@ class _Collector:
                 texts.add(checked.batch.columns[texts.column], kept)
         if checked.flags is not None:
             self._add_standings(checked.flags, kept, bad)
+        return int((~kept).sum())
 
     def _add_standings(
         self, flags: LimitFlags, kept: BoolArray, bad: Mapping[str, BoolArray]
@@ -247,7 +231,6 @@ class _Collector:
                 kept[broken.rows] = False
             elif name in bad:
                 bad[name][broken.rows] = True
-        self._n_dropped += int((~kept).sum())
         return kept, bad
 
     def _join(self, kind: str) -> dict[Any, Any]:
@@ -255,7 +238,7 @@ class _Collector:
         own = [name for of, name in self._parts if of == kind]
         return {name: np.concatenate(self._parts.pop((kind, name))) for name in own}
 
-    def finish(self, path: str, found: ValidationReport) -> Samples:
+    def finish(self, path: str, found: Findings) -> Samples:
         """Put the batches together, and what was found in them."""
         numbers = self._join("numbers")
         label = numbers.pop(self._label) if self._label else None
@@ -265,10 +248,7 @@ class _Collector:
             reading=self._file.reading,
             header=tuple(self._file.table.columns),
             columns=dict(self._file.columns),
-            n_rows=found.n_rows,
-            findings=Findings(
-                found.n_invalid, self._n_dropped, dict(found.by_rule), tuple(found.findings)
-            ),
+            findings=found,
             X=numbers,
             missing=self._join("missing"),
             left_out={name: self._left_out[name] for name in self._names},
@@ -279,7 +259,6 @@ class _Collector:
             date=texts["date"],
             limits=tuple(found.limits.limits) if found.limits else (),
             standings=tuple(self._join("standings").values()),
-            cells=found.cells,
             alarms=found.cells.alarms(self._file.schema),
         )
 

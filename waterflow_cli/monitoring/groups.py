@@ -58,16 +58,14 @@ class Grouping:
     window_days: int | None = None
     date: str | None = None
 
-    def open(self, table: Table, taken: Mapping[str, str]) -> GroupReader | None:
-        """Find the columns in a table; None where one group is asked for.
+    def open(self, table: Table, taken: Mapping[str, str]) -> GroupReader:
+        """Find the columns in a table.
 
         Raises
         ------
         UsageError
             If there is no such column.
         """
-        if self.by is None and self.window_days is None:
-            return None
         by = when = None
         if self.by is not None:
             by = choose_column("--by", self.by, (), table, {})
@@ -86,7 +84,7 @@ ONE_GROUP = Grouping()
 
 @dataclass
 class GroupReader:
-    """Numbers the groups as they are met; batches come in order.
+    """Numbers the groups as they are met, if there are to be any; batches come in order.
 
     Attributes
     ----------
@@ -118,6 +116,8 @@ class GroupReader:
         UsageError
             If there are too many groups.
         """
+        if self.by is None and self.when is None:
+            return
         self._waiting.append(checked)
         if self.when is not None:
             self._reader.learn(encode_texts(checked.batch.columns[self.when], DATE_CHARACTERS)[0])

@@ -65,8 +65,8 @@ def run_metrics(found: Monitoring) -> dict[str, float]:
         "alarm": float(bool(found.alarms)),
         "alarms": float(len(found.alarms)),
         "checks": float(len(found.checks)),
-        "rows": float(found.file.n_rows),
-        "rows_invalid": float(found.file.n_invalid),
+        "rows": float(found.file.counts.n_rows),
+        "rows_invalid": float(found.file.counts.n_invalid),
     }
     for check in found.checks:
         if check.group:

@@ -30,8 +30,8 @@ def render_metrics(found: Monitoring, *, now: float | None = None) -> bytes:
     gauge("alarm", "1 where a check alarms, else 0.", float(bool(found.alarms)))
     gauge("alarms", "Checks that alarm.", len(found.alarms))
     gauge("checks", "Checks that were made.", len(found.checks))
-    gauge("rows", "Rows of the file.", found.file.n_rows)
-    gauge("rows_invalid", "Rows that break the schema.", found.file.n_invalid)
+    gauge("rows", "Rows of the file.", found.file.counts.n_rows)
+    gauge("rows_invalid", "Rows that break the schema.", found.file.counts.n_invalid)
     gauge(
         "timestamp_seconds",
         "When the file was checked, in seconds since 1970.",

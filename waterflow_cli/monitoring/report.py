@@ -211,13 +211,13 @@ def notes(found: Monitoring) -> list[str]:
     whole, file = found.whole, found.file
     said = []
     drawn = len(whole.rows) + whole.rows.n_copies
-    if drawn < file.n_rows:
+    if drawn < file.counts.n_rows:
         said.append(
             tr(
                 "{n_drawn:,} of {n_available:,} rows, drawn at random (seed {seed}), were "
                 "compared.",
                 n_drawn=drawn,
-                n_available=file.n_rows,
+                n_available=file.counts.n_rows,
                 seed=found.options.seed,
             )
         )
@@ -257,7 +257,10 @@ def notes(found: Monitoring) -> list[str]:
                 file.n_without_group,
             )
         )
-    if file.cells.nondetects and found.reference.nondetect != found.options.reading.nondetect:
+    if (
+        file.counts.cells.nondetects
+        and found.reference.nondetect != found.options.reading.nondetect
+    ):
         said.append(
             tr(
                 "The model was trained with --nondetect {then}; this file was read with {now}.",
@@ -288,11 +291,11 @@ def summarise(found: Monitoring) -> dict[str, Any]:
         "file": {
             "path": file.path,
             "reading": file.reading,
-            "rows": file.n_rows,
-            "rows_invalid": file.n_invalid,
+            "rows": file.counts.n_rows,
+            "rows_invalid": file.counts.n_invalid,
             "rows_without_group": file.n_without_group,
-            "missing": dict(file.cells.missing),
-            "nondetects": dict(file.cells.nondetects),
+            "missing": dict(file.counts.cells.missing),
+            "nondetects": dict(file.counts.cells.nondetects),
             "unit_warnings": list(file.alarms),
         },
         "reference": {

@@ -18,8 +18,7 @@ from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.reference import first_of_equals, hash_rows
 from waterflow_cli.monitoring.groups import ONE_GROUP, Grouping
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
-from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.pass_over import PassOptions, pass_over
+from waterflow_cli.validation.pass_over import PassOptions, RowCounts, pass_over
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
@@ -90,12 +89,10 @@ class MonitoredFile:
     ----------
     reading : str
         How it was read.
-    n_rows, n_invalid : int
-        All rows, and those that break the schema.
+    counts : RowCounts
+        Of all rows.
     n_without_group : int
         Rows that are in no group.
-    cells : CellCounts
-        Of all rows.
     rows : SampledRows
         Of the whole file.
     units : dict of str to str
@@ -106,10 +103,8 @@ class MonitoredFile:
 
     path: str
     reading: str
-    n_rows: int
-    n_invalid: int
+    counts: RowCounts
     n_without_group: int
-    cells: CellCounts
     alarms: Sequence[str]
     units: Mapping[str, str]
     rows: SampledRows
@@ -158,23 +153,20 @@ def sample_file(
         pick = partial(_Picked.of, measurements=measurements, schema=schema)
         for checked in file.batches():
             kept.add(np.zeros(len(checked.batch), dtype=np.int64), checked, pick)
-            for numbers, ready in () if groups is None else groups.take(checked):
+            for numbers, ready in groups.take(checked):
                 by_group.add(numbers, ready, pick)
-        for numbers, ready in () if groups is None else groups.take_rest():
+        for numbers, ready in groups.take_rest():
             by_group.add(numbers, ready, pick)
-        (rows,), counts = kept.finish(), file.counts
-        grouped = {} if groups is None else zip(groups.names, by_group.finish(), strict=True)
+        (rows,) = kept.finish()
         return MonitoredFile(
             path_text(path),
             file.reading,
-            counts.n_rows,
-            counts.n_invalid,
-            groups.n_without if groups is not None else 0,
-            counts.cells,
-            counts.cells.alarms(schema),
+            file.counts,
+            groups.n_without,
+            file.counts.cells.alarms(schema),
             schema.units,
             rows,
-            dict(grouped),
+            dict(zip(groups.names, by_group.finish(), strict=True)),
         )
 
 

@@ -27,16 +27,18 @@ from waterflow_cli.scoring.outputs import (
     describe_input,
     drop_kept_rows,
 )
-from waterflow_cli.scoring.scorer import Scorer
+from waterflow_cli.scoring.scorer import Scorer, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.tables.outputs import check_distinct, check_outputs, write_errors
+from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.sources import STDIN
 from waterflow_cli.tables.writing import TableWriter, names_format
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import LIMITS
+from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker
 from waterflow_cli.validation.pass_over import Pass, RowCounts, pass_over
 
 USUAL_ROW_BYTES = 100
+FileHeader = tuple[list[str], Mapping[str, str]]
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
@@ -246,7 +248,10 @@ class _ScoringJob:
         options: ScoringOptions,
         report: Report,
     ) -> None:
-        self.summary = no_scores(model, options)
+        self.summary = ScoringSummary(model=model.label)
+        if options.limits:  # an earlier run's counts are added to these
+            against = LimitChecker(options.limits, model.decision.measurements)
+            self.summary.limits = against.no_counts()
         self._model, self._options, self._inputs = model, options, inputs
         self._progress = InputProgress(inputs, report)
         self._explainer = Explainer(model, options.explain) if options.explain else None
@@ -280,21 +285,20 @@ class _ScoringJob:
         rows: TableWriter,
         rejects: TableWriter | None,
     ) -> None:
-        header: tuple[list[str], Mapping[str, str]] | None = None
-        options, schema = self._options.pass_options(self._model), self._model.schema
+        header: FileHeader | None = None
+        given, schema = self._options, self._model.schema
+        options = pass_options(
+            self._model,
+            given.reading,
+            limits=given.limits,
+            jobs=given.jobs,
+            batch_rows=given.batch_rows,
+        )
         for path in paths:
             with pass_over(path, schema, options, self.summary, self._progress) as file:
-                table = file.table
-                if header is not None and (table.columns, table.units) != header:
-                    raise InputError(
-                        path,
-                        tr("its header differs from that of {path}.", path=paths[0]),
-                        line=table.dialect.header_line,
-                        hint=tr(
-                            "Score them one by one, into a folder, or make their headers equal."
-                        ),
-                    )
-                header = table.columns, table.units
+                if header is not None:
+                    refuse_other_header(file.table, header, paths[0])
+                header = file.table.columns, file.table.units
                 source = path if len(paths) > 1 else None
                 self._score_file(file, source, outputs, rows, rejects)
             self._progress.n_done += 1
@@ -324,10 +328,21 @@ class _ScoringJob:
         outputs.save(Checkpoint(n_done + 1, None, self.summary.counts))
 
 
-def no_scores(model: StoredModel, options: ScoringOptions) -> ScoringSummary:
-    """Give the counts of no row."""
-    limits = options.pass_options(model).no_limit_counts(model.schema)
-    return ScoringSummary(model=model.label, limits=limits)
+def refuse_other_header(table: Table, header: FileHeader, first: str) -> None:
+    """Refuse a file whose columns and units are not those of the first one.
+
+    Raises
+    ------
+    InputError
+        Naming both.
+    """
+    if (table.columns, table.units) != header:
+        raise InputError(
+            table.path,
+            tr("its header differs from that of {path}.", path=first),
+            line=table.dialect.header_line,
+            hint=tr("Score them one by one, into a folder, or make their headers equal."),
+        )
 
 
 def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:

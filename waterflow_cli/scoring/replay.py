@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,9 +170,7 @@ def replay(
         check_output(options.output, force=options.force, inputs=[path])
     progress = InputProgress([path], report)
     model.decision.expect(progress.n_bytes // USUAL_ROW_BYTES)
-    asked = replace(
-        pass_options(model, options.reading), jobs=options.jobs, batch_rows=options.batch_rows
-    )
+    asked = pass_options(model, options.reading, jobs=options.jobs, batch_rows=options.batch_rows)
     with (
         threadpool_limits(limits=1),
         pass_over(path, model.schema, asked, report=progress) as file,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,12 +17,12 @@ from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.scoring.explanation import Explainer
-from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.headers import Header
-from waterflow_cli.tables.reading import Batch, Opener, Table, plain_column
+from waterflow_cli.tables.reading import Batch, Opener, Table, plain_column, table_of
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
+from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
 
 RESULT_COLUMNS = (
@@ -179,10 +178,22 @@ class Scorer:
             )
 
 
-def pass_options(model: StoredModel, reading: ReadingOptions = AS_FOUND) -> PassOptions:
+def pass_options(
+    model: StoredModel,
+    reading: ReadingOptions = AS_FOUND,
+    *,
+    limits: Sequence[LimitProfile] = (),
+    jobs: int = 1,
+    batch_rows: int | None = None,
+) -> PassOptions:
     """Give the options of a pass over rows that a model is to judge."""
     return PassOptions(
-        reading=reading, without_label=True, measurements=tuple(model.decision.measurements)
+        reading=reading,
+        without_label=True,
+        measurements=tuple(model.decision.measurements),
+        limits=limits,
+        jobs=jobs,
+        batch_rows=batch_rows,
     )
 
 
@@ -223,16 +234,9 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
 
 def frame_table(frame: pd.DataFrame, names: Header) -> Table:
     """Present a frame as an open table of one batch; a row's line is its position plus 2."""
-    columns = [str(name) for name in frame.columns]
-
-    def batch() -> Batch:
-        cells = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
-        return Batch(cells, np.arange(2, len(frame) + 2, dtype=np.int64))
-
-    def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
-        yield batch
-
-    return Table("frame", columns, partial(Dialect, "frame", "", 1, 2), tasks, names=names)
+    cells = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
+    batch = Batch(cells, np.arange(2, len(frame) + 2, dtype=np.int64))
+    return table_of(batch, "frame", Dialect("frame", "", 1, 2), names)
 
 
 def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:

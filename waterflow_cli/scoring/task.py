@@ -12,9 +12,8 @@ import pyarrow as pa
 from waterflow_cli.common.errors import DataRefusedError, UsageError, did_you_mean
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.paths import path_text
-from waterflow_cli.models.files import StoredModel
 from waterflow_cli.samples.profiles import load_profile
-from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer, pass_options
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
@@ -22,7 +21,6 @@ from waterflow_cli.tables.writing import DelimitedWriter, TableWriter
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
 from waterflow_cli.validation.limit_checks import LIMITS
 from waterflow_cli.validation.limits import LimitProfile
-from waterflow_cli.validation.pass_over import PassOptions
 
 OnInvalid = Literal["mark", "fail", "drop"]
 SOURCE_FILE = "source_file"
@@ -69,15 +67,6 @@ class ScoringOptions:
     resume: bool = False
     jobs: int = 1
     batch_rows: int | None = None
-
-    def pass_options(self, model: StoredModel) -> PassOptions:
-        """Give what is to be done with the rows before the model judges them."""
-        return replace(
-            pass_options(model, self.reading),
-            limits=self.limits,
-            jobs=self.jobs,
-            batch_rows=self.batch_rows,
-        )
 
     @property
     def deciding(self) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence, Set
-from functools import partial
+from collections.abc import Sequence, Set
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,10 +14,9 @@ from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.serving.problems import RequestError
-from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.numbers import PLAIN_MARKS
-from waterflow_cli.tables.reading import Batch, Opener, Table
+from waterflow_cli.tables.reading import Batch, Opener, Table, table_of
 from waterflow_cli.tables.sources import PARQUET_MAGIC
 
 SAMPLES = "samples"
@@ -136,14 +134,7 @@ class SampleLayout:
             for field, numeric in self._fields.items()
         }
         batch = Batch(cells, np.arange(1, len(samples) + 1, dtype=np.int64))
-
-        def tasks(_: Position | None) -> Iterator[Callable[[], Batch]]:
-            yield lambda: batch
-
-        dialect = partial(Dialect, "json", "", 1, 1)
-        return Table(
-            SAMPLES, list(self._fields), dialect, tasks, names=self._header, marks=PLAIN_MARKS
-        )
+        return table_of(batch, SAMPLES, Dialect("json", "", 1, 1), self._header, PLAIN_MARKS)
 
 
 def opener_of(body: bytes) -> Opener:

@@ -20,7 +20,7 @@ from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import FetchedModel
 from waterflow_cli.samples.profiles import SUFFIX
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.scoring.job import USUAL_ROW_BYTES, ScoringSummary, no_scores, refuse_too_many
+from waterflow_cli.scoring.job import USUAL_ROW_BYTES, ScoringSummary, refuse_too_many
 from waterflow_cli.scoring.manifest import write_manifest
 from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.spark.files import (
@@ -110,7 +110,7 @@ class SparkEngine:
             self._check_apart((*named, manifest))
             check_outputs([manifest], force=options.force, inputs=local_paths(inputs.files))
             outputs = self._outputs(named, inputs.files, layout, force=options.force)
-            summary = no_scores(model, options)
+            summary = ScoringSummary(model=model.label)
             with self._discarding(outputs):
                 for each in self._run(inputs, order, outputs[0]):
                     summary.merge(each)
@@ -175,7 +175,7 @@ class SparkEngine:
             check_outputs([told], force=force, inputs=local_paths(inputs.files))
             outputs = self._outputs(options, inputs.files, layout, force=force)
             kinds = [kept for kept, path in named.items() if path is not None]
-            report = order.no_findings()
+            report = ValidationReport(schema=schema.name, max_findings=max_findings)
             with self._discarding(outputs):
                 for each in self._run(inputs, order, None):
                     report.merge(each)

@@ -34,7 +34,7 @@ from waterflow_cli.spark.worker import (
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.encodings import SAMPLE_BYTES
 from waterflow_cli.tables.headers import check_header
-from waterflow_cli.tables.reading import Batch, Table, plain_column
+from waterflow_cli.tables.reading import Batch, Table, plain_column, table_of
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import PARQUET_MAGIC, compression
 
@@ -176,11 +176,8 @@ class SparkInputs:
 
     def _empty_table(self, name: str, columns: pa.Schema) -> Table:
         no_cells = {field_.name: plain_column(pa.array([], field_.type)) for field_ in columns}
-        empty, dialect = Batch(no_cells, _NO_LINES), Dialect("parquet", "", 1, 2)
         names = self.schema.header.renamed(self.reading.renames)
-        return Table(
-            name, columns.names, lambda: dialect, lambda _: iter([lambda: empty]), names=names
-        )
+        return table_of(Batch(no_cells, _NO_LINES), name, Dialect("parquet", "", 1, 2), names)
 
     def _first_bytes(self, file: InputFile) -> bytes:
         """Read the start of a file; all of it where its end tells how it is read."""

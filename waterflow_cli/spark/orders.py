@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.explanation import Explainer
-from waterflow_cli.scoring.job import no_scores
-from waterflow_cli.scoring.scorer import Scorer
+from waterflow_cli.scoring.job import ScoringSummary
+from waterflow_cli.scoring.scorer import Scorer, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_rows
 from waterflow_cli.spark.forms import Form
 from waterflow_cli.spark.models import ShippedModel
@@ -18,7 +18,7 @@ from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.pass_over import Pass, PassOptions
-from waterflow_cli.validation.report import RowSplit, ValidationReport, no_findings
+from waterflow_cli.validation.report import RowSplit, ValidationReport
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class ScoringOrder:
         model, options, writer = self.model.load(), self.options, form.writer()
         explainer = Explainer(model, options.explain) if options.explain else None
         model.decision.expect(self.n_rows)
+        asked = pass_options(model, options.reading, limits=options.limits)
 
         def begin(table: Table) -> tuple[Pass, Encode]:
-            summary = no_scores(model, options)
-            file = Pass(table, model.schema, options.pass_options(model), summary)
+            summary = ScoringSummary(model=model.label)
+            file = Pass(table, model.schema, asked, summary)
             source = table.path if self.is_several else None
             scorer = Scorer(model, file, explainer=explainer)
             score = ScoringTask(scorer, options, source=source, rows=writer, rejects=None)
@@ -102,24 +103,16 @@ class ValidationOrder:
     def start(self, form: Form) -> Start:
         """Give what begins with a table."""
         writer = form.writer()
+        options = PassOptions(reading=self.reading, limits=self.limits)
         split = RowSplit(*(writer if self.kept == each else None for each in ("good", "bad")))
 
         def begin(table: Table) -> tuple[Pass, Encode]:
-            report = self.no_findings()
+            report = ValidationReport(schema=self.schema.name, max_findings=self.max_findings)
 
             def encode(checked: CheckedBatch) -> Any:
                 report.note(checked)
                 return next(iter(split.encode(checked)), None)
 
-            return Pass(table, self.schema, self.options, report), encode
+            return Pass(table, self.schema, options, report), encode
 
         return begin
-
-    def no_findings(self) -> ValidationReport:
-        """Give the report of no row."""
-        return no_findings(self.schema, self.options, self.max_findings)
-
-    @property
-    def options(self) -> PassOptions:
-        """What is done with the rows."""
-        return PassOptions(reading=self.reading, limits=self.limits)

@@ -24,6 +24,7 @@ from waterflow_cli.common.errors import InputError, WaterflowError
 from waterflow_cli.common.messages import tr, use_language
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.scoring.job import FileHeader, refuse_other_header
 from waterflow_cli.spark.files import InputFile, path_of
 from waterflow_cli.spark.forms import Form, Origin
 from waterflow_cli.spark.remote import check_versions, encode_error
@@ -110,7 +111,7 @@ class Task:
     language: str
     versions: Mapping[str, str]
     first_file: str
-    header: tuple[list[str], Mapping[str, str]] | None
+    header: FileHeader | None
 
     def run(self, tables: Iterable[tuple[Table, Origin]]) -> Batches:
         """Do the work with some tables, and yield rows in the form asked for."""
@@ -128,18 +129,8 @@ class Task:
                 self.report.add([(origin, file.counts)])
 
     def _check_header(self, table: Table) -> None:
-        if self.header is not None and (table.columns, table.units) != self.header:
-            raise other_header(table, self.first_file)
-
-
-def other_header(table: Table, first_file: str) -> InputError:
-    """Build the error for a file whose header is not that of the first."""
-    return InputError(
-        table.path,
-        tr("its header differs from that of {path}.", path=first_file),
-        line=table.dialect.header_line,
-        hint=tr("Score them one by one, into a folder, or make their headers equal."),
-    )
+        if self.header is not None:
+            refuse_other_header(table, self.header, self.first_file)
 
 
 @contextmanager

@@ -184,6 +184,20 @@ class Table:
             raise no_rows(self.path)
 
 
+def table_of(
+    batch: Batch, path: str, dialect: Dialect, names: Header, marks: NumberMarks | None = None
+) -> Table:
+    """Present a batch as an open table."""
+    return Table(
+        path,
+        list(batch.columns),
+        lambda: dialect,
+        lambda _: iter([lambda: batch]),
+        names=names,
+        marks=marks,
+    )
+
+
 def no_rows(path: str) -> InputError:
     """Build the error for a file that has no row."""
     return InputError(

@@ -70,10 +70,6 @@ class LimitFlags:
     measured: dict[str, int]
     n_rows: int
 
-    def mask(self, position: int, standing: Standing) -> BoolArray:
-        """Say which rows stand so to the limit at a position, shape (n_rows,)."""
-        return np.asarray(self.codes[position] == standing)
-
     def texts(self) -> pa.Array:
         """Name for each row the limits that it is above, below or indeterminate to.
 

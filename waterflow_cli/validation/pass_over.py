@@ -69,11 +69,6 @@ class PassOptions:
         names = schema.measurements if self.measurements is None else self.measurements
         return LimitChecker(self.limits, names) if self.limits else None
 
-    def no_limit_counts(self, schema: TableSchema) -> LimitCounts | None:
-        """Give the counts by limit before the first row."""
-        against = self.limit_checker(schema)
-        return None if against is None else against.no_counts()
-
 
 PLAIN = PassOptions()
 
@@ -106,7 +101,9 @@ class RowCounts:
         self.n_invalid += other.n_invalid
         self.cells.add(other.cells)
         self.dialects |= other.dialects
-        if self.limits is not None and other.limits is not None:
+        if self.limits is None:
+            self.limits = other.limits
+        elif other.limits is not None:
             self.limits.merge(other.limits)
 
 
@@ -132,7 +129,7 @@ class Pass:
         self.table, self.schema = table, schema
         self._options, self._report = options, report
         self._against = options.limit_checker(schema)
-        self.counts = counts or RowCounts(limits=options.no_limit_counts(schema))
+        self.counts = counts or RowCounts()
 
     @cached_property
     def checker(self) -> RowChecker:

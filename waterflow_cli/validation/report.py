@@ -132,7 +132,7 @@ def validate_files(
         If an output cannot be written as asked.
     """
     options = PassOptions(reading=reading, limits=limits, jobs=jobs, batch_rows=batch_rows)
-    report = no_findings(schema, options, max_findings)
+    report = ValidationReport(schema=schema.name, max_findings=max_findings)
     if len(inputs) > 1 and (good is not None or bad is not None):
         raise UsageError(tr("--good and --bad split one file; several were named."))
     check_outputs((("--good", good), ("--bad", bad)), force=force, inputs=inputs)
@@ -151,12 +151,6 @@ def _check_file(file: Pass, report: ValidationReport, split: RowSplit) -> None:
     for checked, encoded in file.map(lambda checked: (checked, split.encode(checked))):
         report.note(checked)
         split.append(encoded)
-
-
-def no_findings(schema: TableSchema, options: PassOptions, max_findings: int) -> ValidationReport:
-    """Give the report of no row."""
-    limits = options.no_limit_counts(schema)
-    return ValidationReport(schema=schema.name, max_findings=max_findings, limits=limits)
 
 
 class RowSplit:
