@@ -24,6 +24,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 import waterflow_cli
 from waterflow_cli.common.errors import DataRefusedError, ModelError, PluginError, UsageError
+from waterflow_cli.common.json import json_text
 from waterflow_cli.models.calibration import calibrator_to_json
 from waterflow_cli.models.contract import GROUP
 from waterflow_cli.models.discovery import InstalledPlugin, LoadedPlugin, load_plugin
@@ -307,7 +308,7 @@ def test_what_is_registered_scores_as_what_was_trained(logged, data):
 def test_the_summary_tells_the_data_the_version_and_the_result(logged, samples):
     report = logged[1]["hgb"]
     summary = report.summary()
-    json.dumps(summary, allow_nan=False)
+    json.loads(json_text(summary), parse_constant=pytest.fail)
     assert summary["plugin"] == "hgb"
     assert summary["data"]["path"] == str(samples)
     assert summary["data"]["rows_not_potable"] + summary["data"]["rows_potable"] == 400
@@ -349,7 +350,7 @@ def test_what_became_of_a_guarantee_is_stored_and_told(data, uri):
         "observed": None,
     }
     assert report.summary()["rows_trained"] == 280
-    json.dumps(report.summary(), allow_nan=False)
+    json.loads(json_text(report.summary()), parse_constant=pytest.fail)
 
 
 def test_a_model_that_must_be_guaranteed_and_cannot_is_not_registered(data, uri):
