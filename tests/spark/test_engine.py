@@ -440,7 +440,7 @@ def test_values_become_folders(engines):
         assert [{**row, "site": row["site"] or ""} for row in table.to_pylist()] == expected
 
 
-@pytest.mark.parametrize("name", ["file", "part", "place", "rows", "value", "a`b", "PLACE"])
+@pytest.mark.parametrize("name", ["file", "part", "batch", "rows", "value", "a`b", "BATCH"])
 def test_any_column_can_part_the_rows(name, engines):
     write_plain("in.csv", 30, header=(name, *NAMES))
     layout = OutputLayout(keys=(name,))

@@ -19,8 +19,8 @@ from waterflow_cli.common.errors import InputError
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.spark.files import InputFile, path_of
-from waterflow_cli.spark.forms import Nothing
-from waterflow_cli.spark.inputs import can_be_parted, parts_within_a_row, surveys_of, with_places
+from waterflow_cli.spark.formats import NO_ROWS
+from waterflow_cli.spark.inputs import can_be_parted, parts_within_a_row, surveys_of, with_positions
 from waterflow_cli.spark.survey import end_of_row, survey
 from waterflow_cli.spark.worker import (
     FileParts,
@@ -42,7 +42,7 @@ SCHEMA = load_schema("water")
 
 @dataclass(frozen=True)
 class Reading:
-    """Says how; all that `FileParts` asks an order for."""
+    """Says how; all that `FileParts` asks a job for."""
 
     reading: ReadingOptions
     schema: object = SCHEMA
@@ -135,8 +135,8 @@ def read_parts(data, cuts, options=AS_FOUND, n_at_once=100):
     found = run(partial(read_ends, {PATH: text.dialect.sep}, wanted))
     ends = {row["start"]: row["end"] for row in found}
     is_told = options.encoding is not None or not data[:SAMPLE_BYTES].isascii()
-    text = with_places(text, surveys[PATH], ends, is_told=is_told)
-    task = Task(Reading(options), Nothing(), None, "en", {}, NAME, None)
+    text = with_positions(text, surveys[PATH], ends, is_told=is_told)
+    task = Task(Reading(options), NO_ROWS, None, "en", {}, NAME, None)
     return read_tables(FileParts(task, {PATH: text}), parts, n_at_once)
 
 
@@ -357,8 +357,8 @@ def test_input_that_lost_a_line_since_the_survey_is_refused():
     with open_samples(NAME, SCHEMA, opener=opener_of(data)) as table:
         text = described(table)
     surveys = {0: survey([data], ","), len(data): survey([data], ",")}
-    text = with_places(text, surveys, {}, is_told=False)
-    task = Task(Reading(AS_FOUND), Nothing(), None, "en", {}, NAME, None)
+    text = with_positions(text, surveys, {}, is_told=False)
+    task = Task(Reading(AS_FOUND), NO_ROWS, None, "en", {}, NAME, None)
     for start, lines in [(0, 9), (0, 11), (5, 10)]:
         part = {start: lines_of(data + b"S1,7,8\n")[:lines]}
         read = FileParts(task, {PATH: text})

@@ -28,7 +28,7 @@ from waterflow_cli.training.runs.page import health_limits
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limit_checks import (
     LimitChecker,
-    Standing,
+    LimitStatus,
     compare_with_limit,
     rows_above,
 )
@@ -63,12 +63,12 @@ def checked_batch(columns, *, bounds=(), broken=()):
     return CheckedBatch("in.csv", batch, numbers, missing, dict(bounds))
 
 
-def standings(limit, values, bounds=None):
+def statuses(limit, values, bounds=None):
     values = np.array(values, dtype=float)
     measured = ~np.isnan(values)
     if bounds is not None:
         measured |= bounds.below | bounds.above
-    return [Standing(code).name for code in compare_with_limit(limit, values, measured, bounds)]
+    return [LimitStatus(code).name for code in compare_with_limit(limit, values, measured, bounds)]
 
 
 # --- one limit -----------------------------------------------------------------------------------
@@ -77,8 +77,8 @@ def standings(limit, values, bounds=None):
 def test_a_value_equal_to_a_bound_is_within():
     values = [6.4, 6.5, 7, 8.5, 8.6, NAN]
     expected = ["BELOW", "WITHIN", "WITHIN", "WITHIN", "ABOVE", "NOT_MEASURED"]
-    assert standings(PH, values) == expected
-    assert standings(SULFATE, [0, 250, np.nextafter(250, 251)]) == ["WITHIN", "WITHIN", "ABOVE"]
+    assert statuses(PH, values) == expected
+    assert statuses(SULFATE, [0, 250, np.nextafter(250, 251)]) == ["WITHIN", "WITHIN", "ABOVE"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_value_equal_to_a_bound_is_within():
 )
 @pytest.mark.parametrize("substitute", [0.0, 1e6, NAN])
 def test_a_bound_is_compared_and_never_its_substitute(limit, cell, expected, substitute):
-    assert standings(limit, [substitute], censored([cell])) == [expected]
+    assert statuses(limit, [substitute], censored([cell])) == [expected]
 
 
 VALUES = st.floats(-10, 300, allow_nan=False)
@@ -118,8 +118,8 @@ def test_a_bound_decides_just_when_all_values_that_it_allows_agree(limit, bound,
     candidates += [(bound + edge) / 2 for edge in edges]
     candidates += [np.nextafter(each, to) for each in (bound, *edges) for to in (-1e9, 1e9)]
     allowed = [value for value in candidates if (value < bound if is_below else value > bound)]
-    possible = set(standings(limit, allowed))
-    (told,) = standings(limit, [NAN], censored([f"{'<' if is_below else '>'}{bound!r}"]))
+    possible = set(statuses(limit, allowed))
+    (told,) = statuses(limit, [NAN], censored([f"{'<' if is_below else '>'}{bound!r}"]))
     assert told == (possible.pop() if len(possible) == 1 else "INDETERMINATE")
 
 
@@ -158,10 +158,10 @@ def test_rows_not_read_whole_and_columns_not_there_count_as_not_measured():
     batch = checked_batch({"Sulfate": [300, 300, NAN]}, broken=[1])
     flags = check(batch)
     position = flags.limits.index(SULFATE)
-    assert (flags.codes[position] == Standing.ABOVE).tolist() == [True, False, False]
-    assert (flags.codes[position] == Standing.NOT_MEASURED).tolist() == [False, True, True]
+    assert (flags.codes[position] == LimitStatus.ABOVE).tolist() == [True, False, False]
+    assert (flags.codes[position] == LimitStatus.NOT_MEASURED).tolist() == [False, True, True]
     assert flags.measured == {name: int(name == "Sulfate") for name in NINE}
-    assert (flags.codes[flags.limits.index(PH)] == Standing.NOT_MEASURED).all()
+    assert (flags.codes[flags.limits.index(PH)] == LimitStatus.NOT_MEASURED).all()
     assert flags.texts().to_pylist() == ["Sulfate above 250 mg/L (epa)", "", ""]
 
 

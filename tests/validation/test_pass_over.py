@@ -22,8 +22,8 @@ from waterflow_cli.serving.judging import CSV, JSON, judge
 from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.served_model import ServedModel
 from waterflow_cli.spark.files import InputFile
-from waterflow_cli.spark.forms import Nothing
-from waterflow_cli.spark.orders import ValidationOrder
+from waterflow_cli.spark.formats import NO_ROWS
+from waterflow_cli.spark.jobs import ValidationJob
 from waterflow_cli.spark.remote import expected_versions
 from waterflow_cli.spark.worker import Task, WholeFiles
 from waterflow_cli.tables.headers import Header
@@ -103,14 +103,14 @@ def test_header_of_a_file_that_is_explored_is_matched_once(cli, own_samples, mat
 
 
 def test_header_of_a_file_that_a_task_of_spark_reads_is_matched_once(river, matched):
-    order = ValidationOrder(SCHEMA, AS_FOUND, max_findings=5, limits=())
+    job = ValidationJob(SCHEMA, AS_FOUND, max_findings=5, limits=())
     counted = []
 
     class Driver:
         def add(self, term):
             counted.extend(term)
 
-    task = Task(order, Nothing(), Driver(), "en", expected_versions(), river, None)
+    task = Task(job, NO_ROWS, Driver(), "en", expected_versions(), river, None)
     file = InputFile(river, URI, Path(river).stat().st_size)
     read = WholeFiles(task, {file.path: file})
     content = {"path": [URI], "data": [Path(river).read_bytes()]}

@@ -67,9 +67,14 @@ def note_limits(counts: LimitCounts | None, console: Console) -> None:
     """Say on stderr how many rows lie above or below each limit, and what was not measured."""
     if counts is None:
         return
-    from waterflow_cli.validation.limit_checks import Standing
+    from waterflow_cli.validation.limit_checks import LimitStatus
 
-    shown = (Standing.ABOVE, Standing.BELOW, Standing.INDETERMINATE, Standing.NOT_MEASURED)
+    shown = (
+        LimitStatus.ABOVE,
+        LimitStatus.BELOW,
+        LimitStatus.INDETERMINATE,
+        LimitStatus.NOT_MEASURED,
+    )
     rows = [
         [limit.origin, limit.column, limit.value, limit.purpose_shown, limit.basis_shown]
         + [str(sums[each]) for each in shown]

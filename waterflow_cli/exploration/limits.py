@@ -11,11 +11,11 @@ from waterflow_cli.common.arrays import BoolArray
 from waterflow_cli.common.messages import Message
 from waterflow_cli.exploration.samples import Samples
 from waterflow_cli.exploration.sections import Absent
-from waterflow_cli.validation.limit_checks import Standing
+from waterflow_cli.validation.limit_checks import LimitStatus
 from waterflow_cli.validation.limits import Limit
 
 HEALTH = "health"
-_OUTSIDE = (Standing.ABOVE, Standing.BELOW)
+_OUTSIDE = (LimitStatus.ABOVE, LimitStatus.BELOW)
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,15 @@ def count_limits(samples: Samples) -> list[LimitCount]:
     found = []
     for limit, codes in zip(samples.limits, samples.standings, strict=True):
         if limit.column in samples.X:
-            sums = np.bincount(codes, minlength=len(Standing)).tolist()
-            measured = len(codes) - sums[Standing.NOT_MEASURED]
+            sums = np.bincount(codes, minlength=len(LimitStatus)).tolist()
+            measured = len(codes) - sums[LimitStatus.NOT_MEASURED]
             found.append(
                 LimitCount(
                     limit,
                     measured,
-                    sums[Standing.ABOVE],
-                    sums[Standing.BELOW],
-                    sums[Standing.INDETERMINATE],
+                    sums[LimitStatus.ABOVE],
+                    sums[LimitStatus.BELOW],
+                    sums[LimitStatus.INDETERMINATE],
                 )
             )
     return found

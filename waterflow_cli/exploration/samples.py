@@ -17,7 +17,7 @@ from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, choose_column
 from waterflow_cli.samples.dates import DATE_CHARACTERS, DateReader
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch
-from waterflow_cli.validation.limit_checks import Codes, LimitFlags, Standing
+from waterflow_cli.validation.limit_checks import Codes, LimitFlags, LimitStatus
 from waterflow_cli.validation.limits import Limit, LimitProfile
 from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
 from waterflow_cli.validation.report import ValidationReport
@@ -87,7 +87,7 @@ class Samples:
     limits : sequence of Limit
         What the measurements were held against.
     standings : sequence of ndarray of int8, each of shape (n_kept,)
-        For each limit, a `waterflow_cli.validation.limit_checks.Standing` for each row.
+        For each limit, a `waterflow_cli.validation.limit_checks.LimitStatus` for each row.
     alarms : sequence of str
         Columns that look a thousand times off.
     """
@@ -216,7 +216,7 @@ class _Collector:
     ) -> None:
         for place, (limit, codes) in enumerate(zip(flags.limits, flags.codes, strict=True)):
             if limit.column in bad:
-                codes = np.where(bad[limit.column], np.int8(Standing.NOT_MEASURED), codes)
+                codes = np.where(bad[limit.column], np.int8(LimitStatus.NOT_MEASURED), codes)
             self._parts["standings", place].append(codes[kept])
 
     def _split(self, checked: CheckedBatch) -> tuple[BoolArray, dict[str, BoolArray]]:

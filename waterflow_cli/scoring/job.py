@@ -319,12 +319,12 @@ class _ScoringJob:
                 self.summary.dialects[file.table.path] = file.reading
                 return
             position = outputs.start.position
-        for piece in file.map(task, position):
-            rows.append(piece.rows)
+        for encoded in file.map(task, position):
+            rows.append(encoded.rows)
             if rejects is not None:
-                rejects.append(piece.rejects)
-            self.summary.verdicts.update(piece.verdict_counts)
-            outputs.save(Checkpoint(n_done, piece.end, self.summary.counts))
+                rejects.append(encoded.rejects)
+            self.summary.verdicts.update(encoded.verdict_counts)
+            outputs.save(Checkpoint(n_done, encoded.end, self.summary.counts))
         outputs.save(Checkpoint(n_done + 1, None, self.summary.counts))
 
 

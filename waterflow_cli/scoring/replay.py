@@ -187,11 +187,11 @@ def replay(
                 cells=file.counts.cells,
                 has_rules=past.has_rules,
             )
-            for piece in file.map(task):
+            for batch in file.map(task):
                 if writer is not None:
-                    writer.append(piece.rows)
-                result.counts.add(piece.compared)
-                result.flips = merge_worst(result.flips, piece.flips, options.max_flips)
+                    writer.append(batch.rows)
+                result.counts.add(batch.compared)
+                result.flips = merge_worst(result.flips, batch.flips, options.max_flips)
         result.reading = file.reading
     return result
 

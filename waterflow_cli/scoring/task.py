@@ -82,7 +82,7 @@ class ScoringOptions:
         return deciding
 
 
-class Piece(NamedTuple):
+class EncodedBatch(NamedTuple):
     """A batch that is ready to be written.
 
     Attributes
@@ -100,7 +100,7 @@ class Piece(NamedTuple):
 
 
 class ScoringTask:
-    """Turns the batches of one table into pieces of the outputs; threads may share it.
+    """Turns the batches of one table into what the outputs hold of them; threads may share it.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class ScoringTask:
             self._kept == table.columns and getattr(rows, "separator", None) == table.dialect.sep
         )
 
-    def __call__(self, checked: CheckedBatch) -> Piece:
+    def __call__(self, checked: CheckedBatch) -> EncodedBatch:
         """Score a batch.
 
         Raises
@@ -151,7 +151,7 @@ class ScoringTask:
         """
         scored = self._scorer.judge(checked)
         _refuse_invalid(scored, self._options)
-        return Piece(
+        return EncodedBatch(
             self._encode(scored),
             None if self._rejects is None else self._rejects.encode(rejected_rows(checked)),
             scored.verdict_counts,

@@ -95,10 +95,10 @@ def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> byte
     rows = DelimitedWriter(sink, ",")
     task = ScoringTask(scorer, ScoringOptions(), source=None, rows=rows, rejects=None)
     for checked in map(scorer.check, batches):
-        piece = task(checked)
-        rows.append(piece.rows)
+        encoded = task(checked)
+        rows.append(encoded.rows)
         answer.n_invalid += int(checked.invalid.sum())
-        answer.verdicts.update(piece.verdict_counts)
+        answer.verdicts.update(encoded.verdict_counts)
     return sink.getvalue()
 
 

@@ -30,15 +30,15 @@ from waterflow_cli.spark.files import (
     path_of,
     refuse_credentials,
 )
-from waterflow_cli.spark.forms import Columns, Form, Nothing, Origin
+from waterflow_cli.spark.formats import NO_ROWS, Columns, Origin, RowFormat
 from waterflow_cli.spark.inputs import SparkInputs
+from waterflow_cli.spark.jobs import RejectsJob, ScoringJob, ValidationJob
 from waterflow_cli.spark.models import ship_model
-from waterflow_cli.spark.orders import RejectsOrder, ScoringOrder, ValidationOrder
 from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
 from waterflow_cli.spark.remote import expected_versions, remote_errors
 from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
-from waterflow_cli.spark.worker import Order, Task, changed
+from waterflow_cli.spark.worker import Job, Task, changed
 from waterflow_cli.tables.outputs import STDOUT, check_distinct, check_outputs
 from waterflow_cli.tables.reading import Batch, Table, no_rows
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
@@ -104,7 +104,7 @@ class SparkEngine:
             options = replace(options, reading=reading)
             inputs = self._open_inputs(paths, model.schema, reading)
             n_rows = inputs.n_bytes // USUAL_ROW_BYTES // inputs.n_cores
-            order = ScoringOrder(shipped, options, model.schema, len(inputs.files) > 1, n_rows)
+            job = ScoringJob(shipped, options, model.schema, len(inputs.files) > 1, n_rows)
             named = [("-o", output), ("--rejects", options.rejects)]
             manifest = ("--manifest", options.manifest)
             self._check_apart((*named, manifest))
@@ -112,11 +112,11 @@ class SparkEngine:
             outputs = self._outputs(named, inputs.files, layout, force=options.force)
             summary = ScoringSummary(model=model.label)
             with self._discarding(outputs):
-                for each in self._run(inputs, order, outputs[0]):
+                for each in self._run(inputs, job, outputs[0]):
                     summary.merge(each)
                 refuse_too_many(summary, options.max_invalid)
                 for each in outputs[1:]:
-                    self._run(inputs, RejectsOrder(model.schema, reading), each)
+                    self._run(inputs, RejectsJob(model.schema, reading), each)
                 for each in outputs:
                     each.publish()
         summary.outputs = [each.path for each in outputs]
@@ -167,7 +167,7 @@ class SparkEngine:
             inputs = self._open_inputs(paths, schema, _found_everywhere(reading))
             if len(inputs.files) > 1 and (good is not None or bad is not None):
                 raise UsageError(tr("--good and --bad split one file; several were named."))
-            order = ValidationOrder(schema, inputs.reading, max_findings, tuple(limits))
+            job = ValidationJob(schema, inputs.reading, max_findings, tuple(limits))
             named: dict[Literal["good", "bad"], str | None] = {"good": good, "bad": bad}
             options = [(f"--{kept}", path) for kept, path in named.items()]
             told = ("-o", findings)
@@ -177,10 +177,10 @@ class SparkEngine:
             kinds = [kept for kept, path in named.items() if path is not None]
             report = ValidationReport(schema=schema.name, max_findings=max_findings)
             with self._discarding(outputs):
-                for each in self._run(inputs, order, None):
+                for each in self._run(inputs, job, None):
                     report.merge(each)
                 for kept, output in zip(kinds, outputs, strict=True):
-                    self._run(inputs, replace(order, kept=kept), output)
+                    self._run(inputs, replace(job, kept=kept), output)
                 for output in outputs:
                     output.publish()
         return report
@@ -255,15 +255,15 @@ class SparkEngine:
                     output.discard()
             raise
 
-    def _run(self, inputs: SparkInputs, order: Order, output: RowsOutput | None) -> list[Any]:
+    def _run(self, inputs: SparkInputs, job: Job, output: RowsOutput | None) -> list[Any]:
         """Run one job over all inputs; give what was counted, in the order of the inputs."""
-        columns, header = _look_at_first(inputs, order)
+        columns, header = _look_at_first(inputs, job)
         inputs.survey()
-        form: Form = Nothing() if output is None else output.form(columns)
+        row_format: RowFormat = NO_ROWS if output is None else output.row_format(columns)
         counts: Any = self._spark.sparkContext.accumulator([], _Joined())
         task = Task(
-            order,
-            form,
+            job,
+            row_format,
             counts,
             chosen_language(),
             expected_versions(),
@@ -306,7 +306,7 @@ def _refuse_lost(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
         if number not in read:
             raise changed(name)
     for text in inputs.parted.values():
-        numbers = [number for number, _ in (text.places or {}).values()]
+        numbers = [number for number, _ in text.positions.values()]
         if any((text.file.number, number) not in found for number in numbers):
             raise changed(text.file.name)
 
@@ -322,14 +322,14 @@ def _refuse_empty(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
 
 
 def _look_at_first(
-    inputs: SparkInputs, order: Order
+    inputs: SparkInputs, job: Job
 ) -> tuple[pa.Schema, tuple[list[str], Mapping[str, str]]]:
     """Do the work with some rows of the first file here, to see what columns come out of it.
 
     What is wrong with options or header is thus said before any task starts.
     """
     with inputs.open_first() as table:
-        file, encode = order.start(Columns(pa.schema([])))(table)
+        file, encode = job.start(Columns(pa.schema([])))(table)
         encoded = encode(file.check(_some_rows(table)))
         columns = pa.schema([]) if encoded is None else encoded.schema
         return columns, (table.columns, dict(table.units))

@@ -22,7 +22,7 @@ from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.spark import worker
 from waterflow_cli.spark.files import HadoopFiles, InputFile
-from waterflow_cli.spark.forms import Form, quoted
+from waterflow_cli.spark.formats import RowFormat, quoted
 from waterflow_cli.spark.survey import Survey, lay_out, open_starts
 from waterflow_cli.spark.worker import (
     FileParts,
@@ -213,16 +213,16 @@ class SparkInputs:
         for path, text in self.parted.items():
             own = {start: end for (of, start), end in ends.items() if of == path}
             is_told = path in self._told
-            self.parted[path] = with_places(text, surveys.get(path, {}), own, is_told=is_told)
+            self.parted[path] = with_positions(text, surveys.get(path, {}), own, is_told=is_told)
 
     def _map_lines(self, call: Any, schema: pa.Schema) -> Any:
         return self._lines().mapInArrow(partial(_run, call), _spark_schema(schema)).collect()
 
     def rows(self, task: Task) -> DataFrame:
-        """Give what a task makes of all inputs, as a frame of its form; nothing is run yet."""
+        """Give what a task makes of all inputs, as a frame of its format; nothing is run yet."""
         read: list[tuple[DataFrame, Any]] = []
         if self.whole:
-            read.append((self._contents(task.form), WholeFiles(task, self._by_path)))
+            read.append((self._contents(task.row_format), WholeFiles(task, self._by_path)))
         if self.parted:
             read.append((self._lines(), FileParts(task, self.parted)))
         if self.parquet:
@@ -234,17 +234,17 @@ class SparkInputs:
                 )
             groups = self._row_groups(next(iter(columns.values())))
             read.append((groups, ParquetParts(task, self._by_path, columns)))
-        schema = _spark_schema(task.form.schema)
+        schema = _spark_schema(task.row_format.schema)
         made = (frame.mapInArrow(partial(_run, call), schema) for frame, call in read)
         return reduce(lambda first, other: first.union(other), made)
 
-    def _contents(self, form: Form) -> DataFrame:
+    def _contents(self, row_format: RowFormat) -> DataFrame:
         from pyspark.sql.functions import col
 
         self._set_split()
         read = self.spark.read.format("binaryFile").load(_patterns(self.whole))
         contents = read.select("path", col("content").alias("data"))
-        if form.is_ordered:  # a task for each file, whose rows are then fetched in order
+        if row_format.is_ordered:  # a task for each file, whose rows are then fetched in order
             return contents
         n_parts = sum(file.n_bytes for file in self.whole) // self.split_bytes + 1
         return contents.coalesce(max(n_parts, _TASKS_PER_CORE * self.n_cores))
@@ -318,7 +318,7 @@ def parts_within_a_row(surveys: Mapping[str, Mapping[int, Survey]]) -> frozenset
     return frozenset(found)
 
 
-def with_places(
+def with_positions(
     text: TextFile, surveys: Mapping[int, Survey], ends: Mapping[int, bytes], *, is_told: bool
 ) -> TextFile:
     """Complete what is known of a text file.
@@ -341,7 +341,7 @@ def with_places(
         text,
         dialect=replace(dialect, encoding=layout.encoding),
         notes=layout.notes,
-        places=dict(zip(starts, enumerate(layout.places, 1), strict=True)),
+        positions=dict(zip(starts, enumerate(layout.positions, 1), strict=True)),
     )
 
 

@@ -15,15 +15,15 @@ import pyarrow as pa
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.spark.files import HadoopFiles, InputFile, local_paths, path_of, true_path
-from waterflow_cli.spark.forms import (
+from waterflow_cli.spark.formats import (
+    BATCH,
     FILE,
     NOWHERE,
     PART,
-    PLACE,
     ROWS,
     Columns,
     FileBytes,
-    Form,
+    RowFormat,
     check_keys,
     quoted,
 )
@@ -55,8 +55,8 @@ class RowsOutput(Protocol):
 
     path: str
 
-    def form(self, columns: pa.Schema) -> Form:
-        """Give the form in which it takes rows."""
+    def row_format(self, columns: pa.Schema) -> RowFormat:
+        """Give the format in which it takes rows."""
 
     def write(self, rows: DataFrame) -> None:
         """Run the job whose rows go there."""
@@ -147,8 +147,8 @@ class FolderOutput:
             )
         return True
 
-    def form(self, columns: pa.Schema) -> Form:
-        """Give the form in which it takes rows.
+    def row_format(self, columns: pa.Schema) -> RowFormat:
+        """Give the format in which it takes rows.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class FolderOutput:
             return
         lines = rows
         if self._keys:  # Spark puts each folder's rows together, and must keep their order
-            lines = rows.sortWithinPartitions(*map(quoted, (*self._keys, PLACE)))
+            lines = rows.sortWithinPartitions(*map(quoted, (*self._keys, BATCH)))
         value = f"cast({quoted(ROWS)} as string) as {quoted(ROWS)}"
         text = lines.selectExpr(value, *map(quoted, self._keys))
         self._writer(text).text(self._target, compression=_CODECS[self._compression])
@@ -249,8 +249,8 @@ class SingleOutput:
         if hadoop.exists(path) and not force:
             raise UsageError(tr("{path}: exists already.", path=path), tr("To replace it: --force"))
 
-    def form(self, columns: pa.Schema) -> Form:
-        """Give the form in which it takes rows.
+    def row_format(self, columns: pa.Schema) -> RowFormat:
+        """Give the format in which it takes rows.
 
         Parameters
         ----------

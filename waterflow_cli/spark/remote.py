@@ -106,9 +106,9 @@ def decode_error(text: str) -> WaterflowError | None:
     >>> type(found).__name__, str(found), found.hint
     ('InputError', 'a.csv: is empty.', 'Try another.')
     """
-    for piece in reversed(text.split(MARK)[1:]):
+    for part in reversed(text.split(MARK)[1:]):
         try:
-            content, _ = json.JSONDecoder().raw_decode(piece)
+            content, _ = json.JSONDecoder().raw_decode(part)
             kind = vars(errors)[content["class"]]
             error: WaterflowError = kind.__new__(kind)
             Exception.__init__(error, content["state"]["message"])

@@ -175,7 +175,7 @@ def check_master(settings: SparkSettings) -> None:
 
 
 def _check_master_url(master: str) -> None:
-    if any(form.match(master) for form in (_LOCAL, _STANDALONE, _OTHERS)):
+    if any(known.match(master) for known in (_LOCAL, _STANDALONE, _OTHERS)):
         return
     raise EngineError(
         tr("--master {master}: Spark knows no such master.", master=master),

@@ -42,13 +42,13 @@ class Survey:
     tail: bytes
 
 
-def survey(pieces: Iterable[bytes], sep: str, n_above: int = 0) -> Survey:
+def survey(chunks: Iterable[bytes], sep: str, n_above: int = 0) -> Survey:
     """Look at a part of a file.
 
     Parameters
     ----------
-    pieces : iterable of bytes
-        Its text, in pieces that end with an LF.
+    chunks : iterable of bytes
+        Its text, in chunks that end with an LF.
     sep : str
         The separator of the cells.
     n_above : int
@@ -56,7 +56,7 @@ def survey(pieces: Iterable[bytes], sep: str, n_above: int = 0) -> Survey:
     """
     n_lines, encoding, tail = 0, "", b""
     leaves_open, stays_open = False, True
-    for lines in pieces:
+    for lines in chunks:
         rows = lines if n_lines >= n_above else _without_lines(lines, n_above - n_lines)
         n_lines += count_lines(lines)
         tail = (tail + lines[-_KEPT_TAIL:])[-_KEPT_TAIL:]
@@ -68,7 +68,7 @@ def survey(pieces: Iterable[bytes], sep: str, n_above: int = 0) -> Survey:
     return Survey(n_lines, encoding, leaves_open, stays_open, tail)
 
 
-def end_of_row(pieces: Iterable[bytes], sep: str) -> bytes:
+def end_of_row(chunks: Iterable[bytes], sep: str) -> bytes:
     """Give the end of a row whose quoted cell is open where a part starts.
 
     Returns
@@ -77,7 +77,7 @@ def end_of_row(pieces: Iterable[bytes], sep: str) -> bytes:
         All of the part, or what a row can hold of it, where the row does not end in it.
     """
     opened = _QUOTE
-    for lines in pieces:
+    for lines in chunks:
         opened += lines
         if _QUOTE in lines and (end := first_row_end(opened, sep)):
             return opened[1:end]
@@ -96,7 +96,7 @@ def open_starts(surveys: Sequence[Survey]) -> list[bool]:
 
 
 @dataclass(frozen=True)
-class Place:
+class PartPosition:
     """Where a part stands in its file.
 
     Attributes
@@ -123,7 +123,7 @@ class Layout:
 
     Attributes
     ----------
-    places : list of Place
+    positions : list of PartPosition
         One for each part.
     encoding : str
         That of the file.
@@ -131,7 +131,7 @@ class Layout:
         Physical lines of the notes below the table.
     """
 
-    places: list[Place]
+    positions: list[PartPosition]
     encoding: str
     notes: range
 
@@ -160,28 +160,28 @@ def lay_out(
     """
     if encoding is None:
         encoding = next((each.encoding for each in surveys if each.encoding), UTF_8)
-    places, line = [], 1
+    positions, line = [], 1
     for number, each in enumerate(surveys):
         n_passed = min(each.n_lines, count_lines(ends.get(number, b"")))
         # Where no row of its own begins, none can go on in the parts after it.
         rest = _rest(surveys, ends, number + 1) if n_passed < each.n_lines else b""
-        places.append(Place(line, each.n_lines, n_passed, rest))
+        positions.append(PartPosition(line, each.n_lines, n_passed, rest))
         line += each.n_lines
     codec = UTF_8 if encoding == UTF_8_BOM else encoding
     text = _tail(surveys).decode(codec, errors="replace").encode()
     n_notes = count_note_lines(text, sep) if n_columns > 1 else 0
-    return Layout(places, encoding, range(line - n_notes, line))
+    return Layout(positions, encoding, range(line - n_notes, line))
 
 
 def _rest(surveys: Sequence[Survey], ends: Mapping[int, bytes], number: int) -> bytes:
     """Give what a row that is open at the start of a part holds of it, and of those after it."""
-    pieces: list[bytes] = []
-    while number in ends and sum(map(len, pieces)) <= MAX_ROW_BYTES:
-        pieces.append(ends[number])
+    chunks: list[bytes] = []
+    while number in ends and sum(map(len, chunks)) <= MAX_ROW_BYTES:
+        chunks.append(ends[number])
         if count_lines(ends[number]) < surveys[number].n_lines:
             break
         number += 1
-    return b"".join(pieces)
+    return b"".join(chunks)
 
 
 def _tail(surveys: Sequence[Survey]) -> bytes:

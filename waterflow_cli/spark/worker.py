@@ -26,9 +26,9 @@ from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.job import FileHeader, refuse_other_header
 from waterflow_cli.spark.files import InputFile, path_of
-from waterflow_cli.spark.forms import Form, Origin
+from waterflow_cli.spark.formats import Origin, RowFormat
 from waterflow_cli.spark.remote import check_versions, encode_error
-from waterflow_cli.spark.survey import Place, end_of_row, survey
+from waterflow_cli.spark.survey import PartPosition, end_of_row, survey
 from waterflow_cli.tables.csv_blocks import Position, count_lines
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.headers import Header
@@ -69,8 +69,8 @@ Encode = Callable[[CheckedBatch], Any]
 Start = Callable[[Table], tuple[Pass, Encode]]
 
 
-class Order(Protocol):
-    """Says which work is to be done; it is sent to the executors."""
+class Job(Protocol):
+    """What is done with all inputs; it is sent to the executors."""
 
     @property
     def reading(self) -> ReadingOptions:
@@ -80,15 +80,8 @@ class Order(Protocol):
     def schema(self) -> TableSchema:
         """What the rows are checked against."""
 
-    def start(self, form: Form) -> Start:
+    def start(self, row_format: RowFormat) -> Start:
         """Begin it, on an executor."""
-
-
-class Report(Protocol):
-    """Takes what tasks counted; Spark's accumulators do."""
-
-    def add(self, term: list[Any]) -> None:
-        """Take it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +90,8 @@ class Task:
 
     Attributes
     ----------
+    counts : pyspark.Accumulator
+        Takes what is counted of each table.
     language : str
         Of reasons and messages.
     versions : mapping of str to str
@@ -105,28 +100,29 @@ class Task:
         Columns and units of the first file; all others must have the same. None: any will do.
     """
 
-    order: Order
-    form: Form
-    report: Report
+    job: Job
+    row_format: RowFormat
+    counts: Any
     language: str
     versions: Mapping[str, str]
     first_file: str
     header: FileHeader | None
 
     def run(self, tables: Iterable[tuple[Table, Origin]]) -> Batches:
-        """Do the work with some tables, and yield rows in the form asked for."""
+        """Do the work with some tables, and yield rows in the format asked for."""
         with sending_errors(), threadpool_limits(limits=1):
             use_language(self.language)
             check_versions(self.versions)
             begin = None
             for table, origin in tables:
-                begin = begin or self.order.start(self.form)
+                begin = begin or self.job.start(self.row_format)
                 self._check_header(table)
                 file, encode = begin(table)
                 # A part may have no row of its own; a file that is read whole must.
                 for encoded in file.map(encode, _WITHIN if origin[1] else None):
-                    yield from self.form.batches(encoded, origin)
-                self.report.add([(origin, file.counts)])
+                    if encoded is not None:
+                        yield from self.row_format.batches(encoded, origin)
+                self.counts.add([(origin, file.counts)])
 
     def _check_header(self, table: Table) -> None:
         if self.header is not None:
@@ -164,8 +160,8 @@ class WholeFiles:
             for path, data in zip(batch.column("path"), batch.column("data"), strict=True):
                 file = self.files[path_of(path.as_py())]
                 opener = opener_of(data.as_buffer())
-                order = self.task.order
-                with open_samples(file.name, order.schema, order.reading, opener=opener) as table:
+                job = self.task.job
+                with open_samples(file.name, job.schema, job.reading, opener=opener) as table:
                     yield table, (file.number, 0)
 
 
@@ -195,7 +191,7 @@ class TextFile:
         See `reading.Table`.
     notes : range
         Physical lines of the notes below the table.
-    places : mapping of int to (int, Place)
+    positions : mapping of int to (int, PartPosition)
         By the byte with which a part starts: its number, from 1, and where it stands.
     """
 
@@ -206,7 +202,7 @@ class TextFile:
     names: Header
     marks: NumberMarks
     notes: range = range(0)
-    places: Mapping[int, tuple[int, Place]] = field(default_factory=dict)
+    positions: Mapping[int, tuple[int, PartPosition]] = field(default_factory=dict)
 
     @property
     def n_above(self) -> int:
@@ -226,24 +222,24 @@ class FileParts:
         return self.task.run(self._tables(batches))
 
     def _tables(self, batches: Batches) -> Iterator[tuple[Table, Origin]]:
-        for path, start, pieces in _parts(batches):
+        for path, start, chunks in _parts(batches):
             text = self.files[path]
-            if start not in text.places:
+            if start not in text.positions:
                 raise changed(text.file.name)
-            number, place = text.places[start]
-            lines = _Lines(pieces, place)
-            yield self._table(text, lines, place), (text.file.number, number)
-            if lines.n_read != place.n_lines:
+            number, position = text.positions[start]
+            lines = _Lines(chunks, position)
+            yield self._table(text, lines, position), (text.file.number, number)
+            if lines.n_read != position.n_lines:
                 raise changed(text.file.name)
 
-    def _table(self, text: TextFile, lines: _Lines, place: Place) -> Table:
+    def _table(self, text: TextFile, lines: _Lines, position: PartPosition) -> Table:
         part = FilePart(
             io.BufferedReader(lines, 1 << 20),
-            place.line,
-            text.n_above if place.line == 1 else place.n_passed,
+            position.line,
+            text.n_above if position.line == 1 else position.n_passed,
             text.notes,
         )
-        name, said = text.file.name, self.task.order.reading.encoding
+        name, said = text.file.name, self.task.job.reading.encoding
         tasks = part_tasks(name, text.columns, text.dialect, part, said)
         return Table(
             name,
@@ -269,9 +265,9 @@ def changed(name: str) -> InputError:
 class _Lines(io.RawIOBase):
     """The lines of a part, and what later parts hold of its last row, as a stream."""
 
-    def __init__(self, pieces: Iterator[bytes], place: Place) -> None:
+    def __init__(self, chunks: Iterator[bytes], position: PartPosition) -> None:
         super().__init__()
-        self._pieces, self._rest = pieces, place.rest
+        self._chunks, self._rest = chunks, position.rest
         self._ahead = memoryview(b"")
         self.n_read = 0
 
@@ -280,12 +276,12 @@ class _Lines(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if not self._ahead:
-            piece = next(self._pieces, None)
-            if piece is None:
-                piece, self._rest = self._rest, b""
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                chunk, self._rest = self._rest, b""
             else:
-                self.n_read += count_lines(piece)
-            self._ahead = memoryview(piece)
+                self.n_read += count_lines(chunk)
+            self._ahead = memoryview(chunk)
         data = self._ahead[: len(buffer)]
         self._ahead = self._ahead[len(data) :]
         buffer[: len(data)] = data
@@ -327,8 +323,8 @@ class ParquetParts:
                 }
                 yield partial(Batch, named, lines.astype(np.int64))
 
-        dialect, order = Dialect("parquet", "", 1, 2), self.task.order
-        names = order.schema.header.renamed(order.reading.renames)
+        dialect, job = Dialect("parquet", "", 1, 2), self.task.job
+        names = job.schema.header.renamed(job.reading.renames)
         table = Table(file.name, columns.names, lambda: dialect, tasks, names=names)
         yield table, (file.number, start)
 
@@ -341,9 +337,9 @@ def survey_parts(starts: Mapping[str, tuple[str, int]], batches: Batches) -> Bat
     starts : mapping of str to (str, int)
         By `path_of` the URIs of the files: the separator, and the lines above the first row.
     """
-    for path, start, pieces in _parts(batches):
+    for path, start, chunks in _parts(batches):
         sep, n_above = starts[path]
-        found = survey(pieces, sep, 0 if start else n_above)
+        found = survey(chunks, sep, 0 if start else n_above)
         row = {"path": path, "start": start, **vars(found)}
         yield pa.RecordBatch.from_pylist([row], SURVEY)
 
@@ -358,9 +354,9 @@ def read_ends(
     wanted : set of (str, int)
         The parts, by file and first byte.
     """
-    for path, start, pieces in _parts(batches):
+    for path, start, chunks in _parts(batches):
         if (path, start) in wanted:
-            row = {"path": path, "start": start, "end": end_of_row(pieces, separators[path])}
+            row = {"path": path, "start": start, "end": end_of_row(chunks, separators[path])}
             yield pa.RecordBatch.from_pylist([row], ENDS)
 
 

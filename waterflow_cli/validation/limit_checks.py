@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from waterflow_cli.validation.batches import CheckedBatch
 
 LIMITS = "limits"
-# As many standings fit into an int64 beside the number of a row.
+# As many statuses fit into an int64 beside the number of a row.
 _MOST_IN_KEY = 13
 _BETWEEN = "; "
 Codes = npt.NDArray[np.int8]
 
 
-class Standing(IntEnum):
+class LimitStatus(IntEnum):
     """How a measurement stands to a limit; a value equal to the limit is within."""
 
     NOT_MEASURED = 0
@@ -43,11 +43,11 @@ class Standing(IntEnum):
     def words(self) -> str:
         """What people read; one sample cannot break a rule on averages, so no word says so."""
         return {
-            Standing.NOT_MEASURED: marked("not measured"),
-            Standing.WITHIN: marked("within"),
-            Standing.ABOVE: marked("above the value (single sample)"),
-            Standing.BELOW: marked("below the value (single sample)"),
-            Standing.INDETERMINATE: marked("indeterminate"),
+            LimitStatus.NOT_MEASURED: marked("not measured"),
+            LimitStatus.WITHIN: marked("within"),
+            LimitStatus.ABOVE: marked("above the value (single sample)"),
+            LimitStatus.BELOW: marked("below the value (single sample)"),
+            LimitStatus.INDETERMINATE: marked("indeterminate"),
         }[self]
 
 
@@ -60,7 +60,7 @@ class LimitFlags:
     limits : tuple of Limit
         What they were held against.
     codes : tuple of ndarray of int8, each of shape (n_rows,)
-        For each limit, a `Standing` for each row.
+        For each limit, a `LimitStatus` for each row.
     measured : dict of str to int
         By measurement, how many rows hold a result.
     """
@@ -81,7 +81,7 @@ class LimitFlags:
         noted = [
             (limit, codes)
             for limit, codes in zip(self.limits, self.codes, strict=True)
-            if (codes > Standing.WITHIN).any()
+            if (codes > LimitStatus.WITHIN).any()
         ]
         if not noted:
             return pa.repeat("", self.n_rows)
@@ -96,8 +96,8 @@ class LimitFlags:
 
     @property
     def counts(self) -> list[list[int]]:
-        """For each limit, the rows by `Standing`."""
-        return [np.bincount(codes, minlength=len(Standing)).tolist() for codes in self.codes]
+        """For each limit, the rows by `LimitStatus`."""
+        return [np.bincount(codes, minlength=len(LimitStatus)).tolist() for codes in self.codes]
 
 
 class LimitChecker:
@@ -160,25 +160,25 @@ def compare_with_limit(
     Returns
     -------
     ndarray of int8, shape (n_rows,)
-        A `Standing` for each row.
+        A `LimitStatus` for each row.
     """
     low = -np.inf if limit.minimum is None else limit.minimum
     high = np.inf if limit.maximum is None else limit.maximum
-    codes = np.full(len(values), Standing.WITHIN, dtype=np.int8)
-    codes[values > high] = Standing.ABOVE
-    codes[values < low] = Standing.BELOW
+    codes = np.full(len(values), LimitStatus.WITHIN, dtype=np.int8)
+    codes[values > high] = LimitStatus.ABOVE
+    codes[values < low] = LimitStatus.BELOW
     if censored is not None:
         # "<0.5" is less than 0.5, and with no minimum within up to there; ">200" likewise. A bound
         # that is not known (NaN) decides nothing.
-        codes[censored.below | censored.above] = Standing.INDETERMINATE
+        codes[censored.below | censored.above] = LimitStatus.INDETERMINATE
         bound = censored.bound
         if limit.minimum is None:
-            codes[censored.below & (bound <= high)] = Standing.WITHIN
+            codes[censored.below & (bound <= high)] = LimitStatus.WITHIN
         if limit.maximum is None:
-            codes[censored.above & (bound >= low)] = Standing.WITHIN
-        codes[censored.below & (bound <= low)] = Standing.BELOW
-        codes[censored.above & (bound >= high)] = Standing.ABOVE
-    codes[~measured] = Standing.NOT_MEASURED
+            codes[censored.above & (bound >= low)] = LimitStatus.WITHIN
+        codes[censored.below & (bound <= low)] = LimitStatus.BELOW
+        codes[censored.above & (bound >= high)] = LimitStatus.ABOVE
+    codes[~measured] = LimitStatus.NOT_MEASURED
     return codes
 
 
@@ -191,7 +191,7 @@ def rows_above(limits: Iterable[Limit], values: pd.DataFrame) -> BoolArray:
     for limit in limits:
         if limit.column in values:
             results = values[limit.column].to_numpy(dtype=np.float64)
-            above |= compare_with_limit(limit, results, ~np.isnan(results)) == Standing.ABOVE
+            above |= compare_with_limit(limit, results, ~np.isnan(results)) == LimitStatus.ABOVE
     return above
 
 
@@ -204,7 +204,7 @@ class LimitCounts:
     measured : dict of str to int
         By measurement, how many rows hold a result.
     by_limit : list of list of int
-        For each limit of the profiles, the rows by `Standing`.
+        For each limit of the profiles, the rows by `LimitStatus`.
     """
 
     profiles: tuple[LimitProfile, ...]
@@ -214,7 +214,7 @@ class LimitCounts:
 
     def __post_init__(self) -> None:
         self.measured = dict.fromkeys(self.measurements, 0)
-        self.by_limit = [[0] * len(Standing) for _ in self.limits]
+        self.by_limit = [[0] * len(LimitStatus) for _ in self.limits]
 
     @property
     def limits(self) -> list[Limit]:
@@ -256,7 +256,7 @@ class LimitCounts:
             "values": [
                 {
                     **limit.content(),
-                    "rows": {each.name.lower(): sums[each] for each in Standing},
+                    "rows": {each.name.lower(): sums[each] for each in LimitStatus},
                 }
                 for limit, sums in zip(self.limits, self.by_limit, strict=True)
             ],
@@ -268,7 +268,7 @@ class LimitCounts:
     def take_up(self, content: Mapping[str, Any]) -> None:
         """Go on from the counts of an earlier run with the same profiles."""
         rows = [value["rows"] for value in content["values"]]
-        counts = [[sums[each.name.lower()] for each in Standing] for sums in rows]
+        counts = [[sums[each.name.lower()] for each in LimitStatus] for sums in rows]
         self._add(counts, content["rows_measured"])
 
 
@@ -276,22 +276,22 @@ def _number_alike(codes: Sequence[Codes]) -> IntArray:
     """Give rows with the same codes throughout the same number, counted from 0."""
     keys = np.zeros(len(codes[0]), dtype=np.int64)
     for position, each in enumerate(codes, 1):
-        keys = keys * len(Standing) + each
+        keys = keys * len(LimitStatus) + each
         if position % _MOST_IN_KEY == 0 or position == len(codes):
             keys = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
     return keys
 
 
 def _phrases(limit: Limit) -> list[str]:
-    """Write what a row says of a limit for each `Standing`; often nothing."""
-    said: dict[Standing, str] = {Standing.INDETERMINATE: "indeterminate"}
+    """Write what a row says of a limit for each `LimitStatus`; often nothing."""
+    said: dict[LimitStatus, str] = {LimitStatus.INDETERMINATE: "indeterminate"}
     if limit.maximum is not None:
-        said[Standing.ABOVE] = f"above {plain(limit.maximum)}{limit.unit_after}"
+        said[LimitStatus.ABOVE] = f"above {plain(limit.maximum)}{limit.unit_after}"
     if limit.minimum is not None:
-        said[Standing.BELOW] = f"below {plain(limit.minimum)}{limit.unit_after}"
+        said[LimitStatus.BELOW] = f"below {plain(limit.minimum)}{limit.unit_after}"
     return [
         f"{_BETWEEN}{limit.column} {said[each]} ({limit.origin})" if each in said else ""
-        for each in Standing
+        for each in LimitStatus
     ]
 
 

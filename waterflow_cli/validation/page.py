@@ -6,7 +6,7 @@ from typing import Any
 
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.pages import page_environment
-from waterflow_cli.validation.limit_checks import LimitCounts, Standing
+from waterflow_cli.validation.limit_checks import LimitCounts, LimitStatus
 from waterflow_cli.validation.report import FINDING_COLUMNS, ValidationReport
 
 
@@ -32,7 +32,7 @@ def _limits_table(counts: LimitCounts) -> dict[str, Any]:
         for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
     ]
     return {
-        "columns": [*names, *(tr(each.words) for each in Standing)],
+        "columns": [*names, *(tr(each.words) for each in LimitStatus)],
         "rows": rows,
         "absent": ", ".join([*map(tr, counts.in_no_column), *counts.not_measured]),
     }

@@ -1,4 +1,4 @@
-"""The work of the commands that run on Spark, as it is sent to the executors."""
+"""The jobs of the commands that run on Spark, as they are sent to the executors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waterflow_cli.scoring.explanation import Explainer
 from waterflow_cli.scoring.job import ScoringSummary
 from waterflow_cli.scoring.scorer import Scorer, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_rows
-from waterflow_cli.spark.forms import Form
+from waterflow_cli.spark.formats import RowFormat
 from waterflow_cli.spark.models import ShippedModel
 from waterflow_cli.spark.worker import Encode, Start
 from waterflow_cli.tables.reading import Table
@@ -22,7 +22,7 @@ from waterflow_cli.validation.report import RowSplit, ValidationReport
 
 
 @dataclass(frozen=True)
-class ScoringOrder:
+class ScoringJob:
     """Score rows.
 
     Attributes
@@ -44,9 +44,9 @@ class ScoringOrder:
         """How files are to be read."""
         return self.options.reading
 
-    def start(self, form: Form) -> Start:
+    def start(self, row_format: RowFormat) -> Start:
         """Load the model, and give what begins with a table."""
-        model, options, writer = self.model.load(), self.options, form.writer()
+        model, options, writer = self.model.load(), self.options, row_format.writer()
         explainer = Explainer(model, options.explain) if options.explain else None
         model.decision.expect(self.n_rows)
         asked = pass_options(model, options.reading, limits=options.limits)
@@ -59,9 +59,9 @@ class ScoringOrder:
             score = ScoringTask(scorer, options, source=source, rows=writer, rejects=None)
 
             def encode(checked: CheckedBatch) -> Any:
-                piece = score(checked)
-                summary.verdicts.update(piece.verdict_counts)
-                return piece.rows
+                scored = score(checked)
+                summary.verdicts.update(scored.verdict_counts)
+                return scored.rows
 
             return file, encode
 
@@ -69,15 +69,15 @@ class ScoringOrder:
 
 
 @dataclass(frozen=True)
-class RejectsOrder:
+class RejectsJob:
     """Give the rows that cannot be scored, with what is wrong with each."""
 
     schema: TableSchema
     reading: ReadingOptions
 
-    def start(self, form: Form) -> Start:
+    def start(self, row_format: RowFormat) -> Start:
         """Give what begins with a table."""
-        writer, options = form.writer(), PassOptions(reading=self.reading, without_label=True)
+        writer, options = row_format.writer(), PassOptions(reading=self.reading, without_label=True)
         return lambda table: (
             Pass(table, self.schema, options),
             lambda checked: writer.encode(rejected_rows(checked)),
@@ -85,7 +85,7 @@ class RejectsOrder:
 
 
 @dataclass(frozen=True)
-class ValidationOrder:
+class ValidationJob:
     """Check rows.
 
     Attributes
@@ -100,9 +100,9 @@ class ValidationOrder:
     limits: tuple[LimitProfile, ...]
     kept: Literal["good", "bad"] | None = None
 
-    def start(self, form: Form) -> Start:
+    def start(self, row_format: RowFormat) -> Start:
         """Give what begins with a table."""
-        writer = form.writer()
+        writer = row_format.writer()
         options = PassOptions(reading=self.reading, limits=self.limits)
         split = RowSplit(*(writer if self.kept == each else None for each in ("good", "bad")))
 

@@ -1,4 +1,4 @@
-"""The forms in which executors hand rows on: as a file's bytes, or as columns."""
+"""The formats in which executors hand rows on: as a file's bytes, or as columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Origin = tuple[int, int]
 # What a file system takes, less "NAME="; and what Spark calls the folder of empty values.
 _LONGEST_NAME, _OF_EMPTY = 200, "__HIVE_DEFAULT_PARTITION__"
 # Columns of `FileBytes`, beside which the user's keys stand: no table has such names.
-FILE, PART, PLACE, ROWS = (f"waterflow: {name}" for name in ("file", "part", "place", "rows"))
+FILE, PART, BATCH, ROWS = (f"waterflow: {name}" for name in ("file", "part", "batch", "rows"))
 _SIGNED = {
     pa.uint8(): pa.int16(),
     pa.uint16(): pa.int32(),
@@ -36,7 +36,7 @@ _SIGNED = {
 NOWHERE = cast("Sink", None)  # what executors encode is written elsewhere
 
 
-class Form(Protocol):
+class RowFormat(Protocol):
     """How rows are handed on."""
 
     @property
@@ -51,31 +51,7 @@ class Form(Protocol):
         """Give what encodes rows, on an executor."""
 
     def batches(self, encoded: Any, origin: Origin) -> Iterator[pa.RecordBatch]:
-        """Put what the writer encoded into batches of this form's schema."""
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """No rows are handed on: they are only counted."""
-
-    schema: pa.Schema = field(default_factory=lambda: pa.schema([(ROWS, pa.binary())]))
-    is_ordered = False
-
-    def writer(self) -> TableWriter:
-        """Give what encodes nothing."""
-        return _NoWriter()
-
-    def batches(self, encoded: Any, origin: Origin) -> Iterator[pa.RecordBatch]:
-        """Give no batch."""
-        yield from ()
-
-
-class _NoWriter(TableWriter):
-    def encode(self, columns: Mapping[str, pa.Array]) -> None:
-        pass
-
-    def append(self, encoded: Any) -> None:
-        pass
+        """Put what the writer encoded into batches of this format's schema."""
 
 
 @dataclass
@@ -106,8 +82,8 @@ class FileBytes:
 
     @property
     def schema(self) -> pa.Schema:
-        """Origin, place among the rows of the origin, bytes, and the keys."""
-        kinds = {FILE: pa.int32(), PART: pa.int32(), PLACE: pa.int64(), ROWS: pa.binary()}
+        """Origin, number of the batch within its task, bytes, and the keys."""
+        kinds = {FILE: pa.int32(), PART: pa.int32(), BATCH: pa.int64(), ROWS: pa.binary()}
         return pa.schema([*kinds.items(), *((name, pa.string()) for name in self.keys)])
 
     def writer(self) -> TableWriter:
@@ -212,6 +188,10 @@ class Columns:
         """
         check_types(encoded.schema, self.columns)
         yield from encoded.cast(self.schema).to_batches()
+
+
+# Where rows are only counted, none is handed on: Spark wants a column all the same.
+NO_ROWS = Columns(pa.schema([(ROWS, pa.binary())]))
 
 
 def _type_in_spark(kind: pa.DataType) -> pa.DataType:
