@@ -88,9 +88,21 @@ def enthrone(
     """Make a trained model the champion, in no store."""
     measures = Measures.of(result_summary(result))
     beginning = Beginning(version, measures.balanced_accuracy, measures.false_potable_rate)
-    model = StoredModel("", "", result.model, SCHEMA, PLUGIN.name)
+    model = StoredModel(
+        label="", digest="", decision=result.model, schema=SCHEMA, plugin=PLUGIN.name
+    )
     record = TrainingRecord.of(data, SCHEMA, PLUGIN, options)
-    return Champion("", "", version, "", "", record, measures, beginning, model)
+    return Champion(
+        uri="",
+        name="",
+        version=version,
+        run_id="",
+        experiment="",
+        record=record,
+        measures=measures,
+        beginning=beginning,
+        model=model,
+    )
 
 
 def describe(labels: str, month: int, gates: list[GateResult]) -> str:

@@ -48,7 +48,9 @@ def simulate(n_rows: int, seed: int, signal: float) -> TrainingData:
     batches = simulate_batches(n_rows, seed=seed, signal=signal)
     frame = pd.concat([batch.to_pandas() for batch in batches], ignore_index=True)
     X = frame[list(load_schema("water").measurements)].astype(float)
-    return TrainingData("simulated", X, frame[LABEL].to_numpy(np.int64), "", 0)
+    return TrainingData(
+        path="simulated", X=X, y=frame[LABEL].to_numpy(np.int64), sha256="", n_dropped=0
+    )
 
 
 def train(data: TrainingData, plugin: str, options: TrainingOptions) -> TrainingResult:

@@ -147,7 +147,9 @@ def test_a_plugins_failure_is_logged_without_values_of_samples(capfd):
         def probability(self, X: Any) -> Any:
             raise ValueError(f"cannot read {X}")
 
-    model = StoredModel("waterflow/1", "", Failing(), None, "hgb")  # type: ignore[arg-type]
+    model = StoredModel(
+        label="waterflow/1", digest="", decision=Failing(), schema=None, plugin="hgb"
+    )  # type: ignore[arg-type]
     with pytest.raises(PluginError, match=r"cannot read 7\.31") as failed:
         model.probability("7.31")  # type: ignore[arg-type]
     _defect_log(Console())(failed.value)

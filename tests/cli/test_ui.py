@@ -151,7 +151,15 @@ def test_figures_without_an_interval_are_shown_as_such() -> None:
     from waterflow_cli.common.estimates import Estimate
     from waterflow_cli.registry.experiment_layout import RankedRun
 
-    run = RankedRun("r", 1, "hgb", {"roc_auc": Estimate(0.6, *[float("nan")] * 2)}, "", "d", "e")
+    run = RankedRun(
+        run_id="r",
+        start_ms=1,
+        plugin="hgb",
+        figures={"roc_auc": Estimate(0.6, *[float("nan")] * 2)},
+        versions="",
+        data="d",
+        evaluation="e",
+    )
     assert "| 1 | [hgb](#/experiments/7/runs/r) | 0.600 |  |  |  |" in leaderboard("7", [run])
 
 

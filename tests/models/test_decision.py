@@ -35,11 +35,11 @@ class Echo(ClassifierMixin, BaseEstimator):
 
 def make_model(threshold=0.5, policy=None, calibrator=None):
     return DecisionModel(
-        Pipeline([("classifier", Echo().fit(None, None))]),
-        ["ph"],
-        calibrator or Sigmoid(1.0, 0.0),
-        threshold,
-        policy or Policy.default(threshold),
+        estimator=Pipeline([("classifier", Echo().fit(None, None))]),
+        measurements=["ph"],
+        calibrator=calibrator or Sigmoid(1.0, 0.0),
+        threshold=threshold,
+        policy=policy or Policy.default(threshold),
     )
 
 
@@ -145,7 +145,11 @@ def test_probability_is_the_calibrated_one():
 
 def test_no_rows_have_no_probability_and_the_estimator_is_not_asked():
     model = DecisionModel(
-        make_pipeline("passthrough"), ["ph"], Sigmoid(1.0, 0.0), 0.5, Policy.default(0.5)
+        estimator=make_pipeline("passthrough"),
+        measurements=["ph"],
+        calibrator=Sigmoid(1.0, 0.0),
+        threshold=0.5,
+        policy=Policy.default(0.5),
     )
     found = model.probability(pd.DataFrame({"ph": []}, dtype=float))
     assert found.shape == (0,)

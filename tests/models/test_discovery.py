@@ -141,7 +141,9 @@ def test_loading_one_plugin_imports_no_other(install):
 def test_an_installed_plugin_is_loaded_and_listed(install, usable_before):
     install("good")
     assert load_plugin("good").model.summary == "A test plugin"
-    assert status_of("good") == PluginStatus("good", "A test plugin", "good 1.0", usable=True)
+    assert status_of("good") == PluginStatus(
+        name="good", summary="A test plugin", distribution="good 1.0", usable=True
+    )
     assert usable() == {*usable_before, "good"}
 
 

@@ -105,7 +105,11 @@ def fit_quickly(name, data, **options):
         fitted = build_pipeline(plugin, list(COLUMNS), options).fit(data.X, data.y)
     calibrator = fit_calibrator(data.y, fitted.predict_proba(data.X)[:, 1], options.calibration)
     return plugin, DecisionModel(
-        strip_for_scoring(fitted), list(COLUMNS), calibrator, 0.4, Policy.default(0.4)
+        estimator=strip_for_scoring(fitted),
+        measurements=list(COLUMNS),
+        calibrator=calibrator,
+        threshold=0.4,
+        policy=Policy.default(0.4),
     )
 
 
@@ -476,7 +480,13 @@ class Stranger(ClassifierMixin, BaseEstimator):
 
 
 def decision_of(estimator):
-    return DecisionModel(estimator, list(COLUMNS), Sigmoid(1.0, 0.0), 0.5, Policy.default(0.5))
+    return DecisionModel(
+        estimator=estimator,
+        measurements=list(COLUMNS),
+        calibrator=Sigmoid(1.0, 0.0),
+        threshold=0.5,
+        policy=Policy.default(0.5),
+    )
 
 
 def build_folder(root, estimator, **changes):
@@ -607,7 +617,13 @@ class Moody(Stranger):
 )
 def test_a_stored_estimator_that_fails_is_put_on_its_plugin(mood, problem):
     estimator = Pipeline([("classifier", Moody(mood).fit(None, None))])
-    model = StoredModel("waterflow/1", "d", decision_of(estimator), load_schema(), "moody")
+    model = StoredModel(
+        label="waterflow/1",
+        digest="d",
+        decision=decision_of(estimator),
+        schema=load_schema(),
+        plugin="moody",
+    )
     X = pd.DataFrame(1.0, index=range(3), columns=COLUMNS)
     X.iloc[:2, 0] = np.nan
     with pytest.raises(PluginError, match=f"Model waterflow/1, of the plugin 'moody', {problem}"):

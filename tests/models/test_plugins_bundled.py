@@ -234,7 +234,7 @@ def test_resampling_before_the_split_would_show_on_the_public_table(real_table):
     """The bounds above tell a leak from a model: here is the leak, made on purpose."""
     data = load_training_data(str(real_table), load_schema())
     X, y = SMOTE(random_state=0).fit_resample(data.X.fillna(data.X.median()), data.y)
-    leaky = TrainingData(data.path, X, y, data.sha256, 0)
+    leaky = TrainingData(path=data.path, X=X, y=y, sha256=data.sha256, n_dropped=0)
     options = TrainingOptions(params={"n_estimators": 50}, balance="none", cv=REAL_CV, jobs=2)
     result = train_model(leaky, load_plugin("extra-trees"), options)
     assert result.evaluation.estimates["roc_auc"].value > 0.75

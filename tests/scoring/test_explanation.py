@@ -48,8 +48,17 @@ class Line:
 def line_model(*weights, typical):
     names = ["a", "b", "c"][: len(weights)]
     policy = Policy.default(0.5)
-    decision = DecisionModel(Line(*weights), names, Identity(), 0.5, policy, typical)
-    return StoredModel("line", "d", decision, load_schema(), "line")
+    decision = DecisionModel(
+        estimator=Line(*weights),
+        measurements=names,
+        calibrator=Identity(),
+        threshold=0.5,
+        policy=policy,
+        typical=typical,
+    )
+    return StoredModel(
+        label="line", digest="d", decision=decision, schema=load_schema(), plugin="line"
+    )
 
 
 def explain(model, n_listed, *rows):

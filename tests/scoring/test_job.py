@@ -704,7 +704,7 @@ def test_every_row_in_is_scored_or_invalid(model, rows, blocks, jobs):
         numbered = [[f"S{number}", *row] for number, row in enumerate(rows)]
         write_csv(source, HEADER, numbered, lineterminator="\r\n")
         rejects = str(Path(folder) / "rejects.jsonl")
-        options = ScoringOptions(PLAIN, rejects=rejects, jobs=jobs)
+        options = ScoringOptions(reading=PLAIN, rejects=rejects, jobs=jobs)
         summary = score_files(model, [source], output, options)
         _, written = read_output(output)
         counts = Counter(row["status"] for row in written)

@@ -499,7 +499,7 @@ def test_another_model_is_refused(model, table, files):
         {"on_invalid": "drop"},
         {"max_invalid": 50.0},
         {"rejects": "rejects.csv"},
-        {"reading": ReadingOptions({"a": "b"})},
+        {"reading": ReadingOptions(renames={"a": "b"})},
     ],
     ids=lambda change: next(iter(change)),
 )

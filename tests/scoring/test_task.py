@@ -177,7 +177,11 @@ def test_rows_in_are_rows_scored_and_rows_invalid(
         )
         source.write_bytes(PACKINGS[packing](text.encode()))
         options = ScoringOptions(
-            PLAIN, on_invalid=on_invalid, rejects=str(rejects), jobs=jobs, batch_rows=batch_rows
+            reading=PLAIN,
+            on_invalid=on_invalid,
+            rejects=str(rejects),
+            jobs=jobs,
+            batch_rows=batch_rows,
         )
         if on_invalid == "fail" and invalid:
             with pytest.raises(DataRefusedError, match=rf"in\.csv, line {invalid[0].line}\b"):

@@ -467,11 +467,11 @@ def test_rows_keep_their_order_within_a_folder(engines, split):
         ScoringOptions(explain=2),
         ScoringOptions(columns="ids", prefix="wf_"),
         ScoringOptions(columns="ph,id"),
-        ScoringOptions(ReadingOptions(nondetect="zero"), rejects="rejects.tsv"),
-        ScoringOptions(ReadingOptions(nondetect="error"), max_invalid=50.0),
-        ScoringOptions(ReadingOptions(profile="kaggle")),
+        ScoringOptions(reading=ReadingOptions(nondetect="zero"), rejects="rejects.tsv"),
+        ScoringOptions(reading=ReadingOptions(nondetect="error"), max_invalid=50.0),
+        ScoringOptions(reading=ReadingOptions(profile="kaggle")),
         ScoringOptions(limits=load_limits(["who", "eu"], WATER)),
-        ScoringOptions(ReadingOptions(units={"Sulfate": "g/L"}, renames={"id": "sample"})),
+        ScoringOptions(reading=ReadingOptions(units={"Sulfate": "g/L"}, renames={"id": "sample"})),
     ],
     ids=["explain", "ids", "columns", "zero", "error", "kaggle", "limits", "units"],
 )
@@ -491,7 +491,7 @@ def test_reasons_are_in_the_language_of_the_command(engines):
 def test_tables_of_results_are_scored_alike(profile, write, engines):
     rows = [NAMES, *([f"{5 + number % 4}.5", *GOOD[1:]] for number in range(300))]
     Path("in.csv").write_bytes(write(rows))
-    options = ScoringOptions(ReadingOptions(profile=profile), rejects="rejects.csv")
+    options = ScoringOptions(reading=ReadingOptions(profile=profile), rejects="rejects.csv")
     assert engines.score_both(["in.csv"], options).n_rows == 300
 
 
@@ -595,10 +595,10 @@ def test_header_that_differs_is_refused_alike(engines):
     [
         ScoringOptions(on_invalid="fail"),
         ScoringOptions(max_invalid=1.0),
-        ScoringOptions(ReadingOptions(encoding="no-such")),
+        ScoringOptions(reading=ReadingOptions(encoding="no-such")),
         ScoringOptions(columns="ph,nosuch"),
-        ScoringOptions(ReadingOptions(profile="nosuch")),
-        ScoringOptions(ReadingOptions(units={"ph": "mg/L"})),
+        ScoringOptions(reading=ReadingOptions(profile="nosuch")),
+        ScoringOptions(reading=ReadingOptions(units={"ph": "mg/L"})),
         ScoringOptions(explain=99),
     ],
     ids=["fail", "max_invalid", "encoding", "columns", "profile", "unit", "explain"],

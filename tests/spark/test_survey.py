@@ -115,8 +115,14 @@ def cut(data, cuts, n_above):
 
 
 def described(table):
-    told = table.columns, table.dialect, table.units, table.names
-    return TextFile(InputFile(NAME, URI, 0), *told, PLAIN_MARKS)
+    return TextFile(
+        file=InputFile(NAME, URI, 0),
+        columns=table.columns,
+        dialect=table.dialect,
+        units=table.units,
+        names=table.names,
+        marks=PLAIN_MARKS,
+    )
 
 
 def read_parts(data, cuts, options=AS_FOUND, n_at_once=100):
@@ -136,7 +142,15 @@ def read_parts(data, cuts, options=AS_FOUND, n_at_once=100):
     ends = {row["start"]: row["end"] for row in found}
     is_told = options.encoding is not None or not data[:SAMPLE_BYTES].isascii()
     text = with_positions(text, surveys[PATH], ends, is_told=is_told)
-    task = Task(Reading(options), NO_ROWS, None, "en", {}, NAME, None)
+    task = Task(
+        job=Reading(options),
+        row_format=NO_ROWS,
+        counts=None,
+        language="en",
+        versions={},
+        first_file=NAME,
+        header=None,
+    )
     return read_tables(FileParts(task, {PATH: text}), parts, n_at_once)
 
 
@@ -358,7 +372,15 @@ def test_input_that_lost_a_line_since_the_survey_is_refused():
         text = described(table)
     surveys = {0: survey([data], ","), len(data): survey([data], ",")}
     text = with_positions(text, surveys, {}, is_told=False)
-    task = Task(Reading(AS_FOUND), NO_ROWS, None, "en", {}, NAME, None)
+    task = Task(
+        job=Reading(AS_FOUND),
+        row_format=NO_ROWS,
+        counts=None,
+        language="en",
+        versions={},
+        first_file=NAME,
+        header=None,
+    )
     for start, lines in [(0, 9), (0, 11), (5, 10)]:
         part = {start: lines_of(data + b"S1,7,8\n")[:lines]}
         read = FileParts(task, {PATH: text})

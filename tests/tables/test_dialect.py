@@ -259,12 +259,18 @@ def test_units_are_looked_for_below_a_header_of_known_names_only() -> None:
 
 
 def test_dialect_says_how_the_file_was_read() -> None:
-    assert str(Dialect("utf-8", ",", 1, 2)) == "utf-8, separator ','"
-    assert str(Dialect("utf-8 with BOM", "\t", 1, 2)) == "utf-8 with BOM, separator tab"
-    assert str(Dialect("parquet", "", 1, 2)) == "parquet"
-    assert str(Dialect("cp1252", ";", 3, 5, 4, 2)) == (
-        "cp1252, separator ';', header in line 3, units in line 4, in no output"
+    assert (
+        str(Dialect(encoding="utf-8", sep=",", header_line=1, first_line=2))
+        == "utf-8, separator ','"
     )
+    assert (
+        str(Dialect(encoding="utf-8 with BOM", sep="\t", header_line=1, first_line=2))
+        == "utf-8 with BOM, separator tab"
+    )
+    assert str(Dialect(encoding="parquet", sep="", header_line=1, first_line=2)) == "parquet"
+    assert str(
+        Dialect(encoding="cp1252", sep=";", header_line=3, first_line=5, units_line=4, n_above=2)
+    ) == ("cp1252, separator ';', header in line 3, units in line 4, in no output")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "  \n\r\n\t\n", ",,\n,,\n", "sep=;\n", "# only this\n"])

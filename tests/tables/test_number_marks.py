@@ -16,8 +16,9 @@ from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.tables.number_marks import SLIPS, describe_marks, find_marks
 from waterflow_cli.tables.numbers import NumberMarks
-from waterflow_cli.tables.reading import Batch, open_table
+from waterflow_cli.tables.reading import open_table
 from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.tables.table import Batch
 from waterflow_cli.validation.row_checker import RowChecker
 
 
@@ -25,7 +26,7 @@ def find(*columns: list[str], **options: str) -> NumberMarks:
     """Find the marks of columns a, b, … whose rows start on line 2."""
     names = "abcdef"[: len(columns)]
     cells = {name: pa.array(column) for name, column in zip(names, columns, strict=True)}
-    batch = Batch(cells, np.arange(2, 2 + len(columns[0])))
+    batch = Batch(columns=cells, lines=np.arange(2, 2 + len(columns[0])))
     return find_marks(batch, {name: name for name in names}, "t.csv", ReadingOptions(**options))  # type: ignore[arg-type]
 
 

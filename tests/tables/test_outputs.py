@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from waterflow_cli.common.errors import InputError, UsageError
-from waterflow_cli.common.paths import path_text
+from waterflow_cli.common.json import path_text
 from waterflow_cli.tables.outputs import OutputGroup, check_outputs, open_output
 from waterflow_cli.tables.writing import open_table_writer
 

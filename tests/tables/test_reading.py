@@ -22,8 +22,9 @@ from paths import FAULTY
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.tables import reading
 from waterflow_cli.tables.dialect import Dialect
-from waterflow_cli.tables.reading import Batch, open_table
+from waterflow_cli.tables.reading import open_table
 from waterflow_cli.tables.row_rules import RowFinding
+from waterflow_cli.tables.table import Batch
 
 Rows = list[tuple[int, list[object], RowFinding | None]]
 
@@ -336,7 +337,7 @@ def test_damage_within_a_parquet_file_is_named_by_its_first_row(tmp_path: Path) 
 
 
 def test_batch_knows_its_length() -> None:
-    assert len(Batch({"a": pa.array(["1"])}, np.array([2]))) == 1
+    assert len(Batch(columns={"a": pa.array(["1"])}, lines=np.array([2]))) == 1
 
 
 # --- going on from where a batch ended ------------------------------------------------------------

@@ -256,7 +256,9 @@ def test_the_picture_shows_the_board_and_replaces_only_with_force(cli, table, wo
 
 
 def test_more_candidates_make_a_higher_picture(board, tmp_path):
-    many = Leaderboard(list(board.candidates) * 4, board.design, "", "")
+    many = Leaderboard(
+        candidates=list(board.candidates) * 4, design=board.design, design_sha256="", data_sha256=""
+    )
     heights = []
     for number, each in enumerate((board, many)):
         (tmp_path / f"{number}.png").write_bytes(draw_leaderboard(each))

@@ -15,12 +15,8 @@ from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.training.data import (
-    MIN_ROWS_PER_CLASS,
-    SAMPLE_ROWS,
-    find_training_data,
-    load_training_data,
-)
+from waterflow_cli.training.data import MIN_ROWS_PER_CLASS, load_training_data
+from waterflow_cli.training.default_data import SAMPLE_ROWS, find_training_data
 
 SCHEMA = """
 schema_type: dataframe
@@ -105,7 +101,7 @@ def test_sha256_of_standard_input_is_that_of_its_values(monkeypatch):
 def test_a_renamed_label_is_found():
     write_rows(ENOUGH, header="ph,Turbidity,safe to drink")
     data = load_training_data(
-        "river.csv", RIVER, reading=ReadingOptions({"safe to drink": "Potability"})
+        "river.csv", RIVER, reading=ReadingOptions(renames={"safe to drink": "Potability"})
     )
     assert data.class_counts == (20, 20)
 

@@ -46,7 +46,9 @@ def noise(seed: int) -> TrainingData:
     random = np.random.default_rng(seed)
     X = pd.DataFrame(random.normal(size=(240, 4)), columns=list("abcd"))
     X = X.mask(random.random(X.shape) < 0.25)
-    return TrainingData("noise", X, (random.random(240) < 0.3).astype(np.int64), "", 0)
+    return TrainingData(
+        path="noise", X=X, y=(random.random(240) < 0.3).astype(np.int64), sha256="", n_dropped=0
+    )
 
 
 def load_copy(monkeypatch, leak=None):

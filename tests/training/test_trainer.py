@@ -66,7 +66,7 @@ def data():
             "Solids": random.normal(20000, 5000, N_ROWS),
         }
     )
-    return TrainingData("samples.csv", X, y, "0" * 64, 0)
+    return TrainingData(path="samples.csv", X=X, y=y, sha256="0" * 64, n_dropped=0)
 
 
 @pytest.fixture(scope="module")

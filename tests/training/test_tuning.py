@@ -178,7 +178,9 @@ def data():
         "ph": random.normal(7 + y, 1),
         "Sulfate": random.normal(300 + y, 1),
     }
-    return TrainingData("samples.csv", pd.DataFrame(columns), y, "0" * 64, 0)
+    return TrainingData(
+        path="samples.csv", X=pd.DataFrame(columns), y=y, sha256="0" * 64, n_dropped=0
+    )
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.scoring.job import score_files
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS
 from waterflow_cli.scoring.task import ScoringOptions
-from waterflow_cli.tables.reading import Batch
 from waterflow_cli.tables.row_rules import RowFinding
+from waterflow_cli.tables.table import Batch
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.runs.page import health_limits
 from waterflow_cli.validation.batches import CheckedBatch
@@ -59,8 +59,10 @@ def checked_batch(columns, *, bounds=(), broken=()):
     missing = {name: np.isnan(values) for name, values in numbers.items()}
     faulty = {row: RowFinding("ragged_row", {"n": 1, "n_columns": 2}) for row in broken}
     cells = {name: pa.array(map(str, values)) for name, values in columns.items()}
-    batch = Batch(cells, np.arange(2, n_rows + 2), faulty)
-    return CheckedBatch("in.csv", batch, numbers, missing, dict(bounds))
+    batch = Batch(columns=cells, lines=np.arange(2, n_rows + 2), findings=faulty)
+    return CheckedBatch(
+        file="in.csv", batch=batch, numbers=numbers, missing=missing, censored=dict(bounds)
+    )
 
 
 def statuses(limit, values, bounds=None):
@@ -176,7 +178,9 @@ def test_any_number_of_limits_is_named_in_order():
         replace(SULFATE, profile="many", where=str(number), maximum=float(number))
         for number in range(70)
     )
-    profile = LimitProfile("many", "Many", limits, (), (), "")
+    profile = LimitProfile(
+        name="many", title="Many", limits=limits, unlimited=(), notes=(), sha256=""
+    )
     texts = check(checked_batch({"Sulfate": [0, 3, 69.5]}), [profile]).texts().to_pylist()
     assert [text.count("above") for text in texts] == [0, 3, 70]
     assert texts[1] == "; ".join(f"Sulfate above {n} mg/L (many: {n})" for n in range(3))

@@ -103,14 +103,22 @@ def test_header_of_a_file_that_is_explored_is_matched_once(cli, own_samples, mat
 
 
 def test_header_of_a_file_that_a_task_of_spark_reads_is_matched_once(river, matched):
-    job = ValidationJob(SCHEMA, AS_FOUND, max_findings=5, limits=())
+    job = ValidationJob(schema=SCHEMA, reading=AS_FOUND, max_findings=5, limits=())
     counted = []
 
     class Driver:
         def add(self, term):
             counted.extend(term)
 
-    task = Task(job, NO_ROWS, Driver(), "en", expected_versions(), river, None)
+    task = Task(
+        job=job,
+        row_format=NO_ROWS,
+        counts=Driver(),
+        language="en",
+        versions=expected_versions(),
+        first_file=river,
+        header=None,
+    )
     file = InputFile(river, URI, Path(river).stat().st_size)
     read = WholeFiles(task, {file.path: file})
     content = {"path": [URI], "data": [Path(river).read_bytes()]}

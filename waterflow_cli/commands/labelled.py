@@ -44,7 +44,8 @@ def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, Tra
     """Load the samples that the options name, and warn of copies among them."""
     from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.samples.schemas import load_schema
-    from waterflow_cli.training.data import find_training_data, load_training_data
+    from waterflow_cli.training.data import load_training_data
+    from waterflow_cli.training.default_data import find_training_data
 
     schema = load_schema(samples.schema_name)
     with find_training_data(samples.data, console.note, console.warn) as path:

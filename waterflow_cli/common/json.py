@@ -1,4 +1,4 @@
-"""The JSON that waterflow writes."""
+"""The JSON that waterflow writes, and the names of files in it."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_nan(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def path_text(path: str) -> str:
+    r"""Write a file's name as text; bytes in it that are no UTF-8 are shown as ``\udcXX``."""
+    return path.encode("utf-8", "backslashreplace").decode()

@@ -18,7 +18,7 @@ HEALTH = "health"
 _OUTSIDE = (LimitStatus.ABOVE, LimitStatus.BELOW)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LimitCount:
     """How the rows stand to one limit.
 
@@ -43,7 +43,7 @@ class LimitCount:
         return outside / self.n_measured if self.n_measured else np.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contradiction:
     """How far the labels contradict the health-based values.
 
@@ -86,11 +86,11 @@ def count_limits(samples: Samples) -> list[LimitCount]:
             measured = len(codes) - sums[LimitStatus.NOT_MEASURED]
             found.append(
                 LimitCount(
-                    limit,
-                    measured,
-                    sums[LimitStatus.ABOVE],
-                    sums[LimitStatus.BELOW],
-                    sums[LimitStatus.INDETERMINATE],
+                    limit=limit,
+                    n_measured=measured,
+                    n_above=sums[LimitStatus.ABOVE],
+                    n_below=sums[LimitStatus.BELOW],
+                    n_indeterminate=sums[LimitStatus.INDETERMINATE],
                 )
             )
     return found
@@ -125,10 +125,10 @@ def find_contradictions(samples: Samples, profiles: Sequence[str]) -> Contradict
     outside: BoolArray = np.any([np.isin(codes, _OUTSIDE) for _, codes in chosen], axis=0)
     potable, not_potable = (samples.label == value for value in (1, 0))
     return Contradiction(
-        tuple(profiles),
-        tuple(limit for limit, _ in chosen),
-        int(potable.sum()),
-        int((potable & outside).sum()),
-        int(not_potable.sum()),
-        int((not_potable & outside).sum()),
+        profiles=tuple(profiles),
+        limits=tuple(limit for limit, _ in chosen),
+        n_potable=int(potable.sum()),
+        n_potable_outside=int((potable & outside).sum()),
+        n_not_potable=int(not_potable.sum()),
+        n_not_potable_outside=int((not_potable & outside).sum()),
     )

@@ -32,7 +32,7 @@ class Pattern:
     expected: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MissingByGroup:
     """Shares of missing values by site or by period.
 
@@ -53,7 +53,7 @@ class MissingByGroup:
     n_unplaced: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Missing:
     """What is missing, and what is missing together.
 
@@ -164,4 +164,10 @@ def _group_section(
 ) -> MissingByGroup | Absent:
     if not groups:
         return Absent(Message("the column {column} is empty.", column=texts.column))
-    return MissingByGroup(texts.column, names, groups, n_groups, int((texts.codes < 0).sum()))
+    return MissingByGroup(
+        column=texts.column,
+        names=names,
+        groups=groups,
+        n_groups=n_groups,
+        n_unplaced=int((texts.codes < 0).sum()),
+    )

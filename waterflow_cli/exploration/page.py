@@ -45,7 +45,7 @@ _TEMPLATE = "exploration.html"
 _DARKEST_SHARE = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _View:
     """One file as the template shows it."""
 

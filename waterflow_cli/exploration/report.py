@@ -41,7 +41,7 @@ from waterflow_cli.validation.cell_counts import CellCounts
 from waterflow_cli.validation.limits import Limit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exploration:
     """What is known of one file.
 
@@ -104,7 +104,7 @@ class Exploration:
         return content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """How a measurement differs between two files.
 
@@ -193,7 +193,13 @@ def _compare_measurement(name: str, first: Samples, second: Samples) -> Differen
     for samples, known in zip((first, second), values, strict=True):
         medians.append(float(np.median(known)) if len(known) else np.nan)
         missing.append(float(samples.missing[name].mean()) if len(samples) else np.nan)
-    return Difference(name, statistic, p_value, (missing[0], missing[1]), (medians[0], medians[1]))
+    return Difference(
+        name=name,
+        statistic=statistic,
+        p_value=p_value,
+        missing=(missing[0], missing[1]),
+        medians=(medians[0], medians[1]),
+    )
 
 
 def _look_for_signal(

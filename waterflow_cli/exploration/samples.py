@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, encode_texts
-from waterflow_cli.common.paths import path_text
+from waterflow_cli.common.json import path_text
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, choose_column
 from waterflow_cli.samples.dates import DATE_CHARACTERS, DateReader
@@ -61,7 +61,7 @@ class Findings(ValidationReport):
     n_left_out: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Samples:
     """A file's rows, as an exploration needs them.
 

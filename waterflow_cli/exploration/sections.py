@@ -33,7 +33,7 @@ class Absent:
     reason: Message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Distribution:
     """How the values of one measurement lie.
 
@@ -121,7 +121,7 @@ class Duplicates:
     first_lines: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outliers:
     """Values of one measurement that lie far from its middle.
 
@@ -141,7 +141,7 @@ class Outliers:
     extremes: tuple[tuple[int, float, float], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImplausiblePair:
     """Two measurements that do not fit each other.
 
@@ -317,7 +317,7 @@ def _outliers_of(name: str, values: FloatArray, lines: np.ndarray) -> Outliers:
     middle = np.median(known) if len(known) else np.nan
     deviation = np.median(np.abs(known - middle)) if len(known) else np.nan
     if not deviation > 0:
-        return Outliers(name, 0, np.nan, np.nan, np.nan, ())
+        return Outliers(name=name, n_outliers=0, share=np.nan, low=np.nan, high=np.nan, extremes=())
     scores = _NORMAL_MAD * (known - middle) / deviation
     outside = np.abs(scores) > MODIFIED_Z
     reach = MODIFIED_Z * deviation / _NORMAL_MAD
@@ -329,7 +329,14 @@ def _outliers_of(name: str, values: FloatArray, lines: np.ndarray) -> Outliers:
     )
     n_outside = int(outside.sum())
     low, high = float(middle - reach), float(middle + reach)
-    return Outliers(name, n_outside, n_outside / len(known), low, high, extremes)
+    return Outliers(
+        name=name,
+        n_outliers=n_outside,
+        share=n_outside / len(known),
+        low=low,
+        high=high,
+        extremes=extremes,
+    )
 
 
 def find_implausible_pairs(samples: Samples) -> list[ImplausiblePair] | Absent:
@@ -380,14 +387,14 @@ def _hold_pair(
         bounds = [np.log10(bound) for bound in usual if bound > 0]
         histogram = _count_bars(positive, (min(low, *bounds, -1.0), max(high, *bounds, 0.5)))
     return ImplausiblePair(
-        names,
-        rule,
-        source,
-        len(rows),
-        int(outside.sum()),
-        float(np.median(ratio)),
-        usual,
-        histogram,
+        names=names,
+        rule=rule,
+        source=source,
+        n_rows=len(rows),
+        n_outside=int(outside.sum()),
+        median=float(np.median(ratio)),
+        usual=usual,
+        histogram=histogram,
     )
 
 

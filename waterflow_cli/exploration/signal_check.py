@@ -62,7 +62,7 @@ class PermutationTest:
     p_value: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Signal:
     """What tells the labels apart.
 
@@ -156,7 +156,16 @@ def check_signal(
         permutation = _test_permutations(
             drawn, labels, seed=seed, jobs=jobs, n_permutations=n_permutations, report=report
         )
-    return Signal(len(labels), len(y), seed, design.name, quick, linear, permutation, correlations)
+    return Signal(
+        n_rows=len(labels),
+        n_labelled=len(y),
+        seed=seed,
+        design=design.name,
+        quick=quick,
+        linear=linear,
+        permutation=permutation,
+        point_biserial=correlations,
+    )
 
 
 def draw_rows(n_rows: int, at_most: int, seed: int) -> IntArray:

@@ -93,7 +93,7 @@ class Policy:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DecisionModel:
     """A fitted model that gives probabilities, predictions and verdicts.
 

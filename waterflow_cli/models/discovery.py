@@ -227,7 +227,7 @@ def describe_failure(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {text[:200]}" if text else type(exc).__name__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PluginStatus:
     """What the list of plugins says of one."""
 
@@ -246,13 +246,15 @@ def survey_plugins() -> list[PluginStatus]:
         distribution = tr(" and ").join(plugin.distribution for plugin in offered)
         try:
             summary = load_plugin(name).model.summary
-            statuses.append(PluginStatus(name, summary, distribution, usable=True))
+            statuses.append(
+                PluginStatus(name=name, summary=summary, distribution=distribution, usable=True)
+            )
         except WaterflowError as exc:
             statuses.append(
                 PluginStatus(
-                    name,
-                    "",
-                    distribution,
+                    name=name,
+                    summary="",
+                    distribution=distribution,
                     usable=False,
                     problem=exc.message,
                     remedy=exc.hint or "",

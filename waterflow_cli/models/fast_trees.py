@@ -57,7 +57,7 @@ class _Tree(NamedTuple):
     value: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RankTable:
     """Finds a value's rank among sorted thresholds: a bin narrows it down, bisection ends it.
 
@@ -83,7 +83,7 @@ class RankTable:
     single: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PackedTrees:
     """An ensemble of trees, packed for scoring.
 
@@ -228,11 +228,11 @@ def _pack(trees: list[_Tree], n_features: int, *, start: float, single: bool) ->
         roots.append(first)
         first += len(order)
     return PackedTrees(
-        np.concatenate(words),
-        np.concatenate(values).astype(np.float64),
-        np.array(roots, dtype=np.int64),
-        start,
-        _rank_table(thresholds, single=single),
+        words=np.concatenate(words),
+        values=np.concatenate(values).astype(np.float64),
+        roots=np.array(roots, dtype=np.int64),
+        start=start,
+        table=_rank_table(thresholds, single=single),
     )
 
 
@@ -266,7 +266,14 @@ def _rank_table(thresholds: list[FloatArray], *, single: bool) -> RankTable:
         bin_of = np.minimum((known - low[f]) * scale[f], _N_BINS - 1).astype(np.int64)
         bins[f, 1:] = np.cumsum(np.bincount(bin_of, minlength=_N_BINS))
     starts = np.cumsum([0, *map(len, thresholds)])
-    return RankTable(np.concatenate(thresholds), starts, low, scale, bins, single)
+    return RankTable(
+        thresholds=np.concatenate(thresholds),
+        starts=starts,
+        low=low,
+        scale=scale,
+        bins=bins,
+        single=single,
+    )
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:

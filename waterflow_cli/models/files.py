@@ -50,7 +50,7 @@ TRUSTED_TYPES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredModel:
     """A verified model, ready to score.
 
@@ -181,20 +181,22 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
         plugin = None if set(found) <= set(TRUSTED_TYPES) else _plugin_of(content, label)
         trusted = found if plugin is None else trusted_types_of(estimator_file, plugin)
         decision = DecisionModel(
-            skops.io.load(estimator_file, trusted=trusted),
-            content["measurements"],
-            calibrator_from_json(content["calibration"]),
-            content["threshold"],
-            Policy(**content["policy"]),
-            content["typical"],
+            estimator=skops.io.load(estimator_file, trusted=trusted),
+            measurements=content["measurements"],
+            calibrator=calibrator_from_json(content["calibration"]),
+            threshold=content["threshold"],
+            policy=Policy(**content["policy"]),
+            typical=content["typical"],
         )
         return StoredModel(
-            label,
-            digest,
-            decision,
-            TableSchema.from_compiled((folder / SCHEMA_FILE).read_text("utf-8"), content["schema"]),
-            content["plugin"],
-            content.get("data_sha256", ""),
+            label=label,
+            digest=digest,
+            decision=decision,
+            schema=TableSchema.from_compiled(
+                (folder / SCHEMA_FILE).read_text("utf-8"), content["schema"]
+            ),
+            plugin=content["plugin"],
+            data_sha256=content.get("data_sha256", ""),
         )
     except WaterflowError:
         raise

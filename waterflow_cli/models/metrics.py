@@ -21,7 +21,7 @@ _N_BIN_RESAMPLES = 200
 _CELLS_AT_ONCE = 8_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How predictions fared on rows that the model had not seen.
 
@@ -89,7 +89,12 @@ def evaluate_predictions(
         low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
         estimates[name] = Estimate(float(value[0]), float(low), float(high))
     estimates["calibration_error"] = estimate_calibration_error(y, probability, seed=seed)
-    return Evaluation(estimates, count_confusion(y, probability >= threshold), threshold, len(y))
+    return Evaluation(
+        estimates=estimates,
+        confusion=count_confusion(y, probability >= threshold),
+        threshold=threshold,
+        n_rows=len(y),
+    )
 
 
 def measure_once(y: IntArray, probability: FloatArray, threshold: float) -> dict[str, float]:

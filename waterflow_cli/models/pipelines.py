@@ -110,7 +110,7 @@ def strip_for_scoring(pipeline: Any) -> Any:
     return Pipeline(steps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EstimatorPlugin:
     """A model plugin made of one classifier class; see `waterflow_cli.models.contract.ModelPlugin`.
 

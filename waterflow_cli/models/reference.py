@@ -36,7 +36,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIXERS = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reference:
     """A model's training rows in brief.
 

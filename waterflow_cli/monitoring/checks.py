@@ -64,7 +64,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One thing that was compared.
 
@@ -116,7 +116,18 @@ class Check:
         detail: Mapping[str, Any] | None = None,
     ) -> Check:
         """Put the outcome of a test beside what people are shown of it."""
-        return cls(kind, name, *shown, *outcome, *counts, detail=detail)
+        (old, new), (n_old, n_new) = shown, counts
+        return cls(
+            kind=kind,
+            name=name,
+            old=old,
+            new=new,
+            effect=outcome.effect,
+            p_value=outcome.p_value,
+            n_old=n_old,
+            n_new=n_new,
+            detail=detail,
+        )
 
     @property
     def is_test(self) -> bool:

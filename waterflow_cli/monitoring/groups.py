@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from waterflow_cli.common.arrays import BoolArray, IntArray
-    from waterflow_cli.tables.reading import Batch, Table
+    from waterflow_cli.tables.table import Batch, Table
     from waterflow_cli.validation.batches import CheckedBatch
 
 MOST_GROUPS = 400
@@ -76,13 +76,13 @@ class Grouping:
                     tr("--window: {path} has no column of dates.", path=table.path),
                     tr("Name it: --date COLUMN"),
                 )
-        return GroupReader(table.path, by, when, self.window_days or 1)
+        return GroupReader(path=table.path, by=by, when=when, window_days=self.window_days or 1)
 
 
 ONE_GROUP = Grouping()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class GroupReader:
     """Numbers the groups as they are met, if there are to be any; batches come in order.
 

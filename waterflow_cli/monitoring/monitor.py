@@ -16,6 +16,7 @@ from waterflow_cli.models.files import StoredModel
 from waterflow_cli.models.reference import Reference, hash_rows
 from waterflow_cli.monitoring.checks import DEFAULT_ALPHA, Check, Unchecked, decide
 from waterflow_cli.monitoring.drift import (
+    Outcome,
     classify_samples,
     compare_levels,
     compare_mixes,
@@ -48,7 +49,7 @@ _UNIT_STEPS = (1.0, 2.0, 3.0, 6.0)
 _NEAR, _APART = 0.15, 0.4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MonitoringOptions:
     """What the user asked for.
 
@@ -70,7 +71,7 @@ class MonitoringOptions:
     jobs: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """The whole file or a group of it, beside the reference.
 
@@ -95,7 +96,7 @@ class Part:
     record: Record | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Monitoring:
     """What became of a check of a file.
 
@@ -160,25 +161,25 @@ def monitor_file(
         report=report,
     )
     with threadpool_limits(limits=1):  # the same bits as `waterflow score`
-        comparison = _Comparison(model, reference, options)
+        comparison = _Comparison(model=model, reference=reference, options=options)
         several = {"": file.rows, **file.groups}
         parts = [comparison.compare(name, rows) for name, rows in several.items()]
     checks = decide(comparison.checks, options.alpha)
     # Stable: within alarms and others the order of the parts stays.
     return Monitoring(
-        model.label,
-        model.digest,
-        file,
-        reference,
-        options,
-        parts,
-        sorted(checks, key=lambda check: not check.alarm),
-        comparison.unchecked,
-        comparison.old_record,
+        model=model.label,
+        model_digest=model.digest,
+        file=file,
+        reference=reference,
+        options=options,
+        parts=parts,
+        checks=sorted(checks, key=lambda check: not check.alarm),
+        unchecked=comparison.unchecked,
+        old_record=comparison.old_record,
     )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Comparison:
     """Compares parts of a file with a reference, and gathers what comes of it."""
 
@@ -225,7 +226,9 @@ class _Comparison:
                 own_record = record(self.model.decision, rows.label[labelled], of_judged)
                 found += self._about_labels(own_record, rows)
             self._note(found, name)
-        return Part(name, rows, n_known, probability, own_record)
+        return Part(
+            name=name, rows=rows, n_known=n_known, probability=probability, record=own_record
+        )
 
     def _note(self, found: Iterable[Check | Unchecked], group: str) -> None:
         for each in found:
@@ -353,7 +356,8 @@ def _compare_values(name: str, old: FloatArray, new: FloatArray) -> Iterator[Che
     yield Check.of("shape", shape, shown=medians, counts=counts, name=name, detail=psi)
     decades = _unit_step(medians, level.effect)
     factor = {"factor": 10.0**decades}
-    yield Check("unit", name, *medians, decades, np.nan, *counts, detail=factor)
+    unit = Outcome(decades, np.nan)
+    yield Check.of("unit", unit, shown=medians, counts=counts, name=name, detail=factor)
 
 
 def _unit_step(medians: tuple[float, float], effect: float) -> float:

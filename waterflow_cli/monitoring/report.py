@@ -257,15 +257,13 @@ def notes(found: Monitoring) -> list[str]:
                 file.n_without_group,
             )
         )
-    if (
-        file.counts.cells.nondetects
-        and found.reference.nondetect != found.options.reading.nondetect
-    ):
+    then, now = found.reference.nondetect, found.options.reading.nondetect
+    if file.counts.cells.nondetects and then != now:
         said.append(
             tr(
                 "The model was trained with --nondetect {then}; this file was read with {now}.",
-                then=found.reference.nondetect,
-                now=found.options.reading.nondetect,
+                then=then,
+                now=now,
             )
         )
     said += [describe_unchecked(each) for each in found.unchecked if not each.group]

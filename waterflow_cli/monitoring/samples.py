@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.reference import first_of_equals, hash_rows
 from waterflow_cli.monitoring.groups import ONE_GROUP, Grouping
@@ -29,7 +29,7 @@ SAMPLE_ROWS, GROUP_ROWS = 10_000, 1_000
 MISSING, BELOW, ABOVE = 1, 2, 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SampledRows:
     """Rows of a file, drawn with equal chances.
 
@@ -67,12 +67,12 @@ class SampledRows:
     def take(self, rows: IntArray, *, n_copies: int = 0) -> SampledRows:
         """Give some of the rows, by position."""
         return SampledRows(
-            self.X.iloc[rows].reset_index(drop=True),
-            self.cell_codes[rows],
-            self.invalid[rows],
-            self.label[rows],
-            self.n_in_all,
-            n_copies,
+            X=self.X.iloc[rows].reset_index(drop=True),
+            cell_codes=self.cell_codes[rows],
+            invalid=self.invalid[rows],
+            label=self.label[rows],
+            n_in_all=self.n_in_all,
+            n_copies=n_copies,
         )
 
     def without_copies(self) -> SampledRows:
@@ -81,7 +81,7 @@ class SampledRows:
         return self.take(rows, n_copies=len(self) - len(rows))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MonitoredFile:
     """What one pass over a file gave.
 
@@ -159,14 +159,14 @@ def sample_file(
             by_group.add(numbers, ready, pick)
         (rows,) = kept.finish()
         return MonitoredFile(
-            path_text(path),
-            file.reading,
-            file.counts,
-            groups.n_without,
-            file.counts.cells.alarms(schema),
-            schema.units,
-            rows,
-            dict(zip(groups.names, by_group.finish(), strict=True)),
+            path=path_text(path),
+            reading=file.reading,
+            counts=file.counts,
+            n_without_group=groups.n_without,
+            alarms=file.counts.cells.alarms(schema),
+            units=schema.units,
+            rows=rows,
+            groups=dict(zip(groups.names, by_group.finish(), strict=True)),
         )
 
 
@@ -301,9 +301,9 @@ class _Reservoir:
 
     def _rows_of(self, own: _Picked, group: int) -> SampledRows:
         return SampledRows(
-            pd.DataFrame(own.numbers[:, :-1], columns=self._measurements),
-            own.cell_codes[:, :-1],
-            own.cell_codes[:, -1].astype(bool),
-            own.numbers[:, -1],
-            self._counts[group],
+            X=pd.DataFrame(own.numbers[:, :-1], columns=self._measurements),
+            cell_codes=own.cell_codes[:, :-1],
+            invalid=own.cell_codes[:, -1].astype(bool),
+            label=own.numbers[:, -1],
+            n_in_all=self._counts[group],
         )

@@ -27,8 +27,8 @@ from mlflow.exceptions import MlflowException
 from waterflow_cli import __version__, pyfunc
 from waterflow_cli.common.errors import InputError, ModelError
 from waterflow_cli.common.hashing import file_sha256
+from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, listed_files, verify_folder
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.location import FetchedModel, fetch_model

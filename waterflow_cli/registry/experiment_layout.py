@@ -49,7 +49,7 @@ _MAX_NOTE = 4900
 _MAX_ROWS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RankedRun:
     """A finished training and its honest figures.
 
@@ -242,13 +242,13 @@ def _ranked(run: Any, versions: str) -> RankedRun:
     files = ", ".join(each.dataset.name for each in inputs) or "data"
     sha256 = tags.get("waterflow.data_sha256", "")[:8]
     return RankedRun(
-        run.info.run_id,
-        run.info.start_time,
-        tags.get("waterflow.plugin") or run.info.run_name,
-        figures,
-        versions,
-        f"{files} ({sha256})" if sha256 else files,
-        design_name(run.data.params.get("evaluation", "evaluation unknown")),
+        run_id=run.info.run_id,
+        start_ms=run.info.start_time,
+        plugin=tags.get("waterflow.plugin") or run.info.run_name,
+        figures=figures,
+        versions=versions,
+        data=f"{files} ({sha256})" if sha256 else files,
+        evaluation=design_name(run.data.params.get("evaluation", "evaluation unknown")),
     )
 
 

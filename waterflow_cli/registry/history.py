@@ -42,7 +42,7 @@ class Action(StrEnum):
     """A change that no entry tells of: by another program, or by a command that was killed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One line of the history.
 
@@ -97,7 +97,17 @@ def _read_entry(number: int, text: str) -> Entry:
         return Entry(**{**content, "number": number})
     except (ValueError, TypeError, AttributeError):
         # Somebody changed it. It is shown as it stands, and keeps nobody from rolling back.
-        return Entry(number, "", "", "unreadable", None, None, None, text[:MAX_WHY], waterflow="")
+        return Entry(
+            number=number,
+            when="",
+            who="",
+            action="unreadable",
+            version=None,
+            before=None,
+            after=None,
+            why=text[:MAX_WHY],
+            waterflow="",
+        )
 
 
 def write_entry(client: MlflowClient, name: str, entry: Entry) -> None:

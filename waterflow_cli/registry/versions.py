@@ -76,7 +76,7 @@ class Origin:
     gate: GateVerdict | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """A champion that was put in the place of another.
 
@@ -147,7 +147,11 @@ class _Model:
     def put_in_use(self, action: Action, version: int, previous: int | None, why: str) -> Change:
         """Make a version the champion, in an order in which each step leaves a usable model."""
         change = Change(
-            self.name, version, self.champion, self.figures(version), self.figures(self.champion)
+            name=self.name,
+            version=version,
+            before=self.champion,
+            figures=self.figures(version),
+            figures_before=self.figures(self.champion),
         )
         self.note(action, version, after=version, why=why)
         if previous is None:
@@ -265,7 +269,14 @@ def promote(
                     tr("Compare with the one in use now: waterflow models list"),
                 )
             if version == model.champion:
-                return Change(name, version, version, *(2 * [model.figures(version)]))
+                figures = model.figures(version)
+                return Change(
+                    name=name,
+                    version=version,
+                    before=version,
+                    figures=figures,
+                    figures_before=figures,
+                )
             if not force:
                 _refuse_worse(model, version)
             previous = model.champion or model.aliases.get(PREVIOUS)

@@ -22,12 +22,12 @@ from waterflow_cli.tables.reading_options import Nondetect, ReadingOptions
 from waterflow_cli.tables.units import conversion, convert, parse_unit
 
 if TYPE_CHECKING:
-    from waterflow_cli.tables.reading import Table
+    from waterflow_cli.tables.table import Table
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadCells:
     """A column as numbers.
 
@@ -52,7 +52,7 @@ class ReadCells:
     unnamed: BoolArray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CellReader:
     """Reads the cells of one column.
 
@@ -80,7 +80,7 @@ class CellReader:
         """Read cells as they stand in the file, shape (n_rows,); see `parse_numbers`."""
         numbers = parse_numbers(column, self.marks, is_clean=is_clean)
         values = convert(numbers.values, self.factor)
-        plain = ReadCells(values, numbers.missing, numbers.bad)
+        plain = ReadCells(values=values, missing=numbers.missing, bad=numbers.bad)
         if self.nondetect is None or not pa.types.is_string(column.type):
             return plain
         odd = numbers.bad | (numbers.missing & ~empty_cells(column))
@@ -103,7 +103,7 @@ class CellReader:
         else:
             bound[found.below & ~is_known] = self.loq
         if not censored.any() and not without_limit:
-            return ReadCells(values, numbers.missing, numbers.bad)
+            return ReadCells(values=values, missing=numbers.missing, bad=numbers.bad)
         assert self.nondetect is not None
         refused = censored & (self.nondetect == "error")
         unnamed = censored & np.isnan(bound) & (self.nondetect in ("half", "loq"))
@@ -125,7 +125,14 @@ class CellReader:
             bounds = np.full(len(values), np.nan)
             bounds[rows[taken]] = bound[taken]
             kept = Censored(spread(below), spread(above), bounds, without_limit)
-        return ReadCells(values, missing, bad, kept, spread(refused), spread(unnamed))
+        return ReadCells(
+            values=values,
+            missing=missing,
+            bad=bad,
+            censored=kept,
+            refused=spread(refused),
+            unnamed=spread(unnamed),
+        )
 
 
 def make_readers(
@@ -150,7 +157,11 @@ def make_readers(
         nondetect = options.nondetect if is_measured else None
         words = Message("{unit} to {wanted}", unit=unit, wanted=schema.units.get(name))
         readers[name] = CellReader(
-            marks, factor, loqs.get(name), nondetect, words if factor != 1 else ""
+            marks=marks,
+            factor=factor,
+            loq=loqs.get(name),
+            nondetect=nondetect,
+            conversion=words if factor != 1 else "",
         )
     return readers
 

@@ -12,7 +12,7 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.headers import fold_name
 
 if TYPE_CHECKING:
-    from waterflow_cli.tables.reading import Table
+    from waterflow_cli.tables.table import Table
 
 # As `fold_name` leaves names. A bare "id" or "no" is none of them: it mostly numbers the rows of
 # one file, and starts anew in the next.

@@ -12,9 +12,10 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.profiles import SUFFIX, Profile, ResultColumns, check_names, load_profile
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.headers import Header, fold_name
-from waterflow_cli.tables.reading import Opener, Table, open_table
+from waterflow_cli.tables.reading import Opener, open_table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.sources import open_source
+from waterflow_cli.tables.table import Table
 
 
 @contextmanager

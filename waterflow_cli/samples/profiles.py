@@ -34,7 +34,7 @@ _PACKAGE, _FOLDER = "waterflow_schemas", "profiles"
 _SEE = marked("See docs/reading.md for what a profile may hold.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResultColumns:
     """Where a table with one row for each result has what.
 
@@ -70,7 +70,7 @@ class ResultColumns:
     keep: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """A source of files.
 
@@ -173,7 +173,7 @@ def parse_profile(text: str, name: str, source: str) -> Profile:
         for key in _LISTS & set(results):
             results[key] = tuple(results[key])
         content["results"] = ResultColumns(**results)
-    return Profile(name, text, **content)
+    return Profile(name=name, text=text, **content)
 
 
 def check_names(profile: Profile, schema: TableSchema, source: str) -> None:

@@ -27,8 +27,8 @@ from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import find_marks
 from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, missing_text
-from waterflow_cli.tables.reading import Batch, Table
 from waterflow_cli.tables.row_rules import ROW_RULES, RowFinding
+from waterflow_cli.tables.table import Batch, Table
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.profiles import Profile
@@ -78,11 +78,10 @@ class _Results:
     @classmethod
     def joined(cls, parts: list[_Results]) -> _Results:
         """Put the results of all batches together."""
-        text = pa.chunked_array([each.text for each in parts], pa.string()).combine_chunks()
         return cls(
             np.concatenate([each.sample for each in parts]),
             np.concatenate([each.quantity for each in parts]),
-            text,
+            pa.chunked_array([each.text for each in parts], pa.string()).combine_chunks(),
             np.concatenate([each.line for each in parts]),
         )
 
@@ -106,9 +105,9 @@ class _WideTable:
 
     def _slice(self, first: int, last: int, found: list[int]) -> Batch:
         return Batch(
-            {name: column.slice(first, last - first) for name, column in self.columns.items()},
-            self.lines[first:last],
-            {sample - first: self.findings[sample] for sample in found},
+            columns={name: each.slice(first, last - first) for name, each in self.columns.items()},
+            lines=self.lines[first:last],
+            findings={sample - first: self.findings[sample] for sample in found},
             end=Position(last, last),
             cell_lines={name: each[first:last] for name, each in self.cell_lines.items()},
         )
@@ -153,7 +152,11 @@ class ResultTable:
         self._counts: Counter[str] = Counter()
         self.marks = self._find_marks(options)
         self._values = ValueReader(
-            profile, self._quantities, wanted, frozenset(self._where), self.marks
+            profile=profile,
+            quantities=self._quantities,
+            wanted=wanted,
+            has=frozenset(self._where),
+            marks=self.marks,
         )
 
     def read(self) -> Table:
@@ -186,11 +189,11 @@ class ResultTable:
         # A column of units was followed; without one, the values are as they were written.
         units = {} if "unit" in self._where else self._profile.units
         return Table(
-            self._table.path,
-            list(wide.columns),
-            lambda: self._table.dialect,
-            wide.tasks,
-            {name: unit for name, unit in units.items() if name in cells},
+            path=self._table.path,
+            columns=list(wide.columns),
+            _dialect=lambda: self._table.dialect,
+            _blocks=wide.tasks,
+            units={name: unit for name, unit in units.items() if name in cells},
             names=self._schema.header,
             marks=self.marks,
             remarks=self._remarks,
@@ -244,7 +247,7 @@ class ResultTable:
         }
         line = batch.lines[rows]
         text, problems, n_without = self._values.read(cells, quantity)
-        self._counts["without unit"] += n_without
+        self._counts["unitless"] += n_without
         for bad, index, values in problems:
             for row in bad.tolist():
                 values = {"name": self._quantities[index], "line": line[row], **values}
@@ -379,7 +382,13 @@ class ResultTable:
 
     def _remarks(self) -> list[str]:
         counts = self._counts
-        remarks = [
+        told = {
+            "other": Message("{n} of other parameters", n=counts["other"]),
+            "left out": Message("{n} left out by the profile", n=counts["left out"]),
+            "repeated": Message("{n} repeated", n=counts["repeated"]),
+            "unitless": Message("{n} without a unit, taken in the usual one", n=counts["unitless"]),
+        }
+        return [
             *self._table.remarks(),
             Message(
                 "{samples} of {results} ({profile})",
@@ -387,18 +396,8 @@ class ResultTable:
                 results=counted("{n} result", "{n} results", counts["results"]),
                 profile=self._profile.name,
             ),
+            *(text for name, text in told.items() if counts[name]),
         ]
-        if counts["other"]:
-            remarks.append(Message("{n} of other parameters", n=counts["other"]))
-        if counts["left out"]:
-            remarks.append(Message("{n} left out by the profile", n=counts["left out"]))
-        if counts["repeated"]:
-            remarks.append(Message("{n} repeated", n=counts["repeated"]))
-        if counts["without unit"]:
-            remarks.append(
-                Message("{n} without a unit, taken in the usual one", n=counts["without unit"])
-            )
-        return remarks
 
 
 def _by_text(column: pa.Array, find: Callable[[str], int]) -> IntArray:

@@ -58,7 +58,7 @@ class Values(NamedTuple):
     n_without_unit: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ValueReader:
     """Reads the values of results.
 

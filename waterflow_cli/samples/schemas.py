@@ -373,7 +373,13 @@ def _rules_of(column: Column, name: str, source: str) -> ColumnRules:
         ColumnCheck(str(check.name), _numbers_only(check.statistics or {}))
         for check in column.checks
     )
-    return ColumnRules(kind, column.required, column.nullable, column.unique, checks)
+    return ColumnRules(
+        kind=kind,
+        required=column.required,
+        nullable=column.nullable,
+        unique=column.unique,
+        checks=checks,
+    )
 
 
 def _numbers_only(statistics: Mapping[str, Any]) -> dict[str, Any]:

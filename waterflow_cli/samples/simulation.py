@@ -44,7 +44,7 @@ _NEAREST_SD = 1e-9
 _FIRST_DAY, _N_DAYS, _WARMEST_DAY, _YEAR = "2022-01-01", 1096, 212, 365.25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """How one measurement is drawn.
 
@@ -86,17 +86,33 @@ class Measurement:
 # Means, spreads and missing shares are near those of the public Water Potability table (Kaggle,
 # A. Kadiwal); which measurements are scored, the correlations and the effects are invented.
 MEASUREMENTS = (
-    Measurement("ph", 7.1, 1.5, 2, missing=0.15, scored=0.35),
-    Measurement("Hardness", 196.4, 33.0, 1, scored=0.20, site=0.10),
-    Measurement("Solids", 22000.0, 8700.0, 1, site=0.10, skewed=True),
-    Measurement("Chloramines", 7.1, 1.6, 2, scored=0.15, season=0.03),
-    Measurement("Sulfate", 334.0, 40.0, 1, missing=0.24, scored=0.30, follows=("Hardness", 0.6)),
-    Measurement("Conductivity", 426.0, 80.0, 1, site=0.10, follows=("Solids", 0.5)),
-    Measurement("Organic_carbon", 14.3, 3.3, 2, season=0.08),
+    Measurement(name="ph", mean=7.1, sd=1.5, decimals=2, missing=0.15, scored=0.35),
+    Measurement(name="Hardness", mean=196.4, sd=33.0, decimals=1, scored=0.20, site=0.10),
+    Measurement(name="Solids", mean=22000.0, sd=8700.0, decimals=1, site=0.10, skewed=True),
+    Measurement(name="Chloramines", mean=7.1, sd=1.6, decimals=2, scored=0.15, season=0.03),
     Measurement(
-        "Trihalomethanes", 66.4, 16.0, 1, missing=0.05, season=0.08, follows=("Organic_carbon", 0.4)
+        name="Sulfate",
+        mean=334.0,
+        sd=40.0,
+        decimals=1,
+        missing=0.24,
+        scored=0.30,
+        follows=("Hardness", 0.6),
     ),
-    Measurement("Turbidity", 4.0, 0.8, 2, season=0.05),
+    Measurement(
+        name="Conductivity", mean=426.0, sd=80.0, decimals=1, site=0.10, follows=("Solids", 0.5)
+    ),
+    Measurement(name="Organic_carbon", mean=14.3, sd=3.3, decimals=2, season=0.08),
+    Measurement(
+        name="Trihalomethanes",
+        mean=66.4,
+        sd=16.0,
+        decimals=1,
+        missing=0.05,
+        season=0.08,
+        follows=("Organic_carbon", 0.4),
+    ),
+    Measurement(name="Turbidity", mean=4.0, sd=0.8, decimals=2, season=0.05),
 )
 
 SITES = tuple(

@@ -76,7 +76,7 @@ class ColumnCheck:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ColumnRules:
     """What a column must keep to."""
 
@@ -87,7 +87,7 @@ class ColumnRules:
     checks: tuple[ColumnCheck, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableSchema:
     """A pandera schema and what waterflow needs to know beside it.
 

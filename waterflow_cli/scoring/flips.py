@@ -41,7 +41,7 @@ class RowJudgement(NamedTuple):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Flip:
     """A row that is judged otherwise now.
 
@@ -144,12 +144,12 @@ class Comparison:
         order = np.lexsort((lines[rows], -change, danger))[:limit]
         return [
             Flip(
-                (int(danger[place]), -float(change[place]), int(lines[row])),
-                int(lines[row]),
-                {name: _cell_text(column[int(row)]) for name, column in ids.items()},
-                kind,
-                _judgement(self.old, int(row)),
-                _judgement(self.new, int(row)),
+                key=(int(danger[place]), -float(change[place]), int(lines[row])),
+                line=int(lines[row]),
+                ids={name: _cell_text(column[int(row)]) for name, column in ids.items()},
+                kind=kind,
+                old=_judgement(self.old, int(row)),
+                new=_judgement(self.new, int(row)),
             )
             for place, row, kind in zip(order, rows[order], self.kinds(rows[order]), strict=True)
         ]
@@ -166,7 +166,7 @@ def _cell_text(cell: pa.Scalar) -> str:
     return str(cell) if cell.is_valid else ""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FlipCounts:
     """Counts of compared rows.
 

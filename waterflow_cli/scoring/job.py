@@ -30,8 +30,8 @@ from waterflow_cli.scoring.outputs import (
 from waterflow_cli.scoring.scorer import Scorer, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.tables.outputs import check_distinct, check_outputs, write_errors
-from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.sources import STDIN
+from waterflow_cli.tables.table import Table
 from waterflow_cli.tables.writing import TableWriter, names_format
 from waterflow_cli.validation.cell_counts import CellCounts
 from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker

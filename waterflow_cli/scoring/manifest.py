@@ -12,10 +12,9 @@ from typing import Any
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.hashing import file_sha256
-from waterflow_cli.common.json import json_text
+from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.tables.outputs import STDOUT, open_output
 from waterflow_cli.tables.sources import is_uri

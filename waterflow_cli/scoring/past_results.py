@@ -14,7 +14,7 @@ from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import LIKELY_NOT_POTABLE, LIKELY_POTABLE, SEND_TO_LAB
 from waterflow_cli.scoring.scorer import INVALID, RESULT_COLUMNS, SCORED
-from waterflow_cli.tables.reading import Batch
+from waterflow_cli.tables.table import Batch
 from waterflow_cli.tables.writing import text_of
 from waterflow_cli.validation.limit_checks import LIMITS
 from waterflow_cli.validation.rules import RULES

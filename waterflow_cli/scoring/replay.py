@@ -21,8 +21,8 @@ from waterflow_cli.scoring.past_results import Judged, PastResults
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer, pass_options
 from waterflow_cli.scoring.task import result_names
 from waterflow_cli.tables.outputs import check_output, open_output
-from waterflow_cli.tables.reading import Batch, Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.table import Batch, Table
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.cell_counts import CellCounts
@@ -32,7 +32,7 @@ from waterflow_cli.validation.pass_over import Pass, pass_over
 PREFIX = "replay_"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReplayOptions:
     """What the user chose.
 
@@ -59,7 +59,7 @@ class ReplayOptions:
     batch_rows: int | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Replay:
     """A past output against another scoring of its rows.
 
@@ -181,9 +181,9 @@ def replay(
         with _flips_output(path, table, options) as writer:
             task = _ReplayTask(model, file, past, options, writer)
             result = Replay(
-                path,
-                model.label,
-                task.ids,
+                path=path,
+                model=model.label,
+                id_columns=task.ids,
                 cells=file.counts.cells,
                 has_rules=past.has_rules,
             )

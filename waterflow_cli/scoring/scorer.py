@@ -19,8 +19,9 @@ from waterflow_cli.models.files import StoredModel
 from waterflow_cli.scoring.explanation import Explainer
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.headers import Header
-from waterflow_cli.tables.reading import Batch, Opener, Table, plain_column, table_of
+from waterflow_cli.tables.reading import Opener
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.table import Batch, Table, plain_column, table_of
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
 from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
@@ -235,8 +236,10 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
 def frame_table(frame: pd.DataFrame, names: Header) -> Table:
     """Present a frame as an open table of one batch; a row's line is its position plus 2."""
     cells = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
-    batch = Batch(cells, np.arange(2, len(frame) + 2, dtype=np.int64))
-    return table_of(batch, "frame", Dialect("frame", "", 1, 2), names)
+    batch = Batch(columns=cells, lines=np.arange(2, len(frame) + 2, dtype=np.int64))
+    return table_of(
+        batch, "frame", Dialect(encoding="frame", sep="", header_line=1, first_line=2), names
+    )
 
 
 def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.common.errors import DataRefusedError, UsageError, did_you_mean
+from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.paths import path_text
 from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer
 from waterflow_cli.tables.csv_blocks import Position
-from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.table import Table
 from waterflow_cli.tables.writing import DelimitedWriter, TableWriter
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
 from waterflow_cli.validation.limit_checks import LIMITS
@@ -27,7 +27,7 @@ SOURCE_FILE = "source_file"
 REJECT_COLUMNS = ("file", "line", "raw", "rule", "reason")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
     """What the user chose.
 

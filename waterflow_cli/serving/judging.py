@@ -16,7 +16,7 @@ from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.serving.samples import BODY, field_names, opener_of, parse_samples, too_many
 from waterflow_cli.serving.served_model import ServedModel
-from waterflow_cli.tables.reading import Batch, Table
+from waterflow_cli.tables.table import Batch, Table
 from waterflow_cli.tables.writing import DelimitedWriter
 
 JSON, CSV = "application/json", "text/csv"

@@ -16,7 +16,7 @@ TOKEN_VARIABLE = "WATERFLOW_SERVE_TOKEN"
 _TOKEN = re.compile(r"[!-~]{16,}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServingOptions:
     """What requests may ask for.
 

@@ -16,8 +16,9 @@ from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.numbers import PLAIN_MARKS
-from waterflow_cli.tables.reading import Batch, Opener, Table, table_of
+from waterflow_cli.tables.reading import Opener
 from waterflow_cli.tables.sources import PARQUET_MAGIC
+from waterflow_cli.tables.table import Batch, Table, table_of
 
 SAMPLES = "samples"
 BODY = "body"
@@ -133,8 +134,14 @@ class SampleLayout:
             field: _column(field, [sample.get(field) for sample in samples], is_numeric=numeric)
             for field, numeric in self._fields.items()
         }
-        batch = Batch(cells, np.arange(1, len(samples) + 1, dtype=np.int64))
-        return table_of(batch, SAMPLES, Dialect("json", "", 1, 1), self._header, PLAIN_MARKS)
+        batch = Batch(columns=cells, lines=np.arange(1, len(samples) + 1, dtype=np.int64))
+        return table_of(
+            batch,
+            SAMPLES,
+            Dialect(encoding="json", sep="", header_line=1, first_line=1),
+            self._header,
+            PLAIN_MARKS,
+        )
 
 
 def opener_of(body: bytes) -> Opener:

@@ -15,8 +15,8 @@ from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import load_model, locate_model
 from waterflow_cli.scoring.scorer import Scorer
 from waterflow_cli.serving.samples import SampleLayout
-from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.table import Table
 
 # More than pays for the packing of any ensemble of trees.
 _MANY_ROWS = 1_000_000_000

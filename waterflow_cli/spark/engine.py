@@ -40,8 +40,8 @@ from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.spark.worker import Job, Task, changed
 from waterflow_cli.tables.outputs import STDOUT, check_distinct, check_outputs
-from waterflow_cli.tables.reading import Batch, Table, no_rows
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.table import Batch, Table, no_rows
 from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.report import ValidationReport
 
@@ -104,7 +104,13 @@ class SparkEngine:
             options = replace(options, reading=reading)
             inputs = self._open_inputs(paths, model.schema, reading)
             n_rows = inputs.n_bytes // USUAL_ROW_BYTES // inputs.n_cores
-            job = ScoringJob(shipped, options, model.schema, len(inputs.files) > 1, n_rows)
+            job = ScoringJob(
+                model=shipped,
+                options=options,
+                schema=model.schema,
+                is_several=len(inputs.files) > 1,
+                n_rows=n_rows,
+            )
             named = [("-o", output), ("--rejects", options.rejects)]
             manifest = ("--manifest", options.manifest)
             self._check_apart((*named, manifest))
@@ -167,7 +173,12 @@ class SparkEngine:
             inputs = self._open_inputs(paths, schema, _found_everywhere(reading))
             if len(inputs.files) > 1 and (good is not None or bad is not None):
                 raise UsageError(tr("--good and --bad split one file; several were named."))
-            job = ValidationJob(schema, inputs.reading, max_findings, tuple(limits))
+            job = ValidationJob(
+                schema=schema,
+                reading=inputs.reading,
+                max_findings=max_findings,
+                limits=tuple(limits),
+            )
             named: dict[Literal["good", "bad"], str | None] = {"good": good, "bad": bad}
             options = [(f"--{kept}", path) for kept, path in named.items()]
             told = ("-o", findings)
@@ -197,7 +208,9 @@ class SparkEngine:
                 tr("Use the local engine."),
             )
         files = self._hadoop.list_inputs(tuple(paths))
-        return SparkInputs(self._spark, self._hadoop, files, schema, reading)
+        return SparkInputs(
+            spark=self._spark, hadoop=self._hadoop, files=files, schema=schema, reading=reading
+        )
 
     def _check_apart(self, named: Iterable[tuple[str, str | None]]) -> None:
         """Refuse outputs of which one is another, or lies within it."""
@@ -262,13 +275,13 @@ class SparkEngine:
         row_format: RowFormat = NO_ROWS if output is None else output.row_format(columns)
         counts: Any = self._spark.sparkContext.accumulator([], _Joined())
         task = Task(
-            job,
-            row_format,
-            counts,
-            chosen_language(),
-            expected_versions(),
-            inputs.names[0],
-            None if output is None else header,
+            job=job,
+            row_format=row_format,
+            counts=counts,
+            language=chosen_language(),
+            versions=expected_versions(),
+            first_file=inputs.names[0],
+            header=None if output is None else header,
         )
         rows = inputs.rows(task)
         with watched(
@@ -341,7 +354,7 @@ def _some_rows(table: Table) -> Batch:
         batch = next(table.batches())
     findings = {row: finding for row, finding in batch.findings.items() if row < _SHOWN_ROWS}
     columns = {name: column.slice(0, _SHOWN_ROWS) for name, column in batch.columns.items()}
-    return Batch(columns, batch.lines[:_SHOWN_ROWS], findings)
+    return Batch(columns=columns, lines=batch.lines[:_SHOWN_ROWS], findings=findings)
 
 
 def _found_everywhere(reading: ReadingOptions) -> ReadingOptions:

@@ -54,7 +54,7 @@ class RowFormat(Protocol):
         """Put what the writer encoded into batches of this format's schema."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FileBytes:
     """Rows as the bytes of a file of their format.
 

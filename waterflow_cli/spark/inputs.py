@@ -34,9 +34,9 @@ from waterflow_cli.spark.worker import (
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.encodings import SAMPLE_BYTES
 from waterflow_cli.tables.headers import check_header
-from waterflow_cli.tables.reading import Batch, Table, plain_column, table_of
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import PARQUET_MAGIC, compression
+from waterflow_cli.tables.table import Batch, Table, plain_column, table_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -53,7 +53,7 @@ _MAX_SPLIT, _OPEN_COST = "spark.sql.files.maxPartitionBytes", "spark.sql.files.o
 _MAX_PARTITIONS, _NO_LIMIT = "spark.sql.files.maxPartitionNum", (1 << 31) - 1
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SparkInputs:
     """Files, sorted by how Spark reads them.
 
@@ -142,8 +142,14 @@ class SparkInputs:
             return None
         with self._open(file.name, start) as table:
             marks = marks_of(self.schema, table, self.reading)
-            told = table.columns, table.dialect, table.units, table.names, marks
-            text = TextFile(file, *told)
+            text = TextFile(
+                file=file,
+                columns=table.columns,
+                dialect=table.dialect,
+                units=table.units,
+                names=table.names,
+                marks=marks,
+            )
         if not can_be_parted(text.dialect, start, self.split_bytes):
             return None
         # The local engine chooses by the same bytes, where they tell.
@@ -177,7 +183,12 @@ class SparkInputs:
     def _empty_table(self, name: str, columns: pa.Schema) -> Table:
         no_cells = {field_.name: plain_column(pa.array([], field_.type)) for field_ in columns}
         names = self.schema.header.renamed(self.reading.renames)
-        return table_of(Batch(no_cells, _NO_LINES), name, Dialect("parquet", "", 1, 2), names)
+        return table_of(
+            Batch(columns=no_cells, lines=_NO_LINES),
+            name,
+            Dialect(encoding="parquet", sep="", header_line=1, first_line=2),
+            names,
+        )
 
     def _first_bytes(self, file: InputFile) -> bytes:
         """Read the start of a file; all of it where its end tells how it is read."""
@@ -350,7 +361,9 @@ def _sample(table: Table) -> Batch:
     sample = table.sample()
     if sample is not None:
         return sample
-    return Batch({name: pa.array([], pa.string()) for name in table.columns}, _NO_LINES)
+    return Batch(
+        columns={name: pa.array([], pa.string()) for name in table.columns}, lines=_NO_LINES
+    )
 
 
 def _run(call: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

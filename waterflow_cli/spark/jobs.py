@@ -13,15 +13,15 @@ from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_row
 from waterflow_cli.spark.formats import RowFormat
 from waterflow_cli.spark.models import ShippedModel
 from waterflow_cli.spark.worker import Encode, Start
-from waterflow_cli.tables.reading import Table
 from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.tables.table import Table
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.pass_over import Pass, PassOptions
 from waterflow_cli.validation.report import RowSplit, ValidationReport
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoringJob:
     """Score rows.
 
@@ -84,7 +84,7 @@ class RejectsJob:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ValidationJob:
     """Check rows.
 

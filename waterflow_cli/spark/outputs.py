@@ -158,7 +158,7 @@ class FolderOutput:
         check_keys(self._keys, columns.names)
         if self._kind == ".parquet":
             return Columns(columns)
-        return FileBytes(self._format, self._keys, is_text=True)
+        return FileBytes(path=self._format, keys=self._keys, is_text=True)
 
     def write(self, rows: DataFrame) -> None:
         """Run the job whose rows go there."""
@@ -260,7 +260,7 @@ class SingleOutput:
         encoder = kept_writer(self.path, NOWHERE, started=False)
         empty = {field.name: pa.array([], field.type) for field in columns}
         self._no_rows: EncodedRows = encoder.encode(empty)
-        return FileBytes(self.path)
+        return FileBytes(path=self.path)
 
     def write(self, rows: DataFrame) -> None:
         """Run the job, and then fetch its rows part by part, in order."""

@@ -19,7 +19,7 @@ _KEPT_TAIL = 2 * TAIL_BYTES
 _QUOTE = b'"'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Survey:
     """What the lines of a part tell.
 
@@ -65,7 +65,13 @@ def survey(chunks: Iterable[bytes], sep: str, n_above: int = 0) -> Survey:
         if _QUOTE in rows:
             after = {False: _leaves_open(rows, sep), True: _leaves_open(_QUOTE + rows, sep)}
             leaves_open, stays_open = after[leaves_open], after[stays_open]
-    return Survey(n_lines, encoding, leaves_open, stays_open, tail)
+    return Survey(
+        n_lines=n_lines,
+        encoding=encoding,
+        leaves_open=leaves_open,
+        stays_open=stays_open,
+        tail=tail,
+    )
 
 
 def end_of_row(chunks: Iterable[bytes], sep: str) -> bytes:

@@ -33,17 +33,10 @@ from waterflow_cli.tables.csv_blocks import Position, count_lines
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.numbers import NumberMarks
-from waterflow_cli.tables.reading import (
-    Batch,
-    FilePart,
-    Opener,
-    Table,
-    part_tasks,
-    plain_column,
-    remark_on_notes,
-)
+from waterflow_cli.tables.reading import FilePart, Opener, part_tasks, remark_on_notes
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import decompressed
+from waterflow_cli.tables.table import Batch, Table, plain_column
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.pass_over import Pass
 
@@ -84,7 +77,7 @@ class Job(Protocol):
         """Begin it, on an executor."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What each task is told.
 
@@ -177,7 +170,7 @@ def opener_of(data: Any) -> Opener:
     return opener
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TextFile:
     """A text file that is read in parts, and what its start tells of all of it.
 
@@ -242,11 +235,11 @@ class FileParts:
         name, said = text.file.name, self.task.job.reading.encoding
         tasks = part_tasks(name, text.columns, text.dialect, part, said)
         return Table(
-            name,
-            text.columns,
-            lambda: text.dialect,
-            lambda _: tasks,
-            text.units,
+            path=name,
+            columns=text.columns,
+            _dialect=lambda: text.dialect,
+            _blocks=lambda _: tasks,
+            units=text.units,
             names=text.names,
             marks=text.marks,
             remarks=partial(remark_on_notes, text.notes),
@@ -321,11 +314,20 @@ class ParquetParts:
                     field.name: plain_column(batch.column(str(number)).cast(field.type))
                     for number, field in enumerate(columns)
                 }
-                yield partial(Batch, named, lines.astype(np.int64))
+                yield partial(Batch, columns=named, lines=lines.astype(np.int64))
 
-        dialect, job = Dialect("parquet", "", 1, 2), self.task.job
+        dialect, job = (
+            Dialect(encoding="parquet", sep="", header_line=1, first_line=2),
+            self.task.job,
+        )
         names = job.schema.header.renamed(job.reading.renames)
-        table = Table(file.name, columns.names, lambda: dialect, tasks, names=names)
+        table = Table(
+            path=file.name,
+            columns=columns.names,
+            _dialect=lambda: dialect,
+            _blocks=tasks,
+            names=names,
+        )
         yield table, (file.number, start)
 
 

@@ -10,18 +10,18 @@ from waterflow_cli.common.faces import lazy_names
 
 if TYPE_CHECKING:
     from waterflow_cli.tables.outputs import OutputGroup as OutputGroup
-    from waterflow_cli.tables.reading import Batch as Batch
-    from waterflow_cli.tables.reading import Table as Table
     from waterflow_cli.tables.reading import open_table as open_table
     from waterflow_cli.tables.reading_options import ReadingOptions as ReadingOptions
+    from waterflow_cli.tables.table import Batch as Batch
+    from waterflow_cli.tables.table import Table as Table
     from waterflow_cli.tables.writing import open_table_writer as open_table_writer
 
 __getattr__ = lazy_names(
     __name__,
     {
         "open_table": "reading",
-        "Table": "reading",
-        "Batch": "reading",
+        "Table": "table",
+        "Batch": "table",
         "ReadingOptions": "reading_options",
         "OutputGroup": "outputs",
         "open_table_writer": "writing",

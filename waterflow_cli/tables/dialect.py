@@ -28,7 +28,7 @@ _BLANKS = " \t\r\n,;|"
 _NUMBER = re.compile(r"\s*[<>+-]?\s*\d[\d\s]*([.,]\d*)?\s*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dialect:
     """How a table is written, and where its rows start.
 
@@ -154,13 +154,13 @@ class StartReader:
         if not units and above and (units := self._units_in(above[-1], columns, must_be=False)):
             units_line = above.pop().start + 1
         dialect = Dialect(
-            encoding,
-            sep,
-            row.start + 1,
-            end + 1,
-            units_line,
-            sum(bool(line.strip()) for line in lines[: row.start]),
-            next((each.start + 1 for each in above if _names_unit(each)), None),
+            encoding=encoding,
+            sep=sep,
+            header_line=row.start + 1,
+            first_line=end + 1,
+            units_line=units_line,
+            n_above=sum(bool(line.strip()) for line in lines[: row.start]),
+            unread_units_line=next((each.start + 1 for each in above if _names_unit(each)), None),
         )
         return Start(dialect, columns, b"".join(lines[end:]), units)
 

@@ -18,8 +18,8 @@ from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.tables.numbers import BLANKS, GROUP_MARKS, NumberMarks
 
 if TYPE_CHECKING:
-    from waterflow_cli.tables.reading import Batch
     from waterflow_cli.tables.reading_options import ReadingOptions
+    from waterflow_cli.tables.table import Batch
 
 # Fewer cells with the other decimal mark are slips, to be found row by row; more are a second way
 # of writing.

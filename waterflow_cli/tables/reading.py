@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
 
@@ -29,20 +29,17 @@ from waterflow_cli.tables.csv_blocks import (
 from waterflow_cli.tables.dialect import Dialect, StartReader
 from waterflow_cli.tables.encodings import SAMPLE_BYTES, TextStream
 from waterflow_cli.tables.footnotes import cut_block, without_notes
-from waterflow_cli.tables.headers import Header, HeaderMatch, check_header
+from waterflow_cli.tables.headers import Header, check_header
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
-from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.tables.sources import PARQUET_MAGIC, STDIN, open_source, open_to_seek, share_read
+from waterflow_cli.tables.table import NO_NAMES, Batch, Table, plain_column
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from waterflow_cli.common.arrays import IntArray
-    from waterflow_cli.tables.numbers import NumberMarks
 
 Opener = Callable[[str], AbstractContextManager["io.BufferedReader"]]
-NO_NAMES = Header({})
 PARQUET_ROWS = 1 << 16
 # Enough to tell how long a row is.
 _SAMPLE_BYTES = 1 << 16
@@ -52,157 +49,6 @@ _PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 # A line that holds one of these is no blank line. A block of blank lines alone is no batch; few
 # need a closer look.
 _PRINTABLE = re.compile(rb"[!#-~]")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some rows of a table, as they were written.
-
-    Attributes
-    ----------
-    columns : dict of str to pyarrow.Array, each of shape (n_rows,)
-        By header name, in the file's order: text for CSV, the file's own types for Parquet.
-    lines : ndarray of int64, shape (n_rows,)
-        Physical lines, the header being line 1. In Parquet a row's line is its number plus 1.
-    findings : dict of int to RowFinding
-        Rows that are no rows of the table (ragged, NUL bytes), by position in the batch.
-    raw : bytes
-        The text of the rows; empty for Parquet.
-    end : Position, optional
-        Where the rows after these start.
-    cell_lines : dict of str to ndarray of int64, each of shape (n_rows,)
-        Physical lines of the cells, by column, where they come from other lines than their row.
-    """
-
-    columns: dict[str, pa.Array]
-    lines: IntArray
-    findings: dict[int, RowFinding] = field(default_factory=dict)
-    raw: bytes = b""
-    first_line: int = 0
-    end: Position | None = None
-    cell_lines: Mapping[str, IntArray] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def plain_rows(self) -> pa.Array | None:
-        """Give the rows as they stand in the file, each with its LF, without copying them.
-
-        None where a row may not be what a writer makes of its cells: in Parquet, and where the
-        text holds quotes, CR, or lines that are no rows of the table.
-        """
-        if not self.raw or self.findings or b'"' in self.raw or b"\r" in self.raw:
-            return None
-        ends = np.flatnonzero(np.frombuffer(self.raw, dtype=np.uint8) == ord("\n")) + 1
-        if len(ends) != len(self) or ends[-1] != len(self.raw):
-            return None
-        bounds = np.concatenate(([0], ends)).astype(np.int32)
-        return pa.StringArray.from_buffers(len(self), pa.py_buffer(bounds), pa.py_buffer(self.raw))
-
-    def raw_rows(self, rows: IntArray) -> list[str]:
-        """Give the text of some rows as it stands in the file, without the line end."""
-        if not self.raw:
-            return [
-                ",".join(_cell_text(column[int(row)]) for column in self.columns.values())
-                for row in rows
-            ]
-        texts = self.raw.splitlines(keepends=True)
-        ends = np.append(self.lines[1:], self.first_line + len(texts)) - self.first_line
-        starts = self.lines - self.first_line
-        return [_row_text(texts[starts[row] : ends[row]]) for row in rows]
-
-
-@dataclass(frozen=True)
-class Table:
-    """An open input.
-
-    Attributes
-    ----------
-    path : str
-        As the user typed it.
-    columns : list of str
-        The header as written.
-    units : dict of str to str
-        By column: its unit, where the file has a row of units.
-    sample : callable
-        Gives the first rows, None where they have their numbers as such.
-    names : Header
-        What its columns may be called, and what they are.
-    marks : NumberMarks, optional
-        What the numbers are written with, where that is known already.
-    share_read : callable
-        Tells how much of the file was read: 0 to 1, None if that cannot be known.
-    remarks : callable
-        Says what else there is to know of how the file is read, at its end.
-    """
-
-    path: str
-    columns: list[str]
-    _dialect: Callable[[], Dialect]
-    _blocks: Callable[[Position | None], Iterator[Callable[[], Batch]]]
-    units: Mapping[str, str] = field(default_factory=dict)
-    sample: Callable[[], Batch | None] = field(default=lambda: None)
-    names: Header = NO_NAMES
-    marks: NumberMarks | None = None
-    share_read: Callable[[], float | None] = field(default=lambda: None)
-    remarks: Callable[[], list[str]] = field(default=list)
-
-    @property
-    def dialect(self) -> Dialect:
-        """How the file is written, as far as it is known."""
-        return self._dialect()
-
-    @cached_property
-    def match(self) -> HeaderMatch:
-        """Which of its columns is which; see `Header.match`."""
-        return self.names.match(self.columns, self.path)
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield the rows in order; a table can be read once.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be read to its end, or has no row.
-        """
-        for parse in self.tasks():
-            yield parse()
-
-    def tasks(self, start: Position | None = None) -> Iterator[Callable[[], Batch]]:
-        """Yield the batches as calls that parse them, for workers to run in any order.
-
-        Parameters
-        ----------
-        start : Position, optional
-            Where an earlier batch of the same table ended; the rows before it are passed over.
-        """
-        empty = start is None
-        for task in self._blocks(start):
-            empty = False
-            yield task
-        if empty:
-            raise no_rows(self.path)
-
-
-def table_of(
-    batch: Batch, path: str, dialect: Dialect, names: Header, marks: NumberMarks | None = None
-) -> Table:
-    """Present a batch as an open table."""
-    return Table(
-        path,
-        list(batch.columns),
-        lambda: dialect,
-        lambda _: iter([lambda: batch]),
-        names=names,
-        marks=marks,
-    )
-
-
-def no_rows(path: str) -> InputError:
-    """Build the error for a file that has no row."""
-    return InputError(
-        path, tr("has a header and no rows."), hint=tr("At least one row is expected.")
-    )
 
 
 @contextmanager
@@ -247,18 +93,6 @@ def open_table(
             yield _TextTable(stream, path, names, options).open(batch_rows, block_bytes)
 
 
-def _row_text(texts: list[bytes]) -> str:
-    """Join the lines of a row, without the blank lines that may follow it."""
-    lines = [text.decode("utf-8") for text in texts]
-    while len(lines) > 1 and not lines[-1].strip():
-        lines.pop()
-    return "".join(lines).rstrip("\r\n")
-
-
-def _cell_text(cell: pa.Scalar) -> str:
-    return str(cell) if cell.is_valid else ""
-
-
 class _TextTable:
     """A text file that is being read."""
 
@@ -283,13 +117,13 @@ class _TextTable:
             row_bytes = len(rest) / max(1, count_lines(rest))
             block_bytes = max(1, min(round(batch_rows * row_bytes), _LARGEST_BLOCK))
         return Table(
-            self._path,
-            self._start.columns,
-            lambda: replace(self._start.dialect, encoding=self._text.encoding),
-            partial(self._tasks, block_bytes),
-            self._start.units,
-            self._sample,
-            self._names,
+            path=self._path,
+            columns=self._start.columns,
+            _dialect=lambda: replace(self._start.dialect, encoding=self._text.encoding),
+            _blocks=partial(self._tasks, block_bytes),
+            units=self._start.units,
+            sample=self._sample,
+            names=self._names,
             share_read=partial(share_read, self._stream) if self._path != STDIN else lambda: None,
             remarks=self._remarks,
         )
@@ -418,7 +252,14 @@ def _parse_rows(
 ) -> Batch:
     parsed = parse_block(block, n_columns=len(columns), sep=sep, path=path, check_utf8=check_utf8)
     named = dict(zip(columns, parsed.columns, strict=True))
-    return Batch(named, parsed.lines, parsed.findings, block.data, block.line, block.end)
+    return Batch(
+        columns=named,
+        lines=parsed.lines,
+        findings=parsed.findings,
+        raw=block.data,
+        first_line=block.line,
+        end=block.end,
+    )
 
 
 def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) -> Table:
@@ -443,26 +284,25 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
                     continue
                 named = dict(zip(columns, map(plain_column, records.columns), strict=True))
                 lines = np.arange(first + 2, n_read + 2, dtype=np.int64)
-                yield partial(_ready, Batch(named, lines, end=Position(n_read, n_read + 2)))
+                yield partial(
+                    _ready, Batch(columns=named, lines=lines, end=Position(n_read, n_read + 2))
+                )
         except _PARQUET_ERRORS as exc:
             raise InputError(path, tr("the Parquet file is damaged."), line=n_read + 2) from exc
 
     def share() -> float | None:
         return n_read / file.metadata.num_rows if file.metadata.num_rows else None
 
-    dialect = Dialect("parquet", "", 1, 2)
-    return Table(path, columns, lambda: dialect, tasks, names=names, share_read=share)
+    dialect = Dialect(encoding="parquet", sep="", header_line=1, first_line=2)
+    return Table(
+        path=path,
+        columns=columns,
+        _dialect=lambda: dialect,
+        _blocks=tasks,
+        names=names,
+        share_read=share,
+    )
 
 
 def _ready(batch: Batch) -> Batch:
     return batch
-
-
-def plain_column(column: pa.Array) -> pa.Array:
-    """Give a column of a Parquet file or a frame without dictionaries, and text as `string`."""
-    if pa.types.is_dictionary(column.type):
-        return column.dictionary_decode()
-    # Text comes as string_view and, from pandas, as large_string; one kind of it is enough.
-    kind = column.type
-    is_other_text = pa.types.is_string_view(kind) or pa.types.is_large_string(kind)
-    return column.cast(pa.string()) if is_other_text else column

@@ -9,7 +9,7 @@ from typing import Literal
 Nondetect = Literal["half", "loq", "zero", "missing", "error"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
     """How to read files where that is not left to be found out.
 

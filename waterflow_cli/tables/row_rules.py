@@ -11,7 +11,7 @@ from waterflow_cli.common.messages import marked, marked_forms, tr, trn
 Place = Literal["cell", "row", "cell or row"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """A rule that a cell or a row may break.
 
@@ -63,26 +63,26 @@ ROW_RULES: Mapping[str, Rule] = {
     rule.code: rule
     for rule in (
         Rule(
-            "ragged_row",
-            "row",
-            "more or fewer fields than the header",
-            _COUNTED,
+            code="ragged_row",
+            place="row",
+            title="more or fewer fields than the header",
+            sentence=_COUNTED,
             additions=_ADDITIONS,
             is_in_source_only=True,
         ),
         Rule(
-            "other_separator",
-            "row",
-            "the same, and another separator would give as many",
-            _COUNTED,
+            code="other_separator",
+            place="row",
+            title="the same, and another separator would give as many",
+            sentence=_COUNTED,
             additions=_ADDITIONS,
             is_in_source_only=True,
         ),
         Rule(
-            "nul_byte",
-            "row",
-            "the row holds a NUL byte",
-            marked("the row holds a NUL byte"),
+            code="nul_byte",
+            place="row",
+            title="the row holds a NUL byte",
+            sentence=marked("the row holds a NUL byte"),
             is_in_source_only=True,
         ),
     )

@@ -57,7 +57,7 @@ class Candidate:
     folds: Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Leaderboard:
     """Candidates that were measured on the same folds of the same rows, the best first.
 
@@ -262,7 +262,13 @@ def compare_procedures(
             )
         )
         candidates.append(_measure_candidate(name, procedure, data, design))
-    return Leaderboard(rank_candidates(candidates), design.name, design.digest, data.sha256, n_fits)
+    return Leaderboard(
+        candidates=rank_candidates(candidates),
+        design=design.name,
+        design_sha256=design.digest,
+        data_sha256=data.sha256,
+        n_fits=n_fits,
+    )
 
 
 def split_list(option: str, text: str) -> list[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +16,6 @@ from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.messages import Message, tr, trn
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.dates import DateReader, parse_iso
-from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.numbers import is_missing_text
@@ -29,12 +26,10 @@ from waterflow_cli.validation.pass_over import PassOptions, pass_over
 from waterflow_cli.validation.rules import RULES
 
 if TYPE_CHECKING:
-    from waterflow_cli.tables.reading import Batch, Table
+    from waterflow_cli.tables.table import Batch, Table
 
 # Fewer can be split, but tell nothing.
 MIN_ROWS_PER_CLASS = 20
-USUAL_FILE = "water_potability.csv"
-SAMPLE_ROWS = 3000
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class DataOptions:
     time: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingData:
     """Labelled rows.
 
@@ -202,63 +197,21 @@ def load_training_data(
     X, y = frame.reindex(columns=list(schema.measurements)), frame[label].to_numpy()
     _refuse_unlearnable(path, label, y, min_per_class)
     return TrainingData(
-        path,
-        X,
-        y.astype(np.int64),
-        _digest(path, frame),
-        refused.n_rows,
-        None if groups is None else groups.as_groups(),
-        None if times is None else times.as_times(),
-        DataOptions(reading, drop_invalid, group, time),
-        file.reading,
-        file.counts.cells,
-        None if samples is None else samples.as_ids(),
-        "" if samples is None else samples.name,
-        None if ids is None else np.concatenate(lines),
+        path=path,
+        X=X,
+        y=y.astype(np.int64),
+        sha256=_digest(path, frame),
+        n_dropped=refused.n_rows,
+        groups=None if groups is None else groups.as_groups(),
+        when=None if times is None else times.as_times(),
+        options=DataOptions(reading, drop_invalid, group, time),
+        reading=file.reading,
+        cells=file.counts.cells,
+        ids=None if samples is None else samples.as_ids(),
+        id_column="" if samples is None else samples.name,
+        lines=None if ids is None else np.concatenate(lines),
         n_invalid=file.counts.n_invalid,
     )
-
-
-@contextmanager
-def find_training_data(
-    path: str | None, report: Callable[[str], None], warn: Callable[[str], None]
-) -> Iterator[str]:
-    """Choose what to train on, and say which.
-
-    Parameters
-    ----------
-    path : str or None
-        What the user named; else the public table by its usual name in the working folder, else
-        a simulated sample.
-    report, warn : callable
-        Told which; a simulated sample is worth a warning.
-    """
-    if path is not None:
-        yield path
-    elif Path(USUAL_FILE).is_file():
-        report(Message("Training on {usual_file} in the working folder.", usual_file=USUAL_FILE))
-        yield USUAL_FILE
-    else:
-        with simulated_sample() as sample:
-            warn(
-                Message(
-                    "No DATA named and no {usual_file} here: training on {sample_rows} "
-                    "simulated samples. The model is good for trying waterflow, and for "
-                    "nothing else.",
-                    usual_file=USUAL_FILE,
-                    sample_rows=SAMPLE_ROWS,
-                )
-            )
-            yield sample
-
-
-@contextmanager
-def simulated_sample() -> Iterator[str]:
-    """Make the simulated sample, each time the same, for as long as it is needed."""
-    with TemporaryDirectory(prefix="waterflow-") as folder:
-        sample = str(Path(folder) / "simulated_sample.csv")
-        write_simulation(sample, SAMPLE_ROWS)
-        yield sample
 
 
 class _Column:
@@ -368,7 +321,14 @@ class Refusals:
                 if not found or line < found[0].line:
                     rule = RULES["missing_label"]
                     found = [
-                        Finding(checked.file, line, self._label, "", rule.code, rule.describe({}))
+                        Finding(
+                            file=checked.file,
+                            line=line,
+                            column=self._label,
+                            value="",
+                            rule=rule.code,
+                            message=rule.describe({}),
+                        )
                     ]
             self._first = found[0]
         return ~bad

@@ -119,15 +119,15 @@ def evaluate_folds(
     counts = np.sum([count_confusion(fold.y, fold.called) for fold in folds], axis=0)
     negatives, alarms, misses, hits = (counts / len(repeats)).tolist()
     return Evaluation(
-        {name: estimates[name] for name in METRICS},
-        (negatives, alarms, misses, hits),
-        threshold,
-        sum(len(fold.rows) for fold in repeats[0]),
-        INTERVAL,
+        estimates={name: estimates[name] for name in METRICS},
+        confusion=(negatives, alarms, misses, hits),
+        threshold=threshold,
+        n_rows=sum(len(fold.rows) for fold in repeats[0]),
+        interval=INTERVAL,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
     """What calling samples potable from some number on does.
 
@@ -193,13 +193,13 @@ def _operating_point(
     negatives, alarms, misses, hits = count_confusion(y, called)
     per_1000 = 1000 / len(y)
     return OperatingPoint(
-        name,
-        _ratio(hits, hits + alarms),
-        _ratio(hits, hits + misses),
-        _ratio(negatives, negatives + misses),
-        _ratio(negatives, negatives + alarms),
-        alarms * per_1000,
-        (costs[0] * alarms + costs[1] * misses) * per_1000,
+        name=name,
+        precision_potable=_ratio(hits, hits + alarms),
+        recall_potable=_ratio(hits, hits + misses),
+        precision_not_potable=_ratio(negatives, negatives + misses),
+        recall_not_potable=_ratio(negatives, negatives + alarms),
+        false_potable_per_1000=alarms * per_1000,
+        cost_per_1000=(costs[0] * alarms + costs[1] * misses) * per_1000,
     )
 
 

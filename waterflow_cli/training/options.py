@@ -73,7 +73,7 @@ def check_journal(path: str) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """What the user chose.
 

@@ -77,7 +77,7 @@ class Measured:
     evaluation: Evaluation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingResult:
     """A trained model and what is known about it.
 
@@ -299,12 +299,12 @@ def decide(
     learned = data.y[rows], calibrator.apply(known)
     threshold = tune_threshold(options.threshold, *learned)
     model = DecisionModel(
-        strip_for_scoring(fitted),
-        list(data.X.columns),
-        calibrator,
-        threshold,
-        _choose_policy(threshold, *learned, options.verdict_ceiling),
-        data.X.median().fillna(0.0).tolist(),
+        estimator=strip_for_scoring(fitted),
+        measurements=list(data.X.columns),
+        calibrator=calibrator,
+        threshold=threshold,
+        policy=_choose_policy(threshold, *learned, options.verdict_ceiling),
+        typical=data.X.median().fillna(0.0).tolist(),
     )
     if not options.guarantees:
         return model, []

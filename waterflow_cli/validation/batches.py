@@ -14,15 +14,15 @@ from waterflow_cli.samples.nondetects import Censored
 
 if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-    from waterflow_cli.tables.reading import Batch
     from waterflow_cli.tables.row_rules import Rule
+    from waterflow_cli.tables.table import Batch
     from waterflow_cli.validation.limit_checks import LimitFlags
 
 Values = Mapping[str, Any] | Callable[[str, int], Mapping[str, Any]]
 _NONE: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that is wrong with one row."""
 
@@ -66,7 +66,7 @@ class RuleFindings:
         return self.rule.describe({"text": text, **values})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckedBatch:
     """A batch and what is wrong with it.
 
@@ -143,12 +143,12 @@ class CheckedBatch:
             value = "" if cell is None else str(cell)
         lines = self.batch.cell_lines.get(broken.column, self.batch.lines)
         return Finding(
-            self.file,
-            int(lines[row]),
-            broken.column,
-            value,
-            broken.rule.code,
-            broken.describe(value, row),
+            file=self.file,
+            line=int(lines[row]),
+            column=broken.column,
+            value=value,
+            rule=broken.rule.code,
+            message=broken.describe(value, row),
         )
 
 

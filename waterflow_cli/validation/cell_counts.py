@@ -29,7 +29,7 @@ _FEWEST = 1
 _STEP = 1000
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CellCounts:
     """How many cells of each column of the schema are what.
 

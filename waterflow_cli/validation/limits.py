@@ -42,7 +42,7 @@ _LIMIT_SHAPES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limit:
     """A published value that results are held against; it is within itself.
 
@@ -121,7 +121,7 @@ class Unlimited:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LimitProfile:
     """The limits of one authority, or of a user's file.
 
@@ -236,7 +236,14 @@ def _parse_profile(
     )
     _refuse_ambiguous(limits, unlimited, source)
     notes, digest = tuple(profile.content.get("notes", ())), sha256_of(text)
-    return LimitProfile(name, profile.text("title"), limits, unlimited, notes, digest)
+    return LimitProfile(
+        name=name,
+        title=profile.text("title"),
+        limits=limits,
+        unlimited=unlimited,
+        notes=notes,
+        sha256=digest,
+    )
 
 
 def _parse_limit(entry: Table, profile: str, columns: Mapping[str, _Column]) -> Limit:

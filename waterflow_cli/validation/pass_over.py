@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.csv_blocks import Position
-    from waterflow_cli.tables.reading import Batch, Opener, Table
+    from waterflow_cli.tables.reading import Opener
+    from waterflow_cli.tables.table import Batch, Table
     from waterflow_cli.validation.batches import CheckedBatch
     from waterflow_cli.validation.limits import LimitProfile
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.common.paths import path_text
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.outputs import OutputGroup, check_outputs

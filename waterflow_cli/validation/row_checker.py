@@ -31,7 +31,7 @@ from waterflow_cli.validation.rules import RULES, Broken, break_column_check
 
 if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray, FloatArray
-    from waterflow_cli.tables.reading import Batch, Table
+    from waterflow_cli.tables.table import Batch, Table
 
 
 # What lines are labelled with that sum up samples or say what they are held against: English and
@@ -120,7 +120,7 @@ class RowChecker:
             If a check of the schema judges a column as a whole and not row by row, or does not
             fit the column's kind.
         """
-        checked = CheckedBatch(self._file, batch, {}, {})
+        checked = CheckedBatch(file=self._file, batch=batch, numbers={}, missing={})
         self._find_summaries(checked)
         for code in sorted({finding.rule for finding in batch.findings.values()}):
             rows = [row for row, found in sorted(batch.findings.items()) if found.rule == code]

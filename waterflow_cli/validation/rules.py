@@ -23,114 +23,132 @@ _BELOW, _ABOVE = marked("{text} is below {bound}."), marked("{text} is above {bo
 
 _ALL = (
     Rule(
-        "not_a_number",
-        "cell",
-        "no number, in a column of numbers",
-        marked("{text!r} is not a number."),
+        code="not_a_number",
+        place="cell",
+        title="no number, in a column of numbers",
+        sentence=marked("{text!r} is not a number."),
         variants={"mark": marked("{text!r} is not a number (decimal mark '{mark}').")},
     ),
     Rule(
-        "not_whole",
-        "cell",
-        "no whole number, in a column of those",
-        marked("{text!r} is not a whole number."),
+        code="not_whole",
+        place="cell",
+        title="no whole number, in a column of those",
+        sentence=marked("{text!r} is not a whole number."),
     ),
     Rule(
-        "not_a_date",
-        "cell",
-        "no date, in a column of dates",
-        marked("{text!r} is not a date (YYYY-MM-DD)."),
+        code="not_a_date",
+        place="cell",
+        title="no date, in a column of dates",
+        sentence=marked("{text!r} is not a date (YYYY-MM-DD)."),
     ),
     Rule(
-        "not_text",
-        "cell",
-        "no text (bytes, a list), in a column of text",
-        marked("{text!r} is not text."),
+        code="not_text",
+        place="cell",
+        title="no text (bytes, a list), in a column of text",
+        sentence=marked("{text!r} is not text."),
     ),
     Rule(
-        "below_minimum",
-        "cell",
-        "below the range of `in_range`, which includes its ends",
-        _BELOW,
+        code="below_minimum",
+        place="cell",
+        title="below the range of `in_range`, which includes its ends",
+        sentence=_BELOW,
         variants={"excluded": _NOT_ABOVE},
     ),
     Rule(
-        "above_maximum",
-        "cell",
-        "above the range of `in_range`",
-        _ABOVE,
+        code="above_maximum",
+        place="cell",
+        title="above the range of `in_range`",
+        sentence=_ABOVE,
         variants={"excluded": _NOT_BELOW},
     ),
-    Rule("greater_than", "cell", "at or below the bound of `greater_than`", _NOT_ABOVE),
     Rule(
-        "greater_than_or_equal_to", "cell", "below the bound of `greater_than_or_equal_to`", _BELOW
-    ),
-    Rule("less_than", "cell", "at or above the bound of `less_than`", _NOT_BELOW),
-    Rule("less_than_or_equal_to", "cell", "above the bound of `less_than_or_equal_to`", _ABOVE),
-    Rule(
-        "not_allowed",
-        "cell",
-        "none of the values of `isin`",
-        marked("{text!r} is not one of {allowed}."),
+        code="greater_than",
+        place="cell",
+        title="at or below the bound of `greater_than`",
+        sentence=_NOT_ABOVE,
     ),
     Rule(
-        "missing_value",
-        "cell",
-        "missing where the column is not nullable",
-        marked("the value is missing."),
+        code="greater_than_or_equal_to",
+        place="cell",
+        title="below the bound of `greater_than_or_equal_to`",
+        sentence=_BELOW,
     ),
     Rule(
-        "missing_label",
-        "cell",
-        "the row has no label, and is to be learned from or measured with",
-        marked("the label is missing."),
+        code="less_than",
+        place="cell",
+        title="at or above the bound of `less_than`",
+        sentence=_NOT_BELOW,
     ),
     Rule(
-        "nondetect",
-        "cell",
-        "a non-detect, where `--nondetect error` is set",
-        marked("{text!r} is a non-detect, and --nondetect error is set."),
+        code="less_than_or_equal_to",
+        place="cell",
+        title="above the bound of `less_than_or_equal_to`",
+        sentence=_ABOVE,
     ),
     Rule(
-        "no_limit",
-        "cell",
-        "a non-detect that names no limit, and no `--loq` does",
-        marked("{text!r} names no limit of quantification: --loq {name}=VALUE"),
+        code="not_allowed",
+        place="cell",
+        title="none of the values of `isin`",
+        sentence=marked("{text!r} is not one of {allowed}."),
     ),
     Rule(
-        "summary_row",
-        "cell",
-        "the label of a line of totals or means, and no sample",
-        marked("{text!r} labels a summary or a limit, and no sample."),
+        code="missing_value",
+        place="cell",
+        title="missing where the column is not nullable",
+        sentence=marked("the value is missing."),
     ),
     Rule(
-        "duplicate",
-        "cell or row",
-        "the value, or the values together, stood in an earlier row",
-        marked("the value stood in an earlier row and must be unique."),
+        code="missing_label",
+        place="cell",
+        title="the row has no label, and is to be learned from or measured with",
+        sentence=marked("the label is missing."),
     ),
     Rule(
-        "too_few_measurements",
-        "row",
-        "fewer measurements than `min_measurements`",
-        marked_forms(
+        code="nondetect",
+        place="cell",
+        title="a non-detect, where `--nondetect error` is set",
+        sentence=marked("{text!r} is a non-detect, and --nondetect error is set."),
+    ),
+    Rule(
+        code="no_limit",
+        place="cell",
+        title="a non-detect that names no limit, and no `--loq` does",
+        sentence=marked("{text!r} names no limit of quantification: --loq {name}=VALUE"),
+    ),
+    Rule(
+        code="summary_row",
+        place="cell",
+        title="the label of a line of totals or means, and no sample",
+        sentence=marked("{text!r} labels a summary or a limit, and no sample."),
+    ),
+    Rule(
+        code="duplicate",
+        place="cell or row",
+        title="the value, or the values together, stood in an earlier row",
+        sentence=marked("the value stood in an earlier row and must be unique."),
+    ),
+    Rule(
+        code="too_few_measurements",
+        place="row",
+        title="fewer measurements than `min_measurements`",
+        sentence=marked_forms(
             "{n} measurement; at least {needed} needed.",
             "{n} measurements; at least {needed} needed.",
         ),
     ),
     *ROW_RULES.values(),
     Rule(
-        "conflicting_results",
-        "row",
-        "in a table of results: a sample has two different ones of one quantity",
-        marked("{name} is {one} in line {first} and {other} in line {second}"),
+        code="conflicting_results",
+        place="row",
+        title="in a table of results: a sample has two different ones of one quantity",
+        sentence=marked("{name} is {one} in line {first} and {other} in line {second}"),
         is_in_source_only=True,
     ),
     Rule(
-        "unknown_unit",
-        "row",
-        "in a table of results: a unit that is unknown or does not fit",
-        marked("{name} in line {line}: '{unit}' is no known unit"),
+        code="unknown_unit",
+        place="row",
+        title="in a table of results: a unit that is unknown or does not fit",
+        sentence=marked("{name} in line {line}: '{unit}' is no known unit"),
         variants={"wanted": marked("{name} in line {line}: '{unit}' does not convert to {wanted}")},
         is_in_source_only=True,
     ),
@@ -168,13 +186,20 @@ def break_column_check(
     elif name in _ONE_SIDED:
         yield RULES[name], failed, {"bound": next(iter(statistics.values()))}
     else:
-        rule = Rule(name, "cell", "that check fails", marked("{text!r} fails {check}."))
+        rule = Rule(
+            code=name,
+            place="cell",
+            title="that check fails",
+            sentence=marked("{text!r} fails {check}."),
+        )
         yield rule, failed, {"check": error or name}
 
 
 def break_row_check(name: str, failed: BoolArray, error: str | None) -> Broken:
     """Name the rule that the failures of a check of whole rows break; see `break_column_check`."""
-    rule = Rule(name, "row", "that check fails", marked("the row fails {check}."))
+    rule = Rule(
+        code=name, place="row", title="that check fails", sentence=marked("the row fails {check}.")
+    )
     return rule, failed, {"check": error or name}
 
 

@@ -17,11 +17,13 @@ from waterflow_cli.training.runs.combined_data import COMBINED, combine, read_co
 def table(n_rows, *, seed=0, groups=None, share=0.4):
     random = np.random.default_rng(seed)
     return TrainingData(
-        "new.csv",
-        pd.DataFrame({"ph": random.normal(7, 1, n_rows), "Sulfate": random.normal(300, 9, n_rows)}),
-        (np.arange(n_rows) < share * n_rows).astype(np.int64),
-        "",
-        0,
+        path="new.csv",
+        X=pd.DataFrame(
+            {"ph": random.normal(7, 1, n_rows), "Sulfate": random.normal(300, 9, n_rows)}
+        ),
+        y=(np.arange(n_rows) < share * n_rows).astype(np.int64),
+        sha256="",
+        n_dropped=0,
         groups=groups,
     )
 

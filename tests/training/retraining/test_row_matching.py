@@ -24,11 +24,11 @@ def table(rows, path="new.csv"):
     """Make a table of (id, ph, Sulfate, label)."""
     ids = np.array([row[0] for row in rows], dtype=object)
     return TrainingData(
-        path,
-        pd.DataFrame([row[1:3] for row in rows], columns=["ph", "Sulfate"], dtype=float),
-        np.array([row[3] for row in rows], dtype=np.int64),
-        "",
-        0,
+        path=path,
+        X=pd.DataFrame([row[1:3] for row in rows], columns=["ph", "Sulfate"], dtype=float),
+        y=np.array([row[3] for row in rows], dtype=np.int64),
+        sha256="",
+        n_dropped=0,
         ids=None if all(each is None for each in ids) else ids,
         lines=np.arange(len(rows)) + 2,
     )

@@ -231,7 +231,7 @@ def test_names_from_data_plugin_and_schema_are_escaped(trained):
     random = np.random.default_rng(0)
     y = np.repeat([0, 1], [60, 40])
     X = pd.DataFrame({f"{HOSTILE}1": random.normal(size=100), f"{HOSTILE}2": y + 0.0})
-    named = TrainingData(f"dir/{HOSTILE}.csv", X, y, "0" * 64, 0)
+    named = TrainingData(path=f"dir/{HOSTILE}.csv", X=X, y=y, sha256="0" * 64, n_dropped=0)
     options = replace(OPTIONS, guarantees=())
     result = train_model(named, load_plugin("logreg"), options)
     text = render_page(HOSTILE, named, options, result, trained[1])
@@ -266,7 +266,7 @@ POTABLE = np.array([1, 1, 1, 1, 0, 0, 0, 0])
 
 
 def test_shares_above_a_health_limit_are_counted_by_hand(trained):
-    few = TrainingData("few.csv", LIMITED, POTABLE, "0" * 64, 0)
+    few = TrainingData(path="few.csv", X=LIMITED, y=POTABLE, sha256="0" * 64, n_dropped=0)
     text = render_page("logreg", few, OPTIONS, *trained)
     assert "labelled potable, 50.0% lie above at least one" in " ".join(text.split())
     limits = {limit.column: limit for limit in health_limits()}
@@ -286,7 +286,7 @@ def test_a_value_at_the_limit_and_a_missing_one_are_not_above_it():
 
 
 def test_measurements_without_a_limit_are_told_so(trained):
-    other = TrainingData("few.csv", LIMITED[["ph"]], POTABLE, "0" * 64, 0)
+    other = TrainingData(path="few.csv", X=LIMITED[["ph"]], y=POTABLE, sha256="0" * 64, n_dropped=0)
     text = render_page("logreg", other, OPTIONS, *trained)
     assert "None of the measurements has a health-based value." in text
     assert "at least one health-based value" not in text
@@ -295,7 +295,10 @@ def test_measurements_without_a_limit_are_told_so(trained):
 def test_a_measurement_without_any_value_is_described_without_nan(trained):
     empty = LIMITED.assign(ph=np.nan)
     text = render_page(
-        "logreg", TrainingData("e.csv", empty, POTABLE, "0" * 64, 0), OPTIONS, *trained
+        "logreg",
+        TrainingData(path="e.csv", X=empty, y=POTABLE, sha256="0" * 64, n_dropped=0),
+        OPTIONS,
+        *trained,
     )
     (cells,) = [row[1:] for row in Page(text).rows if row[0] == "ph" and len(row) == 5]
     assert cells[0] == "100.0%"

@@ -128,7 +128,7 @@ def edited(trained):
 
 
 def test_a_record_comes_back_from_json_as_it_was(data):
-    how = ReadingOptions({"pH value": "ph"}, decimal=",", loq={"Sulfate": 2.0})
+    how = ReadingOptions(renames={"pH value": "ph"}, decimal=",", loq={"Sulfate": 2.0})
     read = DataOptions(how, drop_invalid=True, group="site", time="day")
     options = TrainingOptions(
         params={"hidden_layer_sizes": (8, 4), "solver": "adam", "alpha": 0.1, "verbose": False},
@@ -141,7 +141,9 @@ def test_a_record_comes_back_from_json_as_it_was(data):
         require_guarantee=True,
         seed=12,
     )
-    data = TrainingData(data.path, data.X, data.y, data.sha256, 3, options=read)
+    data = TrainingData(
+        path=data.path, X=data.X, y=data.y, sha256=data.sha256, n_dropped=3, options=read
+    )
     record = TrainingRecord.of(data, load_schema(), load_plugin("mlp"), options)
     assert record.path == data.path
     assert TrainingRecord.from_json(record.to_json().encode(), "run") == record

@@ -34,7 +34,7 @@ BEGINNING_TAG = "waterflow.retrainings_began_from"
 _BEGINNING_METRICS = ("beginning_balanced_accuracy", "beginning_false_potable_rate")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measures:
     """How the champion fared in its own training.
 
@@ -63,15 +63,15 @@ class Measures:
         estimates, counts = evaluation["estimates"], evaluation["confusion"]
         n_negatives = round(counts["true_negative"] + counts["false_positive"])
         return cls(
-            Estimate(**estimates["roc_auc"]),
-            float(estimates["balanced_accuracy"]["value"]),
-            float(content["false_potable_rate"]),
-            (likely["rows"] - likely["right"]) / n_negatives,
-            n_negatives,
+            roc_auc=Estimate(**estimates["roc_auc"]),
+            balanced_accuracy=float(estimates["balanced_accuracy"]["value"]),
+            false_potable_rate=float(content["false_potable_rate"]),
+            false_likely_potable_rate=(likely["rows"] - likely["right"]) / n_negatives,
+            n_negatives=n_negatives,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Champion:
     """The version in use, and all that it takes to train it again.
 
@@ -137,15 +137,15 @@ def find_champion(name: str, tracking_uri: str) -> Champion:
         f"models:/{found.name}/{found.version}", name=name, tracking_uri=tracking_uri
     )
     return Champion(
-        tracking_uri,
-        str(found.name),
-        int(found.version),
-        str(found.run_id),
-        str(experiment),
-        record,
-        measures,
-        _find_beginning(run.data, int(found.version), measures),
-        model,
+        uri=tracking_uri,
+        name=str(found.name),
+        version=int(found.version),
+        run_id=str(found.run_id),
+        experiment=str(experiment),
+        record=record,
+        measures=measures,
+        beginning=_find_beginning(run.data, int(found.version), measures),
+        model=model,
     )
 
 

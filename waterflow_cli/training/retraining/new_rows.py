@@ -22,7 +22,7 @@ MIN_GATE_ROWS_PER_CLASS = 20
 MIN_GATE_GROUPS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NewRows:
     """New rows, by what they serve.
 
@@ -104,12 +104,12 @@ def sort_new_rows(
     gate = new.take(judges)
     _refuse_few(gate)
     return NewRows(
-        matching,
-        learned,
-        gate,
-        new.take(measures),
-        new.take(np.sort(np.concatenate([judges, measures]))),
-        len(judging) - len(judges),
+        matching=matching,
+        learned=learned,
+        judging=gate,
+        measuring=new.take(measures),
+        unseen=new.take(np.sort(np.concatenate([judges, measures]))),
+        n_copies=len(judging) - len(judges),
     )
 
 

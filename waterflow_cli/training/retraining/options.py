@@ -8,7 +8,7 @@ from typing import Literal
 OnConflict = Literal["drop", "new", "old", "fail"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RetrainingOptions:
     """What the user chose.
 

@@ -11,9 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import BoolArray
 from waterflow_cli.common.estimates import Estimate
-from waterflow_cli.common.json import json_text
+from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.messages import Message
-from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.registry.history import MAX_WHY, Action
 from waterflow_cli.registry.runs import TrackedRun, TrackingOptions, tracked_run
@@ -40,7 +39,7 @@ from waterflow_cli.training.trainer import TrainingResult, train_model
 GATE_FILE = "gate.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preparation:
     """What a challenger is made of, and judged by.
 
@@ -69,7 +68,7 @@ class Preparation:
     on_new: Estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Retraining:
     """What came of a retraining."""
 
@@ -152,7 +151,9 @@ def retrain(
             why=verdict.why,
             expected_champion=champion.version,
         )
-    return Retraining(prepared, result, gate, registered, promoted)
+    return Retraining(
+        prepared=prepared, result=result, gate=gate, registered=registered, promoted=promoted
+    )
 
 
 def prepare(
@@ -188,15 +189,17 @@ def prepare(
         seed=options.seed,
     )
     return Preparation(
-        champion,
-        plugin,
-        replace(chosen, threshold=chosen.threshold.below(ceiling), verdict_ceiling=verdict_ceiling),
-        ceiling,
-        rows,
-        data,
-        content,
-        champion.judge(rows.judging),
-        on_new,
+        champion=champion,
+        plugin=plugin,
+        options=replace(
+            chosen, threshold=chosen.threshold.below(ceiling), verdict_ceiling=verdict_ceiling
+        ),
+        ceiling=ceiling,
+        rows=rows,
+        data=data,
+        content=content,
+        on_judging=champion.judge(rows.judging),
+        on_new=on_new,
     )
 
 

@@ -18,7 +18,7 @@ from waterflow_cli.training.retraining.options import OnConflict
 _SHOWN = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conflict:
     """A new row that says something else of a sample than an earlier row.
 
@@ -53,7 +53,7 @@ class Conflict:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matching:
     """What new rows are to recorded ones.
 
@@ -156,14 +156,14 @@ def match_rows(
     gone = [] if on_conflict == "old" else contradicted
     kept = np.setdiff1d(np.arange(len(recorded.y)), gone)
     return Matching(
-        recorded.ids is not None and new.ids is not None,
-        kept,
-        len(recorded.y) - len(kept),
-        np.array(sorted(fresh), dtype=np.int64),
-        np.array(sorted(contradicting) if on_conflict == "new" else [], dtype=np.int64),
-        n_repeated,
-        sorted(conflicts, key=lambda each: each.line),
-        [
+        by_id=recorded.ids is not None and new.ids is not None,
+        kept=kept,
+        n_removed=len(recorded.y) - len(kept),
+        fresh=np.array(sorted(fresh), dtype=np.int64),
+        corrected=np.array(sorted(contradicting) if on_conflict == "new" else [], dtype=np.int64),
+        n_repeated=n_repeated,
+        conflicts=sorted(conflicts, key=lambda each: each.line),
+        contested=[
             *known.contested(contradicted, on_conflict),
             *known.not_yet_contested(new, sorted(disputed)),
         ],
@@ -249,7 +249,13 @@ def _conflict(new: TrainingData, row: int, other: TrainingData, there: int) -> C
     else:
         place = Message("{path}, line {line}", path=other.path, line=other.lines[there])
     line = 0 if new.lines is None else int(new.lines[row])
-    return Conflict(new.path, line, known or "", place, _difference(new, row, other, there))
+    return Conflict(
+        file=new.path,
+        line=line,
+        sample=known or "",
+        other=place,
+        differs=_difference(new, row, other, there),
+    )
 
 
 def _difference(new: TrainingData, row: int, other: TrainingData, there: int) -> Message:

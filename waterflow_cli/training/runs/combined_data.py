@@ -97,14 +97,14 @@ def _from_frame(
 ) -> TrainingData:
     ids = frame[_ID].astype(object).where(frame[_ID].notna(), None).to_numpy()
     data = TrainingData(
-        COMBINED,
-        frame[list(schema.measurements)],
-        frame[str(schema.label)].to_numpy(np.int64),
-        sha256,
-        frame.attrs[_DROPPED],
-        frame[_GROUP].to_numpy(dtype=str) if _GROUP in frame else None,
-        frame[_TIME].to_numpy(np.float64) if _TIME in frame else None,
-        options,
+        path=COMBINED,
+        X=frame[list(schema.measurements)],
+        y=frame[str(schema.label)].to_numpy(np.int64),
+        sha256=sha256,
+        n_dropped=frame.attrs[_DROPPED],
+        groups=frame[_GROUP].to_numpy(dtype=str) if _GROUP in frame else None,
+        when=frame[_TIME].to_numpy(np.float64) if _TIME in frame else None,
+        options=options,
         cells=CellCounts.from_content(frame.attrs[_CELLS]),
         ids=None if frame[_ID].isna().all() else ids,
         id_column=_ID,

@@ -81,7 +81,10 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
     ]
     design = runs[0].content["design"]
     return Leaderboard(
-        rank_candidates(candidates), design["name"], design["sha256"], runs[0].data_sha256
+        candidates=rank_candidates(candidates),
+        design=design["name"],
+        design_sha256=design["sha256"],
+        data_sha256=runs[0].data_sha256,
     )
 
 

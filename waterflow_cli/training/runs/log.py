@@ -20,10 +20,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from waterflow_cli import __version__
-from waterflow_cli.common.json import json_text
+from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import Message
-from waterflow_cli.common.paths import path_text
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
 from waterflow_cli.registry.history import Action
@@ -48,7 +47,7 @@ _MAX_PARAM = 500
 _BY_TRAINING = Origin(Action.TRAIN)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingReport:
     """What a training leaves: its data, its result and the version it registered."""
 
@@ -249,7 +248,9 @@ def run_training(
         report(Message("Logging the run and the model to MLflow"))
         keep_page(log_result(run, data, plugin, result, options))
         registered = log_model(run, data, result, schema, plugin)
-    return TrainingReport(plugin.name, options, data, result, registered)
+    return TrainingReport(
+        plugin=plugin.name, options=options, data=data, result=result, registered=registered
+    )
 
 
 def _signature(result: TrainingResult) -> ModelSignature:

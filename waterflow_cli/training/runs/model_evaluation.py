@@ -21,7 +21,7 @@ from waterflow_cli.training.runs.plots import JudgedRows, draw_plots
 from waterflow_cli.training.summary import evaluation_summary
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEvaluation:
     """How a model fared on a labelled file.
 
@@ -91,12 +91,12 @@ def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> 
     with threadpool_limits(limits=1):  # the same bits as `waterflow score`
         probability = model.probability(data.X[list(decision.measurements)])
     return ModelEvaluation(
-        model.label,
-        data,
-        probability,
-        evaluate_predictions(data.y, probability, decision.threshold, seed=seed),
-        record_verdicts(decision, data.y, probability),
-        model.data_sha256 == data.sha256,
+        model=model.label,
+        data=data,
+        probability=probability,
+        evaluation=evaluate_predictions(data.y, probability, decision.threshold, seed=seed),
+        verdicts=record_verdicts(decision, data.y, probability),
+        is_training_data=model.data_sha256 == data.sha256,
     )
 
 

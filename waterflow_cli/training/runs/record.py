@@ -25,7 +25,8 @@ from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.training.data import DataOptions, TrainingData, simulated_sample
+from waterflow_cli.training.data import DataOptions, TrainingData
+from waterflow_cli.training.default_data import simulated_sample
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.combined_data import COMBINED
 
@@ -33,7 +34,7 @@ RECORD_FORMAT = 1
 PIPE = "-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
     """What a run was trained from.
 
@@ -71,14 +72,14 @@ class TrainingRecord:
     ) -> TrainingRecord:
         """Record what a training starts from."""
         return cls(
-            _lasting_path(data),
-            data.sha256,
-            data.options,
-            schema,
-            plugin.name,
-            plugin.installed.distribution,
-            options,
-            deciding_versions(plugin),
+            path=_lasting_path(data),
+            sha256=data.sha256,
+            reading=data.options,
+            schema=schema,
+            plugin=plugin.name,
+            plugin_distribution=plugin.installed.distribution,
+            options=options,
+            versions=deciding_versions(plugin),
         )
 
     def to_json(self) -> str:
@@ -128,14 +129,14 @@ class TrainingRecord:
                 )
             data = content["data"]
             return cls(
-                data.pop("path"),
-                data.pop("sha256"),
-                DataOptions(**{**data, "reading": ReadingOptions(**data["reading"])}),
-                parse_schema(content["schema"]["text"], content["schema"]["name"]),
-                content["plugin"],
-                content["plugin_distribution"],
-                _options_from_json(content["options"]),
-                content["versions"],
+                path=data.pop("path"),
+                sha256=data.pop("sha256"),
+                reading=DataOptions(**{**data, "reading": ReadingOptions(**data["reading"])}),
+                schema=parse_schema(content["schema"]["text"], content["schema"]["name"]),
+                plugin=content["plugin"],
+                plugin_distribution=content["plugin_distribution"],
+                options=_options_from_json(content["options"]),
+                versions=content["versions"],
             )
         except WaterflowError:
             raise

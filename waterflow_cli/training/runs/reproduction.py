@@ -26,17 +26,14 @@ from waterflow_cli.registry.lookup import find_run
 from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.samples.columns import IdColumn
-from waterflow_cli.training.data import (
-    TrainingData,
-    load_training_data,
-    simulated_sample,
-)
+from waterflow_cli.training.data import TrainingData, load_training_data
+from waterflow_cli.training.default_data import simulated_sample
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE, read_combined
 from waterflow_cli.training.runs.record import PIPE, TrainingRecord, deciding_versions
 from waterflow_cli.training.trainer import train_model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """How two decision models judge the same rows.
 

@@ -1,0 +1,199 @@
+"""An open table and its batches of rows, whatever file they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from waterflow_cli.common.errors import InputError
+from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.headers import Header, HeaderMatch
+from waterflow_cli.tables.row_rules import RowFinding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from waterflow_cli.common.arrays import IntArray
+    from waterflow_cli.tables.csv_blocks import Position
+    from waterflow_cli.tables.dialect import Dialect
+    from waterflow_cli.tables.numbers import NumberMarks
+
+NO_NAMES = Header({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some rows of a table, as they were written.
+
+    Attributes
+    ----------
+    columns : dict of str to pyarrow.Array, each of shape (n_rows,)
+        By header name, in the file's order: text for CSV, the file's own types for Parquet.
+    lines : ndarray of int64, shape (n_rows,)
+        Physical lines, the header being line 1. In Parquet a row's line is its number plus 1.
+    findings : dict of int to RowFinding
+        Rows that are no rows of the table (ragged, NUL bytes), by position in the batch.
+    raw : bytes
+        The text of the rows; empty for Parquet.
+    end : Position, optional
+        Where the rows after these start.
+    cell_lines : dict of str to ndarray of int64, each of shape (n_rows,)
+        Physical lines of the cells, by column, where they come from other lines than their row.
+    """
+
+    columns: dict[str, pa.Array]
+    lines: IntArray
+    findings: dict[int, RowFinding] = field(default_factory=dict)
+    raw: bytes = b""
+    first_line: int = 0
+    end: Position | None = None
+    cell_lines: Mapping[str, IntArray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def plain_rows(self) -> pa.Array | None:
+        """Give the rows as they stand in the file, each with its LF, without copying them.
+
+        None where a row may not be what a writer makes of its cells: in Parquet, and where the
+        text holds quotes, CR, or lines that are no rows of the table.
+        """
+        if not self.raw or self.findings or b'"' in self.raw or b"\r" in self.raw:
+            return None
+        ends = np.flatnonzero(np.frombuffer(self.raw, dtype=np.uint8) == ord("\n")) + 1
+        if len(ends) != len(self) or ends[-1] != len(self.raw):
+            return None
+        bounds = np.concatenate(([0], ends)).astype(np.int32)
+        return pa.StringArray.from_buffers(len(self), pa.py_buffer(bounds), pa.py_buffer(self.raw))
+
+    def raw_rows(self, rows: IntArray) -> list[str]:
+        """Give the text of some rows as it stands in the file, without the line end."""
+        if not self.raw:
+            return [
+                ",".join(_cell_text(column[int(row)]) for column in self.columns.values())
+                for row in rows
+            ]
+        texts = self.raw.splitlines(keepends=True)
+        ends = np.append(self.lines[1:], self.first_line + len(texts)) - self.first_line
+        starts = self.lines - self.first_line
+        return [_row_text(texts[starts[row] : ends[row]]) for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """An open input.
+
+    Attributes
+    ----------
+    path : str
+        As the user typed it.
+    columns : list of str
+        The header as written.
+    units : dict of str to str
+        By column: its unit, where the file has a row of units.
+    sample : callable
+        Gives the first rows, None where they have their numbers as such.
+    names : Header
+        What its columns may be called, and what they are.
+    marks : NumberMarks, optional
+        What the numbers are written with, where that is known already.
+    share_read : callable
+        Tells how much of the file was read: 0 to 1, None if that cannot be known.
+    remarks : callable
+        Says what else there is to know of how the file is read, at its end.
+    """
+
+    path: str
+    columns: list[str]
+    _dialect: Callable[[], Dialect]
+    _blocks: Callable[[Position | None], Iterator[Callable[[], Batch]]]
+    units: Mapping[str, str] = field(default_factory=dict)
+    sample: Callable[[], Batch | None] = field(default=lambda: None)
+    names: Header = NO_NAMES
+    marks: NumberMarks | None = None
+    share_read: Callable[[], float | None] = field(default=lambda: None)
+    remarks: Callable[[], list[str]] = field(default=list)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the file is written, as far as it is known."""
+        return self._dialect()
+
+    @cached_property
+    def match(self) -> HeaderMatch:
+        """Which of its columns is which; see `Header.match`."""
+        return self.names.match(self.columns, self.path)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows in order; a table can be read once.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read to its end, or has no row.
+        """
+        for parse in self.tasks():
+            yield parse()
+
+    def tasks(self, start: Position | None = None) -> Iterator[Callable[[], Batch]]:
+        """Yield the batches as calls that parse them, for workers to run in any order.
+
+        Parameters
+        ----------
+        start : Position, optional
+            Where an earlier batch of the same table ended; the rows before it are passed over.
+        """
+        empty = start is None
+        for task in self._blocks(start):
+            empty = False
+            yield task
+        if empty:
+            raise no_rows(self.path)
+
+
+def table_of(
+    batch: Batch, path: str, dialect: Dialect, names: Header, marks: NumberMarks | None = None
+) -> Table:
+    """Present a batch as an open table."""
+    return Table(
+        path=path,
+        columns=list(batch.columns),
+        _dialect=lambda: dialect,
+        _blocks=lambda _: iter([lambda: batch]),
+        names=names,
+        marks=marks,
+    )
+
+
+def no_rows(path: str) -> InputError:
+    """Build the error for a file that has no row."""
+    return InputError(
+        path, tr("has a header and no rows."), hint=tr("At least one row is expected.")
+    )
+
+
+def _row_text(texts: list[bytes]) -> str:
+    """Join the lines of a row, without the blank lines that may follow it."""
+    lines = [text.decode("utf-8") for text in texts]
+    while len(lines) > 1 and not lines[-1].strip():
+        lines.pop()
+    return "".join(lines).rstrip("\r\n")
+
+
+def _cell_text(cell: pa.Scalar) -> str:
+    return str(cell) if cell.is_valid else ""
+
+
+def plain_column(column: pa.Array) -> pa.Array:
+    """Give a column of a Parquet file or a frame without dictionaries, and text as `string`."""
+    if pa.types.is_dictionary(column.type):
+        return column.dictionary_decode()
+    # Text comes as string_view and, from pandas, as large_string; one kind of it is enough.
+    kind = column.type
+    is_other_text = pa.types.is_string_view(kind) or pa.types.is_large_string(kind)
+    return column.cast(pa.string()) if is_other_text else column
