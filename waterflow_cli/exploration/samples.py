@@ -86,7 +86,7 @@ class Samples:
         Physical lines.
     limits : sequence of Limit
         What the measurements were held against.
-    standings : sequence of ndarray of int8, each of shape (n_kept,)
+    limit_codes : sequence of ndarray of int8, each of shape (n_kept,)
         For each limit, a `waterflow_cli.validation.limit_checks.LimitStatus` for each row.
     alarms : sequence of str
         Columns that look a thousand times off.
@@ -106,7 +106,7 @@ class Samples:
     site: Texts | None
     date: Texts | None
     limits: Sequence[Limit] = ()
-    standings: Sequence[Codes] = ()
+    limit_codes: Sequence[Codes] = ()
     alarms: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -208,16 +208,16 @@ class _Collector:
             if texts is not None:
                 texts.add(checked.batch.columns[texts.column], kept)
         if checked.flags is not None:
-            self._add_standings(checked.flags, kept, bad)
+            self._add_limit_codes(checked.flags, kept, bad)
         return int((~kept).sum())
 
-    def _add_standings(
+    def _add_limit_codes(
         self, flags: LimitFlags, kept: BoolArray, bad: Mapping[str, BoolArray]
     ) -> None:
         for place, (limit, codes) in enumerate(zip(flags.limits, flags.codes, strict=True)):
             if limit.column in bad:
                 codes = np.where(bad[limit.column], np.int8(LimitStatus.NOT_MEASURED), codes)
-            self._parts["standings", place].append(codes[kept])
+            self._parts["limit_codes", place].append(codes[kept])
 
     def _split(self, checked: CheckedBatch) -> tuple[BoolArray, dict[str, BoolArray]]:
         """Say which rows stay, and which of their numbers are bad."""
@@ -258,7 +258,7 @@ class _Collector:
             site=texts["site"],
             date=texts["date"],
             limits=tuple(found.limits.limits) if found.limits else (),
-            standings=tuple(self._join("standings").values()),
+            limit_codes=tuple(self._join("limit_codes").values()),
             alarms=found.cells.alarms(self._file.schema),
         )
 
