@@ -49,6 +49,14 @@ def test_each_source_goes_before_the_next(simulated_seed, write_user_file, monke
     assert simulated_seed("--seed", "5") == 5
 
 
+@pytest.mark.parametrize("variable", ["WATERFLOW_PLUGIN", "WATERFLOW_TRAIN_PLUGIN"])
+def test_a_variable_has_the_name_that_the_option_has_for_users(variable, cli, monkeypatch):
+    monkeypatch.setenv(variable, "no-such-plugin")
+    outcome = cli("train")
+    assert outcome.code == 2
+    assert outcome.err.startswith("Error: No model plugin named 'no-such-plugin'.")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -41,8 +41,9 @@ def load_defaults(options: Options) -> dict[str, Any]:
 
     A key at the top of a file holds for every command that has the option, one in a table such as
     ``[train]`` or ``[models.list]`` for that command alone. ``waterflow.toml`` in the working
-    folder goes before the user's own file, and ``WATERFLOW_<OPTION>`` in the environment before
-    both; where an option takes several values, the variable is split like a command line.
+    folder goes before the user's own file, ``WATERFLOW_<OPTION>`` in the environment before both,
+    and ``WATERFLOW_<COMMAND>_<OPTION>`` before that; where an option takes several values, the
+    variable is split like a command line.
 
     Parameters
     ----------
@@ -66,9 +67,12 @@ def load_defaults(options: Options) -> dict[str, Any]:
             _place(defaults, command, name, value)
     for command, settings in options.items():
         for key, setting in settings.items():
-            if text := os.environ.get(PREFIX + key.upper()):
-                value = _split(PREFIX + key.upper(), text) if setting.many else text
-                _place(defaults, command, setting.name, value)
+            # The variable for one command comes last: it goes before that for all of them.
+            for words in ((key,), (*command, key)):
+                variable = PREFIX + "_".join(words).replace("-", "_").upper()
+                if text := os.environ.get(variable):
+                    value = _split(variable, text) if setting.many else text
+                    _place(defaults, command, setting.name, value)
     return defaults
 
 

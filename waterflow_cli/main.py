@@ -93,7 +93,6 @@ def _options_of(
     cls=ConfiguredGroup,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "WATERFLOW",
         "max_content_width": 100,
         "show_default": True,
     },
