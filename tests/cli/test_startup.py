@@ -95,6 +95,7 @@ def test_scoring_from_a_sqlite_store_imports_no_mlflow_and_no_pandera(workdir, s
     assert not imported & {"imblearn", "matplotlib", "mlflow", "pandera"}
 
 
+@pytest.mark.slow
 def test_a_server_imports_pydantic_when_it_first_answers(workdir, store_uri):
     served = """
 import sys
