@@ -204,6 +204,13 @@ def test_settings_file_that_is_a_folder_stops_the_command(cli):
     assert "waterflow.toml: cannot be read (Is a directory)." in outcome.err
 
 
+def test_settings_file_that_links_to_itself_stops_the_command(cli):
+    LOCAL.symlink_to(LOCAL)
+    outcome = cli("schemas", "list")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "waterflow.toml: cannot be read (Too many levels of symbolic links)." in outcome.err
+
+
 @pytest.mark.parametrize("value", ["1.5", "2020-01-01", "'many'", "true"])
 def test_value_of_the_wrong_kind_is_refused_and_never_bent(value, cli):
     LOCAL.write_text(f"seed = {value}\n")

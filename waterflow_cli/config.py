@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,10 +76,13 @@ def load_defaults(options: Options) -> dict[str, Any]:
 
 
 def _read_file(path: Path, options: Options) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    with suppress(FileNotFoundError, NotADirectoryError):
+    try:
         path.stat()
-        content = parse_toml(read_text(path, str(path)), str(path))
-        yield from _match(path, content, options)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError:  # it is told where the file is read
+        pass
+    yield from _match(path, parse_toml(read_text(path, str(path)), str(path)), options)
 
 
 def _match(

@@ -96,6 +96,15 @@ def test_what_comes_from_the_data_is_escaped(tmp_path):
     assert evil in "".join(page.text)
 
 
+def test_the_page_counts_the_rows_that_break_a_rule_and_those_left_out(tmp_path):
+    path = tmp_path / "in.csv"
+    rows = [PLAIN, PLAIN.replace("7,", "15,", 1), "7,200", *[PLAIN] * 5]
+    path.write_text("\n".join([NAMES, *rows, ""]))
+    text = "".join(Page(render_exploration(explore([look(path)], profiles=[], seed=0))).text)
+    assert "2 rows. Cells that break a rule are left out of all statistics" in text
+    assert "the row is (1)" in text
+
+
 def test_two_files_stand_side_by_side_with_what_differs(tmp_path):
     several = []
     for name, first, second in (("a.csv", PLAIN, "6" + PLAIN[1:]), ("b.csv", PLAIN, PLAIN)):

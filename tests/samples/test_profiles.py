@@ -77,7 +77,7 @@ def test_codes_of_hubeau_are_those_of_sandre():
         ('[conditions]\nbelow = "ND"\n', "'conditions' has the wrong shape"),
         ("[fractions]\nSulfate = true\n", "'fractions' has the wrong shape"),
         ('[leave_out]\nkind = "blank"\n', "'leave_out' has the wrong shape"),
-        ('title = ["a"]\n', "'title' must be one line of text"),
+        ('title = ["a"]\n', "'title' has the wrong shape"),
         ('[results]\nsample = "id"\n', "[results]: 'sample' has the wrong shape"),
         ("[results]\nsample = []\n", "[results]: 'sample' has the wrong shape"),
         ("[results]\nsample = [3]\n", "[results]: 'sample' has the wrong shape"),

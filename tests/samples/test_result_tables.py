@@ -257,6 +257,21 @@ def test_unit_that_does_not_fit_makes_the_sample_a_finding(read, unit, problem):
     assert found.one.invalid.tolist() == [True, False]
 
 
+def test_each_unit_that_does_not_fit_is_told_with_its_own_line(read):
+    rows = [
+        line
+        for sample in ("1", "2", "3")
+        for line in (
+            hubeau("1302", "7,1", sample),
+            hubeau("1338", "12", sample, libelle_unite="NFU"),
+        )
+    ]
+    told = [message for _, _, message in read(rows).findings()]
+    assert [each.partition(":")[0] for each in told] == [
+        f"Sulfate in line {line}" for line in (3, 5, 7)
+    ]
+
+
 def test_unit_of_an_empty_result_does_not_matter(read):
     rows = [hubeau("1302", "7,1"), hubeau("1338", "", libelle_unite="grains/gallon")]
     assert read(rows).findings() == []

@@ -13,7 +13,8 @@ from conftest import Cli
 
 from waterflow_cli.main import main
 from waterflow_cli.scoring.flips import Comparison, FlipCounts, merge_worst
-from waterflow_cli.scoring.past_results import STATES, Judged
+from waterflow_cli.scoring.past_results import STATES, Judged, PastResults
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS
 
 MESSY = """site;ph;Hardness;Solids;Chloramines;Sulfate;Conductivity;Organic_carbon;\
 Trihalomethanes;Turbidity
@@ -217,6 +218,12 @@ def test_a_column_rule_of_the_samples_own_is_none_of_the_results(
     done = cli("replay", old, "--model", "1", "--json", *where)
     content = json.loads(done.out)
     assert (content["rules_known"], content["flips"]) == (False, 0)
+
+
+def test_a_column_rule_in_front_of_the_results_stays_with_the_sample() -> None:
+    results = [name for name in RESULT_COLUMNS if name != "rule"]
+    assert "rule" not in PastResults("old.csv", ["rule", "ph", *results]).all_names
+    assert "rule" in PastResults("new.csv", ["ph", *RESULT_COLUMNS]).all_names
 
 
 def test_without_rules_the_scored_rows_are_replayed_as_ever(

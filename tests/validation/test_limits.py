@@ -246,7 +246,7 @@ def test_a_faulty_file_is_refused(load, text, problem):
         load(text)
 
 
-@pytest.mark.parametrize("name", ["none.toml", "."])
+@pytest.mark.parametrize("name", ["none.toml", ".", "a" * 300])
 def test_a_name_that_is_no_file_is_refused(workdir, name):
     with pytest.raises(UsageError, match=r"cannot be read|No limits named"):
         load_limits([name])

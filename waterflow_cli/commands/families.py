@@ -87,7 +87,8 @@ def family(
     kind : type or str
         A dataclass, or where it stands below the package (``spark.settings:SparkOptions``), for
         those that would slow the start. Each parameter of the command that has the name of one
-        of its fields is collected, wherever it is declared above.
+        of its fields is collected, wherever it is declared; a family whose value another one
+        takes stands above it.
     but : tuple of str
         Fields that are no parameters, though one has their name.
     **parameters : str

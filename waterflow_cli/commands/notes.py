@@ -29,7 +29,7 @@ def list_bundled(console: Console, kind: str, entries: Sequence[Mapping[str, Any
             (tr("title"), lambda each: str(each["title"])),
             *(
                 [(">" + tr("limits"), lambda each: str(each["limits"]))]
-                if "limits" in entries[0]
+                if entries and "limits" in entries[0]
                 else []
             ),
             ("sha256", lambda each: each["sha256"][:12]),

@@ -12,12 +12,12 @@ from waterflow_cli.common.errors import UsageError, did_you_mean
 from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.common.toml import (
-    LINE,
     NAME,
     NAMES,
     PAIR,
     TABLE,
     TEXTS,
+    Shape,
     Table,
     parse_toml,
     read_text,
@@ -215,7 +215,7 @@ def _named(source: str) -> str:
 
 
 _SHAPES = {
-    **dict.fromkeys(("title", "source"), LINE),
+    **dict.fromkeys(("title", "source"), Shape(lambda value: isinstance(value, str))),
     **dict.fromkeys(("columns", "units", "parameters"), table_of(NAME)),
     "differences": table_of(PAIR),
     "conditions": table_of(TEXTS),

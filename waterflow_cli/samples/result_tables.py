@@ -250,8 +250,8 @@ class ResultTable:
         self._counts["unitless"] += n_without
         for bad, index, values in problems:
             for row in bad.tolist():
-                values = {"name": self._quantities[index], "line": line[row], **values}
-                self._findings.setdefault(int(sample[row]), RowFinding("unknown_unit", values))
+                told = {"name": self._quantities[index], "line": line[row], **values}
+                self._findings.setdefault(int(sample[row]), RowFinding("unknown_unit", told))
         # A result without a value must not stand in the way of one that has it.
         filled = ~pc.equal(text, "").to_numpy(zero_copy_only=False)
         return _Results(

@@ -14,7 +14,7 @@ import yaml
 from waterflow_cli.common.errors import PluginError, UsageError, did_you_mean
 from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.common.toml import NUMBER, TEXTS, Shape, table_of
+from waterflow_cli.common.toml import TEXTS, Shape, table_of
 from waterflow_cli.samples.table_schema import (
     ColumnCheck,
     ColumnRules,
@@ -297,7 +297,7 @@ def _check_metadata(metadata: Mapping[str, Any], source: str) -> None:
 
 def _is_range(value: Any) -> bool:
     is_pair = isinstance(value, list) and len(value) == 2
-    return is_pair and all(map(NUMBER.fits, value)) and 0 < value[0] < value[1]
+    return is_pair and all(type(each) in (int, float) for each in value) and 0 < value[0] < value[1]
 
 
 _METADATA_SHAPES = {

@@ -116,13 +116,11 @@ class PastResults:
                 hint=tr("Name a file that it wrote, and its --prefix if it had one."),
             )
         own = found[0] if prefix is None else prefix
-        # A column of that name in front of the results was one of the samples' own.
-        later = columns[columns.index(own + RESULT_COLUMNS[0]) :]
-        self.names = {
-            name: own + name for name in RESULT_COLUMNS if name not in _LATER or own + name in later
-        }
+        self.names = {name: own + name for name in _written(own, columns)}
         # Those of any other scoring too: they tell nothing of a sample.
-        self.all_names = {each + name for each in found for name in (*RESULT_COLUMNS, LIMITS)}
+        self.all_names = {
+            each + name for each in found for name in (*_written(each, columns), LIMITS)
+        }
 
     @property
     def has_rules(self) -> bool:
@@ -178,6 +176,13 @@ class PastResults:
                     line=int(batch.lines[row]),
                     hint=tr("Replay the file as it was written."),
                 )
+
+
+def _written(prefix: str, columns: Sequence[str]) -> list[str]:
+    """Give the results that a scoring wrote, among the columns of a table."""
+    # A column of that name in front of the results was one of the samples' own.
+    later = columns[columns.index(prefix + RESULT_COLUMNS[0]) :]
+    return [name for name in RESULT_COLUMNS if name not in _LATER or prefix + name in later]
 
 
 def _lacking(prefix: str, columns: Sequence[str]) -> list[str]:

@@ -235,11 +235,13 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
 
 def frame_table(frame: pd.DataFrame, names: Header) -> Table:
     """Present a frame as an open table of one batch; a row's line is its position plus 2."""
-    cells = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
-    batch = Batch(columns=cells, lines=np.arange(2, len(frame) + 2, dtype=np.int64))
-    return table_of(
-        batch, "frame", Dialect(encoding="frame", sep="", header_line=1, first_line=2), names
-    )
+    dialect = Dialect(encoding="frame", sep="", header_line=1, first_line=2)
+
+    def make_batch() -> Batch:
+        cells = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
+        return Batch(columns=cells, lines=np.arange(2, len(frame) + 2, dtype=np.int64))
+
+    return table_of([str(name) for name in frame.columns], make_batch, "frame", dialect, names)
 
 
 def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:

@@ -127,7 +127,7 @@ class SampleLayout:
         """
         for name in self._required:
             lacking = (place for place, sample in enumerate(samples) if name not in sample)
-            for place in lacking:
+            if (place := next(lacking, None)) is not None:
                 gap = tr("samples[{place}] lacks '{name}'.", place=place, name=name)
                 raise RequestError(422, gap, tr(_NULLS))
         cells = {
@@ -136,7 +136,8 @@ class SampleLayout:
         }
         batch = Batch(columns=cells, lines=np.arange(1, len(samples) + 1, dtype=np.int64))
         return table_of(
-            batch,
+            list(cells),
+            lambda: batch,
             SAMPLES,
             Dialect(encoding="json", sep="", header_line=1, first_line=1),
             self._header,

@@ -184,7 +184,8 @@ class SparkInputs:
         no_cells = {field_.name: plain_column(pa.array([], field_.type)) for field_ in columns}
         names = self.schema.header.renamed(self.reading.renames)
         return table_of(
-            Batch(columns=no_cells, lines=_NO_LINES),
+            list(no_cells),
+            lambda: Batch(columns=no_cells, lines=_NO_LINES),
             name,
             Dialect(encoding="parquet", sep="", header_line=1, first_line=2),
             names,

@@ -16,7 +16,7 @@ from waterflow_cli.tables.headers import Header, HeaderMatch
 from waterflow_cli.tables.row_rules import RowFinding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from waterflow_cli.common.arrays import IntArray
     from waterflow_cli.tables.csv_blocks import Position
@@ -157,14 +157,19 @@ class Table:
 
 
 def table_of(
-    batch: Batch, path: str, dialect: Dialect, names: Header, marks: NumberMarks | None = None
+    columns: Sequence[str],
+    make_batch: Callable[[], Batch],
+    path: str,
+    dialect: Dialect,
+    names: Header,
+    marks: NumberMarks | None = None,
 ) -> Table:
-    """Present a batch as an open table."""
+    """Present one batch, which is made once the header is matched, as an open table."""
     return Table(
         path=path,
-        columns=list(batch.columns),
+        columns=list(columns),
         _dialect=lambda: dialect,
-        _blocks=lambda _: iter([lambda: batch]),
+        _blocks=lambda _: iter([make_batch]),
         names=names,
         marks=marks,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -214,7 +215,7 @@ def _known_columns(schema: TableSchema | None) -> dict[str, _Column]:
 def _read_profile(name: str) -> str:
     if name in PROFILES:  # first, so that a file that happens to be called so changes nothing
         return (files("waterflow_schemas") / "limits" / f"{name}.toml").read_text("utf-8")
-    if name.endswith(".toml") or Path(name).is_file():
+    if name.endswith(".toml") or os.path.isfile(name):  # noqa: PTH113 (Path.is_file may raise)
         return read_text(name, tr("Limits {source}", source=name))
     raise UsageError(
         tr("No limits named '{name}'.", name=name) + did_you_mean(name, PROFILES),

@@ -217,7 +217,7 @@ class RowChecker:
                 tr(
                     problem,
                     names=", ".join(missing),
-                    how=table.dialect,
+                    how=str(table.dialect),
                     columns=shorten(table.columns),
                 ),
                 line=table.dialect.header_line,

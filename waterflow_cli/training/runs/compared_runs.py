@@ -102,7 +102,8 @@ def _read_run(run: Any, client: MlflowClient, uri: str) -> TrainedRun:
             ),
             tr("Compare runs that this version of waterflow train finished, or train it again."),
         )
-    content["design"]["name"] = design_name(content["design"]["text"])
+    design = content["design"]
+    design.setdefault("name", design_name(design["text"]))  # runs of 0.1.0 keep only the text
     origin = {
         "run_id": run_id,
         "plugin": tags["waterflow.plugin"],

@@ -22,14 +22,7 @@ def draw_leaderboard(board: Leaderboard) -> bytes:
     size = (10, 1.7 + _INCHES_PER_CANDIDATE * len(names))
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(
-        tr(
-            "{design}, {n_tested} rows: mean and 95 % interval",
-            design=board.design,
-            n_tested=board.n_rows,
-        ),
-        fontsize=11,
-    )
+    figure.suptitle(tr(board.title), fontsize=11)
     values, differences = figure.subplots(1, 2, sharey=True)
     _draw_candidates(board, values, differences)
     values.set_yticks(range(len(names)), names)
