@@ -88,6 +88,17 @@ def test_an_imported_model_is_a_plain_pyfunc(cli, exported, samples):
     assert list(model.predict(frame[list(model.metadata.signature.inputs.input_names())]))
 
 
+def test_what_mlflow_leaves_beside_a_model_is_not_exported(cli, exported, store_uri):
+    import mlflow
+
+    mlflow.set_tracking_uri(store_uri)
+    mlflow.pyfunc.load_model("models:/waterflow@champion")
+    export = ("models", "export", "-o", "again.zip", "--tracking-uri", store_uri)
+    assert cli(*export).code == 0
+    assert listed("again.zip")["files"] == listed(exported)["files"]
+    assert cli("models", "import", "again.zip").code == 0
+
+
 def test_the_same_version_gives_the_same_file(cli, exported, store_uri):
     outcome = cli("models", "export", "1", "-o", "again.zip", "--tracking-uri", store_uri)
     assert outcome.code == 0

@@ -116,10 +116,10 @@ def export_version(
             fetched = stack.enter_context(
                 fetch_model(uri, name=found.name, tracking_uri=tracking_uri)
             )
+            # No more than was verified: MLflow leaves a file beside a model that it loads.
             members = {
-                f"{_MODEL}/{path.relative_to(fetched.folder).as_posix()}": path
-                for path in sorted(fetched.folder.rglob("*"))
-                if path.is_file()
+                f"{_MODEL}/{file}": fetched.folder / file
+                for file in sorted({*listed_files(fetched.folder), MANIFEST})
             }
             members.update(_fetch_run_files(client, found.run_id, Path(scratch)))
             content = {

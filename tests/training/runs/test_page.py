@@ -198,7 +198,7 @@ def test_missing_values_and_ranges_are_those_of_the_data(page, data):
 
 def test_guarantees_and_verdicts_are_told(page, trained):
     text = " ".join(page.split())
-    assert f"<p>{trained[0].model.policy}. On the tested samples:</p>" in text
+    assert f"<p>{trained[0].model.policy.describe()}. On the tested samples:</p>" in text
     assert "<li>precision=0.99@99%: cannot be given; that side is always send_to_lab</li>" in text
     assert "No guarantee was asked for" not in text
 
