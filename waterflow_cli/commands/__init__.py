@@ -1,6 +1,6 @@
 """The commands, one file each: options, one call into the core, the console."""
 
-from pkgutil import resolve_name
+from importlib import import_module
 
 import click
 
@@ -10,5 +10,5 @@ _NAMES = (
     *("profiles", "models", "ui", "doctor"),
 )
 COMMANDS: tuple[click.Command, ...] = tuple(
-    resolve_name(f"{__name__}.{name}:{name}") for name in _NAMES
+    getattr(import_module(f"{__name__}.{name}"), name) for name in _NAMES
 )
