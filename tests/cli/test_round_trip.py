@@ -229,10 +229,6 @@ def is_sayable(table: Samples, writing: Writing) -> bool:
     if len(table.names) + bool(table.sites) == 1 and writing.titles:
         return False
     cells = [writing.cell(cell) for row in table.rows for cell in row]
-    # No separator stands in a file of one column: there a comma in 1,000 parts two cells.
-    is_bare = len(table.names) + bool(table.sites) == 1 and writing.quoting != csv.QUOTE_ALL
-    if is_bare and writing.thousands == "," and any("," in cell for cell in cells):
-        return False
     # A point is a decimal point as long as nothing in the file speaks against it.
     return not (
         writing.thousands == "."
