@@ -121,7 +121,7 @@ def _text(path: Path, key: str, value: Any, setting: Setting) -> str | list[str]
         return [str(each) for each in (value if isinstance(value, list) else [value])]
     if isinstance(value, list):
         raise UsageError(
-            tr("{path}: the option '{key}' takes one value, and no list.", path=path, key=key)
+            "{path}: the option '{key}' takes one value, and no list.", path=path, key=key
         )
     return str(value)
 
@@ -131,7 +131,7 @@ def _split(variable: str, text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as exc:
         raise UsageError(
-            tr("{variable}: cannot be split into values ({cause}).", variable=variable, cause=exc)
+            "{variable}: cannot be split into values ({cause}).", variable=variable, cause=exc
         ) from exc
 
 

@@ -174,7 +174,7 @@ def _write_errors(*, err: bool = False) -> Iterator[None]:
         if isinstance(exc, BrokenPipeError):
             raise
         raise UsageError(
-            tr("Standard output cannot be written ({strerror}).", strerror=exc.strerror)
+            "Standard output cannot be written ({strerror}).", strerror=exc.strerror
         ) from exc
 
 

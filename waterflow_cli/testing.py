@@ -162,11 +162,9 @@ def _check_saving(
 def _require(plugin: LoadedPlugin, holds: bool, problem: str) -> None:
     if not holds:
         raise PluginError(
-            tr(
-                "The {plugin} does not keep the contract: {problem}.",
-                plugin=plugin.installed,
-                problem=problem,
-            )
+            "The {plugin} does not keep the contract: {problem}.",
+            plugin=plugin.installed,
+            problem=problem,
         )
 
 

@@ -46,6 +46,8 @@ ERRORS = {
 }
 # What translates, and how many texts each takes.
 TRANSLATES = {"tr": 1, "trn": 2, "Message": 1, "counted": 2, "marked": 1, "marked_forms": 2}
+# Where an error has its text, which it translates unless that is finished.
+ERROR_TEXTS = {name: 1 if name == "InputError" else 0 for name in ERRORS}
 # What the core calls to say something, besides the methods of the console.
 REPORTERS = {"report", "warn"}
 # From which argument on a user reads what is found.
@@ -88,10 +90,21 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
                 yield module, node
 
 
+def error_text(call: ast.Call) -> list[ast.expr]:
+    """Give the text that an error is made with; none of any other call."""
+    place = ERROR_TEXTS.get(name_of(call.func), len(call.args))
+    return call.args[place : place + 1]
+
+
 def translated_texts() -> Iterator[Said]:
-    """Give what `tr`, `trn` and `marked` are called with; without names for the last."""
+    """Give what errors, `tr`, `trn` and `marked` are called with; without names for the last."""
     for module, call in calls():
         name = name_of(call.func)
+        for text in error_text(call):
+            if isinstance(text, ast.Constant):
+                apart = {"hint", "line"} if name == "InputError" else {"hint"}
+                keywords = frozenset(str(each.arg) for each in call.keywords) - apart
+                yield Said(module, call.lineno, (str(text.value),), keywords)
         texts = tuple(str(each.value) for each in call.args if isinstance(each, ast.Constant))
         if name in TRANSLATES and texts:
             keywords = frozenset(str(each.arg) for each in call.keywords)
@@ -141,8 +154,10 @@ def shown_parts(call: ast.Call) -> list[ast.expr]:
     """Give the arguments of a call that a user reads; none of most calls."""
     name = name_of(call.func)
     if name in ERRORS:
-        own = call.args[1:] if name == "InputError" else call.args
-        return [*own, *(each.value for each in call.keywords if each.arg != "line")]
+        # A text alone is looked up; one that is put together must be finished.
+        own = [each for each in error_text(call) if not isinstance(each, ast.Constant)]
+        hints = [each.value for each in call.keywords if each.arg == "hint"]
+        return [*own, *call.args[ERROR_TEXTS[name] + 1 :], *hints]
     if isinstance(call.func, ast.Attribute) and "console" in ast.unparse(call.func.value):
         shown = {
             "table": 2,

@@ -134,12 +134,13 @@ def _check_options(runs: str | None, candidates: _Candidates, samples: Labelled)
         for name, shown in _NOT_WITH_RUNS.items():
             if options.is_asked(name):
                 raise UsageError(
-                    tr("--run and {shown}: runs are compared as they were trained.", shown=shown),
+                    "--run and {shown}: runs are compared as they were trained.",
                     tr("Leave {shown} out, or compare plugins without --run.", shown=shown),
+                    shown=shown,
                 )
     elif not candidates.plugins:
         raise UsageError(
-            tr("Compare what? Name plugins or runs."),
+            "Compare what? Name plugins or runs.",
             tr("waterflow compare DATA --plugin rf,logreg, or waterflow compare --run RUN,RUN"),
         )
     else:
@@ -151,7 +152,7 @@ def _check_picture(picture: str, inputs: list[str], *, force: bool) -> None:
     from waterflow_cli.tables.outputs import check_output
 
     if not picture.lower().endswith(".png"):
-        raise UsageError(tr("-o {picture}: a picture is written as .png.", picture=picture))
+        raise UsageError("-o {picture}: a picture is written as .png.", picture=picture)
     check_output(picture, force=force, inputs=inputs)
 
 

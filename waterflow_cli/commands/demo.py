@@ -31,14 +31,7 @@ def demo(console: Console, *, folder: str) -> None:
 
     Each step is a command of waterflow, printed before it runs.
     """
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True)
-    except OSError as exc:
-        raise UsageError(
-            tr("{folder}: cannot be created ({strerror}).", folder=folder, strerror=exc.strerror),
-            tr("Choose another: --folder NAME"),
-        ) from exc
+    path = _make_folder(folder)
     store = f"sqlite:///{path / 'mlflow.db'}"
     known, fresh, scored = path / "samples.csv", path / "new_samples.csv", path / "scored.csv"
     steps = (
@@ -56,6 +49,20 @@ def demo(console: Console, *, folder: str) -> None:
         for _, line in zip(range(4), file, strict=False):
             console.result(line.rstrip())
     console.note(tr("The samples are simulated; no row is real."))
+
+
+def _make_folder(folder: str) -> Path:
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True)
+    except OSError as exc:
+        raise UsageError(
+            "{folder}: cannot be created ({strerror}).",
+            tr("Choose another: --folder NAME"),
+            folder=folder,
+            strerror=exc.strerror,
+        ) from exc
+    return path
 
 
 def _run(step: list[str], root: click.Context) -> None:

@@ -64,8 +64,10 @@ def _refuse_options_of_other(engine: str) -> None:
         for param in click.get_current_context().command.params:
             if other != engine and param.name in names and is_asked(param.name):
                 raise UsageError(
-                    tr("{option} is for --engine {engine}.", option=param.opts[0], engine=other),
+                    "{option} is for --engine {engine}.",
                     tr("Leave it out, or choose that engine."),
+                    option=param.opts[0],
+                    engine=other,
                 )
 
 
@@ -78,12 +80,10 @@ def _spark_conf(
         name, equals, value = text.partition("=")
         if not equals or not name.startswith("spark.") or name == "spark.":
             raise UsageError(
-                tr(
-                    "{option} {text}: {form} is expected.",
-                    option=param.opts[0],
-                    text=re.split(r"[=:\s]", text)[0],  # not the value: it can be a password
-                    form="spark.NAME=VALUE",
-                )
+                "{option} {text}: {form} is expected.",
+                option=param.opts[0],
+                text=re.split(r"[=:\s]", text)[0],
+                form="spark.NAME=VALUE",
             )
         conf[name] = value.strip()
     return conf

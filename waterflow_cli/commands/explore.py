@@ -66,7 +66,7 @@ def explore(
     from waterflow_cli.validation.limits import PROFILES, load_limits
 
     if console.as_json and output == "-":
-        raise UsageError(tr("--json and -o - both write to stdout."), tr("For the page: -o FILE"))
+        raise UsageError("--json and -o - both write to stdout.", tr("For the page: -o FILE"))
     files = [file, *([against] if against else [])]
     check_outputs([("-o", output)], force=force, inputs=files)
     chosen = [name.strip() for name in limits.split(",") if name.strip()]

@@ -36,7 +36,7 @@ def refuse_two_splits(**ways: object) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in ways.items() if value is not None]
     if len(given) > 1:
         raise UsageError(
-            tr("{ways}: the rows can be split in one way only.", ways=tr(" and ").join(given))
+            "{ways}: the rows can be split in one way only.", ways=tr(" and ").join(given)
         )
 
 

@@ -143,7 +143,7 @@ def export_model(
     from waterflow_cli.tables.outputs import check_output, open_output
 
     if console.as_json and output == "-":
-        raise UsageError(tr("--json and -o - both write to stdout."), tr("Name a file."))
+        raise UsageError("--json and -o - both write to stdout.", tr("Name a file."))
     check_output(output, force=force)
     exported = export_version(
         version,

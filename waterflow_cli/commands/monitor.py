@@ -115,7 +115,7 @@ def _check_outputs(file: str, outputs: _Outputs, console: Console) -> None:
 
     named = {"-o": outputs.output, "--prometheus": outputs.prometheus}
     if console.as_json and "-" in named.values():
-        raise UsageError(tr("--json and an output to - both write to stdout."))
+        raise UsageError("--json and an output to - both write to stdout.")
     check_outputs(list(named.items()), force=outputs.force, inputs=[file])
 
 

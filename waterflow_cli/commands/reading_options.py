@@ -35,7 +35,7 @@ def _split_pair(
     except ValueError:
         pass
     raise UsageError(
-        tr("{option} {text}: {form} is expected.", option=option, text=text, form=tr(form))
+        "{option} {text}: {form} is expected.", option=option, text=text, form=tr(form)
     )
 
 
@@ -55,12 +55,10 @@ def _mark(names: Mapping[str, str]) -> Callable[..., str | None]:
         if value in names or value in names.values():
             return names.get(value, value)
         raise UsageError(
-            tr(
-                "{option} {text!r}: one of {names} is expected.",
-                option=param.opts[0],
-                text=value,
-                names=shorten(list(names)),
-            )
+            "{option} {text!r}: one of {names} is expected.",
+            option=param.opts[0],
+            text=value,
+            names=shorten(list(names)),
         )
 
     return callback

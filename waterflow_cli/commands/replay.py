@@ -59,7 +59,7 @@ def replay(
 
     if chosen.output == "-":
         raise UsageError(
-            tr("The counts and the flips both go to stdout."), tr("Write the flips to a file.")
+            "The counts and the flips both go to stdout.", tr("Write the flips to a file.")
         )
     model = load_model(reference, name=store.name, tracking_uri=store.tracking_uri)
     with console.progress(tr("rows")) as report:

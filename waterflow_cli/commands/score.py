@@ -111,7 +111,7 @@ def score(
     from waterflow_cli.validation.limits import load_limits
 
     if console.as_json and "-" in (output, chosen.rejects, chosen.manifest):
-        raise UsageError(tr("--json and rows both go to stdout."), tr("Write the rows to a file."))
+        raise UsageError("--json and rows both go to stdout.", tr("Write the rows to a file."))
     with fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri) as fetched:
         model = fetched.load()
         console.detail(tr("Loaded {model}, every file verified.", model=model.label))

@@ -134,7 +134,7 @@ def _read_token(path: str | None, *, no_token: bool) -> str | None:
 
     token = read_token(path)
     if no_token and token is not None:
-        raise UsageError(tr("--no-token, and a token is given."), tr("Leave out one of the two."))
+        raise UsageError("--no-token, and a token is given.", tr("Leave out one of the two."))
     return token
 
 

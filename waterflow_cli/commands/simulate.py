@@ -43,9 +43,7 @@ def simulate(
     from waterflow_cli.samples.simulation import best_auc, best_auc_with_missing, write_simulation
 
     if console.as_json and output == "-":
-        raise UsageError(
-            tr("--json and -o - both write to stdout."), tr("Write the rows to a file.")
-        )
+        raise UsageError("--json and -o - both write to stdout.", tr("Write the rows to a file."))
     write_simulation(output, rows, seed=seed, signal=signal, force=force)
     best, attainable = best_auc(signal), best_auc_with_missing(signal)
     content = {"output": output, "rows": rows, "seed": seed}

@@ -134,9 +134,7 @@ def train(
 
     _refuse_contradictions(samples, chosen)
     if console.as_json and page == "-":
-        raise UsageError(
-            tr("--json and the page both go to stdout."), tr("Write the page to a file.")
-        )
+        raise UsageError("--json and the page both go to stdout.", tr("Write the page to a file."))
     check_outputs([("--report", page)], force=force, inputs=[samples.data or ""])
     if chosen.journal is not None:
         check_journal(chosen.journal)
@@ -157,31 +155,23 @@ def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
     asked = {guarantee.kind for guarantee in chosen.guarantees}
     if len(asked) < len(chosen.guarantees) or {"precision", "fpr"} <= asked:
         raise UsageError(
-            tr(
-                "--guarantee: one promise can be made of each verdict: precision or "
-                "fpr of likely_potable, npv of likely_not_potable."
-            )
+            "--guarantee: one promise can be made of each verdict: precision or "
+            "fpr of likely_potable, npv of likely_not_potable."
         )
     if asked and (samples.group is not None or samples.time is not None):
         raise UsageError(
-            tr(
-                "--guarantee goes with neither --group nor --time: it needs rows of "
-                "which each could as well have come in the place of any other."
-            )
+            "--guarantee goes with neither --group nor --time: it needs rows of "
+            "which each could as well have come in the place of any other."
         )
     if chosen.test_size is not None and options.is_asked("cv"):
-        raise UsageError(tr("--cv and --test-size: the rows can be split in one way only."))
+        raise UsageError("--cv and --test-size: the rows can be split in one way only.")
     if chosen.require_guarantee and not asked:
-        raise UsageError(tr("--require-guarantee: no --guarantee is asked for."))
+        raise UsageError("--require-guarantee: no --guarantee is asked for.")
     for name in ("time_limit", "journal"):
         if getattr(chosen, name) is not None and not chosen.n_trials:
-            raise UsageError(
-                tr("--{option} goes with --tune alone.", option=name.replace("_", "-"))
-            )
+            raise UsageError("--{option} goes with --tune alone.", option=name.replace("_", "-"))
     if chosen.n_trials and find_spec("optuna") is None:
-        raise ModelError(
-            tr("--tune needs Optuna."), tr("Install it: pip install 'waterflow[tune]'")
-        )
+        raise ModelError("--tune needs Optuna.", tr("Install it: pip install 'waterflow[tune]'"))
 
 
 def _show(report: TrainingReport, console: Console) -> None:

@@ -92,7 +92,7 @@ def validate(
 
     if console.as_json and (chosen.form != "text" or chosen.output != "-"):
         raise UsageError(
-            tr("--json writes to stdout, and goes with neither --format nor -o."),
+            "--json writes to stdout, and goes with neither --format nor -o.",
             tr("For a file: --format json -o FILE"),
         )
     schema = load_schema(schema_name)

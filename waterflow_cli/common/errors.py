@@ -16,17 +16,20 @@ class WaterflowError(Exception):
 
     Parameters
     ----------
-    message : str
-        What happened and where, in one line.
+    text : str
+        What happened and where, in one line of English, with placeholders as in `tr`; or the
+        finished line.
     hint : str, optional
-        What to do next, in one line.
+        What to do next, in one line, as it is shown.
+    **values : object
+        What stands for the placeholders of the text.
     """
 
     exit_code = 70
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, text: str, /, hint: str | None = None, **values: object) -> None:
+        self.message = tr(text, **values)
+        super().__init__(self.message)
         self.hint = hint
 
 
@@ -56,21 +59,31 @@ class InputError(WaterflowError):
     path : str
         The input as the user typed it.
     problem : str
-        What is wrong with it.
+        What is wrong with it, as the text of a `WaterflowError`.
     line : int, optional
         Physical line, the header being line 1.
     hint : str, optional
         What to do next.
+    **values : object
+        What stands for the placeholders of the problem.
     """
 
     exit_code = 3
 
     def __init__(
-        self, path: str, problem: str, *, line: int | None = None, hint: str | None = None
+        self,
+        path: str,
+        problem: str,
+        /,
+        *,
+        line: int | None = None,
+        hint: str | None = None,
+        **values: object,
     ) -> None:
         where = path if line is None else tr("{path}, line {line}", path=path, line=line)
-        super().__init__(tr("{where}: {problem}", where=where, problem=problem), hint)
-        self.path, self.problem, self.line = path, problem, line
+        said = tr(problem, **values)
+        super().__init__("{where}: {problem}", hint, where=where, problem=said)
+        self.path, self.problem, self.line = path, said, line
 
 
 class ModelError(WaterflowError):

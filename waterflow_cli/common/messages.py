@@ -114,7 +114,8 @@ def tr(text: str, /, **values: object) -> str:
     if isinstance(text, Message):
         one, many = text.forms
         return trn(one, many, text.values["n"], **text.values) if many else tr(one, **text.values)
-    shown = read_catalogue(_chosen).gettext(text)
+    # The empty text is gettext's name for the head of the catalogue.
+    shown = read_catalogue(_chosen).gettext(text) if text else text
     return shown.format(**translated(values)) if values else shown
 
 

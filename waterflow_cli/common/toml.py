@@ -100,7 +100,7 @@ class Table:
 
     def error(self, problem: str) -> UsageError:
         """Say what is wrong with it."""
-        return UsageError(tr("{where}: {problem}", where=self.where, problem=problem), self.hint)
+        return UsageError("{where}: {problem}", self.hint, where=self.where, problem=problem)
 
     def text(self, key: str) -> str:
         """Give a line of text; empty where there is none."""
@@ -122,12 +122,10 @@ def read_text(path: str | Path, where: str) -> str:
     try:
         return Path(path).read_text("utf-8")
     except UnicodeDecodeError as exc:
-        raise UsageError(tr("{where}: is no UTF-8 text.", where=where)) from exc
+        raise UsageError("{where}: is no UTF-8 text.", where=where) from exc
     except (OSError, ValueError) as exc:
         cause = getattr(exc, "strerror", None) or exc
-        raise UsageError(
-            tr("{where}: cannot be read ({cause}).", where=where, cause=cause)
-        ) from exc
+        raise UsageError("{where}: cannot be read ({cause}).", where=where, cause=cause) from exc
 
 
 def parse_toml(text: str, where: str, hint: str | None = None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.common.estimates import CHANCE, Estimate
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import marked
 from waterflow_cli.training.designs import (
     Design,
     corrected_interval,
@@ -145,7 +145,7 @@ def check_signal(
     drawn, labels = X.iloc[rows], y[rows]
     varied = [name for name in drawn if drawn[name].nunique() > 1]
     if not varied:
-        raise DataRefusedError(tr("no measurement has two different values."))
+        raise DataRefusedError("no measurement has two different values.")
     drawn = drawn[varied].reset_index(drop=True)
     design = cross_validation(labels, n_folds=N_FOLDS, n_repeats=N_REPEATS, seed=seed).check(labels)
     with single_threaded_fits():

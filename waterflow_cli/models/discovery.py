@@ -87,14 +87,12 @@ class LoadedPlugin:
             raise
         except (Exception, SystemExit) as exc:
             if refusal := _refused_parameter(exc):
-                raise UsageError(tr("--param: {refusal}.", refusal=refusal)) from exc
+                raise UsageError("--param: {refusal}.", refusal=refusal) from exc
             raise PluginError(
-                tr(
-                    "The {plugin} failed to {action}: {cause}.",
-                    plugin=self.installed,
-                    action=action,
-                    cause=describe_failure(exc),
-                )
+                "The {plugin} failed to {action}: {cause}.",
+                plugin=self.installed,
+                action=action,
+                cause=describe_failure(exc),
             ) from exc
 
 
@@ -127,12 +125,10 @@ def load_plugin(name: str) -> LoadedPlugin:
     if len(known[name]) > 1:
         offered = tr(" and ").join(plugin.distribution for plugin in known[name])
         raise PluginError(
-            tr(
-                "Two distributions offer a plugin named '{name}': {offered}.",
-                name=name,
-                offered=offered,
-            ),
+            "Two distributions offer a plugin named '{name}': {offered}.",
             tr("Uninstall one of them, or ask its author for another name."),
+            name=name,
+            offered=offered,
         )
     return import_plugin(known[name][0])
 
@@ -152,26 +148,22 @@ def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
         raise
     except BaseException as exc:
         raise PluginError(
-            tr(
-                "The {plugin} cannot be imported: {cause}.",
-                plugin=plugin,
-                cause=describe_failure(exc),
-            ),
+            "The {plugin} cannot be imported: {cause}.",
             tr("Mend or uninstall it; the other plugins are not affected."),
+            plugin=plugin,
+            cause=describe_failure(exc),
         ) from exc
     if problem:
         raise PluginError(
-            tr(
-                "The {plugin} does not keep the contract: {problem}.",
-                plugin=plugin,
-                problem=problem,
-            )
+            "The {plugin} does not keep the contract: {problem}.", plugin=plugin, problem=problem
         )
     for module, command in candidate.requires.items():
         if not _is_installed(module):
             raise PluginError(
-                tr("The {plugin} needs '{module}'.", plugin=plugin, module=module),
+                "The {plugin} needs '{module}'.",
                 tr("Install it: {command}", command=command),
+                plugin=plugin,
+                module=module,
             )
     return LoadedPlugin(plugin, candidate)
 
@@ -280,9 +272,7 @@ def parse_params(assignments: Sequence[str], defaults: Mapping[str, Any]) -> dic
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise UsageError(
-                tr("--param {assignment}: NAME=VALUE is expected.", assignment=assignment)
-            )
+            raise UsageError("--param {assignment}: NAME=VALUE is expected.", assignment=assignment)
         if name not in defaults:
             raise UsageError(
                 tr(

@@ -87,12 +87,10 @@ class StoredModel:
             probability = self.decision.probability(X)
         except Exception as exc:  # the estimator's code is the plugin's
             raise PluginError(
-                tr(
-                    "Model {label}, of the plugin '{plugin}', failed to predict: {cause}.",
-                    label=self.label,
-                    plugin=self.plugin,
-                    cause=describe_failure(exc),
-                )
+                "Model {label}, of the plugin '{plugin}', failed to predict: {cause}.",
+                label=self.label,
+                plugin=self.plugin,
+                cause=describe_failure(exc),
             ) from exc
         if np.isnan(probability).any():
             n_without = int(np.isnan(probability).sum())
@@ -168,13 +166,11 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
         content = json.loads((folder / DECISION_FILE).read_text("utf-8"))
         if content["format"] != FORMAT:
             raise ModelError(
-                tr(
-                    "Model {label} has format {format}; this version knows {known}.",
-                    label=label,
-                    format=content["format"],
-                    known=FORMAT,
-                ),
+                "Model {label} has format {format}; this version knows {known}.",
                 tr("Install the version of waterflow that wrote it, or train again."),
+                label=label,
+                format=content["format"],
+                known=FORMAT,
             )
         estimator_file = folder / ESTIMATOR_FILE
         found = skops.io.get_untrusted_types(file=estimator_file)
@@ -202,13 +198,11 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
         raise
     except Exception as exc:
         raise ModelError(
-            tr(
-                "Model {label} cannot be loaded: {kind}: {cause}",
-                label=label,
-                kind=type(exc).__name__,
-                cause=str(exc)[:150],
-            ),
+            "Model {label} cannot be loaded: {kind}: {cause}",
             tr("It was saved by other versions of the libraries, or is no model of waterflow."),
+            label=label,
+            kind=type(exc).__name__,
+            cause=str(exc)[:150],
         ) from exc
 
 
@@ -217,15 +211,13 @@ def _plugin_of(content: dict[str, Any], label: str) -> LoadedPlugin:
         return load_plugin(content["plugin"])
     except UsageError as exc:
         raise ModelError(
-            tr(
-                "Model {label} needs the plugin '{plugin}', which is not installed.",
-                label=label,
-                plugin=content["plugin"],
-            ),
+            "Model {label} needs the plugin '{plugin}', which is not installed.",
             tr(
                 "Install what trained it: {distribution}",
                 distribution=content["plugin_distribution"],
             ),
+            label=label,
+            plugin=content["plugin"],
         ) from exc
 
 
@@ -263,12 +255,10 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
         text = (folder / MANIFEST).read_bytes()
     except OSError as exc:
         raise ModelError(
-            tr(
-                "Model {label}: {file} is missing, so its files cannot be verified.",
-                label=label,
-                file=folder / MANIFEST,
-            ),
+            "Model {label}: {file} is missing, so its files cannot be verified.",
             tr("Only models that waterflow trained can be used."),
+            label=label,
+            file=folder / MANIFEST,
         ) from exc
     found = sha256_of(text)
     if digest is not None and found != digest:
@@ -316,12 +306,10 @@ def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
     strangers = sorted(set(found) - set(TRUSTED_TYPES) - set(plugin.model.trusted_types))
     if strangers:
         raise ModelError(
-            tr(
-                "The estimator holds types that neither waterflow nor the {plugin} "
-                "trusts: {strangers}.",
-                plugin=plugin.installed,
-                strangers=", ".join(strangers),
-            ),
+            "The estimator holds types that neither waterflow nor the {plugin} "
+            "trusts: {strangers}.",
             tr("The plugin's author can declare them as trusted_types."),
+            plugin=plugin.installed,
+            strangers=", ".join(strangers),
         )
     return list(found)

@@ -116,15 +116,13 @@ def parse_guarantee(text: str) -> Guarantee:
         guarantee = Guarantee(kind, float(level), float(percent) / 100)
     except ValueError:
         raise UsageError(
-            tr("--guarantee {text}: it is written {form}.", text=text, form=FORM)
+            "--guarantee {text}: it is written {form}.", text=text, form=FORM
         ) from None
     if not (0 < guarantee.level < 1 and 0.5 <= guarantee.confidence < 1):
         raise UsageError(
-            tr(
-                "--guarantee {text}: the level lies between 0 and 1, the confidence is "
-                "from 50 % to below 100 %.",
-                text=text,
-            )
+            "--guarantee {text}: the level lies between 0 and 1, the confidence is "
+            "from 50 % to below 100 %.",
+            text=text,
         )
     return guarantee
 
@@ -197,12 +195,10 @@ def refuse_uncertified(certificates: Sequence[Certificate]) -> None:
     failed = [str(each.guarantee) for each in certificates if each.cut is None]
     if failed:
         raise DataRefusedError(
-            tr(
-                "Cannot be guaranteed on {n_kept} rows: {failed}.",
-                n_kept=certificates[0].n_rows,
-                failed=", ".join(failed),
-            ),
+            "Cannot be guaranteed on {n_kept} rows: {failed}.",
             tr("No model was registered. Ask for less, or bring more labelled rows."),
+            n_kept=certificates[0].n_rows,
+            failed=", ".join(failed),
         )
 
 

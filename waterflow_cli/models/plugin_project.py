@@ -38,16 +38,15 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            tr("'{name}' is no name for a plugin.", name=name),
+            "'{name}' is no name for a plugin.",
             tr("Use lower-case letters, digits and hyphens."),
+            name=name,
         )
     if name in _TAKEN:
         raise UsageError(
-            tr(
-                "A plugin named '{name}' would overwrite waterflow's own package waterflow_{name}.",
-                name=name,
-            ),
+            "A plugin named '{name}' would overwrite waterflow's own package waterflow_{name}.",
             tr("Choose another name."),
+            name=name,
         )
     root = Path(folder or f"waterflow-{name}")
     module = name.replace("-", "_")
@@ -67,7 +66,9 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
             (root / path).write_text(template.substitute(values), "utf-8")
     except OSError as exc:
         raise UsageError(
-            tr("{folder}: cannot be created ({strerror}).", folder=root, strerror=exc.strerror),
+            "{folder}: cannot be created ({strerror}).",
             tr("Choose another: --folder NAME"),
+            folder=root,
+            strerror=exc.strerror,
         ) from exc
     return root

@@ -165,8 +165,9 @@ def load_reference(folder: Path, *, label: str) -> Reference:
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as exc:
         raise ModelError(
-            tr("Model {label} has no readable reference of its training rows.", label=label),
+            "Model {label} has no readable reference of its training rows.",
             tr("Train again: this version keeps one with each model."),
+            label=label,
         ) from exc
 
 

@@ -116,8 +116,9 @@ def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) ->
     utility = _UTILITIES[rule.name](counts, rule.arguments)
     if not np.isfinite(utility).any():
         raise DataRefusedError(
-            tr("No threshold reaches {rule} on the training rows.", rule=rule.text),
+            "No threshold reaches {rule} on the training rows.",
             tr("Ask for less, or see what the model can do: --threshold balanced-accuracy"),
+            rule=rule.text,
         )
     # Candidates fall, so the first of equal utilities is the highest threshold.
     return float(candidates[int(np.argmax(utility))])
@@ -222,16 +223,14 @@ def _check_arguments(text: str, name: str, arguments: tuple[float, ...]) -> None
     arity, low, high = _ARITY[name]
     form = next((form for form in FORMS if form.partition(":")[0] == name), "NUMBER")
     if len(arguments) != arity:
-        raise UsageError(tr("--threshold {text}: it is written {form}.", text=text, form=form))
+        raise UsageError("--threshold {text}: it is written {form}.", text=text, form=form)
     if name == "cost" and not any(arguments):
-        raise UsageError(tr("--threshold {text}: one of the costs must be above 0.", text=text))
+        raise UsageError("--threshold {text}: one of the costs must be above 0.", text=text)
     if not all(low <= number <= high for number in arguments):
         raise UsageError(
-            tr(
-                "--threshold {text}: {form} takes numbers from {low:g} to {high:g}.",
-                text=text,
-                form=form,
-                low=low,
-                high=high,
-            )
+            "--threshold {text}: {form} takes numbers from {low:g} to {high:g}.",
+            text=text,
+            form=form,
+            low=low,
+            high=high,
         )

@@ -37,7 +37,7 @@ def parse_window(text: str) -> int:
     match = re.fullmatch(r"([1-9]\d{0,4})([dw])", text.strip())
     if match is None:
         raise UsageError(
-            tr("--window {text}: a number of days or weeks is expected, 30d or 4w.", text=text)
+            "--window {text}: a number of days or weeks is expected, 30d or 4w.", text=text
         )
     return int(match[1]) * _DAYS[match[2]]
 
@@ -73,8 +73,9 @@ class Grouping:
             when = choose_column("--date", self.date, DATE_NAMES, table, taken)
             if when is None:
                 raise UsageError(
-                    tr("--window: {path} has no column of dates.", path=table.path),
+                    "--window: {path} has no column of dates.",
                     tr("Name it: --date COLUMN"),
+                    path=table.path,
                 )
         return GroupReader(path=table.path, by=by, when=when, window_days=self.window_days or 1)
 
@@ -158,8 +159,10 @@ class GroupReader:
         ]
         if len(self.names) > MOST_GROUPS:
             raise UsageError(
-                tr("{path}: more than {most} groups.", path=self.path, most=MOST_GROUPS),
+                "{path}: more than {most} groups.",
                 tr("Choose another column, or a longer window."),
+                path=self.path,
+                most=MOST_GROUPS,
             )
         groups[whole] = np.array(known, dtype=np.int64)[place.ravel()]
         return groups
@@ -170,11 +173,9 @@ class GroupReader:
         if found is None or found.month is None or found.day is None:
             raise InputError(
                 self.path,
-                tr(
-                    "column {column}: {text!r} is no date that reads in one way only.",
-                    column=self.when,
-                    text=text,
-                ),
+                "column {column}: {text!r} is no date that reads in one way only.",
+                column=self.when,
+                text=text,
                 line=int(batch.lines[np.flatnonzero(rows)[0]]),
                 hint=tr("Dates such as 2024-05-31 are sure; or leave out --window."),
             )

@@ -162,13 +162,11 @@ def import_version(path: str, tracking: TrackingOptions, *, digest: str | None =
         found = verify_folder(folder / _MODEL, label=path_text(path))
         if found != content["manifest_sha256"] or not found.startswith(digest or ""):
             raise ModelError(
-                tr(
-                    "{path}: holds the model sha256:{found}…, not sha256:{digest}….",
-                    path=path_text(path),
-                    found=found[:12],
-                    digest=(digest or content["manifest_sha256"])[:12],
-                ),
+                "{path}: holds the model sha256:{found}…, not sha256:{digest}….",
                 tr("Nothing was imported. Ask for the file again."),
+                path=path_text(path),
+                found=found[:12],
+                digest=(digest or content["manifest_sha256"])[:12],
             )
         FetchedModel(folder / _MODEL, path_text(path), found).load()
         _refuse_foreign_code(folder / _MODEL, path_text(path))
@@ -232,8 +230,9 @@ def _refuse_foreign_code(folder: Path, path: str) -> None:
     )
     if not is_ours:
         raise ModelError(
-            tr("{path}: holds code or files that are no part of a model of waterflow.", path=path),
+            "{path}: holds code or files that are no part of a model of waterflow.",
             tr("Nothing was imported. Do not load it in any other way either."),
+            path=path,
         )
 
 
@@ -291,7 +290,7 @@ def _unpacked(path: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         archive = zipfile.ZipFile(path)
     except OSError as exc:
         raise InputError(
-            path_text(path), tr("cannot be read ({strerror}).", strerror=exc.strerror)
+            path_text(path), "cannot be read ({strerror}).", strerror=exc.strerror
         ) from exc
     except zipfile.BadZipFile as exc:
         raise _no_export(path, str(exc)) from exc
@@ -313,11 +312,9 @@ def _read_list(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
         if content["version"] != FORMAT:
             raise InputError(
                 path_text(path),
-                tr(
-                    "is an export of version {version}; this version of waterflow knows {known}.",
-                    version=content["version"],
-                    known=FORMAT,
-                ),
+                "is an export of version {version}; this version of waterflow knows {known}.",
+                version=content["version"],
+                known=FORMAT,
                 hint=tr("Install the version of waterflow that wrote it."),
             )
         listed = {_LIST, *content["files"]}
@@ -363,6 +360,7 @@ def _unpack(archive: zipfile.ZipFile, name: str, expected: Any, folder: Path, pa
 def _no_export(path: str, cause: str) -> InputError:
     return InputError(
         path_text(path),
-        tr("is no whole export of a model ({cause}).", cause=cause),
+        "is no whole export of a model ({cause}).",
+        cause=cause,
         hint=tr("Make one: waterflow models export VERSION -o FILE. Nothing was imported."),
     )

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import marked
 
 _KEY = re.compile(r"waterflow\.history\.(\d{6,})-[0-9a-f]{8}")
 # MLflow's tables hold 5000 characters of a tag.
@@ -184,11 +184,9 @@ def check_why(why: str) -> str:
     """
     if len(why) > MAX_WHY:
         raise UsageError(
-            tr(
-                "--why: {n_letters} characters; at most {most} can be kept.",
-                n_letters=len(why),
-                most=MAX_WHY,
-            )
+            "--why: {n_letters} characters; at most {most} can be kept.",
+            n_letters=len(why),
+            most=MAX_WHY,
         )
     return why
 

@@ -72,8 +72,10 @@ def all_versions(client: MlflowClient, name: str, *, uri: str | None = None) -> 
     )
     if not found and uri is not None:
         raise ModelError(
-            tr("No model named '{name}' in {uri}.", name=name, uri=redact(uri)),
+            "No model named '{name}' in {uri}.",
             tr("Train one: waterflow train"),
+            name=name,
+            uri=redact(uri),
         )
     return found
 
@@ -156,13 +158,12 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
     wanted = parse_reference(reference, name)
     if wanted is None:
         raise ModelError(
-            tr(
-                "No model '{reference}': it is no folder with an MLmodel file.", reference=reference
-            ),
+            "No model '{reference}': it is no folder with an MLmodel file.",
             tr(
                 "Name @champion, a version number, models:/NAME/VERSION, "
                 "runs:/ID/model or a folder."
             ),
+            reference=reference,
         )
     try:
         if wanted.alias:
@@ -173,13 +174,11 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
             raise
         shown = f"@{wanted.alias}" if wanted.alias else tr("version {number}", number=wanted.number)
         raise ModelError(
-            tr(
-                "The model '{name}' has no {shown} in {uri}.",
-                name=wanted.name,
-                shown=shown,
-                uri=redact(uri),
-            ),
+            "The model '{name}' has no {shown} in {uri}.",
             tr("Train one: waterflow train, or see what there is: waterflow models list"),
+            name=wanted.name,
+            shown=shown,
+            uri=redact(uri),
         ) from exc
 
 
@@ -195,11 +194,12 @@ def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
         run_id = match[1]
     elif parse_reference(reference, name) is None:
         raise ModelError(
-            tr("No run '{reference}'.", reference=reference),
+            "No run '{reference}'.",
             tr(
                 "Name a run id, @champion, a version number, models:/NAME/VERSION or "
                 "runs:/ID/model."
             ),
+            reference=reference,
         )
     else:
         run_id = find_version(client, reference, name, uri).run_id or ""
@@ -209,8 +209,10 @@ def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
         if exc.error_code not in NOT_FOUND:
             raise
         raise ModelError(
-            tr("No run '{run}' in {uri}.", run=run_id or reference, uri=redact(uri)),
+            "No run '{run}' in {uri}.",
             tr("See: waterflow models list"),
+            run=run_id or reference,
+            uri=redact(uri),
         ) from exc
 
 
@@ -221,25 +223,24 @@ def _locate_run(client: MlflowClient, reference: str) -> Located:
         if client.get_logged_model(output.model_id).name == model_name:
             return _locate_logged(client, output.model_id, reference)
     raise ModelError(
-        tr("The run {run_id} has no model '{model_name}'.", run_id=run_id, model_name=model_name)
+        "The run {run_id} has no model '{model_name}'.", run_id=run_id, model_name=model_name
     )
 
 
 def _locate_logged(client: MlflowClient, model_id: str, label: str) -> Located:
     if not model_id.startswith("m-"):
         raise ModelError(
-            tr("Model {label} was not trained by waterflow.", label=label),
+            "Model {label} was not trained by waterflow.",
             tr("Only models that it trained can score."),
+            label=label,
         )
     logged = client.get_logged_model(model_id)
     digest = logged.tags.get(DIGEST_TAG)
     if digest is None:
         raise ModelError(
-            tr(
-                "Model {label}: the store keeps no sha256 of it, so its files cannot be verified.",
-                label=label,
-            ),
+            "Model {label}: the store keeps no sha256 of it, so its files cannot be verified.",
             tr("Only models that waterflow trained to the end can score."),
+            label=label,
         )
     shown = label if not label.startswith(("runs:", "models:")) else f"sha256:{digest[:12]}"
     return Located(shown, logged.artifact_location, digest)

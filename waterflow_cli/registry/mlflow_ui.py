@@ -75,7 +75,7 @@ class RunningUI:
         """
         if self.server is not None:
             self.server.wait()
-            raise ModelError(tr("MLflow's server ended by itself."), tr("Start it again."))
+            raise ModelError("MLflow's server ended by itself.", tr("Start it again."))
 
 
 @contextmanager
@@ -126,12 +126,15 @@ def _free_port(wanted: int | None) -> int:
                 return port
     if wanted:
         raise UsageError(
-            tr("--port {port}: is taken, or not allowed.", port=wanted),
+            "--port {port}: is taken, or not allowed.",
             tr("Leave it out: the next free one is taken."),
+            port=wanted,
         )
     raise UsageError(
-        tr("No port from {first} to {last} is free.", first=ports[0], last=ports[-1]),
+        "No port from {first} to {last} is free.",
         tr("Name one: --port"),
+        first=ports[0],
+        last=ports[-1],
     )
 
 
@@ -185,6 +188,7 @@ def _await_answer(base: str, server: subprocess.Popen[bytes], log: IO[bytes]) ->
     lines = log.read().decode("utf-8", "replace").split("\n")
     said = [line.strip() for line in lines if line.strip()]
     raise ModelError(
-        tr("MLflow's server does not start: {cause}", cause=redact(said[-1] if said else "")),
+        "MLflow's server does not start: {cause}",
         tr("Try another --port, or see what it says: mlflow server"),
+        cause=redact(said[-1] if said else ""),
     )

@@ -47,8 +47,9 @@ class TrackingOptions:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w. -]+", self.name):
             raise UsageError(
-                tr("--name {name}: is no name for a model.", name=self.name),
+                "--name {name}: is no name for a model.",
                 tr("Use letters, digits, spaces, dots, hyphens and underscores."),
+                name=self.name,
             )
 
 

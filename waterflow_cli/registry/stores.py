@@ -66,8 +66,9 @@ def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowCli
     if database is not None and not database.is_dir():
         if not database.exists() and not create:
             raise ModelError(
-                tr("No tracking store at {uri}: no model is registered here yet.", uri=uri),
+                "No tracking store at {uri}: no model is registered here yet.",
                 tr("Train one: waterflow train, or name the store: --tracking-uri"),
+                uri=uri,
             )
         # The file is there some seconds before its tables are, and so long is the lock.
         if not database.exists() or _lock_path(database).exists():
@@ -84,8 +85,10 @@ def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowCli
             return client
     except ImportError as exc:
         raise ModelError(
-            tr("The tracking store {uri} cannot be used: {cause}.", uri=redact(uri), cause=exc),
+            "The tracking store {uri} cannot be used: {cause}.",
             tr("Install the driver of its database; for PostgreSQL: waterflow[postgres]"),
+            uri=redact(uri),
+            cause=exc,
         ) from exc
 
 
@@ -133,8 +136,10 @@ def store_errors(uri: str) -> Iterator[None]:
             raise _busy(uri) from exc
         cause = redact(" ".join(str(exc).split()), uri)[:200]
         raise ModelError(
-            tr("The tracking store {uri} cannot be used: {cause}", uri=redact(uri), cause=cause),
+            "The tracking store {uri} cannot be used: {cause}",
             tr("Check the URI, and that the store is up, intact and writable."),
+            uri=redact(uri),
+            cause=cause,
         ) from exc
 
 
@@ -157,8 +162,9 @@ def find_experiment(client: MlflowClient, name: str, uri: str) -> str:
 
 def _busy(uri: str) -> ModelError:
     return ModelError(
-        tr("The tracking store {uri} is busy: other commands are writing to it.", uri=redact(uri)),
+        "The tracking store {uri} is busy: other commands are writing to it.",
         tr("Try again when they have ended."),
+        uri=redact(uri),
     )
 
 
@@ -174,24 +180,25 @@ def _check_sqlite(uri: str, database: Path, *, write: bool) -> None:
     with read_only(database, _BUSY_TIMEOUT_S) as connection:
         if not is_made_by_mlflow(connection):
             raise ModelError(
-                tr(
-                    "The tracking store {uri} is no store of MLflow: its tables are missing.",
-                    uri=uri,
-                ),
+                "The tracking store {uri} is no store of MLflow: its tables are missing.",
                 tr("Nothing was written to it. Name another: --tracking-uri"),
+                uri=uri,
             )
         damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if write else "ok"
     if damage != "ok":
         raise ModelError(
-            tr("The tracking store {uri} is damaged: {damage}", uri=uri, damage=damage),
+            "The tracking store {uri} is damaged: {damage}",
             tr("Nothing was written to it. Put back a copy, or name another: --tracking-uri"),
+            uri=uri,
+            damage=damage,
         )
     if write and not (
         os.access(database, os.W_OK) and os.access(database.absolute().parent, os.W_OK)
     ):
         raise ModelError(
-            tr("The tracking store {uri} cannot be written to: it is read-only here.", uri=uri),
+            "The tracking store {uri} cannot be written to: it is read-only here.",
             tr("Name another: --tracking-uri"),
+            uri=uri,
         )
 
 
@@ -201,8 +208,9 @@ def _check_database(uri: str) -> None:
         address = sqlalchemy.make_url(uri)
     except ValueError:  # which says parts of a password that is not escaped
         raise ModelError(
-            tr("The tracking store {uri} is no URI of a database.", uri=redact(uri)),
+            "The tracking store {uri} is no URI of a database.",
             tr("In a user and password write %40 for @, %3A for :, %2F for / and %25 for %."),
+            uri=redact(uri),
         ) from None
     sqlalchemy.create_engine(address, poolclass=NullPool).connect().close()
 
@@ -220,7 +228,7 @@ def _absolute(uri: str) -> str:
 def _create_sqlite(uri: str, database: Path) -> None:
     """Create the tables once, though several commands may start at the same time."""
     if not database.absolute().parent.is_dir():
-        raise ModelError(tr("The tracking store {uri} cannot be created: no such folder.", uri=uri))
+        raise ModelError("The tracking store {uri} cannot be created: no such folder.", uri=uri)
     lock = FileLock(_lock_path(database), timeout=_LOCK_TIMEOUT_S)
     with store_errors(uri), lock:
         MlflowClient(tracking_uri=_absolute(uri)).search_experiments(max_results=1)

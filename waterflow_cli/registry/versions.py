@@ -259,14 +259,12 @@ def promote(
         with _changed_model(client, name, tracking_uri) as model:
             if expected_champion not in (None, model.champion):
                 raise ModelError(
-                    tr(
-                        "{name}: version {champion} became @champion meanwhile, in the place of "
-                        "{expected}. Nothing was promoted.",
-                        name=name,
-                        champion=model.champion,
-                        expected=expected_champion,
-                    ),
+                    "{name}: version {champion} became @champion meanwhile, in the place of "
+                    "{expected}. Nothing was promoted.",
                     tr("Compare with the one in use now: waterflow models list"),
+                    name=name,
+                    champion=model.champion,
+                    expected=expected_champion,
                 )
             if version == model.champion:
                 figures = model.figures(version)
@@ -303,8 +301,9 @@ def rollback(name: str, tracking_uri: str, *, why: str = "") -> Change:
             ]
             if not former:
                 raise ModelError(
-                    tr("{name}: no version was in use before this one.", name=name),
+                    "{name}: no version was in use before this one.",
                     tr("See: waterflow models history"),
+                    name=name,
                 )
             version = former[-1]
             earlier = next((each for each in reversed(former) if each != version), None)
@@ -338,42 +337,36 @@ def _refuse_worse(model: _Model, version: int) -> None:
         if judged_beside == str(model.champion):  # on the same rows, which says more than figures
             return
         raise ModelRefusedError(
-            tr(
-                "{name} version {version} passed the gate beside version {judged}, but version "
-                "{champion} is in use now.",
-                name=model.name,
-                version=version,
-                judged=judged_beside,
-                champion=model.champion,
-            ),
+            "{name} version {version} passed the gate beside version {judged}, but version "
+            "{champion} is in use now.",
             hint,
+            name=model.name,
+            version=version,
+            judged=judged_beside,
+            champion=model.champion,
         )
     if tags.get(GATE_TAG) == REFUSED:
         raise ModelRefusedError(
-            tr(
-                "{name} version {version} was refused by the gate of waterflow retrain; see: "
-                "waterflow models history",
-                name=model.name,
-                version=version,
-            ),
+            "{name} version {version} was refused by the gate of waterflow retrain; see: "
+            "waterflow models history",
             hint,
+            name=model.name,
+            version=version,
         )
     new, old = model.figures(version), model.figures(model.champion)
     for figure in (
         name for name in ("roc_auc", "false_potable_per_1000") if _is_worse(name, new, old)
     ):
         raise ModelRefusedError(
-            tr(
-                "{name} version {version} is worse than version {champion}, which is in use: "
-                "{figure} {value:.3g} against {before:.3g}, and the 95 % intervals do not overlap.",
-                name=model.name,
-                version=version,
-                champion=model.champion,
-                figure=figure,
-                value=new[figure],
-                before=old[figure],
-            ),
+            "{name} version {version} is worse than version {champion}, which is in use: "
+            "{figure} {value:.3g} against {before:.3g}, and the 95 % intervals do not overlap.",
             hint,
+            name=model.name,
+            version=version,
+            champion=model.champion,
+            figure=figure,
+            value=new[figure],
+            before=old[figure],
         )
 
 

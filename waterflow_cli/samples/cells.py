@@ -193,13 +193,11 @@ def _unit_and_factor(
         factor = conversion(said, wanted) if wanted else None
         if factor is None:
             raise UsageError(
-                tr(
-                    "--unit {name}={unit}: {problem}",
-                    name=name,
-                    unit=said,
-                    problem=_misfit(name, said, wanted),
-                ),
+                "--unit {name}={unit}: {problem}",
                 tr("See docs/reading.md for the units that are known."),
+                name=name,
+                unit=said,
+                problem=_misfit(name, said, wanted),
             )
         return said, factor
     column = table.match.columns[name]
@@ -221,22 +219,18 @@ def _unit_and_factor(
     if len(set(factors.values())) > 1:
         raise InputError(
             table.path,
-            tr(
-                "column {column}: the header says {first}, the row of units {second}.",
-                column=column,
-                first=found[0],
-                second=found[1],
-            ),
+            "column {column}: the header says {first}, the row of units {second}.",
+            column=column,
+            first=found[0],
+            second=found[1],
             line=table.dialect.units_line,
             hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
         )
     if not factors and _needs_unit(column, schema):
         raise InputError(
             table.path,
-            tr(
-                "column {column}: this name goes with several units, and none is told.",
-                column=column,
-            ),
+            "column {column}: this name goes with several units, and none is told.",
+            column=column,
             line=table.dialect.header_line,
             hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
         )
@@ -268,7 +262,5 @@ def _by_column(
                 + did_you_mean(given, table.match.columns)
             )
         if found.setdefault(name, value) != value:
-            raise UsageError(
-                tr("{option}: two values are given for {name}.", option=option, name=name)
-            )
+            raise UsageError("{option}: two values are given for {name}.", option=option, name=name)
     return found

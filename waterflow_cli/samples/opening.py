@@ -64,7 +64,7 @@ def open_samples(
 
     if reading.renames:
         raise UsageError(
-            tr("--rename: in a table of results the profile says which column is which."),
+            "--rename: in a table of results the profile says which column is which.",
             tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name),
         )
     with opened(_result_names(profile.results)) as table:

@@ -207,7 +207,7 @@ def check_names(profile: Profile, schema: TableSchema, source: str) -> None:
 
 
 def _refusal(source: str, problem: str) -> UsageError:
-    return UsageError(tr("{where}: {problem}", where=_named(source), problem=problem), tr(_SEE))
+    return UsageError("{where}: {problem}", tr(_SEE), where=_named(source), problem=problem)
 
 
 def _named(source: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -139,8 +139,9 @@ class ResultTable:
         self._where = _find_columns(table, profile)
         if options.units and "unit" in self._where:
             raise UsageError(
-                tr("--unit: each result of {path} names its own unit.", path=table.path),
+                "--unit: each result of {path} names its own unit.",
                 tr("For those that name none, a profile of one's own says it under [units]."),
+                path=table.path,
             )
         # Quantities are the schema's columns, and the parameters of differences.
         wanted = dict(schema.units)
@@ -261,26 +262,22 @@ class ResultTable:
     def _refuse_findings(self, batch: Batch) -> None:
         if batch.findings:
             row, finding = min(batch.findings.items())
-            path, problem = self._table.path, ROW_RULES[finding.rule].describe(finding.values)
-            raise InputError(
-                path,
-                tr("{problem}; in a table of results each row counts.", problem=problem),
-                line=int(batch.lines[row]),
-                hint=tr("Mend the row in {path}, or take it out.", path=path),
-            )
+            problem = ROW_RULES[finding.rule].describe(finding.values)
+            shown = Message("{problem}; in a table of results each row counts.", problem=problem)
+            self._refuse(shown, int(batch.lines[row]))
 
     def _refuse_nameless(self, keys: list[pa.Array], counts: BoolArray, batch: Batch) -> None:
         """Refuse results that name no sample: together they would make one that never was."""
         for name, key in zip(self._columns("sample"), keys, strict=False):
             rows = np.flatnonzero(missing_text(key) & counts)
             if len(rows):
-                path = self._table.path
-                raise InputError(
-                    path,
-                    tr("column {column}: the result names no sample.", column=name),
-                    line=int(batch.lines[rows[0]]),
-                    hint=tr("Mend the row in {path}, or take it out.", path=path),
-                )
+                problem = Message("column {column}: the result names no sample.", column=name)
+                self._refuse(problem, int(batch.lines[rows[0]]))
+
+    def _refuse(self, problem: Message, line: int) -> NoReturn:
+        path = self._table.path
+        hint = tr("Mend the row in {path}, or take it out.", path=path)
+        raise InputError(path, problem, line=line, hint=hint)
 
     def _columns(self, key: str) -> list[str]:
         return [column for found, column in self._where.items() if found.startswith(f"{key} ")]
@@ -422,7 +419,8 @@ def _find_columns(table: Table, profile: Profile) -> dict[str, str]:
         elif key.split()[0] in _NEEDED:
             raise InputError(
                 table.path,
-                tr("the profile's column '{name}' is not in the header.", name=name),
+                "the profile's column '{name}' is not in the header.",
+                name=name,
                 line=table.dialect.header_line,
                 hint=tr("Name another profile, or a copy of this one: waterflow profiles show"),
             )

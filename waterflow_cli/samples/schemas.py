@@ -63,9 +63,7 @@ def load_schema(name: str = DEFAULT_SCHEMA) -> TableSchema:
         if name.endswith((".yaml", ".yml")) or Path(name).is_file():
             return parse_schema(Path(name).read_text("utf-8"), name)
     except (OSError, ValueError) as exc:
-        raise UsageError(
-            tr("Schema {name}: cannot be read ({cause}).", name=name, cause=exc)
-        ) from exc
+        raise UsageError("Schema {name}: cannot be read ({cause}).", name=name, cause=exc) from exc
     raise UsageError(
         tr("No schema named '{name}'.", name=name) + did_you_mean(name, known),
         tr("See: waterflow schemas list, or name a YAML file."),
@@ -85,13 +83,11 @@ def schema_entry_points() -> dict[str, EntryPoint]:
         other = found.setdefault(point.name, point)
         if other.value != point.value:
             raise PluginError(
-                tr(
-                    "Two packages offer a schema named '{name}': {package} and {other}.",
-                    name=point.name,
-                    package=other.value,
-                    other=point.value,
-                ),
+                "Two packages offer a schema named '{name}': {package} and {other}.",
                 tr("Uninstall one of them, or ask its author for another name."),
+                name=point.name,
+                package=other.value,
+                other=point.value,
             )
     return found
 
@@ -121,21 +117,17 @@ def parse_schema(text: str, source: str) -> TableSchema:
     label = metadata.get("label")
     if label is not None and label not in columns:
         raise UsageError(
-            tr(
-                "Schema {source}: the label '{label}' is none of its columns.",
-                source=source,
-                label=label,
-            )
+            "Schema {source}: the label '{label}' is none of its columns.",
+            source=source,
+            label=label,
         )
     numeric = [name for name, rules in columns.items() if rules.kind.is_numeric]
     measurements = metadata.get("measurements", [name for name in numeric if name != label])
     if unknown := [name for name in measurements if name not in numeric]:
         raise UsageError(
-            tr(
-                "Schema {source}: measurement '{unknown}' is no numeric column of it.",
-                source=source,
-                unknown=unknown[0],
-            )
+            "Schema {source}: measurement '{unknown}' is no numeric column of it.",
+            source=source,
+            unknown=unknown[0],
         )
     return TableSchema(
         name=str(schema.name or Path(source).stem),
@@ -179,12 +171,10 @@ def _read_installed(point: EntryPoint, suffix: str) -> str:
         return files(point.value).joinpath(f"{point.name}{suffix}").read_text("utf-8")
     except (ImportError, OSError, ValueError) as exc:
         raise PluginError(
-            tr(
-                "Schema {name}, from the package {package}: cannot be read ({cause}).",
-                name=point.name,
-                package=point.value,
-                cause=exc,
-            )
+            "Schema {name}, from the package {package}: cannot be read ({cause}).",
+            name=point.name,
+            package=point.value,
+            cause=exc,
         ) from exc
 
 
@@ -195,13 +185,13 @@ def _read_with_pandera(text: str, source: str) -> DataFrameSchema:
         content = yaml.safe_load(text)
         if not isinstance(content, dict) or not content.get("columns"):
             raise UsageError(
-                tr("Schema {source}: it has no columns.", source=source), tr("See docs/schemas.md.")
+                "Schema {source}: it has no columns.", tr("See docs/schemas.md."), source=source
             )
         _check_keys(content, source)
         schema = read_with_pandera(text)
     except yaml.YAMLError as exc:
         raise UsageError(
-            tr("Schema {source}: is no YAML ({cause}).", source=source, cause=_first_line(exc))
+            "Schema {source}: is no YAML ({cause}).", source=source, cause=_first_line(exc)
         ) from exc
     except (
         AttributeError,
@@ -213,12 +203,10 @@ def _read_with_pandera(text: str, source: str) -> DataFrameSchema:
         re.error,
     ) as exc:
         raise UsageError(
-            tr(
-                "Schema {source}: is no pandera schema ({cause}).",
-                source=source,
-                cause=_first_line(exc),
-            ),
+            "Schema {source}: is no pandera schema ({cause}).",
             tr("See docs/schemas.md for what a schema file may hold."),
+            source=source,
+            cause=_first_line(exc),
         ) from exc
     return schema
 
@@ -242,8 +230,10 @@ def _refuse_unsupported(schema: DataFrameSchema, source: str) -> None:
     for option, used in unsupported.items():
         if used:
             raise UsageError(
-                tr("Schema {source}: '{option}' is not supported.", source=source, option=option),
+                "Schema {source}: '{option}' is not supported.",
                 tr("See docs/schemas.md."),
+                source=source,
+                option=option,
             )
 
 
@@ -261,12 +251,10 @@ def _check_keys(content: dict[str, Any], source: str) -> None:
         beside = [key for key in keys if key not in _COLUMN_KEYS]
         if beside and keys.get("checks") is not None:
             raise UsageError(
-                tr(
-                    "{where}: pandera passes over '{key}' beside 'checks'.",
-                    where=where,
-                    key=beside[0],
-                ),
+                "{where}: pandera passes over '{key}' beside 'checks'.",
                 tr("Write all checks in the one way or in the other."),
+                where=where,
+                key=beside[0],
             )
 
 
@@ -285,13 +273,11 @@ def _check_metadata(metadata: Mapping[str, Any], source: str) -> None:
     for key, (shape, wanted) in _METADATA_SHAPES.items():
         if key in metadata and not shape.fits(metadata[key]):
             raise UsageError(
-                tr(
-                    "Schema {source}: '{key}' in its metadata must be {wanted}.",
-                    source=source,
-                    key=key,
-                    wanted=tr(wanted),
-                ),
+                "Schema {source}: '{key}' in its metadata must be {wanted}.",
                 tr("See docs/schemas.md."),
+                source=source,
+                key=key,
+                wanted=tr(wanted),
             )
 
 
@@ -330,24 +316,18 @@ def _check_names(schema: DataFrameSchema, metadata: Mapping[str, Any], source: s
     for name in schema.columns:
         if not isinstance(name, str):
             raise UsageError(
-                tr(
-                    "Schema {source}: the column name {name!r} is not text.",
-                    source=source,
-                    name=name,
-                )
+                "Schema {source}: the column name {name!r} is not text.", source=source, name=name
             )
         for alias in (name, *aliases.get(name, [])):
             other = stands_for.setdefault(fold_name(alias), name)
             if other != name:
                 raise UsageError(
-                    tr(
-                        "Schema {source}: '{alias}' stands for both {other} and {name}.",
-                        source=source,
-                        alias=alias,
-                        other=other,
-                        name=name,
-                    ),
+                    "Schema {source}: '{alias}' stands for both {other} and {name}.",
                     tr("Case, spaces, accents and punctuation do not count in names."),
+                    source=source,
+                    alias=alias,
+                    other=other,
+                    name=name,
                 )
     for key in ("aliases", "units", "usual", "unique"):
         names = schema.unique or [] if key == "unique" else metadata.get(key, {})
@@ -411,11 +391,9 @@ def _kind_of(dtype: object, name: str, source: str) -> Kind:
         if text.startswith(start) and not text.startswith("interval"):
             return kind
     raise UsageError(
-        tr(
-            "Schema {source}, column {name}: dtype {dtype} is not supported.",
-            source=source,
-            name=name,
-            dtype=dtype,
-        ),
+        "Schema {source}, column {name}: dtype {dtype} is not supported.",
         tr("Use float64, int64, str or datetime64[ns]."),
+        source=source,
+        name=name,
+        dtype=dtype,
     )

@@ -193,12 +193,10 @@ def simulate_batches(
     ):
         if value < lowest:
             raise UsageError(
-                tr(
-                    "The {name} is {value}; it must be at least {lowest}.",
-                    name=name,
-                    value=value,
-                    lowest=lowest,
-                )
+                "The {name} is {value}; it must be at least {lowest}.",
+                name=name,
+                value=value,
+                lowest=lowest,
             )
     model = label_model(signal)
     return _cut(_draw_rows(n_rows, seed, model, with_truth=with_truth), batch_rows)
@@ -274,13 +272,11 @@ def label_model(signal: float) -> LabelModel:
     """
     if not LOWEST_SIGNAL <= signal <= HIGHEST_SIGNAL:
         raise UsageError(
-            tr(
-                "The signal is {signal}; it must lie between {lowest_signal} and {highest_signal}.",
-                signal=signal,
-                lowest_signal=LOWEST_SIGNAL,
-                highest_signal=HIGHEST_SIGNAL,
-            ),
+            "The signal is {signal}; it must lie between {lowest_signal} and {highest_signal}.",
             tr("It is the best possible ROC AUC: 0.5 is pure noise."),
+            signal=signal,
+            lowest_signal=LOWEST_SIGNAL,
+            highest_signal=HIGHEST_SIGNAL,
         )
     if signal == LOWEST_SIGNAL:
         return LabelModel(float(logit(BASE_RATE)), 0.0)

@@ -157,19 +157,15 @@ def group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for path in inputs:
         if path == STDIN:
-            raise UsageError(
-                tr("Standard input has no name for a file in a folder; name the output.")
-            )
+            raise UsageError("Standard input has no name for a file in a folder; name the output.")
         target = str(folder / _output_name(Path(path).name))
         if target in groups:
             raise UsageError(
-                tr(
-                    "{first} and {second} would both be written to {target}.",
-                    first=groups[target][0],
-                    second=path,
-                    target=target,
-                ),
+                "{first} and {second} would both be written to {target}.",
                 tr("Score them into two folders."),
+                first=groups[target][0],
+                second=path,
+                target=target,
             )
         groups[target] = [path]
     return groups
@@ -221,10 +217,8 @@ def _open_outputs(
         return DirectOutputs(force=options.force, inputs=inputs)
     if model.schema.has_unique:
         raise UsageError(
-            tr(
-                "--resume: the model's schema has values that must be unique, and what an earlier "
-                "run saw of them is not known."
-            )
+            "--resume: the model's schema has values that must be unique, and what an earlier "
+            "run saw of them is not known."
         )
     check_outputs([manifest], force=options.force, inputs=inputs)
     job = {
@@ -339,7 +333,8 @@ def refuse_other_header(table: Table, header: FileHeader, first: str) -> None:
     if (table.columns, table.units) != header:
         raise InputError(
             table.path,
-            tr("its header differs from that of {path}.", path=first),
+            "its header differs from that of {path}.",
+            path=first,
             line=table.dialect.header_line,
             hint=tr("Score them one by one, into a folder, or make their headers equal."),
         )

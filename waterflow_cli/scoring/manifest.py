@@ -14,7 +14,6 @@ from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.libraries import SCORING, installed_versions
-from waterflow_cli.common.messages import tr
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.tables.outputs import STDOUT, open_output
 from waterflow_cli.tables.sources import is_uri
@@ -70,5 +69,5 @@ def _describe(path: str) -> dict[str, Any]:
         return {"path": path_text(path), "bytes": n_bytes, "sha256": digest}
     except OSError as exc:
         raise InputError(
-            path, tr("cannot be read again for the manifest ({strerror}).", strerror=exc.strerror)
+            path, "cannot be read again for the manifest ({strerror}).", strerror=exc.strerror
         ) from exc

@@ -183,7 +183,7 @@ class ResumableOutputs:
 
     def __enter__(self) -> Self:
         if STDOUT in self._paths:
-            raise UsageError(tr("--resume: standard output cannot be gone on with; name a file."))
+            raise UsageError("--resume: standard output cannot be gone on with; name a file.")
         if not self._journal_path.exists():
             self._check_outputs()
         with write_errors(self._paths[0]):
@@ -338,12 +338,12 @@ def describe_input(path: str) -> dict[str, Any]:
         If it cannot be found.
     """
     if path == STDIN:
-        raise UsageError(tr("--resume: standard input cannot be read again; name a file."))
+        raise UsageError("--resume: standard input cannot be read again; name a file.")
     try:
         status = Path(path).stat()
     except (OSError, ValueError) as exc:
         raise InputError(
-            path, tr("cannot be opened ({cause}).", cause=getattr(exc, "strerror", exc))
+            path, "cannot be opened ({cause}).", cause=getattr(exc, "strerror", exc)
         ) from exc
     return {"path": path, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
@@ -357,7 +357,7 @@ def _lock(descriptor: int, path: str) -> None:
     with suppress(OSError):  # a file system without locks
         if not lock_file(descriptor):
             raise UsageError(
-                tr("{path}: another command is writing it.", path=path), tr("Wait for its end.")
+                "{path}: another command is writing it.", tr("Wait for its end."), path=path
             )
 
 
@@ -401,25 +401,23 @@ def _compare_jobs(earlier: Mapping[str, Any], job: Mapping[str, Any], path: str)
     )
     for before, now in zip_longest(earlier["inputs"], job["inputs"]):
         if before != now:
-            raise InputError(
-                (now or before)["path"], tr("changed since the job was begun."), hint=anew
-            )
+            raise InputError((now or before)["path"], "changed since the job was begun.", hint=anew)
     if earlier["model"] != job["model"]:
         raise ModelError(
-            tr("{path} was begun with another model ({model}).", path=path, model=earlier["model"]),
+            "{path} was begun with another model ({model}).",
             anew,
+            path=path,
+            model=earlier["model"],
         )
     spoken = earlier.get("language", job.get("language"))
     if spoken != job.get("language"):
         raise UsageError(
-            tr(
-                "{path} was begun in another language: go on with --lang {code}.",
-                path=path,
-                code=spoken,
-            ),
+            "{path} was begun in another language: go on with --lang {code}.",
             anew,
+            path=path,
+            code=spoken,
         )
     if earlier != job:
         raise UsageError(
-            tr("{path} was begun with other options, or another version.", path=path), anew
+            "{path} was begun with other options, or another version.", anew, path=path
         )

@@ -101,18 +101,17 @@ class PastResults:
         ]
         if prefix is None and len(found) > 1:
             raise UsageError(
-                tr(
-                    "{path}: holds the results of several scorings, with the prefixes {prefixes}.",
-                    path=path,
-                    prefixes=", ".join(map(repr, found)),
-                ),
+                "{path}: holds the results of several scorings, with the prefixes {prefixes}.",
                 tr("Say which are meant: --prefix"),
+                path=path,
+                prefixes=", ".join(map(repr, found)),
             )
         if not found or prefix not in (None, *found):
             names = ", ".join(_lacking(prefix or "", columns))
             raise InputError(
                 path,
-                tr("is no output of waterflow score: it lacks {names}.", names=names),
+                "is no output of waterflow score: it lacks {names}.",
+                names=names,
                 hint=tr("Name a file that it wrote, and its --prefix if it had one."),
             )
         own = found[0] if prefix is None else prefix
@@ -168,11 +167,9 @@ class PastResults:
                 row = int(np.flatnonzero(~good)[0])
                 raise InputError(
                     self._path,
-                    tr(
-                        "column {column}: {value!r} is nothing that waterflow score writes.",
-                        column=self.names[name],
-                        value=texts[name][row].as_py(),
-                    ),
+                    "column {column}: {value!r} is nothing that waterflow score writes.",
+                    column=self.names[name],
+                    value=texts[name][row].as_py(),
                     line=int(batch.lines[row]),
                     hint=tr("Replay the file as it was written."),
                 )

@@ -203,11 +203,9 @@ def _refuse_absent(model: StoredModel, table: Table) -> None:
     if 2 * len(absent) > len(wanted) or set(absent) & set(model.schema.required):
         raise InputError(
             table.path,
-            tr(
-                "lacks {absent}, which {model} judges by.",
-                absent=", ".join(absent[:12]),
-                model=model.label,
-            ),
+            "lacks {absent}, which {model} judges by.",
+            absent=", ".join(absent[:12]),
+            model=model.label,
             hint=tr(
                 "If score was told to leave columns out (--columns), score the samples "
                 "themselves again."

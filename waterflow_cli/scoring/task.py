@@ -130,8 +130,9 @@ class ScoringTask:
         self._kept = _kept_columns(table, scorer, options.columns)
         if source and SOURCE_FILE in self._kept:
             raise UsageError(
-                tr("The input has a column '{name}' already.", name=SOURCE_FILE),
+                "The input has a column '{name}' already.",
                 tr("Score one file at a time."),
+                name=SOURCE_FILE,
             )
         taken = [*self._kept, *([SOURCE_FILE] if source else [])]
         results = (*RESULT_COLUMNS, LIMITS) if options.limits else RESULT_COLUMNS

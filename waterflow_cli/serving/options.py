@@ -61,11 +61,9 @@ def read_token(path: str | None, environ: Mapping[str, str] = os.environ) -> str
         return None
     if not _TOKEN.fullmatch(text.strip()):
         raise UsageError(
-            tr(
-                "{source}: a token is at least 16 characters of ASCII, without spaces.",
-                source=source,
-            ),
+            "{source}: a token is at least 16 characters of ASCII, without spaces.",
             tr("Make one: openssl rand -hex 32"),
+            source=source,
         )
     return text.strip()
 
@@ -75,4 +73,4 @@ def _read_file(path: str) -> str:
         return Path(path).read_text("utf-8")
     except (OSError, ValueError) as exc:
         cause = getattr(exc, "strerror", None) or tr("it is no text")
-        raise UsageError(tr("{path}: cannot be read ({cause}).", path=path, cause=cause)) from exc
+        raise UsageError("{path}: cannot be read ({cause}).", path=path, cause=cause) from exc

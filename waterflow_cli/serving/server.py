@@ -41,8 +41,9 @@ def bind(host: str, port: int, *, is_open: bool) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         if not is_open and not ipaddress.ip_address(address[0]).is_loopback:
             raise UsageError(
-                tr("--host {host}: other machines could ask without a token.", host=host),
+                "--host {host}: other machines could ask without a token.",
                 tr("Give one with --token-file FILE, or say --no-token."),
+                host=host,
             )
         # asyncio sets TCP_NODELAY where the protocol is told; without it each answer waits 40 ms.
         bound = socket.socket(family, kind, protocol)
@@ -59,13 +60,11 @@ def bind(host: str, port: int, *, is_open: bool) -> socket.socket:
 
 def _not_to_be_had(host: str, port: int, exc: Exception) -> UsageError:
     return UsageError(
-        tr(
-            "Port {port} of {host} is not to be had ({strerror}).",
-            port=port,
-            host=host,
-            strerror=getattr(exc, "strerror", None) or exc,
-        ),
+        "Port {port} of {host} is not to be had ({strerror}).",
         tr("Choose another: --port N, or --port 0 for any that is free."),
+        port=port,
+        host=host,
+        strerror=getattr(exc, "strerror", None) or exc,
     )
 
 

@@ -172,7 +172,7 @@ class SparkEngine:
         with remote_errors():
             inputs = self._open_inputs(paths, schema, _found_everywhere(reading))
             if len(inputs.files) > 1 and (good is not None or bad is not None):
-                raise UsageError(tr("--good and --bad split one file; several were named."))
+                raise UsageError("--good and --bad split one file; several were named.")
             job = ValidationJob(
                 schema=schema,
                 reading=inputs.reading,
@@ -201,10 +201,8 @@ class SparkEngine:
     ) -> SparkInputs:
         if schema.has_unique:
             raise UsageError(
-                tr(
-                    "--engine spark: the schema has values that must be unique, and no executor "
-                    "knows the rows of the others."
-                ),
+                "--engine spark: the schema has values that must be unique, and no executor "
+                "knows the rows of the others.",
                 tr("Use the local engine."),
             )
         files = self._hadoop.list_inputs(tuple(paths))
@@ -226,12 +224,10 @@ class SparkEngine:
         for (option, path, inner), (other, _, outer) in permutations(places, 2):
             if inner.startswith(outer):
                 raise UsageError(
-                    tr(
-                        "{path}: {option} lies within {other}; name two places.",
-                        path=path,
-                        option=option,
-                        other=other,
-                    )
+                    "{path}: {option} lies within {other}; name two places.",
+                    path=path,
+                    option=option,
+                    other=other,
                 )
 
     def _outputs(
@@ -244,7 +240,7 @@ class SparkEngine:
     ) -> list[RowsOutput]:
         """Check all outputs before anything is run."""
         if layout.is_single and layout.keys:
-            raise UsageError(tr("--partition-by makes folders, and --single-file one file."))
+            raise UsageError("--partition-by makes folders, and --single-file one file.")
         made: list[RowsOutput] = []
         for option, path in named:
             if path is None:

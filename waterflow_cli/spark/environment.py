@@ -57,8 +57,10 @@ def pack_environment(folder: Path) -> Path:
                         packed.add(path, path.name, filter=keep)
     except OSError as exc:
         raise EngineError(
-            tr("--ship-env: {library} cannot be packed ({cause}).", library=library, cause=exc),
+            "--ship-env: {library} cannot be packed ({cause}).",
             tr("Packing needs space in the folder for temporary files, TMPDIR."),
+            library=library,
+            cause=exc,
         ) from exc
     return archive
 
@@ -69,7 +71,7 @@ def _own_distributions() -> Iterator[Distribution]:
         yield distribution(OWN_NAME)
     except PackageNotFoundError as exc:
         raise EngineError(
-            tr("--ship-env: waterflow is not installed in this environment."),
+            "--ship-env: waterflow is not installed in this environment.",
             tr("Install it: pip install waterflow"),
         ) from exc
     for each in distributions():
@@ -85,12 +87,10 @@ def _check_packable(installed: Distribution, library: Path) -> None:
     is_here = Path(str(installed.locate_file(""))).resolve() == library.resolve()
     if is_editable or not is_here:
         raise EngineError(
-            tr(
-                "--ship-env: {name} is installed as editable or from outside this environment, and "
-                "cannot be sent.",
-                name=installed.name,
-            ),
+            "--ship-env: {name} is installed as editable or from outside this environment, and "
+            "cannot be sent.",
             tr("Install it as executors would have it: pip install . instead of pip install -e ."),
+            name=installed.name,
         )
 
 

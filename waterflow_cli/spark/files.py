@@ -69,10 +69,11 @@ def refuse_credentials(path: str) -> None:
     """
     if is_uri(path) and _CREDENTIALS.search(path):
         raise UsageError(
-            tr("{path}: holds a password.", path=_CREDENTIALS.sub("://***@", path)),
+            "{path}: holds a password.",
             tr(
                 "Leave it out of the URI: credentials belong into Spark's own files (docs/scale.md)"
             ),
+            path=_CREDENTIALS.sub("://***@", path),
         )
 
 
@@ -90,14 +91,12 @@ def refuse_missing(paths: Sequence[str]) -> None:
         refuse_credentials(path)
         if path == STDIN:
             raise UsageError(
-                tr("--engine spark: the executors cannot read this command's standard input."),
+                "--engine spark: the executors cannot read this command's standard input.",
                 tr("Name a file, a folder or a URI."),
             )
         for name in [] if is_uri(path) else expand_inputs((path,)):
             if not Path(name).exists():
-                raise InputError(
-                    name, tr("no such file."), hint=tr("Check the name and the folder.")
-                )
+                raise InputError(name, "no such file.", hint=tr("Check the name and the folder."))
 
 
 def path_of(uri: str, *, is_escaped: bool = False) -> str:
@@ -168,8 +167,9 @@ class HadoopFiles:
                 matches = [self._input(each) for each in files.globStatus(path) or []]
                 if not matches:
                     raise UsageError(
-                        tr("No file matches '{path}'.", path=name),
+                        "No file matches '{path}'.",
                         tr("Check the pattern and the folder."),
+                        path=name,
                     )
                 return sorted(matches, key=lambda each: each.name)
             status = files.getFileStatus(path)
@@ -184,7 +184,7 @@ class HadoopFiles:
             if ":" in last:
                 raise InputError(
                     f"{name.rstrip('/')}/{last}",
-                    tr("cannot be opened."),
+                    "cannot be opened.",
                     hint=tr("Hadoop takes no colon in a name: give it another."),
                 )
             if last.startswith(("_", ".")):
@@ -202,13 +202,13 @@ class HadoopFiles:
                 InputFile(f"{name.rstrip('/')}/{last}", entry.getPath().toString(), entry.getLen())
             )
         if not found:
-            raise InputError(name, tr("is a folder without files."))
+            raise InputError(name, "is a folder without files.")
         return sorted(found, key=lambda each: each.name)
 
     def _input(self, status: Any) -> InputFile:
         uri = status.getPath().toString()
         if status.isDirectory():
-            raise InputError(uri, tr("is a folder, not a file."), hint=tr("Name the files in it."))
+            raise InputError(uri, "is a folder, not a file.", hint=tr("Name the files in it."))
         return InputFile(uri, uri, status.getLen())
 
     def read_start(self, file: InputFile, n_bytes: int) -> bytes:
@@ -286,11 +286,7 @@ class HadoopFiles:
         with self._output(other) as (files, target):
             if not files.rename(self._open(path)[1], target):
                 raise UsageError(
-                    tr(
-                        "{path}: cannot be written (renaming {source} failed).",
-                        path=other,
-                        source=path,
-                    )
+                    "{path}: cannot be written (renaming {source} failed).", path=other, source=path
                 )
 
     def upload(self, local: Path, path: str) -> None:
@@ -331,12 +327,10 @@ class HadoopFiles:
                 raise
             if "FileNotFoundException" in cause:
                 raise InputError(
-                    name, tr("no such file."), hint=tr("Check the name and the folder.")
+                    name, "no such file.", hint=tr("Check the name and the folder.")
                 ) from exc
             raise InputError(
-                name,
-                tr("cannot be opened ({cause}).", cause=cause),
-                hint=_scheme_hint(cause),
+                name, "cannot be opened ({cause}).", cause=cause, hint=_scheme_hint(cause)
             ) from exc
 
     @contextmanager
@@ -348,8 +342,10 @@ class HadoopFiles:
             if (cause := _java_cause(exc)) is None:
                 raise
             raise UsageError(
-                tr("{path}: cannot be written ({strerror}).", path=path, strerror=cause),
+                "{path}: cannot be written ({strerror}).",
                 _scheme_hint(cause),
+                path=path,
+                strerror=cause,
             ) from exc
 
 

@@ -146,12 +146,10 @@ def _check_value(name: str, value: str) -> None:
     """Refuse a value that makes no name of a folder."""
     if len(quote(value)) > _LONGEST_NAME or value == _OF_EMPTY:
         raise UsageError(
-            tr(
-                "--partition-by: '{value}' in the column '{name}' makes no name of a folder.",
-                value=value[:50],
-                name=name,
-            ),
+            "--partition-by: '{value}' in the column '{name}' makes no name of a folder.",
             tr("Choose another column."),
+            value=value[:50],
+            name=name,
         )
 
 
@@ -211,7 +209,7 @@ def check_keys(keys: Sequence[str], columns: Iterable[str]) -> None:
     """
     for name in keys:
         if keys.count(name) > 1:
-            raise UsageError(tr("--partition-by: '{name}' is named twice.", name=name))
+            raise UsageError("--partition-by: '{name}' is named twice.", name=name)
         if name not in columns:
             raise UsageError(
                 tr("--partition-by: the output has no column '{name}'.", name=name)

@@ -97,7 +97,7 @@ def _compare_versions(answers: list[dict[str, Any]]) -> str:
         error = difference_of(expected, answer["versions"])
         if error is not None:
             where = f"{answer['host']}, {answer['executable']}"
-            raise EngineError(tr("{where}: {problem}", where=where, problem=error), error.hint)
+            raise EngineError("{where}: {problem}", error.hint, where=where, problem=error)
     pythons = sorted({f"Python {answer['python']}, {answer['executable']}" for answer in answers})
     return tr("as here; {pythons}", pythons="; ".join(pythons))
 

@@ -85,14 +85,15 @@ class SparkInputs:
         for file in self.files:
             if self._by_path[file.path] is not file:
                 raise UsageError(
-                    tr("{path}: is named twice.", path=file.name),
+                    "{path}: is named twice.",
                     tr("--engine spark reads each file once: name it once."),
+                    path=file.name,
                 )
         for file in self.files:
             if file.uri.rpartition("/")[2].startswith(("_", ".")):
                 raise InputError(
                     file.name,
-                    tr("Spark passes over files whose names start with _ or a point."),
+                    "Spark passes over files whose names start with _ or a point.",
                     hint=tr("Give it another name."),
                 )
             self._sort(file)
@@ -127,10 +128,8 @@ class SparkInputs:
         elif file.n_bytes > _LARGEST_WHOLE:
             raise InputError(
                 file.name,
-                tr(
-                    "must be read by one executor, and is larger than {limit} MiB.",
-                    limit=_LARGEST_WHOLE >> 20,
-                ),
+                "must be read by one executor, and is larger than {limit} MiB.",
+                limit=_LARGEST_WHOLE >> 20,
                 hint=tr("Unpack it, write it as UTF-8 with line ends LF, or cut it into files."),
             )
         else:
@@ -204,7 +203,7 @@ class SparkInputs:
         try:
             columns = pq.read_schema(io.BytesIO(PARQUET_MAGIC + footer)).remove_metadata()
         except (pa.ArrowException, OSError) as exc:
-            raise InputError(file.name, tr("the Parquet file is damaged or cut short.")) from exc
+            raise InputError(file.name, "the Parquet file is damaged or cut short.") from exc
         check_header(columns.names, file.name, 1)
         return columns
 
@@ -241,7 +240,7 @@ class SparkInputs:
             columns = {file.path: self._columns_of(file) for file in self.parquet}
             if len(set(columns.values())) > 1:
                 raise UsageError(
-                    tr("The Parquet files hold columns of different types."),
+                    "The Parquet files hold columns of different types.",
                     tr("Score them one by one."),
                 )
             groups = self._row_groups(next(iter(columns.values())))
@@ -398,5 +397,5 @@ def _bytes_of(text: str) -> int:
     """
     match = re.fullmatch(r"(\d+)\s*([kmgt]?)b?", text.strip().lower())
     if match is None:
-        raise UsageError(tr("--spark-conf {key}={text}: no size.", key=_MAX_SPLIT, text=text))
+        raise UsageError("--spark-conf {key}={text}: no size.", key=_MAX_SPLIT, text=text)
     return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]]

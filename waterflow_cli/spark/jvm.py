@@ -53,8 +53,9 @@ def find_spark() -> tuple[str, Path]:
         from pyspark.java_gateway import launch_gateway  # noqa: F401 (the client has none)
     except ImportError as exc:
         raise EngineError(
-            tr("--engine spark needs pyspark, which is not installed ({cause}).", cause=exc),
+            "--engine spark needs pyspark, which is not installed ({cause}).",
             tr("Install it: pip install 'waterflow[spark]'"),
+            cause=exc,
         ) from exc
     return str(pyspark.__version__), find_spark_home()
 
@@ -71,24 +72,22 @@ def find_java() -> tuple[Path, str]:
     found = str(Path(home, "bin", "java")) if home else shutil.which("java")
     hint = tr("Install Java {version} or newer, or set JAVA_HOME.", version=_LEAST_JAVA)
     if home and not os.access(str(found), os.X_OK):
-        raise EngineError(tr("JAVA_HOME={home}: no bin/java there.", home=home), hint)
+        raise EngineError("JAVA_HOME={home}: no bin/java there.", hint, home=home)
     if found is None:
-        raise EngineError(tr("--engine spark needs Java, and there is none."), hint)
+        raise EngineError("--engine spark needs Java, and there is none.", hint)
     try:
         done = subprocess.run(
             [found, "-version"], capture_output=True, timeout=_JAVA_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
-        raise EngineError(
-            tr("{java}: does not run ({cause}).", java=found, cause=exc), hint
-        ) from exc
+        raise EngineError("{java}: does not run ({cause}).", hint, java=found, cause=exc) from exc
     output = (done.stderr + done.stdout).decode("utf-8", "replace")
     version = _JAVA_VERSION.search(output)
     if version is None:
-        raise EngineError(tr("{java}: tells no version of Java.", java=found), hint)
+        raise EngineError("{java}: tells no version of Java.", hint, java=found)
     if int(version[1]) < _LEAST_JAVA:
         raise EngineError(
-            tr("{java}: Java {version} is too old for Spark.", java=found, version=version[1]), hint
+            "{java}: Java {version} is too old for Spark.", hint, java=found, version=version[1]
         )
     return Path(found), version[1] + version[2]
 
@@ -173,7 +172,7 @@ def _find_gateway() -> Any:
     found = [*_launched, getattr(SparkContext, "_gateway", None)][0]
     if found is None:
         raise EngineError(
-            tr("This pyspark gives no way into the Spark session that runs in this process."),
+            "This pyspark gives no way into the Spark session that runs in this process.",
             tr("Stop that session: waterflow opens one of its own."),
         )
     return found

@@ -107,8 +107,10 @@ class FolderOutput:
         self._kind, self._compression = output_format(self._format)
         if self._kind != ".parquet" and self._compression not in _CODECS:
             raise UsageError(
-                tr("{path}: Spark writes no {suffix} parts.", path=path, suffix=self._compression),
+                "{path}: Spark writes no {suffix} parts.",
                 tr("Use .gz, or write one file: --single-file"),
+                path=path,
+                suffix=self._compression,
             )
         self._check_inputs(inputs)
         self._is_replacing = self._check_target(force=force)
@@ -133,17 +135,19 @@ class FolderOutput:
                 return False
             if SUCCESS not in names:
                 raise UsageError(
-                    tr("{path}: is a folder that no Spark job has finished.", path=self.path),
+                    "{path}: is a folder that no Spark job has finished.",
                     tr("It will not be replaced. Choose another name."),
+                    path=self.path,
                 )
         else:
             raise UsageError(
-                tr("{path}: is a file, and a folder of parts will not replace it.", path=self.path),
+                "{path}: is a file, and a folder of parts will not replace it.",
                 tr("Choose another name, or write one file: --single-file"),
+                path=self.path,
             )
         if not force:
             raise UsageError(
-                tr("{path}: exists already.", path=self.path), tr("To replace it: --force")
+                "{path}: exists already.", tr("To replace it: --force"), path=self.path
             )
         return True
 
@@ -190,8 +194,9 @@ class FolderOutput:
         """
         if not self._is_own():
             raise UsageError(
-                tr("{path}: another command has begun to write there.", path=self.path),
+                "{path}: another command has begun to write there.",
                 tr("Its output stays. Run this command again, with another name."),
+                path=self.path,
             )
         if self._kind != ".parquet":
             self._hadoop.delete_small(self._target, "part-", _EMPTY_BYTES[self._compression])
@@ -247,7 +252,7 @@ class SingleOutput:
         if path_of(hadoop.uri_of(path)) in {file.path for file in inputs}:
             raise input_error(path)
         if hadoop.exists(path) and not force:
-            raise UsageError(tr("{path}: exists already.", path=path), tr("To replace it: --force"))
+            raise UsageError("{path}: exists already.", tr("To replace it: --force"), path=path)
 
     def row_format(self, columns: pa.Schema) -> RowFormat:
         """Give the format in which it takes rows.

@@ -152,7 +152,7 @@ def _explain(text: str, cause: str) -> EngineError:
         if found := re.search(pattern, text):
             return EngineError(tr(message, **found.groupdict(), cause=cause), tr(hint))
     return EngineError(
-        tr("Spark failed: {cause}", cause=cause), tr("For all that Spark says, add --debug.")
+        "Spark failed: {cause}", tr("For all that Spark says, add --debug."), cause=cause
     )
 
 
@@ -213,12 +213,10 @@ def difference_of(expected: Mapping[str, str], found: Mapping[str, str]) -> Engi
     if not differences:
         return None
     return EngineError(
-        tr(
-            "The executors have other versions than this machine, and may give other digits: "
-            "{differences}.",
-            differences=", ".join(differences),
-        ),
+        "The executors have other versions than this machine, and may give other digits: "
+        "{differences}.",
         tr(_INSTALL_SAME),
+        differences=", ".join(differences),
     )
 
 
@@ -240,7 +238,7 @@ def _explain_end(exc: BaseException) -> EngineError | None:
         if (jvm := find_process()) is not None:
             jvm.wait(_JVM_END_S)
             return EngineError(
-                tr("Spark's own process on this machine ended while the job ran."),
+                "Spark's own process on this machine ended while the job ran.",
                 tr("If it lacked memory: --spark-conf spark.driver.memory=4g"),
             )
     return None

@@ -154,8 +154,9 @@ def _join_session(settings: SparkSettings, options: SparkOptions) -> SparkSessio
     asked = options.master or options.conf.get("spark.master")
     if asked not in (None, running):
         raise EngineError(
-            tr("A Spark session runs in this process, with the master {master}.", master=running),
+            "A Spark session runs in this process, with the master {master}.",
             tr("Stop it, or leave --master out."),
+            master=running,
         )
     for key, value in settings.conf.items():
         if session.conf.isModifiable(key):
@@ -293,15 +294,13 @@ def _await_executor(session: SparkSession, settings: SparkSettings) -> None:
             return
         time.sleep(_POLL_S)
     raise EngineError(
-        tr(
-            "{master}: the cluster grants no executor, after {seconds:.0f} seconds.",
-            master=settings.master,
-            seconds=patience_s,
-        ),
+        "{master}: the cluster grants no executor, after {seconds:.0f} seconds.",
         tr(
             "Check that workers are up and free; --spark-conf spark.executor.memory=… and "
             "spark.cores.max=… ask for less."
         ),
+        master=settings.master,
+        seconds=patience_s,
     )
 
 
@@ -311,12 +310,10 @@ def _explain(
     """Say why Spark did not start."""
     if is_late:
         return EngineError(
-            tr(
-                "{master}: no Spark master answers within {seconds:.0f} seconds.",
-                master=settings.master,
-                seconds=_REGISTRATION_TIMEOUT_S,
-            ),
+            "{master}: no Spark master answers within {seconds:.0f} seconds.",
             tr("Check the address, and that the cluster's Spark has the version of pyspark here."),
+            master=settings.master,
+            seconds=_REGISTRATION_TIMEOUT_S,
         )
     text = ""
     if log is not None:
@@ -324,8 +321,10 @@ def _explain(
         text = log.read().decode("utf-8", "replace")
     cause = find_cause(exc, text)
     return EngineError(
-        tr("{master}: Spark does not start: {cause}", master=settings.master, cause=cause),
+        "{master}: Spark does not start: {cause}",
         tr("For all that Spark says, add --debug."),
+        master=settings.master,
+        cause=cause,
     )
 
 

@@ -165,12 +165,10 @@ def check_master(settings: SparkSettings) -> None:
             problem = exc.strerror or str(exc)
     if problem:
         raise EngineError(
-            tr(
-                "{master}: no Spark master answers ({cause}).",
-                master=settings.master,
-                cause=problem,
-            ),
+            "{master}: no Spark master answers ({cause}).",
             tr("Check the address, and that the master is up."),
+            master=settings.master,
+            cause=problem,
         )
 
 
@@ -178,8 +176,9 @@ def _check_master_url(master: str) -> None:
     if any(known.match(master) for known in (_LOCAL, _STANDALONE, _OTHERS)):
         return
     raise EngineError(
-        tr("--master {master}: Spark knows no such master.", master=master),
+        "--master {master}: Spark knows no such master.",
         tr("Known are local[N], local[*], spark://HOST:PORT, yarn and k8s://URL."),
+        master=master,
     )
 
 

@@ -250,7 +250,7 @@ def changed(name: str) -> InputError:
     """Build the error for a file that is no more what it was."""
     return InputError(
         name,
-        tr("was changed while it was read."),
+        "was changed while it was read.",
         hint=tr("Run the command again when nothing writes to it."),
     )
 

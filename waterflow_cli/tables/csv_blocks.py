@@ -299,7 +299,8 @@ def _decode(block: Block, path: str) -> str:
     except UnicodeDecodeError as exc:
         raise InputError(
             path,
-            tr("byte 0x{byte:02X} is not UTF-8.", byte=block.data[exc.start]),
+            "byte 0x{byte:02X} is not UTF-8.",
+            byte=block.data[exc.start],
             line=block.line + count_lines(block.data[: exc.start]),
             hint=tr("Save the file as UTF-8 and try again."),
         ) from exc
@@ -394,7 +395,8 @@ def _refuse_endless_row(data: bytes, path: str, sep: str, line: int) -> NoReturn
         raise open_quote_error(path, cells, line)
     raise InputError(
         path,
-        tr("the row is longer than {limit} MiB.", limit=MAX_ROW_BYTES >> 20),
+        "the row is longer than {limit} MiB.",
+        limit=MAX_ROW_BYTES >> 20,
         line=line,
         hint=tr("Check that this is a table of text, with line ends."),
     )
@@ -415,7 +417,7 @@ def open_quote_error(path: str, cells: Sequence[str], line: int) -> InputError:
     above = sum(count_lines(cell.encode("utf-8", "surrogatepass")) for cell in cells[:-1])
     return InputError(
         path,
-        tr("a quoted cell opens here and is never closed."),
+        "a quoted cell opens here and is never closed.",
         line=line + above,
         hint=tr("Close the quote, or double it if it belongs to the text."),
     )

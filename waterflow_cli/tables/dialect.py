@@ -239,17 +239,15 @@ class StartReader:
         fitting = [sep for sep in fitting if len(found[sep].cells) > 1] or fitting[: widest == 1]
         if not found:
             hint = tr("A header and at least one row are expected.")
-            raise InputError(self._path, tr("is empty."), hint=hint)
+            raise InputError(self._path, "is empty.", hint=hint)
         if separators[0] == "\t" and "\t" in fitting:  # as the file's name says
             fitting = ["\t"]
         if len(fitting) > 1:
             raise InputError(
                 self._path,
-                tr(
-                    "two separators fit: {first} and {second}.",
-                    first=repr(fitting[0]),
-                    second=repr(fitting[1]),
-                ),
+                "two separators fit: {first} and {second}.",
+                first=repr(fitting[0]),
+                second=repr(fitting[1]),
                 line=found[fitting[0]].start + 1,
                 hint=tr("Say which one separates the cells: --sep"),
             )
@@ -280,7 +278,9 @@ class StartReader:
         for column, unit in unknown.items():
             raise InputError(
                 self._path,
-                tr("column {column}: '{unit}' is no known unit.", column=column, unit=unit),
+                "column {column}: '{unit}' is no known unit.",
+                column=column,
+                unit=unit,
                 line=row.start + 1,
                 hint=tr("Write it as in docs/reading.md, or pass over the line: --header-line"),
             )
@@ -291,7 +291,7 @@ class StartReader:
         if any("\udc80" <= character <= "\udcff" for character in text):
             raise InputError(
                 self._path,
-                tr("the header is not text in UTF-8."),
+                "the header is not text in UTF-8.",
                 line=row.start + 1,
                 hint=tr("If it is a table, name its encoding: --encoding"),
             )

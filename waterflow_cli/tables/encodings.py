@@ -161,7 +161,9 @@ class TextStream:
         except UnicodeError as exc:  # UTF-16 without its mark
             raise InputError(
                 self._path,
-                tr("is not {name} ({reason}).", name=self.encoding, reason=exc),
+                "is not {name} ({reason}).",
+                name=self.encoding,
+                reason=exc,
                 hint=tr("Name its encoding: --encoding"),
             ) from exc
         self._is_begun = True
@@ -230,8 +232,9 @@ def _python_name(encoding: str) -> str:
         name = codecs.lookup(encoding).name
     except (LookupError, ValueError) as exc:
         raise UsageError(
-            tr("--encoding {encoding}: no such encoding.", encoding=encoding),
+            "--encoding {encoding}: no such encoding.",
             tr("Known ones are utf-8, cp1252, utf-16, iso8859-15, …"),
+            encoding=encoding,
         ) from exc
     return {"utf-8-sig": UTF_8_BOM}.get(name, name)
 

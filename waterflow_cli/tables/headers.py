@@ -66,22 +66,18 @@ def check_header(columns: Sequence[str], path: str, line: int) -> None:
         if "\0" in name:
             raise InputError(
                 path,
-                tr(
-                    "column {position} of the header holds a NUL byte; this is no text table.",
-                    position=position,
-                ),
+                "column {position} of the header holds a NUL byte; this is no text table.",
+                position=position,
                 line=line,
             )
         if name in first_at:
             shown = f"'{name}'" if name.strip() else tr("with an empty name")
             raise InputError(
                 path,
-                tr(
-                    "two columns {shown}, at positions {first} and {second}.",
-                    shown=shown,
-                    first=first_at[name],
-                    second=position,
-                ),
+                "two columns {shown}, at positions {first} and {second}.",
+                shown=shown,
+                first=first_at[name],
+                second=position,
                 line=line,
                 hint=tr("Give each column of the header a name of its own."),
             )
@@ -216,12 +212,10 @@ def _claim(found: dict[str, str], name: str, column: str, path: str) -> None:
     if name in found:
         raise InputError(
             path,
-            tr(
-                "two columns, '{first}' and '{second}', both stand for {name}.",
-                first=found[name],
-                second=column,
-                name=name,
-            ),
+            "two columns, '{first}' and '{second}', both stand for {name}.",
+            first=found[name],
+            second=column,
+            name=name,
             hint=tr("Say which one counts: --rename '{column}=other' keeps it out.", column=column),
         )
     found[name] = column

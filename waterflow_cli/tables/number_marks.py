@@ -91,7 +91,7 @@ def find_marks(
     """
     if options.decimal and options.decimal == options.thousands:
         raise UsageError(
-            tr("--decimal and --thousands are the same mark, '{mark}'.", mark=options.decimal)
+            "--decimal and --thousands are the same mark, '{mark}'.", mark=options.decimal
         )
     texts = {name: batch.columns[name] for name in columns.values()}
     text = b"".join(map(_text_of, texts.values()))
@@ -172,13 +172,11 @@ def _unclear(place: Place, mark: str, path: str) -> InputError:
     bare = place.text.strip()
     return InputError(
         path,
-        tr(
-            "column {column}: '{text}' is {one} or {other}, and nothing in the file tells which.",
-            column=place.column,
-            text=bare,
-            one=bare.replace(mark, "."),
-            other=bare.replace(mark, ""),
-        ),
+        "column {column}: '{text}' is {one} or {other}, and nothing in the file tells which.",
+        column=place.column,
+        text=bare,
+        one=bare.replace(mark, "."),
+        other=bare.replace(mark, ""),
         line=place.line,
         hint=tr("Say which: --decimal {mark} or --thousands {mark}", mark=mark),
     )

@@ -46,12 +46,10 @@ def check_distinct(outputs: Iterable[tuple[str, str | None]]) -> None:
             other = named_by.setdefault(Path(path).resolve(), option)
             if other != option:
                 raise UsageError(
-                    tr(
-                        "{path}: is both {other} and {option}; name two files.",
-                        path=path,
-                        other=other,
-                        option=option,
-                    )
+                    "{path}: is both {other} and {option}; name two files.",
+                    path=path,
+                    other=other,
+                    option=option,
                 )
 
 
@@ -90,45 +88,45 @@ def check_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> None:
         mode = None
     except OSError as exc:
         raise UsageError(
-            tr("{path}: cannot be written ({strerror}).", path=path, strerror=exc.strerror)
+            "{path}: cannot be written ({strerror}).", path=path, strerror=exc.strerror
         ) from exc
     if mode is not None:
         _check_existing(path, mode, force=force, inputs=inputs)
     folder = target.parent
     if not folder.is_dir():
         raise UsageError(
-            tr("{path}: cannot be written, there is no folder {folder}.", path=path, folder=folder)
+            "{path}: cannot be written, there is no folder {folder}.", path=path, folder=folder
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(
-            tr(
-                "{path}: cannot be written, the folder {folder} is not writable.",
-                path=path,
-                folder=folder,
-            )
+            "{path}: cannot be written, the folder {folder} is not writable.",
+            path=path,
+            folder=folder,
         )
 
 
 def _check_existing(path: str, mode: int, *, force: bool, inputs: Sequence[str]) -> None:
     if stat.S_ISDIR(mode):
-        raise UsageError(tr("{path}: is a folder.", path=path), tr("Name a file in it."))
+        raise UsageError("{path}: is a folder.", tr("Name a file in it."), path=path)
     if not stat.S_ISREG(mode):
         raise UsageError(
-            tr("{path}: is no regular file, and will not be replaced.", path=path),
+            "{path}: is no regular file, and will not be replaced.",
             tr("Write to standard output instead: -o - > {path}", path=path),
+            path=path,
         )
     for source in inputs:
         if _is_same_file(source, path):
             raise input_error(path)
     if not force:
-        raise UsageError(tr("{path}: exists already.", path=path), tr("To replace it: --force"))
+        raise UsageError("{path}: exists already.", tr("To replace it: --force"), path=path)
 
 
 def input_error(path: str) -> UsageError:
     """Build the error for an output that is, or holds, an input."""
     return UsageError(
-        tr("{path}: is an input; the output must be another file.", path=path),
+        "{path}: is an input; the output must be another file.",
         tr("Nothing was written. Choose another name."),
+        path=path,
     )
 
 
@@ -281,7 +279,7 @@ def open_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> Iterat
 
 def _open_stdout() -> OutputFile:
     if sys.stdout is None:
-        raise UsageError(tr("Standard output is closed."), tr("Name a file to write to."))
+        raise UsageError("Standard output is closed.", tr("Name a file to write to."))
     with write_errors(STDOUT):
         sys.stdout.flush()
         return OutputFile(os.dup(sys.stdout.fileno()), STDOUT)
@@ -340,7 +338,7 @@ def publish(part: Path, target: Path, *, force: bool) -> None:
             target.hardlink_to(part)
         except FileExistsError as exc:
             raise UsageError(
-                tr("{path}: exists already.", path=target), tr("To replace it: --force")
+                "{path}: exists already.", tr("To replace it: --force"), path=target
             ) from exc
         except OSError:  # a file system without hard links
             part.replace(target)
@@ -357,9 +355,11 @@ def write_errors(path: str) -> Iterator[None]:
         reason = exc.strerror or exc
         if path == STDOUT:
             raise UsageError(
-                tr("Standard output cannot be written ({strerror}).", strerror=reason)
+                "Standard output cannot be written ({strerror}).", strerror=reason
             ) from exc
         raise UsageError(
-            tr("{path}: cannot be written ({strerror}).", path=path, strerror=reason),
+            "{path}: cannot be written ({strerror}).",
             tr("Nothing was left under that name by this command."),
+            path=path,
+            strerror=reason,
         ) from exc

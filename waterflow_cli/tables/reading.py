@@ -88,7 +88,7 @@ def open_table(
             with open_to_seek(stream) as file:
                 yield _open_parquet(file, path, names, batch_rows or PARQUET_ROWS)
         elif PurePath(path).suffix.lower() == ".parquet":
-            raise InputError(path, tr("is named .parquet, and is no Parquet file."))
+            raise InputError(path, "is named .parquet, and is no Parquet file.")
         else:
             yield _TextTable(stream, path, names, options).open(batch_rows, block_bytes)
 
@@ -173,7 +173,8 @@ class _TextTable:
             if len(start) > MAX_ROW_BYTES:
                 raise InputError(
                     self._path,
-                    tr("the header does not end within {size} MiB.", size=MAX_ROW_BYTES >> 20),
+                    "the header does not end within {size} MiB.",
+                    size=MAX_ROW_BYTES >> 20,
                     hint=tr(
                         "Check that this is a table of text, and that its header closes each quote."
                     ),
@@ -267,7 +268,7 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
         file = pq.ParquetFile(source)
         columns = file.schema_arrow.names
     except _PARQUET_ERRORS as exc:
-        raise InputError(path, tr("the Parquet file is damaged or cut short.")) from exc
+        raise InputError(path, "the Parquet file is damaged or cut short.") from exc
     check_header(columns, path, 1)
 
     n_read = 0
@@ -288,7 +289,7 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
                     _ready, Batch(columns=named, lines=lines, end=Position(n_read, n_read + 2))
                 )
         except _PARQUET_ERRORS as exc:
-            raise InputError(path, tr("the Parquet file is damaged."), line=n_read + 2) from exc
+            raise InputError(path, "the Parquet file is damaged.", line=n_read + 2) from exc
 
     def share() -> float | None:
         return n_read / file.metadata.num_rows if file.metadata.num_rows else None

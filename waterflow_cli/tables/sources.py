@@ -66,11 +66,9 @@ class DecompressedStream(io.RawIOBase):
         except _DAMAGED as exc:
             raise InputError(
                 self._name,
-                tr(
-                    "the {codec} data is damaged or cut short ({cause})",
-                    codec=self._codec,
-                    cause=exc,
-                ),
+                "the {codec} data is damaged or cut short ({cause})",
+                codec=self._codec,
+                cause=exc,
                 hint=tr("Fetch or compress the file again; nothing after this point can be read."),
             ) from exc
         view[: len(data)] = data
@@ -198,22 +196,20 @@ def open_to_seek(stream: io.BufferedReader) -> Iterator[IO[bytes]]:
 def _open_raw(path: str) -> Iterator[io.BufferedReader]:
     if path == STDIN:
         if sys.stdin is None:
-            raise InputError(path, tr("standard input is closed."))
+            raise InputError(path, "standard input is closed.")
         yield cast("io.BufferedReader", sys.stdin.buffer)
         return
     try:
         raw = Path(path).open("rb")  # noqa: SIM115 (closed below, after the errors are told apart)
     except IsADirectoryError as exc:
         raise InputError(
-            path, tr("is a folder, not a file."), hint=tr("Name the files in it.")
+            path, "is a folder, not a file.", hint=tr("Name the files in it.")
         ) from exc
     except FileNotFoundError as exc:
-        raise InputError(
-            path, tr("no such file."), hint=tr("Check the name and the folder.")
-        ) from exc
+        raise InputError(path, "no such file.", hint=tr("Check the name and the folder.")) from exc
     except (OSError, ValueError) as exc:
         raise InputError(
-            path, tr("cannot be opened ({cause}).", cause=getattr(exc, "strerror", exc))
+            path, "cannot be opened ({cause}).", cause=getattr(exc, "strerror", exc)
         ) from exc
     with raw:
         before = _version(raw)
@@ -222,7 +218,7 @@ def _open_raw(path: str) -> Iterator[io.BufferedReader]:
         if _version(raw) != before:
             raise InputError(
                 path,
-                tr("was changed while it was read."),
+                "was changed while it was read.",
                 hint=tr("Run the command again when nothing writes to it."),
             )
 
@@ -242,7 +238,7 @@ def _read_ahead(raw: io.BufferedReader, path: str) -> tuple[bytes, io.BufferedRe
             return start, io.BufferedReader(RejoinedStream(start, raw), _BUFFER_BYTES)
         raw.seek(-len(start), io.SEEK_CUR)
     except OSError as exc:
-        raise InputError(path, tr("cannot be read ({strerror}).", strerror=exc.strerror)) from exc
+        raise InputError(path, "cannot be read ({strerror}).", strerror=exc.strerror) from exc
     return start, raw
 
 
@@ -262,9 +258,7 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
         members = [info for info in archive.infolist() if not info.is_dir()]
         if any(info.filename == "xl/workbook.xml" for info in members):
             raise InputError(
-                path,
-                tr("is an Excel workbook."),
-                hint=tr("In Excel, save the sheet as 'CSV UTF-8'."),
+                path, "is an Excel workbook.", hint=tr("In Excel, save the sheet as 'CSV UTF-8'.")
             )
         if len(members) != 1:
             names = ", ".join(info.filename for info in members[:5])
@@ -281,17 +275,18 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
         return archive.open(members[0])
     except _DAMAGED_ZIP as exc:
         raise InputError(
-            path, tr("the zip archive is damaged or cut short ({cause}).", cause=exc)
+            path, "the zip archive is damaged or cut short ({cause}).", cause=exc
         ) from exc
     except NotImplementedError as exc:  # its word for a compression that it does not know
         raise InputError(
             path,
-            tr("the zip archive cannot be read ({cause}).", cause=exc),
+            "the zip archive cannot be read ({cause}).",
+            cause=exc,
             hint=tr("Unpack it first."),
         ) from exc
     except RuntimeError as exc:  # zipfile's word for an encrypted member
         raise InputError(
-            path, tr("the zip archive is encrypted."), hint=tr("Unpack it first.")
+            path, "the zip archive is encrypted.", hint=tr("Unpack it first.")
         ) from exc
 
 
@@ -318,11 +313,11 @@ def _expand(path: str) -> list[str]:
     except (OSError, ValueError) as exc:  # a closed folder, or '**' within a name
         reason = getattr(exc, "strerror", exc)
         raise UsageError(
-            tr("The pattern '{path}' cannot be followed ({reason}).", path=path, reason=reason)
+            "The pattern '{path}' cannot be followed ({reason}).", path=path, reason=reason
         ) from exc
     if not found:
         raise UsageError(
-            tr("No file matches '{path}'.", path=path), tr("Check the pattern and the folder.")
+            "No file matches '{path}'.", tr("Check the pattern and the folder."), path=path
         )
     return found
 

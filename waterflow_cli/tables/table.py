@@ -177,9 +177,7 @@ def table_of(
 
 def no_rows(path: str) -> InputError:
     """Build the error for a file that has no row."""
-    return InputError(
-        path, tr("has a header and no rows."), hint=tr("At least one row is expected.")
-    )
+    return InputError(path, "has a header and no rows.", hint=tr("At least one row is expected."))
 
 
 def _row_text(texts: list[bytes]) -> str:

@@ -78,11 +78,12 @@ def output_format(path: str) -> tuple[str, str]:
     compression = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSIONS else ""
     if not suffixes or suffixes[-1] not in _TEXT_FORMATS:
         raise UsageError(
-            tr("{path}: its suffix names no format.", path=path),
+            "{path}: its suffix names no format.",
             tr(
                 "Use .csv, .tsv or .jsonl (also with .gz or .zst), .parquet, or - for "
                 "CSV on stdout."
             ),
+            path=path,
         )
     return suffixes[-1], compression
 
@@ -354,14 +355,12 @@ def check_types(columns: pa.Schema, before: pa.Schema) -> None:
     for column, earlier in zip(columns, before, strict=True):
         if column.type != earlier.type:
             raise UsageError(
-                tr(
-                    "The column '{column}' holds {type} here and {earlier} before; a "
-                    "Parquet file holds one type a column.",
-                    column=column.name,
-                    type=column.type,
-                    earlier=earlier.type,
-                ),
+                "The column '{column}' holds {type} here and {earlier} before; a "
+                "Parquet file holds one type a column.",
                 tr("Write to .csv, .tsv or .jsonl, or the inputs one by one."),
+                column=column.name,
+                type=column.type,
+                earlier=earlier.type,
             )
 
 
@@ -370,12 +369,10 @@ def _convert(convert: Callable[[pa.Array], pa.Array], name: str, column: pa.Arra
         return convert(column)
     except pa.ArrowException as exc:  # lists, structures, bytes
         raise UsageError(
-            tr(
-                "The column '{name}' holds {type}, which cannot be written as text.",
-                name=name,
-                type=column.type,
-            ),
+            "The column '{name}' holds {type}, which cannot be written as text.",
             tr("Write to .parquet instead."),
+            name=name,
+            type=column.type,
         ) from exc
 
 

@@ -215,8 +215,9 @@ def plan_procedures(
     ]
     if len(procedures) < 2:
         raise UsageError(
-            tr("--plugin {plugin}: one candidate cannot be compared.", plugin=plugins[0].name),
+            "--plugin {plugin}: one candidate cannot be compared.",
             tr("Name several, with commas: --plugin rf,hgb, --balance smote,none or --seed 0,1"),
+            plugin=plugins[0].name,
         )
     return procedures
 
@@ -285,11 +286,9 @@ def split_list(option: str, text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise UsageError(
-            tr(
-                "{option} {text}: names with commas between them are expected.",
-                option=option,
-                text=text,
-            )
+            "{option} {text}: names with commas between them are expected.",
+            option=option,
+            text=text,
         )
     return names
 
@@ -327,7 +326,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds = split_list("--seed", text)
     if not all(seed.isdecimal() for seed in seeds):
-        raise UsageError(tr("--seed {text}: whole numbers from 0 on are expected.", text=text))
+        raise UsageError("--seed {text}: whole numbers from 0 on are expected.", text=text)
     return [int(seed) for seed in seeds]
 
 

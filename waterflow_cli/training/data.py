@@ -288,15 +288,13 @@ class _Column:
         rows = np.flatnonzero(bad)
         if len(rows):
             raise DataRefusedError(
-                tr(
-                    "{path}, line {line}, column {name}: {message} ({rows}).",
-                    path=self._path,
-                    line=self._lines[rows[0]],
-                    name=self.name,
-                    message=message,
-                    rows=trn("{n} such row", "{n} such rows", len(rows)),
-                ),
+                "{path}, line {line}, column {name}: {message} ({rows}).",
                 tr("A split by this column needs it in every row."),
+                path=self._path,
+                line=self._lines[rows[0]],
+                name=self.name,
+                message=message,
+                rows=trn("{n} such row", "{n} such rows", len(rows)),
             )
 
 
@@ -354,21 +352,20 @@ class Refusals:
 def _label_of(schema: TableSchema) -> str:
     if not schema.label:
         raise UsageError(
-            tr("The schema {schema} names no label.", schema=schema.name),
+            "The schema {schema} names no label.",
             tr("Add 'metadata: {label: COLUMN}' to it."),
+            schema=schema.name,
         )
     if not schema.kinds[schema.label].is_numeric:
         raise UsageError(
-            tr(
-                "The schema {schema}: its label {label} is no number.",
-                schema=schema.name,
-                label=schema.label,
-            ),
+            "The schema {schema}: its label {label} is no number.",
             tr("Give it the dtype float64 or int64; 1 is potable, 0 is not."),
+            schema=schema.name,
+            label=schema.label,
         )
     if not schema.measurements:
         raise UsageError(
-            tr("The schema {schema} has no measurement to learn from.", schema=schema.name)
+            "The schema {schema} has no measurement to learn from.", schema=schema.name
         )
     return schema.label
 
@@ -390,12 +387,10 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int
     if len(classes) < 2:
         held = Message("only the class {shown}", shown=shown) if len(classes) else Message("no row")
         raise DataRefusedError(
-            tr(
-                "{path}, column {label}: {held}; both 0 and 1 are needed.",
-                path=path,
-                label=label,
-                held=held,
-            )
+            "{path}, column {label}: {held}; both 0 and 1 are needed.",
+            path=path,
+            label=label,
+            held=held,
         )
     if counts.min() < min_per_class:
         raise DataRefusedError(

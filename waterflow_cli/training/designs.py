@@ -125,12 +125,10 @@ class Design:
                     )
             if any(counts[k].min() == 0 for k in self.tested):
                 raise DataRefusedError(
-                    tr(
-                        "{text}: a tested part holds one class alone, so nothing can be "
-                        "measured on it.",
-                        text=describe_design(self.name),
-                    ),
+                    "{text}: a tested part holds one class alone, so nothing can be "
+                    "measured on it.",
                     tr("Use fewer folds, or another way to split."),
+                    text=describe_design(self.name),
                 )
         return self
 

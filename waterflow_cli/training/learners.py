@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import PluginError
-from waterflow_cli.common.messages import Message, tr, trn
+from waterflow_cli.common.messages import Message, trn
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.options import TrainingOptions
@@ -77,20 +77,16 @@ def build_pipeline(
         )
     if not isinstance(pipeline, BalancedPipeline):
         raise PluginError(
-            tr(
-                "The {plugin} built a {kind}; an imblearn.pipeline.Pipeline is expected.",
-                plugin=plugin.installed,
-                kind=type(pipeline).__name__,
-            )
+            "The {plugin} built a {kind}; an imblearn.pipeline.Pipeline is expected.",
+            plugin=plugin.installed,
+            kind=type(pipeline).__name__,
         )
     for method in ("predict", "predict_proba"):
         if not hasattr(pipeline, method):
             raise PluginError(
-                tr(
-                    "The {plugin} built a pipeline that has no {method}.",
-                    plugin=plugin.installed,
-                    method=method,
-                )
+                "The {plugin} built a pipeline that has no {method}.",
+                plugin=plugin.installed,
+                method=method,
             )
     return pipeline
 
@@ -127,11 +123,9 @@ def check_scores(scores: FloatArray, owner: str) -> None:
         )
     if scores.min() < 0 or scores.max() > 1:
         raise PluginError(
-            tr(
-                "The {plugin} gave probabilities from {lowest:g} to {highest:g}; they "
-                "must lie between 0 and 1.",
-                plugin=owner,
-                lowest=scores.min(),
-                highest=scores.max(),
-            )
+            "The {plugin} gave probabilities from {lowest:g} to {highest:g}; they "
+            "must lie between 0 and 1.",
+            plugin=owner,
+            lowest=scores.min(),
+            highest=scores.max(),
         )

@@ -44,10 +44,10 @@ def parse_cv(text: str) -> CrossValidation:
     """
     folds, _, repeats = text.strip().lower().partition("x")
     if not (folds.isdecimal() and repeats.isdecimal()):
-        raise UsageError(tr("--cv {text}: it is written FOLDSxREPEATS, such as 5x2.", text=text))
+        raise UsageError("--cv {text}: it is written FOLDSxREPEATS, such as 5x2.", text=text)
     cv = CrossValidation(int(folds), int(repeats))
     if not (3 <= cv.n_folds <= 20 and 1 <= cv.n_repeats <= 100):
-        raise UsageError(tr("--cv {text}: 3 to 20 folds, 1 to 100 repeats.", text=text))
+        raise UsageError("--cv {text}: 3 to 20 folds, 1 to 100 repeats.", text=text)
     return cv
 
 
@@ -69,7 +69,7 @@ def check_journal(path: str) -> None:
         known = False
     if not known:
         raise UsageError(
-            tr("--journal {path}: is no journal of trials.", path=path), tr("Name a new file.")
+            "--journal {path}: is no journal of trials.", tr("Name a new file."), path=path
         )
 
 

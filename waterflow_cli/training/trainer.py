@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import Message, counted, marked, tr
+from waterflow_cli.common.messages import Message, counted, marked
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin
@@ -343,10 +343,8 @@ def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[
         return every, every[:0]
     if data.groups is not None or data.when is not None:
         raise UsageError(
-            tr(
-                "--guarantee goes with neither --group nor --time: it needs rows of "
-                "which each could as well have come in the place of any other."
-            )
+            "--guarantee goes with neither --group nor --time: it needs rows of "
+            "which each could as well have come in the place of any other."
         )
     used, certifying = train_test_split(
         every, test_size=CERTIFYING_SHARE, random_state=options.seed

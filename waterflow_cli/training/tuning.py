@@ -65,11 +65,9 @@ class TunedLearner:
     def __post_init__(self) -> None:
         if not self.space:
             raise UsageError(
-                tr(
-                    "--tune: the plugin '{plugin}' names no parameter to search beyond "
-                    "those that are set by --param.",
-                    plugin=self.plugin.name,
-                )
+                "--tune: the plugin '{plugin}' names no parameter to search beyond "
+                "those that are set by --param.",
+                plugin=self.plugin.name,
             )
 
     @property
@@ -175,13 +173,11 @@ class TunedLearner:
             for train, test in self._inner_folds(rows)
         ):
             raise DataRefusedError(
-                tr(
-                    "--tune: {n_trained} rows of a fold cannot be split into {n_folds} more "
-                    "that hold enough of both classes.",
-                    n_trained=len(rows),
-                    n_folds=_N_FOLDS,
-                ),
+                "--tune: {n_trained} rows of a fold cannot be split into {n_folds} more "
+                "that hold enough of both classes.",
                 tr("Use more rows, fewer folds (--cv), or no --tune."),
+                n_trained=len(rows),
+                n_folds=_N_FOLDS,
             )
 
     def _study(self, rows: IntArray) -> optuna.Study:

@@ -88,23 +88,19 @@ def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> B
             else tr("column {column}", column=values.name)
         )
         raise UsageError(
-            tr(
-                "The schema's check {check} cannot judge {judged} ({cause}).",
-                check=check.name,
-                judged=judged,
-                cause=exc,
-            ),
+            "The schema's check {check} cannot judge {judged} ({cause}).",
             tr("Choose a check that fits the column's dtype."),
+            check=check.name,
+            judged=judged,
+            cause=exc,
         ) from exc
     if isinstance(output, pd.DataFrame):
         output = output.all(axis=1)
     if not isinstance(output, pd.Series) or not output.index.isin(values.index).all():
         raise UsageError(
-            tr(
-                "The schema's check {check} judges a column as a whole, and not row by row.",
-                check=check.name,
-            ),
+            "The schema's check {check} judges a column as a whole, and not row by row.",
             tr("Use checks that say of each value whether it is right."),
+            check=check.name,
         )
     failed[output.index[~output.to_numpy(dtype=bool)]] = True
     return failed

@@ -176,8 +176,10 @@ def load_limits(
         text, shown = _read_profile(name), name if name in PROFILES else Path(name).stem
         if shown in [profile.name for profile in profiles] or (shown != name and shown in PROFILES):
             raise UsageError(
-                tr("Limits {source}: another profile is named '{name}'.", source=name, name=shown),
+                "Limits {source}: another profile is named '{name}'.",
                 tr("Rename the file."),
+                source=name,
+                name=shown,
             )
         profiles.append(_parse_profile(text, shown, name, columns))
     return tuple(profiles)
@@ -282,13 +284,11 @@ def _refuse_ambiguous(limits: Sequence[Limit], unlimited: Sequence[Unlimited], s
     for limit in limits:
         if (limit.column, limit.where) in seen:
             raise UsageError(
-                tr(
-                    "Limits {source}: {column} stands there twice with where = '{where}'.",
-                    source=source,
-                    column=limit.column,
-                    where=limit.where,
-                ),
+                "Limits {source}: {column} stands there twice with where = '{where}'.",
                 tr("Say under which condition each value holds: where = '…'"),
+                source=source,
+                column=limit.column,
+                where=limit.where,
             )
         seen.add((limit.column, limit.where))
 

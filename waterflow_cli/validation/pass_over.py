@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from waterflow_cli.common.errors import InputError
-from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.common.workers import map_in_order
 from waterflow_cli.samples.opening import open_samples
@@ -169,7 +168,8 @@ class Pass:
         if label not in self.columns:
             raise InputError(
                 self.table.path,
-                tr("column {label} (the label) not found in the header.", label=label),
+                "column {label} (the label) not found in the header.",
+                label=label,
                 line=self.table.dialect.header_line,
                 hint=hint,
             )

@@ -134,7 +134,7 @@ def validate_files(
     options = PassOptions(reading=reading, limits=limits, jobs=jobs, batch_rows=batch_rows)
     report = ValidationReport(schema=schema.name, max_findings=max_findings)
     if len(inputs) > 1 and (good is not None or bad is not None):
-        raise UsageError(tr("--good and --bad split one file; several were named."))
+        raise UsageError("--good and --bad split one file; several were named.")
     check_outputs((("--good", good), ("--bad", bad)), force=force, inputs=inputs)
     progress = InputProgress(inputs, report_progress)
     for path in inputs:
@@ -204,8 +204,10 @@ def _open_split(
 def _refuse_taken(name: str, columns: Mapping[str, pa.Array], option: str) -> None:
     if name in columns:
         raise UsageError(
-            tr("The input has a column '{name}', which {option} adds.", name=name, option=option),
+            "The input has a column '{name}', which {option} adds.",
             tr("Rename it first."),
+            name=name,
+            option=option,
         )
 
 

@@ -177,7 +177,7 @@ class RowChecker:
             if (len(names) > 1 and is_moved) or sum(map(is_unit_of_amount, texts)) > 1:
                 raise InputError(
                     self._file,
-                    tr("a second header or row of units stands here; below it cells mean others."),
+                    "a second header or row of units stands here; below it cells mean others.",
                     line=int(checked.batch.lines[row]),
                     hint=tr("Put each table into a file of its own."),
                 )
@@ -228,11 +228,9 @@ class RowChecker:
             if extra:
                 raise InputError(
                     table.path,
-                    tr(
-                        "column '{column}' is not in the strict schema {schema}.",
-                        column=extra[0],
-                        schema=self._schema.name,
-                    ),
+                    "column '{column}' is not in the strict schema {schema}.",
+                    column=extra[0],
+                    schema=self._schema.name,
                     line=table.dialect.header_line,
                 )
 

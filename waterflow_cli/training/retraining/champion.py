@@ -178,6 +178,8 @@ def _read_measures(client: MlflowClient, run_id: str) -> Measures:
         return Measures.of(content)
     except (MlflowException, ArithmeticError, OSError, ValueError, TypeError, KeyError) as exc:
         raise ModelError(
-            tr("The run {run_id} has no {file} to judge by.", run_id=run_id, file=_EVALUATION_FILE),
+            "The run {run_id} has no {file} to judge by.",
             tr("Train the champion again: waterflow train"),
+            run_id=run_id,
+            file=_EVALUATION_FILE,
         ) from exc

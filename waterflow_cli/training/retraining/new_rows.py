@@ -86,8 +86,9 @@ def sort_new_rows(
     fresh = matching.fresh
     if not len(fresh):
         raise DataRefusedError(
-            tr("{file}: no row is of a new and undisputed sample.", file=new.path),
+            "{file}: no row is of a new and undisputed sample.",
             tr("Bring samples that the champion has not learned from."),
+            file=new.path,
         )
     corrected = new.take(matching.corrected)
     met = in_groups_of(new, recorded)
@@ -218,10 +219,9 @@ def _split_times(path: str, when: FloatArray, share: float) -> tuple[IntArray, I
     times, counts = np.unique(when, return_counts=True)
     if len(times) < 2:
         raise DataRefusedError(
-            tr(
-                "{file}: all new samples are of one time, so none are later to judge by.", file=path
-            ),
+            "{file}: all new samples are of one time, so none are later to judge by.",
             tr("Bring samples of several times."),
+            file=path,
         )
     later = np.cumsum(counts[::-1])[::-1][1:]
     is_late = when >= times[1:][np.argmin(np.abs(later - share * len(when)))]

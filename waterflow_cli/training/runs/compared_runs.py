@@ -67,8 +67,9 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
     """
     if len(references) < 2:
         raise UsageError(
-            tr("--run {references}: one run cannot be compared.", references=", ".join(references)),
+            "--run {references}: one run cannot be compared.",
             tr("Name several, with commas; see: waterflow models list"),
+            references=", ".join(references),
         )
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
@@ -96,11 +97,9 @@ def _read_run(run: Any, client: MlflowClient, uri: str) -> TrainedRun:
     content = _download_evaluation(run_id, uri) if trained else {}
     if "folds" not in content:
         raise ModelError(
-            tr(
-                "The run {run_id} keeps no figures by fold, so it cannot be compared.",
-                run_id=run_id,
-            ),
+            "The run {run_id} keeps no figures by fold, so it cannot be compared.",
             tr("Compare runs that this version of waterflow train finished, or train it again."),
+            run_id=run_id,
         )
     design = content["design"]
     design.setdefault("name", design_name(design["text"]))  # runs of 0.1.0 keep only the text
@@ -137,16 +136,14 @@ def _refuse_different(runs: Sequence[TrainedRun]) -> None:
         else:
             continue
         raise ModelError(
-            tr(
-                "The runs {first} and {second} {problem}.",
-                first=first.run_id[:_SHORT_ID],
-                second=run.run_id[:_SHORT_ID],
-                problem=problem,
-            ),
+            "The runs {first} and {second} {problem}.",
             tr(
                 "Train both with the same data, --seed, --cv, --group and --time, or "
                 "compare plugins: waterflow compare DATA --plugin A,B"
             ),
+            first=first.run_id[:_SHORT_ID],
+            second=run.run_id[:_SHORT_ID],
+            problem=problem,
         )
 
 

@@ -81,12 +81,10 @@ def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> 
     absent = [name for name in decision.measurements if name not in data.X]
     if absent:
         raise ModelError(
-            tr(
-                "Model {model} needs measurements that the schema does not have: {absent}.",
-                model=model.label,
-                absent=shorten(absent),
-            ),
+            "Model {model} needs measurements that the schema does not have: {absent}.",
             tr("Leave out --schema: the model brings its own."),
+            model=model.label,
+            absent=shorten(absent),
         )
     with threadpool_limits(limits=1):  # the same bits as `waterflow score`
         probability = model.probability(data.X[list(decision.measurements)])

@@ -117,15 +117,13 @@ class TrainingRecord:
             content = json.loads(text)
             if content["version"] != RECORD_FORMAT:
                 raise ModelError(
-                    tr(
-                        "{source}: its {file} has version {version}; this version of waterflow "
-                        "knows {known}.",
-                        source=source,
-                        file=RECORD_FILE,
-                        version=content["version"],
-                        known=RECORD_FORMAT,
-                    ),
+                    "{source}: its {file} has version {version}; this version of waterflow "
+                    "knows {known}.",
                     tr("Install the version of waterflow that wrote it."),
+                    source=source,
+                    file=RECORD_FILE,
+                    version=content["version"],
+                    known=RECORD_FORMAT,
                 )
             data = content["data"]
             return cls(
@@ -142,13 +140,11 @@ class TrainingRecord:
             raise
         except (AttributeError, KeyError, SyntaxError, TypeError, ValueError) as exc:
             raise ModelError(
-                tr(
-                    "{source}: its {file} is no record of a training ({kind}: {cause}).",
-                    source=source,
-                    file=RECORD_FILE,
-                    kind=type(exc).__name__,
-                    cause=str(exc)[:100],
-                )
+                "{source}: its {file} is no record of a training ({kind}: {cause}).",
+                source=source,
+                file=RECORD_FILE,
+                kind=type(exc).__name__,
+                cause=str(exc)[:100],
             ) from exc
 
 

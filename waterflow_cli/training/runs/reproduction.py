@@ -194,12 +194,10 @@ def read_record(client: MlflowClient, run_id: str) -> TrainingRecord:
     """
     if RECORD_FILE not in {file.path for file in client.list_artifacts(run_id)}:
         raise ModelError(
-            tr(
-                "The run {run_id} has no {file}, so it cannot be trained again.",
-                run_id=run_id,
-                file=RECORD_FILE,
-            ),
+            "The run {run_id} has no {file}, so it cannot be trained again.",
             tr("Only runs of waterflow train keep one, and those of its first versions do not."),
+            run_id=run_id,
+            file=RECORD_FILE,
         )
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         text = Path(client.download_artifacts(run_id, RECORD_FILE, scratch)).read_bytes()
@@ -234,14 +232,12 @@ def load_recorded(path: str, record: TrainingRecord, ids: IdColumn | None = None
     def refuse_other(digest: str) -> None:
         if digest != record.sha256:
             raise DataRefusedError(
-                tr(
-                    "{path}: is not what the run was trained on: its sha256 is {digest}…, "
-                    "and was {sha256}….",
-                    path=path,
-                    digest=digest[:12],
-                    sha256=record.sha256[:12],
-                ),
+                "{path}: is not what the run was trained on: its sha256 is {digest}…, "
+                "and was {sha256}….",
                 hint,
+                path=path,
+                digest=digest[:12],
+                sha256=record.sha256[:12],
             )
 
     try:
@@ -249,11 +245,11 @@ def load_recorded(path: str, record: TrainingRecord, ids: IdColumn | None = None
             refuse_other(file_sha256(path))  # before anything is said of its rows
     except OSError as exc:
         raise InputError(
-            path, tr("cannot be read ({strerror}).", strerror=exc.strerror), hint=hint
+            path, "cannot be read ({strerror}).", strerror=exc.strerror, hint=hint
         ) from exc
     if record.path == COMBINED:
         if not Path(path).is_file():
-            raise InputError(path, tr("is no file."), hint=hint)
+            raise InputError(path, "is no file.", hint=hint)
         return read_combined(path, record.schema, record.reading)
     data = load_training_data(path, record.schema, **vars(record.reading), ids=ids)
     refuse_other(data.sha256)
@@ -296,7 +292,7 @@ def recorded_data(
             yield sample
     elif record.path == PIPE:
         raise InputError(
-            PIPE, tr("the run read its data through a pipe."), hint=tr("Pipe it again: --data -")
+            PIPE, "the run read its data through a pipe.", hint=tr("Pipe it again: --data -")
         )
     elif record.path == COMBINED:
         with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
@@ -310,8 +306,10 @@ def _download_combined(client: MlflowClient, run_id: str, folder: str) -> str:
         return str(client.download_artifacts(run_id, COMBINED_FILE, folder))
     except (MlflowException, OSError) as exc:
         raise ModelError(
-            tr("The run {run_id} has lost its {file}.", run_id=run_id, file=COMBINED_FILE),
+            "The run {run_id} has lost its {file}.",
             tr("If there is a copy, name it: --data FILE"),
+            run_id=run_id,
+            file=COMBINED_FILE,
         ) from exc
 
 
@@ -327,11 +325,9 @@ def plugin_of(record: TrainingRecord) -> LoadedPlugin:
         return load_plugin(record.plugin)
     except UsageError as exc:
         raise ModelError(
-            tr(
-                "The run was trained by the plugin '{plugin}', which is not installed.",
-                plugin=record.plugin,
-            ),
+            "The run was trained by the plugin '{plugin}', which is not installed.",
             tr("Install what trained it: {distribution}", distribution=record.plugin_distribution),
+            plugin=record.plugin,
         ) from exc
 
 
