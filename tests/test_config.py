@@ -255,7 +255,7 @@ def test_lists_set_options_that_can_be_given_several_times(trained, samples, mon
 
 def test_variable_that_cannot_be_split_is_refused(cli, monkeypatch):
     monkeypatch.setenv("WATERFLOW_RENAME", "'pH=ph")
-    outcome = cli("schemas", "list")
+    outcome = cli("validate", "new.csv")
     assert outcome.code == 2
     assert "Error: WATERFLOW_RENAME: cannot be split into values" in outcome.err
 
@@ -276,18 +276,18 @@ OPTIONS = {
 
 def test_defaults_are_nested_by_command_and_are_text(workdir, monkeypatch):
     LOCAL.write_text('seed = 1\nparam = ["a=1", 2]\n[models]\njson = true\n')
-    assert load_defaults(OPTIONS) == {
+    assert load_defaults(OPTIONS, lambda: OPTIONS) == {
         "train": {"seed": "1", "assignments": ["a=1", "2"]},
         "models": {"list": {"as_json": "True"}},
     }
     LOCAL.write_text('param = "a=1"\n')
-    assert load_defaults(OPTIONS) == {"train": {"assignments": ["a=1"]}}
+    assert load_defaults(OPTIONS, lambda: OPTIONS) == {"train": {"assignments": ["a=1"]}}
     monkeypatch.setenv("WATERFLOW_JSON", "1")
-    assert load_defaults(OPTIONS)["models"] == {"list": {"as_json": "1"}}
+    assert load_defaults(OPTIONS, lambda: OPTIONS)["models"] == {"list": {"as_json": "1"}}
 
 
 def test_no_file_and_no_variable_leave_the_options_own_defaults(workdir):
-    assert load_defaults(OPTIONS) == {}
+    assert load_defaults(OPTIONS, lambda: OPTIONS) == {}
 
 
 def test_error_names_the_file_as_it_lies(workdir):
@@ -295,4 +295,11 @@ def test_error_names_the_file_as_it_lies(workdir):
     with pytest.raises(
         UsageError, match=r"^waterflow\.toml: no option 'sede'\. Did you mean 'seed'"
     ):
-        load_defaults(OPTIONS)
+        load_defaults(OPTIONS, lambda: OPTIONS)
+
+
+def test_a_command_without_files_asks_for_no_other_command(workdir):
+    def every():
+        raise AssertionError("imports every command")
+
+    assert load_defaults(OPTIONS, every) == {}

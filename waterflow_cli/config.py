@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ def user_file() -> Path:
     return Path(base) / "waterflow" / "config.toml"
 
 
-def load_defaults(options: Options) -> dict[str, Any]:
+def load_defaults(options: Options, every: Callable[[], Options]) -> dict[str, Any]:
     """Read the settings that hold where the command line says nothing.
 
     A key at the top of a file holds for every command that has the option, one in a table such as
@@ -47,7 +47,9 @@ def load_defaults(options: Options) -> dict[str, Any]:
     Parameters
     ----------
     options : mapping
-        See `Options`.
+        Those of the command that runs.
+    every : callable
+        Gives those of all commands, which the keys of a file must be among.
 
     Returns
     -------
@@ -61,8 +63,9 @@ def load_defaults(options: Options) -> dict[str, Any]:
         to an option that takes one value.
     """
     defaults: dict[str, Any] = {}
-    for path in (user_file(), Path(LOCAL_FILE)):
-        for command, name, value in _read_file(path, options):
+    for path in filter(_is_there, (user_file(), Path(LOCAL_FILE))):
+        values = parse_toml(read_text(path, str(path)), str(path))
+        for command, name, value in _match(path, values, every()):
             _place(defaults, command, name, value)
     for command, settings in options.items():
         for key, setting in settings.items():
@@ -75,14 +78,14 @@ def load_defaults(options: Options) -> dict[str, Any]:
     return defaults
 
 
-def _read_file(path: Path, options: Options) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+def _is_there(path: Path) -> bool:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return False
     except OSError:  # it is told where the file is read
         pass
-    yield from _match(path, parse_toml(read_text(path, str(path)), str(path)), options)
+    return True
 
 
 def _match(

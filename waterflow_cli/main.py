@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from waterflow_cli import __version__
-from waterflow_cli.commands import COMMANDS
+from waterflow_cli.commands import COMMANDS, load_command
 from waterflow_cli.commands.options import common
 from waterflow_cli.common.errors import WaterflowError, did_you_mean
 from waterflow_cli.common.interrupts import install_interrupts
@@ -50,47 +50,58 @@ class TranslatedHelp(click.HelpFormatter):
 click.Context.formatter_class = TranslatedHelp
 
 
-class ConfiguredGroup(click.Group):
-    """A group whose commands take their defaults from the configuration files."""
+class LazyGroup(click.Group):
+    """The group of all commands; each is imported, and its settings are read, when it is named."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Make the context with the files' settings as the default map."""
-        kwargs.setdefault("default_map", load_defaults(dict(_options_of(self))))
-        return super().make_context(*args, **kwargs)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names of the commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find the command, suggesting the nearest name for an unknown one."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(
-                tr("No command '{name}'.", name=args[0]) + did_you_mean(args[0], self.commands)
-            )
+        """Find the command with its defaults, suggesting the nearest name for an unknown one."""
+        if args[0] in COMMANDS:
+            ctx.default_map = load_defaults(_options_of(args[0]), lambda: _options_of(*COMMANDS))
+        elif not args[0].startswith("-"):
+            ctx.fail(tr("No command '{name}'.", name=args[0]) + did_you_mean(args[0], COMMANDS))
         return super().resolve_command(ctx, args)
 
 
-def _options_of(
-    group: click.Group, path: tuple[str, ...] = ()
+def _options_of(*names: str) -> dict[tuple[str, ...], dict[str, Setting]]:
+    return {
+        path: settings
+        for name in names
+        for path, settings in _settings(load_command(name), (name,))
+    }
+
+
+def _settings(
+    command: click.Command, path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Setting]]]:
-    """Yield each command's path with its options as the user writes them."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from _options_of(command, (*path, name))
-            continue
-        yield (
-            (*path, name),
-            {
-                option.removeprefix("--").replace("-", "_"): Setting(
-                    str(parameter.name), getattr(parameter, "multiple", False)
-                )
-                for parameter in command.params
-                for option in parameter.opts
-                if option.startswith("--") or option in _SET_ARGUMENTS
-            },
-        )
+    """Yield the path of a command, or of each in a group, with its options as users write them."""
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from _settings(inner, (*path, name))
+        return
+    yield (
+        path,
+        {
+            option.removeprefix("--").replace("-", "_"): Setting(
+                str(parameter.name), getattr(parameter, "multiple", False)
+            )
+            for parameter in command.params
+            for option in parameter.opts
+            if option.startswith("--") or option in _SET_ARGUMENTS
+        },
+    )
 
 
 @common
 @click.group(
-    cls=ConfiguredGroup,
+    cls=LazyGroup,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
@@ -100,10 +111,6 @@ def _options_of(
 @click.version_option(__version__, prog_name="waterflow")
 def cli() -> None:
     """Turn a laboratory's CSV of water measurements into a defensible decision."""
-
-
-for _command in COMMANDS:
-    cli.add_command(_command)
 
 
 def main(args: list[str] | None = None) -> NoReturn:

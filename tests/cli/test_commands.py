@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from waterflow_cli.commands import COMMANDS
+from waterflow_cli.commands import COMMANDS, load_command
 from waterflow_cli.commands.families import console_of
-from waterflow_cli.main import cli as waterflow
 
 BUNDLED = {"blend", "extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
 
@@ -35,10 +34,11 @@ def table_rows(out):
 
 def test_every_command_has_a_line_in_the_help(cli):
     out = cli("--help").out
-    for command in COMMANDS:
+    for name in COMMANDS:
+        command = load_command(name)
         assert command.short_help
-        assert f"  {command.name}" in out
-    assert set(waterflow.commands) == {command.name for command in COMMANDS}
+        assert command.name == name
+        assert f"  {name}" in out
 
 
 # --- plugins --------------------------------------------------------------------------------------
@@ -441,7 +441,8 @@ def test_cores_are_counted_where_the_system_tells_only_of_all(cli, monkeypatch):
 
 def test_console_is_that_of_the_outermost_command():
     from waterflow_cli.console import Console
+    from waterflow_cli.main import cli
 
     console = Console()
-    with waterflow.make_context("waterflow", ["schemas", "list"], obj=console) as context:
+    with cli.make_context("waterflow", ["schemas", "list"], obj=console) as context:
         assert console_of(context) is console

@@ -123,7 +123,8 @@ def walk_commands(context: click.Context) -> Iterator[click.Context]:
     """Yield a context for a command and for each below it; the settings are handed down."""
     yield context
     if isinstance(context.command, click.Group):
-        for name, inner in context.command.commands.items():
+        for name in context.command.list_commands(context):
+            inner = context.command.get_command(context, name)
             yield from walk_commands(click.Context(inner, info_name=name, parent=context))
 
 

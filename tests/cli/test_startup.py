@@ -31,8 +31,9 @@ finally:
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     yield path
     if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
-            yield from walk(inner, (*path, name))
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from walk(command.get_command(context, name), (*path, name))
 
 
 def imported_by(*arguments, code=0):
@@ -118,3 +119,11 @@ def test_no_plugin_is_imported_but_the_chosen_one(workdir, store_uri):
     """Listing versions and schemas imports none at all."""
     for arguments in (("schemas", "list"), ("models", "list", "--tracking-uri", store_uri)):
         assert "waterflow_plugins" not in imported_by(*arguments)[2]
+
+
+def test_no_command_is_imported_before_it_is_named():
+    code = "import sys, waterflow_cli.main as main; print(*(set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert "waterflow_cli.commands" in imported
+    assert imported.isdisjoint(f"waterflow_cli.commands.{name}" for name, *_ in COMMANDS)

@@ -1,14 +1,17 @@
 """The commands, one file each: options, one call into the core, the console."""
 
 from importlib import import_module
+from typing import cast
 
 import click
 
-_NAMES = (
+COMMANDS = (
     *("demo", "validate", "explore", "train", "evaluate", "compare", "retrain", "reproduce"),
     *("score", "serve", "monitor", "replay", "simulate", "plugins", "schemas", "limits"),
     *("profiles", "models", "ui", "doctor"),
 )
-COMMANDS: tuple[click.Command, ...] = tuple(
-    getattr(import_module(f"{__name__}.{name}"), name) for name in _NAMES
-)
+
+
+def load_command(name: str) -> click.Command:
+    """Import one of `COMMANDS`: a command pays for the options of no other."""
+    return cast("click.Command", getattr(import_module(f"{__name__}.{name}"), name))

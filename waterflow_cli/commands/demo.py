@@ -67,8 +67,9 @@ def _make_folder(folder: str) -> Path:
 
 def _run(step: list[str], root: click.Context) -> None:
     assert isinstance(root.command, click.Group)
-    command = root.command.commands[step[0]]
-    with command.make_context(step[0], step[1:], parent=root) as sub:
+    name, command, arguments = root.command.resolve_command(root, step)
+    assert command is not None
+    with command.make_context(name, arguments, parent=root) as sub:
         try:
             command.invoke(sub)
         except click.exceptions.Exit as exc:
