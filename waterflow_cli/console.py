@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +37,8 @@ _FRENCH_SPACE = re.compile("(?<=«)\u00a0|\u00a0(?=[:;?!%»])")
 class Console:
     """Results on stdout, everything else on stderr.
 
+    A text with values is English with placeholders as in `tr`; one without is shown as it is.
+
     Attributes
     ----------
     verbosity : int
@@ -52,9 +54,9 @@ class Console:
     debug: bool = False
     as_json: bool = False
 
-    def result(self, text: str) -> None:
+    def result(self, text: str, /, **values: object) -> None:
         """Print a line of the result on stdout."""
-        self._print(say(text) + "\n")
+        self._print(_said(text, values) + "\n")
 
     def json(self, content: dict[str, Any]) -> bool:
         """Print the one JSON object of ``--json`` on stdout, if it is asked for: say whether."""
@@ -62,19 +64,19 @@ class Console:
             self._print(json_text(content))
         return self.as_json
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, /, **values: object) -> None:
         """Print progress or a summary on stderr, unless quiet."""
         if self.verbosity >= 0:
-            self._say("", text)
+            self._say("", _said(text, values))
 
-    def detail(self, text: str) -> None:
+    def detail(self, text: str, /, **values: object) -> None:
         """Print on stderr what only ``--verbose`` shows."""
         if self.verbosity > 0:
-            self._say("", text)
+            self._say("", _said(text, values))
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, /, **values: object) -> None:
         """Print a warning on stderr, quiet or not."""
-        self._say(click.style(tr("Warning: "), fg="yellow"), text)
+        self._say(click.style(tr("Warning: "), fg="yellow"), _said(text, values))
 
     def defect(self, exc: BaseException, hint: str | None = None) -> None:
         """Say that waterflow itself failed: as an error with a hint, else as a warning."""
@@ -162,6 +164,10 @@ class Console:
     def _say(self, prefix: str, text: str) -> None:
         with _write_errors(err=True):
             click.echo(prefix + printable(say(text)), err=True, color=self.color)
+
+
+def _said(text: str, values: Mapping[str, object]) -> str:
+    return tr(text, **values) if values else say(text)
 
 
 @contextmanager

@@ -48,6 +48,8 @@ ERRORS = {
 TRANSLATES = {"tr": 1, "trn": 2, "Message": 1, "counted": 2, "marked": 1, "marked_forms": 2}
 # Where an error has its text, which it translates unless that is finished.
 ERROR_TEXTS = {name: 1 if name == "InputError" else 0 for name in ERRORS}
+# Methods of the console, which translate a text that has values.
+SAYS = {"result", "note", "detail", "warn"}
 # What the core calls to say something, besides the methods of the console.
 REPORTERS = {"report", "warn"}
 # From which argument on a user reads what is found.
@@ -90,17 +92,24 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
                 yield module, node
 
 
-def error_text(call: ast.Call) -> list[ast.expr]:
-    """Give the text that an error is made with; none of any other call."""
-    place = ERROR_TEXTS.get(name_of(call.func), len(call.args))
+def is_of_console(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and "console" in ast.unparse(call.func.value)
+
+
+def own_text(call: ast.Call) -> list[ast.expr]:
+    """Give the text that an error or the console itself translates; none of any other call."""
+    name = name_of(call.func)
+    if name in SAYS and is_of_console(call) and call.keywords:
+        return call.args[:1]
+    place = ERROR_TEXTS.get(name, len(call.args))
     return call.args[place : place + 1]
 
 
 def translated_texts() -> Iterator[Said]:
-    """Give what errors, `tr`, `trn` and `marked` are called with; without names for the last."""
+    """Give what errors, the console and `tr` are called with; `marked` without names."""
     for module, call in calls():
         name = name_of(call.func)
-        for text in error_text(call):
+        for text in own_text(call):
             if isinstance(text, ast.Constant):
                 apart = {"hint", "line"} if name == "InputError" else {"hint"}
                 keywords = frozenset(str(each.arg) for each in call.keywords) - apart
@@ -155,20 +164,15 @@ def shown_parts(call: ast.Call) -> list[ast.expr]:
     name = name_of(call.func)
     if name in ERRORS:
         # A text alone is looked up; one that is put together must be finished.
-        own = [each for each in error_text(call) if not isinstance(each, ast.Constant)]
+        own = [each for each in own_text(call) if not isinstance(each, ast.Constant)]
         hints = [each.value for each in call.keywords if each.arg == "hint"]
         return [*own, *call.args[ERROR_TEXTS[name] + 1 :], *hints]
-    if isinstance(call.func, ast.Attribute) and "console" in ast.unparse(call.func.value):
-        shown = {
-            "table": 2,
-            "listing": 3,
-            "note": 1,
-            "detail": 1,
-            "warn": 1,
-            "result": 1,
-            "error": 2,
-        }
-        return call.args[: shown.get(name, name == "progress")]
+    if is_of_console(call):
+        shown = {"table": 2, "listing": 3, "error": 2, "progress": 1}
+        if name in SAYS:
+            # As with errors; but without values, a text must be finished.
+            return [] if call.keywords and isinstance(call.args[0], ast.Constant) else call.args
+        return call.args[: shown.get(name, 0)]
     if isinstance(call.func, ast.Name) and name in REPORTERS:
         return call.args[:1]
     if name in FINDINGS:

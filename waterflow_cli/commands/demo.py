@@ -44,7 +44,7 @@ def demo(console: Console, *, folder: str) -> None:
     for step in steps:
         console.result(f"\n$ waterflow {shlex.join(step)}")
         _run(step, click.get_current_context().find_root())
-    console.result(tr("\nThe first rows of {scored}:", scored=scored))
+    console.result("\nThe first rows of {scored}:", scored=scored)
     with scored.open(encoding="utf-8") as file:
         for _, line in zip(range(4), file, strict=False):
             console.result(line.rstrip())

@@ -96,13 +96,11 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
         [(tr("not potable"), negatives, alarms), (tr("potable"), misses, hits)],
     )
     console.result(
-        tr(
-            "Verdicts: {n_decided} of {n_tested} rows decided ({share:.1%}), the "
-            "others sent to the laboratory.",
-            n_decided=evaluated.n_decided,
-            n_tested=evaluation.n_rows,
-            share=evaluated.n_decided / evaluation.n_rows,
-        )
+        "Verdicts: {n_decided} of {n_tested} rows decided ({share:.1%}), the "
+        "others sent to the laboratory.",
+        n_decided=evaluated.n_decided,
+        n_tested=evaluation.n_rows,
+        share=evaluated.n_decided / evaluation.n_rows,
     )
     for line in describe_verdicts(evaluated.verdicts):
         console.result(line)
@@ -113,20 +111,16 @@ def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> N
 
     if evaluated.is_training_data:
         console.warn(
-            tr(
-                "{model} was trained on {path} itself: these figures are too good. "
-                "Believe those that the training measured, or bring samples that are "
-                "new to it.",
-                model=evaluated.model,
-                path=evaluated.data.path,
-            )
+            "{model} was trained on {path} itself: these figures are too good. "
+            "Believe those that the training measured, or bring samples that are "
+            "new to it.",
+            model=evaluated.model,
+            path=evaluated.data.path,
         )
     note_dropped(evaluated.data.n_dropped, console)
     console.note(
-        tr(
-            "95 % intervals: {interval}; of precision and npv those of Clopper and Pearson.",
-            interval=tr(evaluated.evaluation.interval),
-        )
+        "95 % intervals: {interval}; of precision and npv those of Clopper and Pearson.",
+        interval=tr(evaluated.evaluation.interval),
     )
     if written:
-        console.note(tr("Wrote {files}.", files=", ".join(written)))
+        console.note("Wrote {files}.", files=", ".join(written))

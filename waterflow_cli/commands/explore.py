@@ -122,12 +122,10 @@ def _print_summary(
 
     for exploration in found:
         console.result(
-            tr(
-                "{path}: rows {n_rows:,}, columns {n_columns}",
-                path=printable(exploration.path),
-                n_rows=exploration.n_rows,
-                n_columns=len(exploration.header),
-            )
+            "{path}: rows {n_rows:,}, columns {n_columns}",
+            path=printable(exploration.path),
+            n_rows=exploration.n_rows,
+            n_columns=len(exploration.header),
         )
         for line in find_headlines(exploration):
             console.result(f"{'!' if line.notable else '-'} {line.title}. {line.text}")
@@ -145,13 +143,11 @@ def _note(found: Sequence[Exploration], output: str | None, console: Console) ->
         signal = exploration.signal
         if not isinstance(signal, Absent) and signal.n_rows < signal.n_labelled:
             console.note(
-                tr(
-                    "{path}: the quick models saw {n_drawn:,} of {n_labelled:,} labelled rows, "
-                    "drawn at random (seed {seed}).",
-                    path=exploration.path,
-                    n_drawn=signal.n_rows,
-                    n_labelled=signal.n_labelled,
-                    seed=signal.seed,
-                )
+                "{path}: the quick models saw {n_drawn:,} of {n_labelled:,} labelled rows, "
+                "drawn at random (seed {seed}).",
+                path=exploration.path,
+                n_drawn=signal.n_rows,
+                n_labelled=signal.n_labelled,
+                seed=signal.seed,
             )
     note_written(console, output)

@@ -63,10 +63,8 @@ def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, Tra
             console.warn(text)
     if data.constant_columns:
         console.warn(
-            tr(
-                "The same in all rows, or missing: {constant_columns}.",
-                constant_columns=", ".join(data.constant_columns),
-            )
+            "The same in all rows, or missing: {constant_columns}.",
+            constant_columns=", ".join(data.constant_columns),
         )
     if data.n_repeated:
         console.warn(

@@ -56,10 +56,8 @@ def show_limits(console: Console, *, names: tuple[str, ...]) -> None:
             console.result(note)
         console.result("")
     console.result(
-        tr(
-            "A value equal to a limit is within it. Not measured, in no column: {names}.",
-            names=", ".join(map(tr, NEVER_MEASURED)),
-        )
+        "A value equal to a limit is within it. Not measured, in no column: {names}.",
+        names=", ".join(map(tr, NEVER_MEASURED)),
     )
 
 
@@ -94,7 +92,7 @@ def note_limits(counts: LimitCounts | None, console: Console) -> None:
     if counts.not_measured:
         absent.append(tr("{names} (no result in any row)", names=", ".join(counts.not_measured)))
     if absent:
-        console.note(tr("Not measured: {names}.", names=tr("; ").join(absent)))
+        console.note("Not measured: {names}.", names=tr("; ").join(absent))
 
 
 def _rows_of(profile: LimitProfile) -> list[list[str]]:

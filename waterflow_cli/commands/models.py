@@ -155,7 +155,7 @@ def export_model(
         return
     say = console.note if output == "-" else console.result
     say(tr("{label}: sha256 {digest}", label=exported.label, digest=exported.digest))
-    console.note(tr("Wrote {files}.", files=output))
+    console.note("Wrote {files}.", files=output)
 
 
 @options.command("import", of=models, short_help="Verify an exported version and register it here.")
@@ -183,14 +183,12 @@ def import_model(
         return
     registered = imported.registered
     console.result(
-        tr(
-            "{origin} is here {name} version {version}, @{alias} (sha256 {digest}).",
-            origin=printable(imported.origin),
-            name=registered.name,
-            version=registered.version,
-            alias=registered.alias,
-            digest=imported.digest,
-        )
+        "{origin} is here {name} version {version}, @{alias} (sha256 {digest}).",
+        origin=printable(imported.origin),
+        name=registered.name,
+        version=registered.version,
+        alias=registered.alias,
+        digest=imported.digest,
     )
 
 
@@ -234,18 +232,16 @@ def _show_change(change: Change, console: Console) -> None:
     if console.json(asdict(change)):
         return
     console.note(
-        tr("{name} version {number} is now @champion.", name=change.name, number=change.version)
+        "{name} version {number} is now @champion.", name=change.name, number=change.version
     )
     for figure, value in change.figures.items():
         before = change.figures_before.get(figure)
         if before is not None and not figure.endswith(("_low", "_high")):
             console.note(
-                tr(
-                    "{figure}: {before:.3f} before, {value:.3f} now.",
-                    figure=figure,
-                    before=before,
-                    value=value,
-                )
+                "{figure}: {before:.3f} before, {value:.3f} now.",
+                figure=figure,
+                before=before,
+                value=value,
             )
 
 

@@ -153,7 +153,7 @@ def _log(found: Monitoring, page: str, file: str, uri: str, console: Console) ->
     digest = file_sha256(file) if Path(file).is_file() else None
     run_id = log_check(found, page, uri=uri, file_sha256=digest)
     console.detail(
-        tr("Logged as run {run_id} of the experiment {name}.", run_id=run_id, name=EXPERIMENT)
+        "Logged as run {run_id} of the experiment {name}.", run_id=run_id, name=EXPERIMENT
     )
 
 
@@ -211,7 +211,7 @@ def _note(found: Monitoring, outputs: _Outputs, console: Console) -> None:
     from waterflow_cli.commands.notes import note_written
     from waterflow_cli.monitoring.report import notes
 
-    console.note(tr("Read {path} as {how}.", path=found.file.path, how=found.file.reading))
+    console.note("Read {path} as {how}.", path=found.file.path, how=found.file.reading)
     for text in found.file.alarms:
         console.warn(text)
     for text in notes(found):

@@ -41,7 +41,7 @@ def note_written(console: Console, *paths: str | None) -> None:
     """Say on stderr which files were written, if any: neither ``-`` nor what was not asked for."""
     written = [path for path in paths if path not in (None, "-")]
     if written:
-        console.note(tr("Wrote {files}.", files=shorten(written)))
+        console.note("Wrote {files}.", files=shorten(written))
 
 
 def note_dropped(n_rows: int, console: Console) -> None:
@@ -71,10 +71,10 @@ def note_reading(
         Each file, and how it was read.
     """
     for path, how in files.items():
-        console.note(tr("Read {path} as {how}.", path=path, how=how))
+        console.note("Read {path} as {how}.", path=path, how=how)
     absent = [f"{name} {count}" for name, count in cells.missing.items() if count]
     if absent:
-        console.note(tr("Missing values: {counts}.", counts=", ".join(absent)))
+        console.note("Missing values: {counts}.", counts=", ".join(absent))
     for text in cells.notes(reading.nondetect):
         console.note(text)
     for text in cells.alarms(schema):

@@ -47,8 +47,8 @@ def check_plugin(console: Console, *, name: str) -> None:
 
     plugin = load_plugin(name)
     for claim in check_model_plugin(plugin):
-        console.note(tr("ok: {claim}", claim=claim))
-    console.result(tr("{name} keeps the contract.", name=name))
+        console.note("ok: {claim}", claim=claim)
+    console.result("{name} keeps the contract.", name=name)
 
 
 @options.command("new", of=plugins, short_help="Start a plugin of your own.", json=False)
@@ -61,5 +61,5 @@ def new_plugin(console: Console, *, name: str, folder: str | None) -> None:
     path = create_plugin_project(name, folder)
     console.result(str(path))
     console.note(
-        tr("Next: pip install -e {path} && waterflow plugins check {name}", path=path, name=name)
+        "Next: pip install -e {path} && waterflow plugins check {name}", path=path, name=name
     )

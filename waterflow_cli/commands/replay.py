@@ -86,21 +86,17 @@ def _show(result: Replay, console: Console) -> None:
         )
     )
     console.result(
-        tr(
-            "Predictions: {n_up} from 0 to 1, {n_down} from 1 to 0.",
-            n_up=counts.n_up,
-            n_down=counts.n_down,
-        )
+        "Predictions: {n_up} from 0 to 1, {n_down} from 1 to 0.",
+        n_up=counts.n_up,
+        n_down=counts.n_down,
     )
     console.result(
-        tr(
-            "Probabilities: {n_changed} of {n_compared} changed, by {mean:.3f} on average and "
-            "{largest:.3f} at most.",
-            n_changed=counts.n_changed,
-            n_compared=counts.n_both_scored,
-            mean=counts.mean_change,
-            largest=counts.largest_change,
-        )
+        "Probabilities: {n_changed} of {n_compared} changed, by {mean:.3f} on average and "
+        "{largest:.3f} at most.",
+        n_changed=counts.n_changed,
+        n_compared=counts.n_both_scored,
+        mean=counts.mean_change,
+        largest=counts.largest_change,
     )
     if result.flips:
         _show_flips(result, console)

@@ -240,12 +240,10 @@ def _describe_rows(rows: NewRows, n_trained: int) -> str:
 def _show_outcome(found: Retraining, console: Console) -> None:
     registered, champion = found.registered, found.prepared.champion.version
     console.note(
-        tr(
-            "Threshold {threshold:.3f}: so high that the challenger calls at most {ceiling:.1%} "
-            "of its not potable training rows potable, which leaves room for chance at the gate.",
-            threshold=found.result.model.threshold,
-            ceiling=found.prepared.ceiling,
-        )
+        "Threshold {threshold:.3f}: so high that the challenger calls at most {ceiling:.1%} "
+        "of its not potable training rows potable, which leaves room for chance at the gate.",
+        threshold=found.result.model.threshold,
+        ceiling=found.prepared.ceiling,
     )
     if found.promoted:
         outcome = marked(
@@ -262,5 +260,5 @@ def _show_outcome(found: Retraining, console: Console) -> None:
         console.result(f"- {tr(reason)}")
     if found.gate.passed and not found.promoted:
         console.note(
-            tr("To put it in use: waterflow models promote {version}", version=registered.version)
+            "To put it in use: waterflow models promote {version}", version=registered.version
         )

@@ -114,7 +114,7 @@ def score(
         raise UsageError("--json and rows both go to stdout.", tr("Write the rows to a file."))
     with fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri) as fetched:
         model = fetched.load()
-        console.detail(tr("Loaded {model}, every file verified.", model=model.label))
+        console.detail("Loaded {model}, every file verified.", model=model.label)
         chosen = replace(chosen, limits=load_limits(limits, model.schema))
         if engine is None:
             summary = _score_here(console, model, files, output, chosen)
@@ -170,14 +170,12 @@ def _summarise(summary: ScoringSummary, console: Console) -> None:
         )
     verdicts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items())
     console.note(
-        tr(
-            "{rows} by {model}: {n_scored} scored ({verdicts}), {n_invalid} invalid.",
-            rows=trn("{n} row", "{n} rows", summary.n_rows),
-            model=summary.model,
-            n_scored=summary.n_scored,
-            verdicts=verdicts,
-            n_invalid=summary.n_invalid,
-        )
+        "{rows} by {model}: {n_scored} scored ({verdicts}), {n_invalid} invalid.",
+        rows=trn("{n} row", "{n} rows", summary.n_rows),
+        model=summary.model,
+        n_scored=summary.n_scored,
+        verdicts=verdicts,
+        n_invalid=summary.n_invalid,
     )
     console.note(
         tr(

@@ -143,13 +143,11 @@ def _access_log(console: Console) -> Callable[[str, str, int, float], None]:
 
     def note(client: str, request: str, status: int, seconds: float) -> None:
         console.detail(
-            tr(
-                "{client} {request} {status} {milliseconds:.1f} ms",
-                client=client,
-                request=request,
-                status=status,
-                milliseconds=1000 * seconds,
-            )
+            "{client} {request} {status} {milliseconds:.1f} ms",
+            client=client,
+            request=request,
+            status=status,
+            milliseconds=1000 * seconds,
         )
 
     return note

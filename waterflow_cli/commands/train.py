@@ -201,20 +201,18 @@ def _show(report: TrainingReport, console: Console) -> None:
     for line in describe_verdicts(result.verdicts):
         console.result(line)
     console.result(
-        tr(
-            "Registered {name} version {version} as @{alias} (run {run_id}).",
-            name=registered.name,
-            version=registered.version,
-            alias=registered.alias,
-            run_id=registered.run_id,
-        )
+        "Registered {name} version {version} as @{alias} (run {run_id}).",
+        name=registered.name,
+        version=registered.version,
+        alias=registered.alias,
+        run_id=registered.run_id,
     )
     console.note(tr("The baselines are fitted without balancing."))
     if result.evaluation.estimates["roc_auc"].low <= CHANCE:
         console.warn(tr("Not shown to be better than chance: its ROC AUC may be 0.5 or less."))
     if registered.alias != "champion":
         console.note(
-            tr("To put it in use: waterflow models promote {version}", version=registered.version)
+            "To put it in use: waterflow models promote {version}", version=registered.version
         )
 
 
@@ -222,28 +220,21 @@ def _show_decision(report: TrainingReport, console: Console) -> None:
     """Print what the model decides by, and how often it decides."""
     result = report.result
     console.result(
-        tr(
-            "These are figures of the procedure; the model itself learned from "
-            "{n_trained} rows ({n_fits} fits, besides the baselines).",
-            n_trained=result.n_trained,
-            n_fits=result.n_fits,
-        )
+        "These are figures of the procedure; the model itself learned from "
+        "{n_trained} rows ({n_fits} fits, besides the baselines).",
+        n_trained=result.n_trained,
+        n_fits=result.n_fits,
     )
     console.result(
-        tr(
-            "Threshold {threshold:.3f} ({rule}).",
-            threshold=result.model.threshold,
-            rule=report.options.threshold.text,
-        )
+        "Threshold {threshold:.3f} ({rule}).",
+        threshold=result.model.threshold,
+        rule=report.options.threshold.text,
     )
     for certificate in result.certificates:
-        console.result(tr("Guarantee {certificate}.", certificate=certificate.describe()))
-    console.result(tr("Verdicts: {policy}.", policy=result.model.policy.describe()))
+        console.result("Guarantee {certificate}.", certificate=certificate.describe())
+    console.result("Verdicts: {policy}.", policy=result.model.policy.describe())
     console.result(
-        tr(
-            "Share of tested samples decided: {decided_share:.1%}.",
-            decided_share=result.decided_share,
-        )
+        "Share of tested samples decided: {decided_share:.1%}.", decided_share=result.decided_share
     )
 
 

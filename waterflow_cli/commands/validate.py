@@ -171,16 +171,14 @@ def _summarise(report: ValidationReport, console: Console) -> None:
         f"{column or row} {rule} {count}"
         for (column, rule), count in sorted(report.by_rule.items())
     )
-    console.note(tr("Findings: {counts}.", counts=", ".join(counts)))
+    console.note("Findings: {counts}.", counts=", ".join(counts))
     console.note(
-        tr(
-            "{rows}, {failed}: {findings}, {n_shown} shown (schema {schema}).",
-            rows=trn("{n} row", "{n} rows", report.n_rows),
-            failed=trn("{n} does not pass", "{n} do not pass", report.n_invalid),
-            findings=trn("{n} finding", "{n} findings", report.n_findings),
-            n_shown=len(report.findings),
-            schema=report.schema,
-        )
+        "{rows}, {failed}: {findings}, {n_shown} shown (schema {schema}).",
+        rows=trn("{n} row", "{n} rows", report.n_rows),
+        failed=trn("{n} does not pass", "{n} do not pass", report.n_invalid),
+        findings=trn("{n} finding", "{n} findings", report.n_findings),
+        n_shown=len(report.findings),
+        schema=report.schema,
     )
 
 
