@@ -9,12 +9,13 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.labelled import Labelled, labelled, load_labelled, refuse_two_splits
+from waterflow_cli.commands.notes import note_written
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.training.comparison import Leaderboard
     from waterflow_cli.training.options import CrossValidation
 
@@ -108,7 +109,6 @@ def compare(
     folds of the labelled samples in DATA; nothing is registered. Without DATA:
     water_potability.csv in the working folder, else a simulated sample.
     """
-    from waterflow_cli.commands.notes import note_written
     from waterflow_cli.training.comparison import split_list
     from waterflow_cli.training.runs.compared_runs import compare_runs
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
-
-if TYPE_CHECKING:
-    from waterflow_cli.console import Console
+from waterflow_cli.console import Console
 
 # Fewer trees and repeats than by default, to be done in half a minute.
 _TRAINED = ("--plugin", "rf", "--param", "n_estimators=100", "--cv", "5x1")

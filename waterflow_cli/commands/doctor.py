@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from waterflow_cli.commands import options
 from waterflow_cli.common.messages import tr
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.health import Check
     from waterflow_cli.spark.settings import SparkOptions
 

@@ -13,9 +13,9 @@ import click
 from waterflow_cli.commands.families import family, is_asked
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.spark.engine import SparkEngine
     from waterflow_cli.spark.settings import SparkOptions
 

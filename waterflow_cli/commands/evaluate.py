@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
+from waterflow_cli.commands.notes import note_dropped, note_reading
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.training.runs.model_evaluation import ModelEvaluation
 
@@ -48,7 +49,6 @@ def evaluate(
 
     Metrics at the model's threshold with 95 % intervals, and how often its verdicts were right.
     """
-    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.registry.location import load_model
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.training.data import load_training_data
@@ -107,8 +107,6 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
 
 
 def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> None:
-    from waterflow_cli.commands.notes import note_dropped
-
     if evaluated.is_training_data:
         console.warn(
             "{model} was trained on {path} itself: these figures are too good. "

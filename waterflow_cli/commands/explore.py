@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
+from waterflow_cli.commands.notes import note_reading, note_written
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.console import Console, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from waterflow_cli.console import Console
     from waterflow_cli.exploration.report import Difference, Exploration
     from waterflow_cli.exploration.samples import Samples
     from waterflow_cli.tables.reading_options import ReadingOptions
@@ -58,7 +59,6 @@ def explore(
 
     Exit code 0 whatever is found. 3: a file cannot be read, or lacks a column.
     """
-    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.exploration.report import compare_files
     from waterflow_cli.exploration.samples import read_samples
     from waterflow_cli.samples.schemas import load_schema
@@ -117,7 +117,6 @@ def _print_summary(
     found: Sequence[Exploration], differences: Sequence[Difference], console: Console
 ) -> None:
     """Print what stands out and the measurements of each file, then what differs."""
-    from waterflow_cli.console import printable
     from waterflow_cli.exploration.headlines import difference_rows, find_headlines, overview_rows
 
     for exploration in found:
@@ -136,7 +135,6 @@ def _print_summary(
 
 def _note(found: Sequence[Exploration], output: str | None, console: Console) -> None:
     """Say on stderr what rests on a sample, and where the page is."""
-    from waterflow_cli.commands.notes import note_written
     from waterflow_cli.exploration.sections import Absent
 
     for exploration in found:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from waterflow_cli.commands.families import family
+from waterflow_cli.commands.notes import note_reading
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.training.data import TrainingData
@@ -42,7 +43,6 @@ def refuse_two_splits(**ways: object) -> None:
 
 def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, TrainingData]:
     """Load the samples that the options name, and warn of copies among them."""
-    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.training.data import load_training_data
     from waterflow_cli.training.default_data import find_training_data

@@ -1,4 +1,4 @@
-"""``waterflow limits``, and what ``--limits`` says on stderr."""
+"""``waterflow limits``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
+from waterflow_cli.commands.notes import list_bundled
 from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
-    from waterflow_cli.validation.limit_checks import LimitCounts
     from waterflow_cli.validation.limits import LimitProfile
 
 _SHOWN = (
@@ -29,7 +29,6 @@ def limits() -> None:
 @options.command("list", of=limits, short_help="List the bundled profiles of limits.")
 def list_limits(console: Console) -> None:
     """List the bundled profiles; any TOML file of one's own can be named in their place."""
-    from waterflow_cli.commands.notes import list_bundled
     from waterflow_cli.validation.limits import PROFILES, load_limits
 
     entries = [
@@ -59,40 +58,6 @@ def show_limits(console: Console, *, names: tuple[str, ...]) -> None:
         "A value equal to a limit is within it. Not measured, in no column: {names}.",
         names=", ".join(map(tr, NEVER_MEASURED)),
     )
-
-
-def note_limits(counts: LimitCounts | None, console: Console) -> None:
-    """Say on stderr how many rows lie above or below each limit, and what was not measured."""
-    if counts is None:
-        return
-    from waterflow_cli.validation.limit_checks import LimitStatus
-
-    shown = (
-        LimitStatus.ABOVE,
-        LimitStatus.BELOW,
-        LimitStatus.INDETERMINATE,
-        LimitStatus.NOT_MEASURED,
-    )
-    rows = [
-        [limit.origin, limit.column, limit.value, limit.purpose_shown, limit.basis_shown]
-        + [str(sums[each]) for each in shown]
-        + [limit.source]
-        for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
-    ]
-    head = (tr("limits"), tr("measurement"), tr("value"), tr("class"), tr("basis"))
-    console.table(
-        tr("Rows by limit; for information, no part of the answer"),
-        (*head, *(f">{tr(each.words)}" for each in shown), tr("source")),
-        rows,
-        err=True,
-    )
-    absent = []
-    if counts.in_no_column:
-        absent.append(tr("{names} (in no column)", names=", ".join(map(tr, counts.in_no_column))))
-    if counts.not_measured:
-        absent.append(tr("{names} (no result in any row)", names=", ".join(counts.not_measured)))
-    if absent:
-        console.note("Not measured: {names}.", names=tr("; ").join(absent))
 
 
 def _rows_of(profile: LimitProfile) -> list[list[str]]:

@@ -12,10 +12,9 @@ import click
 from waterflow_cli.commands import options
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.console import printable
+from waterflow_cli.console import Console, printable
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.registry.runs import TrackingOptions
     from waterflow_cli.registry.versions import Change
 

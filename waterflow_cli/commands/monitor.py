@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
+from waterflow_cli.commands.notes import note_written
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.console import Console, printable
 from waterflow_cli.monitoring.checks import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.monitoring.monitor import Monitoring, MonitoringOptions
 
 _ARGUMENTS = "waterflow.arguments"
@@ -173,7 +174,6 @@ def _write(found: Monitoring, page: str, file: str, chosen: _Outputs) -> None:
 
 def _print(found: Monitoring, console: Console) -> None:
     """Print the verdict, what alarms, and the tables."""
-    from waterflow_cli.console import printable
     from waterflow_cli.monitoring.report import (
         check_rows,
         group_rows,
@@ -208,7 +208,6 @@ def _print(found: Monitoring, console: Console) -> None:
 
 
 def _note(found: Monitoring, outputs: _Outputs, console: Console) -> None:
-    from waterflow_cli.commands.notes import note_written
     from waterflow_cli.monitoring.report import notes
 
     console.note("Read {path} as {how}.", path=found.file.path, how=found.file.reading)

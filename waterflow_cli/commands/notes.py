@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.validation.cell_counts import CellCounts
+    from waterflow_cli.validation.limit_checks import LimitCounts
 
 
 def list_bundled(console: Console, kind: str, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -79,3 +80,37 @@ def note_reading(
         console.note(text)
     for text in cells.alarms(schema):
         console.warn(text)
+
+
+def note_limits(counts: LimitCounts | None, console: Console) -> None:
+    """Say on stderr how many rows lie above or below each limit, and what was not measured."""
+    if counts is None:
+        return
+    from waterflow_cli.validation.limit_checks import LimitStatus
+
+    shown = (
+        LimitStatus.ABOVE,
+        LimitStatus.BELOW,
+        LimitStatus.INDETERMINATE,
+        LimitStatus.NOT_MEASURED,
+    )
+    rows = [
+        [limit.origin, limit.column, limit.value, limit.purpose_shown, limit.basis_shown]
+        + [str(sums[each]) for each in shown]
+        + [limit.source]
+        for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
+    ]
+    head = (tr("limits"), tr("measurement"), tr("value"), tr("class"), tr("basis"))
+    console.table(
+        tr("Rows by limit; for information, no part of the answer"),
+        (*head, *(f">{tr(each.words)}" for each in shown), tr("source")),
+        rows,
+        err=True,
+    )
+    absent = []
+    if counts.in_no_column:
+        absent.append(tr("{names} (in no column)", names=", ".join(map(tr, counts.in_no_column))))
+    if counts.not_measured:
+        absent.append(tr("{names} (no result in any row)", names=", ".join(counts.not_measured)))
+    if absent:
+        console.note("Not measured: {names}.", names=tr("; ").join(absent))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from waterflow_cli.commands import options
-
-if TYPE_CHECKING:
-    from waterflow_cli.console import Console
+from waterflow_cli.commands.notes import list_bundled
+from waterflow_cli.console import Console
 
 
 @options.common
@@ -21,7 +18,6 @@ def profiles() -> None:
 @options.command("list", of=profiles, short_help="List the bundled profiles.")
 def list_profiles(console: Console) -> None:
     """List the bundled profiles; any TOML file of one's own can be named in their place."""
-    from waterflow_cli.commands.notes import list_bundled
     from waterflow_cli.samples.profiles import bundled_profiles, load_profile
 
     found = [load_profile(name) for name in bundled_profiles()]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
+from waterflow_cli.commands.notes import note_reading, note_written
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.scoring.flips import Flip, RowJudgement
     from waterflow_cli.scoring.replay import Replay, ReplayOptions
 
@@ -53,7 +54,6 @@ def replay(
     options that score was given (--unit, --nondetect, --decimal, …). Flips are information: the
     exit code is 0 with and without them.
     """
-    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.registry.location import load_model
     from waterflow_cli.scoring.replay import replay as replay_file
 
@@ -156,8 +156,6 @@ def _change_text(flip: Flip) -> str:
 
 
 def _note(result: Replay, output: str | None, console: Console) -> None:
-    from waterflow_cli.commands.notes import note_written
-
     counts = result.counts
     if counts.n_unsteady:
         console.warn(

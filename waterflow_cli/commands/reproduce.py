@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from waterflow_cli.commands import options
-
-if TYPE_CHECKING:
-    from waterflow_cli.console import Console
+from waterflow_cli.console import Console
 
 
 @options.command(short_help="Train a run again, and say whether the model is the same.")

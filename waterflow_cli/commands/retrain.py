@@ -10,12 +10,13 @@ import click
 from click.core import ParameterSource
 
 from waterflow_cli.commands import options
+from waterflow_cli.commands.notes import note_dropped, note_reading
 from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.common.number_formats import format_estimate
+from waterflow_cli.console import Console
 from waterflow_cli.training.retraining.options import RetrainingOptions
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.training.data import TrainingData
     from waterflow_cli.training.retraining.champion import Champion
@@ -143,8 +144,6 @@ def _note_new(
     champion: Champion, recorded: TrainingData, new: TrainingData, console: Console
 ) -> None:
     """Say how the new rows were read, and by what samples are told apart."""
-    from waterflow_cli.commands.notes import note_dropped, note_reading
-
     schema, reading = champion.record.schema, new.options.reading
     note_reading({new.path: new.reading}, new.cells, schema, reading, console)
     note_dropped(new.n_dropped, console)

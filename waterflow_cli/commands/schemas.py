@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from waterflow_cli.commands import options
-
-if TYPE_CHECKING:
-    from waterflow_cli.console import Console
+from waterflow_cli.commands.notes import list_bundled
+from waterflow_cli.console import Console
 
 
 @options.common
@@ -21,7 +18,6 @@ def schemas() -> None:
 @options.command("list", of=schemas, short_help="List the installed schemas.")
 def list_schemas(console: Console) -> None:
     """List the installed schemas; any YAML file can be named in their place."""
-    from waterflow_cli.commands.notes import list_bundled
     from waterflow_cli.samples.schemas import load_schema, schema_entry_points
 
     found = [load_schema(name) for name in schema_entry_points()]

@@ -9,11 +9,12 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.engine_options import open_engine
+from waterflow_cli.commands.notes import note_limits, note_reading, note_written
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.models.files import StoredModel
     from waterflow_cli.scoring.job import ScoringSummary
     from waterflow_cli.scoring.task import ScoringOptions
@@ -106,7 +107,6 @@ def score(
     probability, prediction, verdict, rule, reason and model_version, and with --limits by limits.
     With --engine spark, FILE can also be a folder or a URI, and OUT is a folder of parts.
     """
-    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.registry.location import fetch_model
     from waterflow_cli.validation.limits import load_limits
 
@@ -157,9 +157,6 @@ def _content(summary: ScoringSummary, output: str) -> dict[str, Any]:
 
 
 def _summarise(summary: ScoringSummary, console: Console) -> None:
-    from waterflow_cli.commands.limits import note_limits
-    from waterflow_cli.commands.notes import note_written
-
     if summary.n_resumed:
         console.note(
             trn(

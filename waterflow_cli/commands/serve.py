@@ -13,11 +13,11 @@ import click
 from waterflow_cli.commands import options
 from waterflow_cli.common.errors import PluginError, UsageError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from waterflow_cli.console import Console
     from waterflow_cli.serving.options import ServingOptions
 
 

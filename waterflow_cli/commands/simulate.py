@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
-
-if TYPE_CHECKING:
-    from waterflow_cli.console import Console
+from waterflow_cli.console import Console
 
 
 @options.command(short_help="Make labelled samples whose best possible AUC is known.")

@@ -14,10 +14,10 @@ from waterflow_cli.commands.labelled import Labelled, labelled, load_labelled, r
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric
+from waterflow_cli.console import Console
 from waterflow_cli.models.contract import BALANCES, CALIBRATIONS
 
 if TYPE_CHECKING:
-    from waterflow_cli.console import Console
     from waterflow_cli.registry.runs import TrackingOptions
     from waterflow_cli.training.options import TrainingOptions
     from waterflow_cli.training.runs.log import TrainingReport

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.common.messages import tr
-
-if TYPE_CHECKING:
-    from waterflow_cli.console import Console
+from waterflow_cli.console import Console
 
 
 @options.command(short_help="Open MLflow's pages on the tracking store.")

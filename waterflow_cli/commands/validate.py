@@ -9,13 +9,14 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.engine_options import open_engine
+from waterflow_cli.commands.notes import note_limits, note_reading
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.console import Console, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from waterflow_cli.console import Console
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.spark.settings import OutputLayout, SparkOptions
     from waterflow_cli.tables.reading_options import ReadingOptions
@@ -85,8 +86,6 @@ def validate(
     Exit code 0: every row passes. 1: some do not. 3: a file cannot be read, or lacks a column.
     With --engine spark, FILE can also be a folder or a URI, and --good and --bad are folders.
     """
-    from waterflow_cli.commands.limits import note_limits
-    from waterflow_cli.commands.notes import note_reading
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.validation.limits import load_limits
 
@@ -185,7 +184,6 @@ def _summarise(report: ValidationReport, console: Console) -> None:
 def _write(report: ValidationReport, form: str, chosen: _Chosen, console: Console) -> None:
     """Write the findings in the chosen form, to stdout or whole to a file."""
     from waterflow_cli.common.json import json_text
-    from waterflow_cli.console import printable
     from waterflow_cli.tables.outputs import open_output
     from waterflow_cli.tables.writing import DelimitedWriter
     from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table
