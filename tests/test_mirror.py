@@ -27,7 +27,6 @@ COVERED = {
     "commands/options": "cli/test_commands",
     "commands/plugins": "models/test_discovery",
     "commands/profiles": "samples/test_profiles",
-    "commands/reading_options": "cli/test_commands",
     "commands/replay": "scoring/test_replay",
     "commands/reproduce": "training/runs/test_reproduction",
     "commands/retrain": "training/retraining/test_retrainer",

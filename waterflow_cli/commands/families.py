@@ -112,6 +112,11 @@ def family(
     return decorate
 
 
+def count(name: str, text: str, *, least: int = 1, **attributes: Any) -> Decorator:
+    """Make an option that takes a whole number, of which the help says N."""
+    return click.option(name, type=click.IntRange(min=least), metavar="N", help=text, **attributes)
+
+
 def parsed_by(parser: str) -> Callable[..., Any]:
     """Make the callback of an option whose texts a function of a room below reads.
 

@@ -26,12 +26,8 @@ _SHOWN_IDS = 3
 @options.store
 @options.reading
 @click.option("--prefix", help="What the names of the past results start with, where unclear.")
-@click.option(
-    "--max-flips",
-    type=click.IntRange(min=0),
-    default=20,
-    metavar="N",
-    help="List at most so many flips; they are always counted.",
+@options.count(
+    "--max-flips", "List at most so many flips; they are always counted.", least=0, default=20
 )
 @click.option(
     "-o",

@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +17,6 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from waterflow_cli.serving.options import ServingOptions
 
 
@@ -46,20 +45,8 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How often to look whether the alias names another version; 0 for never.",
 )
-@click.option(
-    "--max-bytes",
-    type=click.IntRange(min=1),
-    default=10_000_000,
-    metavar="N",
-    help="The largest body that is read.",
-)
-@click.option(
-    "--max-rows",
-    type=click.IntRange(min=1),
-    default=100_000,
-    metavar="N",
-    help="The most samples that a request may hold.",
-)
+@options.count("--max-bytes", "The largest body that is read.", default=10_000_000)
+@options.count("--max-rows", "The most samples that a request may hold.", default=100_000)
 @click.option(
     "--timeout-s",
     type=click.FloatRange(0.1, 3600),
@@ -67,12 +54,10 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long a request may take; also how long those under way have when the server stops.",
 )
-@click.option(
+@options.count(
     "--max-concurrent",
-    type=click.IntRange(min=1),
+    "How many requests may be scored, or wait for it, at once; more are told to come back.",
     default=32,
-    metavar="N",
-    help="How many requests may be scored, or wait for it, at once; more are told to come back.",
 )
 @options.jobs
 @options.reading
@@ -108,9 +93,11 @@ def serve(
         reading=chosen.reading,
         report=console.note,
     )
-    note_access, note_defect = _access_log(console), _defect_log(console)
     service = Service(
-        watch, replace(chosen, token=token), note_access=note_access, note_defect=note_defect
+        watch,
+        replace(chosen, token=token),
+        note_access=partial(_note_access, console),
+        note_defect=partial(_note_defect, console),
     )
     watch.start(reload_s)
     ready = tr("Serving {model} at {url}", model=watch.current.label, url=address_of(bound))
@@ -138,30 +125,23 @@ def _read_token(path: str | None, *, no_token: bool) -> str | None:
     return token
 
 
-def _access_log(console: Console) -> Callable[[str, str, int, float], None]:
+def _note_access(console: Console, client: str, request: str, status: int, seconds: float) -> None:
     """Say with ``--verbose`` who asked for what; never what was sent."""
-
-    def note(client: str, request: str, status: int, seconds: float) -> None:
-        console.detail(
-            "{client} {request} {status} {milliseconds:.1f} ms",
-            client=client,
-            request=request,
-            status=status,
-            milliseconds=1000 * seconds,
-        )
-
-    return note
+    console.detail(
+        "{client} {request} {status} {milliseconds:.1f} ms",
+        client=client,
+        request=request,
+        status=status,
+        milliseconds=1000 * seconds,
+    )
 
 
-def _defect_log(console: Console) -> Callable[[Exception], None]:
-    def note(exc: Exception) -> None:
-        console.trace(exc)
-        if isinstance(exc, PluginError):
-            console.warn(_without_values(exc))
-        else:
-            console.defect(exc)
-
-    return note
+def _note_defect(console: Console, exc: Exception) -> None:
+    console.trace(exc)
+    if isinstance(exc, PluginError):
+        console.warn(_without_values(exc))
+    else:
+        console.defect(exc)
 
 
 def _without_values(error: PluginError) -> str:
