@@ -93,11 +93,9 @@ def serve(
         reading=chosen.reading,
         report=console.note,
     )
+    note_access, note_defect = partial(_note_access, console), partial(_note_defect, console)
     service = Service(
-        watch,
-        replace(chosen, token=token),
-        note_access=partial(_note_access, console),
-        note_defect=partial(_note_defect, console),
+        watch, replace(chosen, token=token), note_access=note_access, note_defect=note_defect
     )
     watch.start(reload_s)
     ready = tr("Serving {model} at {url}", model=watch.current.label, url=address_of(bound))
