@@ -19,17 +19,16 @@ from waterflow_cli.common.errors import InputError
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.spark.files import InputFile, path_of
-from waterflow_cli.spark.formats import NO_ROWS
-from waterflow_cli.spark.inputs import can_be_parted, parts_within_a_row, surveys_of, with_positions
-from waterflow_cli.spark.survey import end_of_row, survey
-from waterflow_cli.spark.worker import (
-    FileParts,
-    Task,
+from waterflow_cli.spark.inputs import can_be_parted
+from waterflow_cli.spark.survey import (
     TextFile,
-    opener_of,
-    read_ends,
-    survey_parts,
+    end_of_row,
+    lay_out,
+    parts_within_a_row,
+    survey,
+    surveys_of,
 )
+from waterflow_cli.spark.worker import Job, opener_of, read_ends, read_parts, survey_parts
 from waterflow_cli.tables import reading
 from waterflow_cli.tables.encodings import SAMPLE_BYTES
 from waterflow_cli.tables.numbers import PLAIN_MARKS
@@ -38,14 +37,6 @@ from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 NAME, URI = "river.csv", "file:///data/river.csv"
 PATH = path_of(URI, is_escaped=True)
 SCHEMA = load_schema("water")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Says how; all that `FileParts` asks a job for."""
-
-    reading: ReadingOptions
-    schema: object = SCHEMA
 
 
 @dataclass
@@ -114,7 +105,7 @@ def cut(data, cuts, n_above):
     return parts
 
 
-def described(table):
+def described(table, is_told=False):
     return TextFile(
         file=InputFile(NAME, URI, 0),
         columns=table.columns,
@@ -122,13 +113,15 @@ def described(table):
         units=table.units,
         names=table.names,
         marks=PLAIN_MARKS,
+        is_told=is_told,
     )
 
 
-def read_parts(data, cuts, options=AS_FOUND, n_at_once=100):
+def read_in_parts(data, cuts, options=AS_FOUND, n_at_once=100):
     """Read text in parts as the Spark engine does, without Spark."""
+    is_told = options.encoding is not None or not data[:SAMPLE_BYTES].isascii()
     with open_samples(NAME, SCHEMA, options, opener=opener_of(data)) as table:
-        text = described(table)
+        text = described(table, is_told)
     parts = cut(data, cuts, text.n_above)
 
     def run(call):
@@ -136,28 +129,16 @@ def read_parts(data, cuts, options=AS_FOUND, n_at_once=100):
             for batch in call(as_spark_gives(part, start, n_at_once)):
                 yield from batch.to_pylist()
 
-    surveys = surveys_of(run(partial(survey_parts, {PATH: (text.dialect.sep, text.n_above)})))
-    wanted = parts_within_a_row(surveys)
-    found = run(partial(read_ends, {PATH: text.dialect.sep}, wanted))
+    surveys = surveys_of(run(partial(survey_parts, {PATH: text})))
+    found = run(partial(read_ends, {PATH: text}, parts_within_a_row(surveys)))
     ends = {row["start"]: row["end"] for row in found}
-    is_told = options.encoding is not None or not data[:SAMPLE_BYTES].isascii()
-    text = with_positions(text, surveys[PATH], ends, is_told=is_told)
-    task = Task(
-        job=Reading(options),
-        row_format=NO_ROWS,
-        counts=None,
-        language="en",
-        versions={},
-        first_file=NAME,
-        header=None,
-    )
-    return read_tables(FileParts(task, {PATH: text}), parts, n_at_once)
+    return read_tables(lay_out(text, surveys[PATH], ends), parts, n_at_once, options)
 
 
-def read_tables(read, parts, n_at_once):
-    found = Read([], [], [])
+def read_tables(text, parts, n_at_once, options=AS_FOUND):
+    found, job = Read([], [], []), Job(schema=SCHEMA, reading=options)
     for start, part in parts.items():
-        tables = read._tables(as_spark_gives(part, start, n_at_once))
+        tables = read_parts({PATH: text}, job, as_spark_gives(part, start, n_at_once))
         try:
             for table, origin in tables:
                 assert origin == (0, list(parts).index(start) + 1)
@@ -175,7 +156,7 @@ def check_equal(data, cuts, options=AS_FOUND, n_at_once=100):
         whole = read_whole(data, options)
     except InputError:  # its start is at fault, and is read in one way alone
         return
-    parts = read_parts(data, cuts, options, n_at_once)
+    parts = read_in_parts(data, cuts, options, n_at_once)
     if whole.is_empty:
         assert (parts.rows, parts.errors) == ([], [])
         return
@@ -307,7 +288,7 @@ HEAD = b"id,ph,Sulfate\n"
 
 def in_parts(data, *cuts):
     check_equal(data, cuts)
-    return read_parts(data, cuts)
+    return read_in_parts(data, cuts)
 
 
 def test_cell_over_many_parts_is_one_cell():
@@ -371,20 +352,10 @@ def test_input_that_lost_a_line_since_the_survey_is_refused():
     with open_samples(NAME, SCHEMA, opener=opener_of(data)) as table:
         text = described(table)
     surveys = {0: survey([data], ","), len(data): survey([data], ",")}
-    text = with_positions(text, surveys, {}, is_told=False)
-    task = Task(
-        job=Reading(AS_FOUND),
-        row_format=NO_ROWS,
-        counts=None,
-        language="en",
-        versions={},
-        first_file=NAME,
-        header=None,
-    )
+    text = lay_out(text, surveys, {})
     for start, lines in [(0, 9), (0, 11), (5, 10)]:
         part = {start: lines_of(data + b"S1,7,8\n")[:lines]}
-        read = FileParts(task, {PATH: text})
-        found = read_tables(read, part, 100)
+        found = read_tables(text, part, 100)
         assert found.errors == ["river.csv: was changed while it was read."]
 
 

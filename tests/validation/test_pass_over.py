@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from waterflow_cli.spark.files import InputFile
 from waterflow_cli.spark.formats import NO_ROWS
 from waterflow_cli.spark.jobs import ValidationJob
 from waterflow_cli.spark.remote import expected_versions
-from waterflow_cli.spark.worker import Task, WholeFiles
+from waterflow_cli.spark.worker import Task, read_files, run_task
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import open_table
 from waterflow_cli.tables.reading_options import AS_FOUND
@@ -120,9 +121,9 @@ def test_header_of_a_file_that_a_task_of_spark_reads_is_matched_once(river, matc
         header=None,
     )
     file = InputFile(river, URI, Path(river).stat().st_size)
-    read = WholeFiles(task, {file.path: file})
+    read = partial(read_files, {file.path: file})
     content = {"path": [URI], "data": [Path(river).read_bytes()]}
-    assert list(read(iter([pa.RecordBatch.from_pydict(content)]))) == []
+    assert list(run_task(task, read, iter([pa.RecordBatch.from_pydict(content)]))) == []
     assert matched == {river: 1}
     ((_, report),) = counted
     assert (report.n_rows, report.n_invalid) == (4, 1)

@@ -108,6 +108,7 @@ class SparkEngine:
                 model=shipped,
                 options=options,
                 schema=model.schema,
+                reading=reading,
                 is_several=len(inputs.files) > 1,
                 n_rows=n_rows,
             )
@@ -122,7 +123,7 @@ class SparkEngine:
                     summary.merge(each)
                 refuse_too_many(summary, options.max_invalid)
                 for each in outputs[1:]:
-                    self._run(inputs, RejectsJob(model.schema, reading), each)
+                    self._run(inputs, RejectsJob(schema=model.schema, reading=reading), each)
                 for each in outputs:
                     each.publish()
         summary.outputs = [each.path for each in outputs]
@@ -315,8 +316,7 @@ def _refuse_lost(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
         if number not in read:
             raise changed(name)
     for text in inputs.parted.values():
-        numbers = [number for number, _ in text.positions.values()]
-        if any((text.file.number, number) not in found for number in numbers):
+        if any((text.file.number, part.number) not in found for part in text.positions.values()):
             raise changed(text.file.name)
 
 

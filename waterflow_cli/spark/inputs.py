@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
@@ -23,15 +24,9 @@ from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.spark import worker
 from waterflow_cli.spark.files import HadoopFiles, InputFile
 from waterflow_cli.spark.formats import RowFormat, quoted
-from waterflow_cli.spark.survey import Survey, lay_out, open_starts
-from waterflow_cli.spark.worker import (
-    FileParts,
-    ParquetParts,
-    Task,
-    TextFile,
-    WholeFiles,
-)
-from waterflow_cli.tables.dialect import Dialect
+from waterflow_cli.spark.survey import TextFile, lay_out, parts_within_a_row, surveys_of
+from waterflow_cli.spark.worker import Task
+from waterflow_cli.tables.dialect import PARQUET, Dialect
 from waterflow_cli.tables.encodings import SAMPLE_BYTES
 from waterflow_cli.tables.headers import check_header
 from waterflow_cli.tables.reading_options import ReadingOptions
@@ -75,7 +70,6 @@ class SparkInputs:
     whole: list[InputFile] = field(default_factory=list)
     parquet: list[InputFile] = field(default_factory=list)
     parted: dict[str, TextFile] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
     _is_surveyed: bool = False
 
     def __post_init__(self) -> None:
@@ -97,6 +91,11 @@ class SparkInputs:
                     hint=tr("Give it another name."),
                 )
             self._sort(file)
+        # Each task reads one part: a file costs as much to open as a part to read.
+        for key in (_MAX_SPLIT, _OPEN_COST):
+            self.spark.conf.set(key, str(self.split_bytes))
+        # A site's own limit would put several parts into one partition.
+        self.spark.conf.set(_MAX_PARTITIONS, str(_NO_LIMIT))
 
     @property
     def names(self) -> list[str]:
@@ -140,32 +139,25 @@ class SparkInputs:
         if compression(start) or b"\n" not in start or self._is_of_results:
             return None
         with self._open(file.name, start) as table:
-            marks = marks_of(self.schema, table, self.reading)
             text = TextFile(
                 file=file,
                 columns=table.columns,
                 dialect=table.dialect,
                 units=table.units,
                 names=table.names,
-                marks=marks,
+                marks=marks_of(self.schema, table, self.reading),
+                # The local engine chooses by the same bytes, where they tell.
+                is_told=self.reading.encoding is not None or not start[:SAMPLE_BYTES].isascii(),
             )
-        if not can_be_parted(text.dialect, start, self.split_bytes):
-            return None
-        # The local engine chooses by the same bytes, where they tell.
-        if self.reading.encoding is not None or not start[:SAMPLE_BYTES].isascii():
-            self._told.add(file.path)
-        return text
+        return text if can_be_parted(text.dialect, start, self.split_bytes) else None
 
     @property
     def _is_of_results(self) -> bool:
         profile = self.reading.profile
         return profile is not None and load_profile(profile).results is not None
 
-    @contextmanager
-    def _open(self, name: str, data: bytes) -> Iterator[Table]:
-        opener = worker.opener_of(data)
-        with open_samples(name, self.schema, self.reading, opener=opener) as table:
-            yield table
+    def _open(self, name: str, data: bytes) -> AbstractContextManager[Table]:
+        return open_samples(name, self.schema, self.reading, opener=worker.opener_of(data))
 
     @contextmanager
     def open_first(self) -> Iterator[Table]:
@@ -181,14 +173,9 @@ class SparkInputs:
 
     def _empty_table(self, name: str, columns: pa.Schema) -> Table:
         no_cells = {field_.name: plain_column(pa.array([], field_.type)) for field_ in columns}
+        batch = Batch(columns=no_cells, lines=_NO_LINES)
         names = self.schema.header.renamed(self.reading.renames)
-        return table_of(
-            list(no_cells),
-            lambda: Batch(columns=no_cells, lines=_NO_LINES),
-            name,
-            Dialect(encoding="parquet", sep="", header_line=1, first_line=2),
-            names,
-        )
+        return table_of(list(no_cells), lambda: batch, name, PARQUET, names)
 
     def _first_bytes(self, file: InputFile) -> bytes:
         """Read the start of a file; all of it where its end tells how it is read."""
@@ -212,47 +199,44 @@ class SparkInputs:
         if not self.parted or self._is_surveyed:
             return
         self._is_surveyed = True
-        starts = {path: (text.dialect.sep, text.n_above) for path, text in self.parted.items()}
-        found = self._map_lines(partial(worker.survey_parts, starts), worker.SURVEY)
+        found = self._map_lines(partial(worker.survey_parts, self.parted), worker.SURVEY)
         surveys = surveys_of(row.asDict() for row in found)
-        separators = {path: text.dialect.sep for path, text in self.parted.items()}
-        ends: dict[tuple[str, int], bytes] = {}
+        ends: defaultdict[str, dict[int, bytes]] = defaultdict(dict)
         if wanted := parts_within_a_row(surveys):
-            read = partial(worker.read_ends, separators, wanted)
-            rows = self._map_lines(read, worker.ENDS)
-            ends = {(row["path"], row["start"]): bytes(row["end"]) for row in rows}
+            for row in self._map_lines(partial(worker.read_ends, self.parted, wanted), worker.ENDS):
+                ends[row["path"]][row["start"]] = bytes(row["end"])
         for path, text in self.parted.items():
-            own = {start: end for (of, start), end in ends.items() if of == path}
-            is_told = path in self._told
-            self.parted[path] = with_positions(text, surveys.get(path, {}), own, is_told=is_told)
+            self.parted[path] = lay_out(text, surveys.get(path, {}), ends[path])
 
     def _map_lines(self, call: Any, schema: pa.Schema) -> Any:
-        return self._lines().mapInArrow(partial(_run, call), _spark_schema(schema)).collect()
+        return self._lines().mapInArrow(call, _spark_schema(schema)).collect()
 
     def rows(self, task: Task) -> DataFrame:
         """Give what a task makes of all inputs, as a frame of its format; nothing is run yet."""
         read: list[tuple[DataFrame, Any]] = []
         if self.whole:
-            read.append((self._contents(task.row_format), WholeFiles(task, self._by_path)))
+            contents = self._contents(task.row_format)
+            read.append((contents, partial(worker.read_files, self._by_path)))
         if self.parted:
-            read.append((self._lines(), FileParts(task, self.parted)))
+            read.append((self._lines(), partial(worker.read_parts, self.parted)))
         if self.parquet:
-            columns = {file.path: self._columns_of(file) for file in self.parquet}
-            if len(set(columns.values())) > 1:
+            columns, *others = {self._columns_of(file) for file in self.parquet}
+            if others:
                 raise UsageError(
                     "The Parquet files hold columns of different types.",
                     tr("Score them one by one."),
                 )
-            groups = self._row_groups(next(iter(columns.values())))
-            read.append((groups, ParquetParts(task, self._by_path, columns)))
+            groups = self._row_groups(columns)
+            read.append((groups, partial(worker.read_row_groups, self._by_path, columns)))
         schema = _spark_schema(task.row_format.schema)
-        made = (frame.mapInArrow(partial(_run, call), schema) for frame, call in read)
+        made = (
+            frame.mapInArrow(partial(worker.run_task, task, call), schema) for frame, call in read
+        )
         return reduce(lambda first, other: first.union(other), made)
 
     def _contents(self, row_format: RowFormat) -> DataFrame:
         from pyspark.sql.functions import col
 
-        self._set_split()
         read = self.spark.read.format("binaryFile").load(_patterns(self.whole))
         contents = read.select("path", col("content").alias("data"))
         if row_format.is_ordered:  # a task for each file, whose rows are then fetched in order
@@ -263,7 +247,6 @@ class SparkInputs:
     def _lines(self) -> DataFrame:
         from pyspark.sql.functions import col
 
-        self._set_split()
         files = [file for file in self.files if file.path in self.parted]
         read = self.spark.read.option("lineSep", "\n").text(_patterns(files))
         return read.select(
@@ -275,7 +258,6 @@ class SparkInputs:
     def _row_groups(self, columns: pa.Schema) -> DataFrame:
         from pyspark.sql.functions import col
 
-        self._set_split()
         read = self.spark.read.parquet(*_patterns(self.parquet))
         return read.select(
             _of_first_row("_metadata.file_path").alias("path"),
@@ -283,13 +265,6 @@ class SparkInputs:
             # Spark would take a point in a name for a part of one, and the file may have "path".
             *(col(quoted(name)).alias(str(number)) for number, name in enumerate(columns.names)),
         )
-
-    def _set_split(self) -> None:
-        """Have each task read one part: a file costs as much to open as a part to read."""
-        for key in (_MAX_SPLIT, _OPEN_COST):
-            self.spark.conf.set(key, str(self.split_bytes))
-        # A site's own limit would put several parts into one partition.
-        self.spark.conf.set(_MAX_PARTITIONS, str(_NO_LIMIT))
 
 
 def can_be_parted(dialect: Dialect, start: bytes, split_bytes: int) -> bool:
@@ -309,53 +284,6 @@ def can_be_parted(dialect: Dialect, start: bytes, split_bytes: int) -> bool:
     return is_linewise and sum(map(len, above)) <= split_bytes
 
 
-def surveys_of(rows: Iterable[dict[str, Any]]) -> dict[str, dict[int, Survey]]:
-    """Give the surveys that executors sent, by file and first byte."""
-    surveys: dict[str, dict[int, Survey]] = {}
-    for row in rows:
-        path, start = row.pop("path"), row.pop("start")
-        row["tail"] = bytes(row["tail"])
-        surveys.setdefault(path, {})[start] = Survey(**row)
-    return surveys
-
-
-def parts_within_a_row(surveys: Mapping[str, Mapping[int, Survey]]) -> frozenset[tuple[str, int]]:
-    """Name the parts that start inside a quoted cell, by file and first byte."""
-    found = set()
-    for path, by_start in surveys.items():
-        starts = sorted(by_start)
-        opened = open_starts([by_start[start] for start in starts])
-        found |= {(path, start) for start, is_open in zip(starts, opened, strict=True) if is_open}
-    return frozenset(found)
-
-
-def with_positions(
-    text: TextFile, surveys: Mapping[int, Survey], ends: Mapping[int, bytes], *, is_told: bool
-) -> TextFile:
-    """Complete what is known of a text file.
-
-    Parameters
-    ----------
-    surveys : mapping of int to Survey
-        Of its parts, by first byte.
-    ends : mapping of int to bytes
-        The `worker.read_ends` of those that start inside a quoted cell.
-    is_told : bool
-        Whether its start, or the user, told its encoding.
-    """
-    starts, dialect = sorted(surveys), text.dialect
-    own = {number: ends[start] for number, start in enumerate(starts) if start in ends}
-    encoding = dialect.encoding if is_told else None
-    known = [surveys[start] for start in starts]
-    layout = lay_out(known, own, dialect.sep, len(text.columns), encoding)
-    return replace(
-        text,
-        dialect=replace(dialect, encoding=layout.encoding),
-        notes=layout.notes,
-        positions=dict(zip(starts, enumerate(layout.positions, 1), strict=True)),
-    )
-
-
 def _sample(table: Table) -> Batch:
     """Give the first rows of a table; none where no row ends in what was read of it."""
     sample = table.sample()
@@ -364,11 +292,6 @@ def _sample(table: Table) -> Batch:
     return Batch(
         columns={name: pa.array([], pa.string()) for name in table.columns}, lines=_NO_LINES
     )
-
-
-def _run(call: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Call what reads batches; Spark takes plain functions alone."""
-    yield from call(batches)
 
 
 def _of_first_row(name: str) -> Column:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.explanation import Explainer
 from waterflow_cli.scoring.job import ScoringSummary
 from waterflow_cli.scoring.scorer import Scorer, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_rows
 from waterflow_cli.spark.formats import RowFormat
 from waterflow_cli.spark.models import ShippedModel
-from waterflow_cli.spark.worker import Encode, Start
-from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.spark.worker import Encode, Job, Start
 from waterflow_cli.tables.table import Table
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limits import LimitProfile
@@ -22,7 +20,7 @@ from waterflow_cli.validation.report import RowSplit, ValidationReport
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoringJob:
+class ScoringJob(Job):
     """Score rows.
 
     Attributes
@@ -35,14 +33,8 @@ class ScoringJob:
 
     model: ShippedModel
     options: ScoringOptions
-    schema: TableSchema
     is_several: bool
     n_rows: int
-
-    @property
-    def reading(self) -> ReadingOptions:
-        """How files are to be read."""
-        return self.options.reading
 
     def start(self, row_format: RowFormat) -> Start:
         """Load the model, and give what begins with a table."""
@@ -68,12 +60,8 @@ class ScoringJob:
         return begin
 
 
-@dataclass(frozen=True)
-class RejectsJob:
+class RejectsJob(Job):
     """Give the rows that cannot be scored, with what is wrong with each."""
-
-    schema: TableSchema
-    reading: ReadingOptions
 
     def start(self, row_format: RowFormat) -> Start:
         """Give what begins with a table."""
@@ -85,7 +73,7 @@ class RejectsJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidationJob:
+class ValidationJob(Job):
     """Check rows.
 
     Attributes
@@ -94,8 +82,6 @@ class ValidationJob:
         Which rows are handed on.
     """
 
-    schema: TableSchema
-    reading: ReadingOptions
     max_findings: int
     limits: tuple[LimitProfile, ...]
     kept: Literal["good", "bad"] | None = None

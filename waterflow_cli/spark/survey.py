@@ -8,11 +8,16 @@ stand above it. Each part therefore says how it ends in both cases, and how many
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from waterflow_cli.spark.files import InputFile
 from waterflow_cli.tables.csv_blocks import MAX_ROW_BYTES, count_lines, first_row_end, whole_rows
+from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.encodings import UTF_8, UTF_8_BOM, tell_encoding
 from waterflow_cli.tables.footnotes import TAIL_BYTES, count_note_lines
+from waterflow_cli.tables.headers import Header
+from waterflow_cli.tables.numbers import NumberMarks
 
 # Text may take twice the bytes in UTF-8.
 _KEPT_TAIL = 2 * TAIL_BYTES
@@ -49,15 +54,15 @@ def survey(chunks: Iterable[bytes], sep: str, n_above: int = 0) -> Survey:
     ----------
     chunks : iterable of bytes
         Its text, in chunks that end with an LF.
-    sep : str
-        The separator of the cells.
     n_above : int
         Lines at its start whose quotes are none: those above the first row.
     """
     n_lines, encoding, tail = 0, "", b""
     leaves_open, stays_open = False, True
     for lines in chunks:
-        rows = lines if n_lines >= n_above else _without_lines(lines, n_above - n_lines)
+        rows = lines
+        if n_lines < n_above:
+            rows = b"".join(lines.splitlines(keepends=True)[n_above - n_lines :])
         n_lines += count_lines(lines)
         tail = (tail + lines[-_KEPT_TAIL:])[-_KEPT_TAIL:]
         if not encoding and not lines.isascii():
@@ -92,21 +97,14 @@ def end_of_row(chunks: Iterable[bytes], sep: str) -> bytes:
     return opened[1:]
 
 
-def open_starts(surveys: Sequence[Survey]) -> list[bool]:
-    """Say of each part, in the order of the file, whether it starts inside a quoted cell."""
-    starts, is_open = [], False
-    for each in surveys:
-        starts.append(is_open)
-        is_open = each.stays_open if is_open else each.leaves_open
-    return starts
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PartPosition:
     """Where a part stands in its file.
 
     Attributes
     ----------
+    number : int
+        Among the parts, from 1.
     line : int
         Physical line on which it starts.
     n_lines : int
@@ -117,77 +115,113 @@ class PartPosition:
         What the parts after it hold of its last row.
     """
 
+    number: int
     line: int
     n_lines: int
-    n_passed: int = 0
-    rest: bytes = b""
+    n_passed: int
+    rest: bytes
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the parts of a file follow each other.
+@dataclass(frozen=True, kw_only=True)
+class TextFile:
+    """A text file that is read in parts, and what its start tells of all of it.
 
     Attributes
     ----------
-    positions : list of PartPosition
-        One for each part.
-    encoding : str
-        That of the file.
+    columns : list of str
+        The header as written.
+    units, names, marks : object
+        See `Table`.
+    is_told : bool
+        Whether its start, or the user, told its encoding.
     notes : range
         Physical lines of the notes below the table.
+    positions : mapping of int to PartPosition
+        By the byte with which a part starts.
     """
 
-    positions: list[PartPosition]
-    encoding: str
-    notes: range
+    file: InputFile
+    columns: list[str]
+    dialect: Dialect
+    units: Mapping[str, str]
+    names: Header
+    marks: NumberMarks
+    is_told: bool
+    notes: range = range(0)
+    positions: Mapping[int, PartPosition] = field(default_factory=dict)
+
+    @property
+    def n_above(self) -> int:
+        """Physical lines above the first row; all of them are in the first part."""
+        return self.dialect.first_line - 1
 
 
-def lay_out(
-    surveys: Sequence[Survey],
-    ends: Mapping[int, bytes],
-    sep: str,
-    n_columns: int,
-    encoding: str | None = None,
-) -> Layout:
-    """Put the surveys of the parts of a file together.
+def surveys_of(rows: Iterable[dict[str, Any]]) -> dict[str, dict[int, Survey]]:
+    """Give the surveys that executors sent, by file and first byte."""
+    surveys: dict[str, dict[int, Survey]] = {}
+    for row in rows:
+        path, start = row.pop("path"), row.pop("start")
+        row["tail"] = bytes(row["tail"])
+        surveys.setdefault(path, {})[start] = Survey(**row)
+    return surveys
+
+
+def parts_within_a_row(surveys: Mapping[str, Mapping[int, Survey]]) -> frozenset[tuple[str, int]]:
+    """Name the parts that start inside a quoted cell, by file and first byte."""
+    found = set()
+    for path, by_start in surveys.items():
+        is_open = False
+        for start in sorted(by_start):
+            if is_open:
+                found.add((path, start))
+            is_open = by_start[start].stays_open if is_open else by_start[start].leaves_open
+    return frozenset(found)
+
+
+def lay_out(text: TextFile, surveys: Mapping[int, Survey], ends: Mapping[int, bytes]) -> TextFile:
+    """Complete what is known of a text file by what its parts tell.
 
     Parameters
     ----------
-    surveys : sequence of Survey
-        In the order of the file.
+    surveys : mapping of int to Survey
+        Of its parts, by first byte.
     ends : mapping of int to bytes
-        The `end_of_row` of those parts that start inside a quoted cell, by number.
-    sep : str
-        The separator of its cells.
-    n_columns : int
-        How many cells a row has.
-    encoding : str, optional
-        That of the file, where it is known.
+        The `end_of_row` of those that start inside a quoted cell.
     """
-    if encoding is None:
-        encoding = next((each.encoding for each in surveys if each.encoding), UTF_8)
-    positions, line = [], 1
-    for number, each in enumerate(surveys):
-        n_passed = min(each.n_lines, count_lines(ends.get(number, b"")))
+    starts, encoding = sorted(surveys), text.dialect.encoding
+    if not text.is_told:
+        encoding = next(filter(None, (surveys[start].encoding for start in starts)), UTF_8)
+    positions, line = {}, 1
+    for number, start in enumerate(starts, 1):
+        n_lines = surveys[start].n_lines
+        n_passed = min(n_lines, count_lines(ends.get(start, b"")))
         # Where no row of its own begins, none can go on in the parts after it.
-        rest = _rest(surveys, ends, number + 1) if n_passed < each.n_lines else b""
-        positions.append(PartPosition(line, each.n_lines, n_passed, rest))
-        line += each.n_lines
+        rest = _rest(surveys, ends, starts[number:]) if n_passed < n_lines else b""
+        positions[start] = PartPosition(
+            number=number, line=line, n_lines=n_lines, n_passed=n_passed, rest=rest
+        )
+        line += n_lines
     codec = UTF_8 if encoding == UTF_8_BOM else encoding
-    text = _tail(surveys).decode(codec, errors="replace").encode()
-    n_notes = count_note_lines(text, sep) if n_columns > 1 else 0
-    return Layout(positions, encoding, range(line - n_notes, line))
+    tail = _tail([surveys[start] for start in starts]).decode(codec, errors="replace").encode()
+    n_notes = count_note_lines(tail, text.dialect.sep) if len(text.columns) > 1 else 0
+    return replace(
+        text,
+        dialect=replace(text.dialect, encoding=encoding),
+        notes=range(line - n_notes, line),
+        positions=positions,
+    )
 
 
-def _rest(surveys: Sequence[Survey], ends: Mapping[int, bytes], number: int) -> bytes:
-    """Give what a row that is open at the start of a part holds of it, and of those after it."""
-    chunks: list[bytes] = []
-    while number in ends and sum(map(len, chunks)) <= MAX_ROW_BYTES:
-        chunks.append(ends[number])
-        if count_lines(ends[number]) < surveys[number].n_lines:
+def _rest(surveys: Mapping[int, Survey], ends: Mapping[int, bytes], later: Iterable[int]) -> bytes:
+    """Give what later parts hold of a row that is open where the first of them starts."""
+    rest = b""
+    for start in later:
+        if start not in ends or len(rest) > MAX_ROW_BYTES:
             break
-        number += 1
-    return b"".join(chunks)
+        rest += ends[start]
+        if count_lines(ends[start]) < surveys[start].n_lines:
+            break
+    return rest
 
 
 def _tail(surveys: Sequence[Survey]) -> bytes:
@@ -198,10 +232,6 @@ def _tail(surveys: Sequence[Survey]) -> bytes:
             break
         tail = each.tail + tail
     return tail[-_KEPT_TAIL:]
-
-
-def _without_lines(lines: bytes, number: int) -> bytes:
-    return b"".join(lines.splitlines(keepends=True)[number:])
 
 
 def _leaves_open(lines: bytes, sep: str) -> bool:

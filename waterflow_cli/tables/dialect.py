@@ -72,6 +72,9 @@ class Dialect:
         return joined(parts)
 
 
+PARQUET = Dialect(encoding="parquet", sep="", header_line=1, first_line=2)
+
+
 class Row(NamedTuple):
     """A row of text: its cells, the index of its first line, and of the one after its last."""
 

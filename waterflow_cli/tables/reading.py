@@ -26,7 +26,7 @@ from waterflow_cli.tables.csv_blocks import (
     split_blocks,
     whole_rows,
 )
-from waterflow_cli.tables.dialect import Dialect, StartReader
+from waterflow_cli.tables.dialect import PARQUET, Dialect, StartReader
 from waterflow_cli.tables.encodings import SAMPLE_BYTES, TextStream
 from waterflow_cli.tables.footnotes import cut_block, without_notes
 from waterflow_cli.tables.headers import Header, check_header
@@ -294,11 +294,10 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
     def share() -> float | None:
         return n_read / file.metadata.num_rows if file.metadata.num_rows else None
 
-    dialect = Dialect(encoding="parquet", sep="", header_line=1, first_line=2)
     return Table(
         path=path,
         columns=columns,
-        _dialect=lambda: dialect,
+        _dialect=lambda: PARQUET,
         _blocks=tasks,
         names=names,
         share_read=share,
