@@ -86,7 +86,6 @@ COVERED = {
     "spark/health": "test_health",
     "spark/inputs": "spark/test_engine",
     "spark/jobs": "spark/test_engine",
-    "spark/models": "spark/test_engine",
     "spark/outputs": "spark/test_engine",
     "spark/remote": "spark/test_session",
     "spark/settings": "spark/test_session",

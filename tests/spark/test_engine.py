@@ -41,7 +41,7 @@ from waterflow_cli.spark import engine
 from waterflow_cli.spark.engine import SparkEngine
 from waterflow_cli.spark.files import HadoopFiles
 from waterflow_cli.spark.inputs import SparkInputs
-from waterflow_cli.spark.models import ship_model
+from waterflow_cli.spark.jobs import ship_model
 from waterflow_cli.spark.outputs import FolderOutput
 from waterflow_cli.spark.session import SparkOptions, open_session
 from waterflow_cli.spark.settings import OutputLayout

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -32,8 +31,7 @@ from waterflow_cli.spark.files import (
 )
 from waterflow_cli.spark.formats import NO_ROWS, Columns, Origin, RowFormat
 from waterflow_cli.spark.inputs import SparkInputs
-from waterflow_cli.spark.jobs import RejectsJob, ScoringJob, ValidationJob
-from waterflow_cli.spark.models import ship_model
+from waterflow_cli.spark.jobs import RejectsJob, ScoringJob, ValidationJob, ship_model
 from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
 from waterflow_cli.spark.remote import expected_versions, remote_errors
 from waterflow_cli.spark.session import watched
@@ -53,15 +51,7 @@ _SHOWN_ROWS = 50
 
 
 class SparkEngine:
-    """Runs the commands that Spark can run.
-
-    Parameters
-    ----------
-    spark : SparkSession
-        Open.
-    report : callable
-        Is told how far a job came.
-    """
+    """Runs the commands that Spark can run, and reports how far each came."""
 
     def __init__(self, spark: SparkSession, report: Report = say_nothing) -> None:
         self._spark, self._report = spark, report
@@ -78,14 +68,12 @@ class SparkEngine:
         options: ScoringOptions,
         layout: OutputLayout,
     ) -> ScoringSummary:
-        """Score files into one output; see `scoring_job.score_files` for what is common to both.
+        """Score files into one output; see `scoring.job.score_files` for what is common to both.
 
         Parameters
         ----------
-        fetched : FetchedModel
-            Verified.
-        model : StoredModel
-            The same, loaded.
+        fetched, model : object
+            The same model: verified, and loaded.
         paths : sequence of str
             Files, folders, patterns or URIs.
         output : str
@@ -103,30 +91,30 @@ class SparkEngine:
             reading = _found_everywhere(options.reading)
             options = replace(options, reading=reading)
             inputs = self._open_inputs(paths, model.schema, reading)
-            n_rows = inputs.n_bytes // USUAL_ROW_BYTES // inputs.n_cores
             job = ScoringJob(
                 model=shipped,
                 options=options,
                 schema=model.schema,
                 reading=reading,
                 is_several=len(inputs.files) > 1,
-                n_rows=n_rows,
+                n_rows=inputs.n_bytes // USUAL_ROW_BYTES // inputs.n_cores,
             )
-            named = [("-o", output), ("--rejects", options.rejects)]
-            manifest = ("--manifest", options.manifest)
-            self._check_apart((*named, manifest))
-            check_outputs([manifest], force=options.force, inputs=local_paths(inputs.files))
-            outputs = self._outputs(named, inputs.files, layout, force=options.force)
+            outputs = self._check_outputs(
+                {"-o": output, "--rejects": options.rejects, "--manifest": options.manifest},
+                "--manifest",
+                inputs.files,
+                layout,
+                force=options.force,
+            )
             summary = ScoringSummary(model=model.label)
-            with self._discarding(outputs):
-                for each in self._run(inputs, job, outputs[0]):
+            with self._publishing(outputs.values()):
+                for each in self._run(inputs, job, outputs["-o"]):
                     summary.merge(each)
                 refuse_too_many(summary, options.max_invalid)
-                for each in outputs[1:]:
-                    self._run(inputs, RejectsJob(schema=model.schema, reading=reading), each)
-                for each in outputs:
-                    each.publish()
-        summary.outputs = [each.path for each in outputs]
+                if "--rejects" in outputs:
+                    rejects = RejectsJob(schema=model.schema, reading=reading)
+                    self._run(inputs, rejects, outputs["--rejects"])
+        summary.outputs = [each.path for each in outputs.values()]
         if options.manifest is not None:
             write_manifest(
                 options.manifest,
@@ -153,7 +141,7 @@ class SparkEngine:
         limits: Sequence[LimitProfile] = (),
         layout: OutputLayout,
     ) -> ValidationReport:
-        """Check each row of some files; see `validation_report.validate_files`.
+        """Check each row of some files; see `validation.report.validate_files`.
 
         Parameters
         ----------
@@ -171,30 +159,21 @@ class SparkEngine:
             If Spark fails.
         """
         with remote_errors():
-            inputs = self._open_inputs(paths, schema, _found_everywhere(reading))
+            reading = _found_everywhere(reading)
+            inputs = self._open_inputs(paths, schema, reading)
             if len(inputs.files) > 1 and (good is not None or bad is not None):
                 raise UsageError("--good and --bad split one file; several were named.")
             job = ValidationJob(
-                schema=schema,
-                reading=inputs.reading,
-                max_findings=max_findings,
-                limits=tuple(limits),
+                schema=schema, reading=reading, max_findings=max_findings, limits=tuple(limits)
             )
-            named: dict[Literal["good", "bad"], str | None] = {"good": good, "bad": bad}
-            options = [(f"--{kept}", path) for kept, path in named.items()]
-            told = ("-o", findings)
-            self._check_apart((told, *options))
-            check_outputs([told], force=force, inputs=local_paths(inputs.files))
-            outputs = self._outputs(options, inputs.files, layout, force=force)
-            kinds = [kept for kept, path in named.items() if path is not None]
+            named = {"-o": findings, "--good": good, "--bad": bad}
+            outputs = self._check_outputs(named, "-o", inputs.files, layout, force=force)
             report = ValidationReport(schema=schema.name, max_findings=max_findings)
-            with self._discarding(outputs):
+            with self._publishing(outputs.values()):
                 for each in self._run(inputs, job, None):
                     report.merge(each)
-                for kept, output in zip(kinds, outputs, strict=True):
-                    self._run(inputs, replace(job, kept=kept), output)
-                for output in outputs:
-                    output.publish()
+                for option, output in outputs.items():
+                    self._run(inputs, replace(job, kept=option.removeprefix("--")), output)
         return report
 
     def _open_inputs(
@@ -211,53 +190,66 @@ class SparkEngine:
             spark=self._spark, hadoop=self._hadoop, files=files, schema=schema, reading=reading
         )
 
-    def _check_apart(self, named: Iterable[tuple[str, str | None]]) -> None:
-        """Refuse outputs of which one is another, or lies within it."""
-        given = [(option, path) for option, path in named if path is not None]
-        for _, path in given:
-            refuse_credentials(path)
-        check_distinct(given)
-        places = [
-            (option, path, f"{path_of(self._hadoop.uri_of(path))}/")
-            for option, path in given
-            if path != STDOUT
-        ]
-        for (option, path, inner), (other, _, outer) in permutations(places, 2):
-            if inner.startswith(outer):
-                raise UsageError(
-                    "{path}: {option} lies within {other}; name two places.",
-                    path=path,
-                    option=option,
-                    other=other,
-                )
-
-    def _outputs(
+    def _check_outputs(
         self,
-        named: Sequence[tuple[str, str | None]],
+        named: Mapping[str, str | None],
+        told: str,
         inputs: Sequence[InputFile],
         layout: OutputLayout,
         *,
         force: bool,
-    ) -> list[RowsOutput]:
-        """Check all outputs before anything is run."""
+    ) -> dict[str, RowsOutput]:
+        """Check all outputs before anything is run, and give those for rows, by their options.
+
+        Parameters
+        ----------
+        told : str
+            The option of what is no rows, and is written to this machine.
+        """
+        given = {option: path for option, path in named.items() if path is not None}
+        for path in given.values():
+            refuse_credentials(path)
+        check_distinct(given.items())
+        self._check_apart(given)
+        check_outputs([(told, named[told])], force=force, inputs=local_paths(inputs))
         if layout.is_single and layout.keys:
             raise UsageError("--partition-by makes folders, and --single-file one file.")
-        made: list[RowsOutput] = []
-        for option, path in named:
-            if path is None:
+        made: dict[str, RowsOutput] = {}
+        for option, path in given.items():
+            if option == told:
                 continue
             if layout.is_single or path == STDOUT:
-                made.append(SingleOutput(path, self._hadoop, force=force, inputs=inputs))
+                made[option] = SingleOutput(path, self._hadoop, force=force, inputs=inputs)
             else:
                 keys = layout.keys if option == "-o" else ()
-                made.append(FolderOutput(path, self._hadoop, keys=keys, force=force, inputs=inputs))
+                made[option] = FolderOutput(
+                    path, self._hadoop, keys=keys, force=force, inputs=inputs
+                )
         return made
 
+    def _check_apart(self, given: Mapping[str, str]) -> None:
+        """Refuse outputs of which one lies within another."""
+        places = {
+            option: f"{path_of(self._hadoop.uri_of(path))}/"
+            for option, path in given.items()
+            if path != STDOUT
+        }
+        for option, other in permutations(places, 2):
+            if places[option].startswith(places[other]):
+                raise UsageError(
+                    "{path}: {option} lies within {other}; name two places.",
+                    path=given[option],
+                    option=option,
+                    other=other,
+                )
+
     @contextmanager
-    def _discarding(self, outputs: Sequence[RowsOutput]) -> Iterator[None]:
-        """Remove what was written of outputs if they do not come to their end."""
+    def _publishing(self, outputs: Collection[RowsOutput]) -> Iterator[None]:
+        """Publish outputs when all work is done; remove what was written of them if it fails."""
         try:
             yield
+            for output in outputs:
+                output.publish()
         except BaseException:
             with suppress(Exception):  # the first error is the one to tell
                 self._spark.sparkContext.cancelJobGroup(self._group)
@@ -267,10 +259,12 @@ class SparkEngine:
 
     def _run(self, inputs: SparkInputs, job: Job, output: RowsOutput | None) -> list[Any]:
         """Run one job over all inputs; give what was counted, in the order of the inputs."""
+        from pyspark.accumulators import AddingAccumulatorParam
+
         columns, header = _look_at_first(inputs, job)
         inputs.survey()
         row_format: RowFormat = NO_ROWS if output is None else output.row_format(columns)
-        counts: Any = self._spark.sparkContext.accumulator([], _Joined())
+        counts: Any = self._spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
         task = Task(
             job=job,
             row_format=row_format,
@@ -291,42 +285,26 @@ class SparkEngine:
         # A part whose executor was lost may have been counted twice, and equally.
         found = dict(counts.value)
         _refuse_lost(inputs, found)
-        _refuse_empty(inputs, found)
         return [found[origin] for origin in sorted(found)]
 
 
-class _Joined:
-    """Joins what tasks report; see pyspark's AccumulatorParam."""
-
-    def zero(self, value: list[Any]) -> list[Any]:
-        return []
-
-    def addInPlace(self, value: list[Any], more: list[Any]) -> list[Any]:  # noqa: N802
-        value.extend(more)
-        return value
-
-
 def _refuse_lost(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
-    """Refuse a file that lost its last parts since it was surveyed: no task was given them.
+    """Refuse a file that lost its last parts since it was surveyed, or has no row in any.
 
-    Where Spark is set to pass over files that are gone, a whole one can be lost too.
+    No task was given such parts. Where Spark is set to pass over files that are gone, a whole one
+    can be lost too.
     """
     read = {number for number, _ in found}
     for number, name in enumerate(inputs.names):
         if number not in read:
             raise changed(name)
     for text in inputs.parted.values():
-        if any((text.file.number, part.number) not in found for part in text.positions.values()):
+        parts: list[Any] = [
+            found.get((text.file.number, part.number)) for part in text.positions.values()
+        ]
+        if None in parts:
             raise changed(text.file.name)
-
-
-def _refuse_empty(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
-    """Refuse a file that was read in parts, none of which has a row."""
-    rows: Counter[int] = Counter()
-    for origin, summary in found.items():
-        rows[origin[0]] += summary.n_rows
-    for text in inputs.parted.values():
-        if not rows[text.file.number]:
+        if not sum(part.n_rows for part in parts):
             raise no_rows(text.file.name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -36,24 +36,6 @@ _SIGNED = {
 NOWHERE = cast("Sink", None)  # what executors encode is written elsewhere
 
 
-class RowFormat(Protocol):
-    """How rows are handed on."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """What the batches hold."""
-
-    @property
-    def is_ordered(self) -> bool:
-        """Whether tasks must keep to the order of the inputs."""
-
-    def writer(self) -> TableWriter:
-        """Give what encodes rows, on an executor."""
-
-    def batches(self, encoded: Any, origin: Origin) -> Iterator[pa.RecordBatch]:
-        """Put what the writer encoded into batches of this format's schema."""
-
-
 @dataclass(kw_only=True)
 class FileBytes:
     """Rows as the bytes of a file of their format.
@@ -74,11 +56,6 @@ class FileBytes:
     is_text: bool = False
     _started: set[tuple[str, ...]] = field(default_factory=set)
     _n_given: int = 0
-
-    @property
-    def is_ordered(self) -> bool:
-        """Whether it makes one file."""
-        return not self.is_text
 
     @property
     def schema(self) -> pa.Schema:
@@ -155,16 +132,9 @@ def _check_value(name: str, value: str) -> None:
 
 @dataclass(frozen=True)
 class Columns:
-    """Rows as columns, for Spark to write.
-
-    Attributes
-    ----------
-    columns : pyarrow.Schema
-        The rows'.
-    """
+    """Rows as columns, for Spark to write."""
 
     columns: pa.Schema
-    is_ordered = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -188,6 +158,7 @@ class Columns:
         yield from encoded.cast(self.schema).to_batches()
 
 
+RowFormat = FileBytes | Columns
 # Where rows are only counted, none is handed on: Spark wants a column all the same.
 NO_ROWS = Columns(pa.schema([(ROWS, pa.binary())]))
 

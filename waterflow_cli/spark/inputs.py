@@ -23,7 +23,7 @@ from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.spark import worker
 from waterflow_cli.spark.files import HadoopFiles, InputFile
-from waterflow_cli.spark.formats import RowFormat, quoted
+from waterflow_cli.spark.formats import FileBytes, RowFormat, quoted
 from waterflow_cli.spark.survey import TextFile, lay_out, parts_within_a_row, surveys_of
 from waterflow_cli.spark.worker import Task
 from waterflow_cli.tables.dialect import PARQUET, Dialect
@@ -239,8 +239,8 @@ class SparkInputs:
 
         read = self.spark.read.format("binaryFile").load(_patterns(self.whole))
         contents = read.select("path", col("content").alias("data"))
-        if row_format.is_ordered:  # a task for each file, whose rows are then fetched in order
-            return contents
+        if isinstance(row_format, FileBytes) and not row_format.is_text:
+            return contents  # a task for each file, whose rows are then fetched in order
         n_parts = sum(file.n_bytes for file in self.whole) // self.split_bytes + 1
         return contents.coalesce(max(n_parts, _TASKS_PER_CORE * self.n_cores))
 

@@ -1,22 +1,89 @@
-"""The jobs of the commands that run on Spark, as they are sent to the executors."""
+"""The jobs of the commands that run on Spark, and their model, as they reach the executors."""
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from waterflow_cli.models.files import StoredModel, verify_folder
+from waterflow_cli.registry.location import FetchedModel
 from waterflow_cli.scoring.explanation import Explainer
 from waterflow_cli.scoring.job import ScoringSummary
 from waterflow_cli.scoring.scorer import Scorer, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_rows
 from waterflow_cli.spark.formats import RowFormat
-from waterflow_cli.spark.models import ShippedModel
 from waterflow_cli.spark.worker import Encode, Job, Start
 from waterflow_cli.tables.table import Table
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.pass_over import Pass, PassOptions
 from waterflow_cli.validation.report import RowSplit, ValidationReport
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """A verified model that Spark fetches to each executor, once.
+
+    Attributes
+    ----------
+    file : str
+        As Spark knows it.
+    label, digest : str
+        See `FetchedModel`.
+    """
+
+    file: str
+    label: str
+    digest: str
+
+    def load(self) -> StoredModel:
+        """Verify each file again, and load it; a process does so once.
+
+        Raises
+        ------
+        ModelError
+            If a file is not what the tracking store says, or cannot be loaded.
+        """
+        from pyspark import SparkFiles
+
+        key = self.label, self.digest
+        if key not in _LOADED:
+            with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+                with zipfile.ZipFile(SparkFiles.get(self.file)) as packed:
+                    packed.extractall(scratch)
+                verify_folder(Path(scratch), label=self.label, digest=self.digest)
+                _LOADED[key] = FetchedModel(Path(scratch), self.label, self.digest).load()
+        return _LOADED[key]
+
+
+# By label and digest, in this process.
+_LOADED: dict[tuple[str, str], StoredModel] = {}
+
+
+def ship_model(spark: SparkSession, fetched: FetchedModel, model: StoredModel) -> ShippedModel:
+    """Put a model's files where the executors fetch them; this process has loaded it."""
+    from pyspark import SparkFiles
+
+    # An executor that starts later fetches the files of earlier jobs too: this folder stays as
+    # long as the session. And a session takes a name only once.
+    scratch = Path(tempfile.mkdtemp(prefix="waterflow-", dir=SparkFiles.getRootDirectory()))
+    archive = scratch / f"{scratch.name}.zip"
+    # Not strict: files of a reproducible build are older than a zip file can say.
+    with zipfile.ZipFile(
+        archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False
+    ) as packed:
+        for path in sorted(fetched.folder.rglob("*")):
+            packed.write(path, path.relative_to(fetched.folder))
+    spark.sparkContext.addFile(str(archive))
+    shipped = ShippedModel(archive.name, fetched.label, fetched.digest)
+    _LOADED[shipped.label, shipped.digest] = model
+    return shipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +146,12 @@ class ValidationJob(Job):
     Attributes
     ----------
     kept : str, optional
-        Which rows are handed on.
+        Which rows are handed on: ``good`` or ``bad``.
     """
 
     max_findings: int
     limits: tuple[LimitProfile, ...]
-    kept: Literal["good", "bad"] | None = None
+    kept: str | None = None
 
     def start(self, row_format: RowFormat) -> Start:
         """Give what begins with a table."""

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from secrets import token_bytes
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -48,24 +48,6 @@ _EMPTY_BYTES = {"": 0, ".gz": 20}
 _OWN_MARKER = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 # Names the folder in which the tasks of a job write, so that no other's are committed with them.
 _ATTEMPT = "mapreduce.job.application.attempt.id"
-
-
-class RowsOutput(Protocol):
-    """An output; without `publish` it does not appear, or has no ``_SUCCESS``."""
-
-    path: str
-
-    def row_format(self, columns: pa.Schema) -> RowFormat:
-        """Give the format in which it takes rows."""
-
-    def write(self, rows: DataFrame) -> None:
-        """Run the job whose rows go there."""
-
-    def publish(self) -> None:
-        """Say that all of it is there."""
-
-    def discard(self) -> None:
-        """Remove what was written."""
 
 
 class FolderOutput:
@@ -112,37 +94,32 @@ class FolderOutput:
                 path=path,
                 suffix=self._compression,
             )
-        self._check_inputs(inputs)
+        own = true_path(self._uri)
+        if any(f"{true_path(file.uri)}/".startswith(f"{own}/") for file in inputs):
+            raise input_error(path)
         self._is_replacing = self._check_target(force=force)
         folder, _, name = self._uri.rpartition("/")
         self._target = f"{folder}/.{name}.part" if self._is_replacing else self._uri
         self._replaced = f"{folder}/.{name}.{uuid4().hex}.old"
-
-    def _check_inputs(self, inputs: Sequence[InputFile]) -> None:
-        own = true_path(self._uri)
-        for file in inputs:
-            if f"{true_path(file.uri)}/".startswith(f"{own}/"):
-                raise input_error(self.path)
 
     def _check_target(self, *, force: bool) -> bool:
         """Say whether another output is to be replaced."""
         hadoop, uri = self._hadoop, self._uri
         if not hadoop.exists(uri):
             return False
-        if hadoop.is_folder(uri):
-            names = set(hadoop.names_in(uri))
-            if names <= {_TEMPORARY} or (UNFINISHED in names and SUCCESS not in names):
-                return False
-            if SUCCESS not in names:
-                raise UsageError(
-                    "{path}: is a folder that no Spark job has finished.",
-                    tr("It will not be replaced. Choose another name."),
-                    path=self.path,
-                )
-        else:
+        if not hadoop.is_folder(uri):
             raise UsageError(
                 "{path}: is a file, and a folder of parts will not replace it.",
                 tr("Choose another name, or write one file: --single-file"),
+                path=self.path,
+            )
+        names = set(hadoop.names_in(uri))
+        if names <= {_TEMPORARY} or (UNFINISHED in names and SUCCESS not in names):
+            return False
+        if SUCCESS not in names:
+            raise UsageError(
+                "{path}: is a folder that no Spark job has finished.",
+                tr("It will not be replaced. Choose another name."),
                 path=self.path,
             )
         if not force:
@@ -152,13 +129,7 @@ class FolderOutput:
         return True
 
     def row_format(self, columns: pa.Schema) -> RowFormat:
-        """Give the format in which it takes rows.
-
-        Parameters
-        ----------
-        columns : pyarrow.Schema
-            What the rows hold.
-        """
+        """Give the format in which it takes rows of such columns."""
         check_keys(self._keys, columns.names)
         if self._kind == ".parquet":
             return Columns(columns)
@@ -255,13 +226,7 @@ class SingleOutput:
             raise UsageError("{path}: exists already.", tr("To replace it: --force"), path=path)
 
     def row_format(self, columns: pa.Schema) -> RowFormat:
-        """Give the format in which it takes rows.
-
-        Parameters
-        ----------
-        columns : pyarrow.Schema
-            What the rows hold; its names make the header.
-        """
+        """Give the format in which it takes rows of such columns, whose names make the header."""
         encoder = kept_writer(self.path, NOWHERE, started=False)
         empty = {field.name: pa.array([], field.type) for field in columns}
         self._no_rows: EncodedRows = encoder.encode(empty)
@@ -304,6 +269,10 @@ class SingleOutput:
         self._group.discard()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+# Without `publish` it does not appear, or has no ``_SUCCESS``.
+RowsOutput = FolderOutput | SingleOutput
 
 
 def _in_order(kept: DataFrame) -> Iterator[bytes]:
