@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from waterflow_cli.common.messages import LANGUAGES
+
 PLAIN = (
     "ph,Hardness,Solids,Chloramines,Sulfate,Conductivity,Organic_carbon,Trihalomethanes,Turbidity\n"
     "7,200,300,1,100,450,2,50,1\n7.5,210,310,1,100,450,2,50,1\n"
@@ -104,6 +106,15 @@ def test_limits_of_other_profiles_can_be_held_against_the_labels(cli, workdir):
     assert content["files"][0]["contradictions"]["profiles"] == ["who", "eu"]
     absent = json.loads(cli("explore", "labelled.csv", "--json", "--limits", "").out)
     assert "no limits were chosen" in absent["files"][0]["contradictions"]["absent"]
+
+
+def test_json_is_english_whatever_the_language(cli, workdir):
+    header, first, second = PLAIN.splitlines()
+    Path("few.csv").write_text(f"{header},Potability\n{first},1\n{second},0\n")
+    said = [cli("--lang", language, "explore", "few.csv", "--json").out for language in LANGUAGES]
+    assert "row of one class cannot be put into 5 folds." in said[0]
+    assert said[0] == said[1]
+    assert "ligne d'une classe" in cli("--lang", "fr", "explore", "few.csv").out
 
 
 @pytest.mark.slow

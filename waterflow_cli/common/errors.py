@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import Message, tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ class WaterflowError(Exception):
     ----------
     text : str
         What happened and where, in one line of English, with placeholders as in `tr`; or the
-        finished line.
+        finished line, as a `Message` where it is stored.
     hint : str, optional
         What to do next, in one line, as it is shown.
     **values : object
@@ -28,7 +28,9 @@ class WaterflowError(Exception):
     exit_code = 70
 
     def __init__(self, text: str, /, hint: str | None = None, **values: object) -> None:
-        self.message = tr(text, **values)
+        # For what is stored, which is English; `message` is in the language chosen.
+        self.said = text if isinstance(text, Message) else Message(text, **values)
+        self.message = tr(self.said)
         super().__init__(self.message)
         self.hint = hint
 

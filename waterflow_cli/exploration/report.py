@@ -217,7 +217,7 @@ def _look_for_signal(
     try:
         return check_signal(X, y, seed=seed, jobs=jobs, report=report)
     except DataRefusedError as exc:
-        return Absent(Message(exc.message))
+        return Absent(exc.said)
 
 
 def _plain(value: Any) -> Any:

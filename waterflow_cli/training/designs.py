@@ -23,7 +23,7 @@ from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.hashing import sha256_of
-from waterflow_cli.common.messages import Message, counted, tr, trn
+from waterflow_cli.common.messages import Message, counted, tr
 from waterflow_cli.models.metrics import LEVEL
 
 Blocks = frozenset[int]
@@ -112,7 +112,7 @@ class Design:
                 fewest = int(np.sum([counts[k] for k in blocks], axis=0).min())
                 if fewest < MIN_PER_CLASS:
                     raise DataRefusedError(
-                        trn(
+                        counted(
                             "{text}: a model would be fitted on {n} row of one class; at least "
                             "{min_per_class} are needed.",
                             "{text}: a model would be fitted on {n} rows of one class; at least "
@@ -167,7 +167,7 @@ def cross_validation(
     """
     if groups is not None and len(np.unique(groups)) < n_folds:
         raise DataRefusedError(
-            trn(
+            counted(
                 "--group: {n} group cannot be put into {n_folds} folds.",
                 "--group: {n} different groups cannot be put into {n_folds} folds.",
                 len(np.unique(groups)),
@@ -178,7 +178,7 @@ def cross_validation(
     fewest = int(np.bincount(y, minlength=2).min())
     if fewest < n_folds:
         raise DataRefusedError(
-            trn(
+            counted(
                 "{n} row of one class cannot be put into {n_folds} folds.",
                 "{n} rows of one class cannot be put into {n_folds} folds.",
                 fewest,
@@ -244,7 +244,7 @@ def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
     block = np.searchsorted(edges, ranks, side="right")
     if len(np.unique(block)) < n_spans:
         raise DataRefusedError(
-            trn(
+            counted(
                 "--time: {n} time cannot make {n_spans} spans of about as many rows each: "
                 "{n_folds} are tested, and two older ones learned from at first.",
                 "--time: {n} different times cannot make {n_spans} spans of about as many rows "
