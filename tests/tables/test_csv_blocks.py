@@ -18,14 +18,14 @@ from waterflow_cli.common.errors import InputError
 from waterflow_cli.tables import csv_blocks
 from waterflow_cli.tables.csv_blocks import (
     Block,
-    ParsedBlock,
     Position,
+    RowFormat,
     count_lines,
-    iter_rows,
     parse_block,
     split_blocks,
 )
 from waterflow_cli.tables.row_rules import RowFinding
+from waterflow_cli.tables.table import Batch
 
 FIRST_LINE = 2
 START = Position(0, FIRST_LINE)
@@ -34,28 +34,25 @@ SIZES = [1, 2, 3, 5, 8, 13, 40, 200, 1 << 20]
 Row = tuple[int, list[str], RowFinding | None]
 
 
+def rows_with(n_columns: int, sep: str = ",", path: str = "river.csv") -> RowFormat:
+    return RowFormat(path, [f"column {number}" for number in range(n_columns)], sep)
+
+
 def split(data: bytes, block_bytes: int, sep: str = ",", start: bytes = b"") -> list[Block]:
     stream = io.BufferedReader(io.BytesIO(data))
-    return list(
-        split_blocks(
-            start,
-            stream,
-            path="river.csv",
-            sep=sep,
-            position=START,
-            block_bytes=block_bytes,
-        )
-    )
+    return list(split_blocks(start, stream, rows_with(2, sep), START, block_bytes))
 
 
-def parse(data: bytes, n_columns: int, sep: str = ",") -> ParsedBlock:
-    return parse_block(
-        Block(data, FIRST_LINE, START), n_columns=n_columns, sep=sep, path="river.csv"
-    )
+def parse(data: bytes, n_columns: int, sep: str = ",") -> Batch:
+    return parse_block(Block(data, FIRST_LINE, START), rows_with(n_columns, sep))
 
 
-def rows_of(parsed: ParsedBlock) -> list[Row]:
-    columns = [column.to_pylist() for column in parsed.columns]
+def cells_of(parsed: Batch) -> list[list[str]]:
+    return [column.to_pylist() for column in parsed.columns.values()]
+
+
+def rows_of(parsed: Batch) -> list[Row]:
+    columns = cells_of(parsed)
     assert all(len(column) == len(parsed.lines) for column in columns)
     assert set(parsed.findings) <= set(range(len(parsed.lines)))
     return [
@@ -67,8 +64,7 @@ def rows_of(parsed: ParsedBlock) -> list[Row]:
 def read(data: bytes, n_columns: int, block_bytes: int, sep: str = ",") -> list[Row]:
     rows: list[Row] = []
     for block in split(data, block_bytes, sep):
-        parsed = parse_block(block, n_columns=n_columns, sep=sep, path="river.csv")
-        rows.extend(rows_of(parsed))
+        rows.extend(rows_of(parse_block(block, rows_with(n_columns, sep))))
     return rows
 
 
@@ -346,8 +342,8 @@ def test_blank_lines_are_no_rows_but_count_as_lines() -> None:
 def test_block_of_blank_lines_parses_to_no_row() -> None:
     for n_columns in (1, 2):
         parsed = parse(b"\n\r\n\n", n_columns)
-        assert [len(column) for column in parsed.columns] == [0] * n_columns
-        assert all(column.type == pa.string() for column in parsed.columns)
+        assert cells_of(parsed) == [[]] * n_columns
+        assert all(column.type == pa.string() for column in parsed.columns.values())
         assert (len(parsed.lines), parsed.findings) == (0, {})
 
 
@@ -367,7 +363,7 @@ def test_ragged_rows_are_found_and_the_others_stay_whole() -> None:
         1: RowFinding("ragged_row", {"n": 2, "n_columns": 3}),
         2: RowFinding("ragged_row", {"n": 4, "n_columns": 3, "extra": "'spilled'"}),
     }
-    assert parsed.columns[2].to_pylist() == ["2.5", "", "2.2", "3.0"]
+    assert cells_of(parsed)[2] == ["2.5", "", "2.2", "3.0"]
     assert parsed.lines.tolist() == [2, 3, 4, 5]
 
 
@@ -405,7 +401,7 @@ def test_row_of_a_table_of_one_column_has_no_other_separator() -> None:
 def test_nul_byte_is_found_in_its_row_alone() -> None:
     parsed = parse((FAULTY / "nul_byte.csv").read_bytes().partition(b"\n")[2], 3)
     assert parsed.findings == {1: RowFinding("nul_byte", {})}
-    assert parsed.columns[1].to_pylist() == ["180", "1\x0075", "190"]
+    assert cells_of(parsed)[1] == ["180", "1\x0075", "190"]
 
 
 def test_nul_byte_in_a_ragged_row_is_told_first() -> None:
@@ -439,18 +435,16 @@ def test_fast_and_slow_path_never_disagree(text: str, n_columns: int) -> None:
     if isinstance(read_whole(text, n_columns), int):
         return
     for block in split(text.encode(), 1 << 20):
-        either = parse_block(block, n_columns=n_columns, sep=",", path="river.csv")
-        slow = csv_blocks._parse_row_by_row(block, n_columns, ",", "river.csv")
+        either = parse_block(block, rows_with(n_columns))
+        slow = csv_blocks._parse_row_by_row(block, rows_with(n_columns))
         assert rows_of(either) == rows_of(slow)
 
 
-def test_iter_rows_gives_each_row_its_line() -> None:
+def test_row_by_row_each_row_has_its_line() -> None:
     block = Block(b'\n"a\nb",1\n2\n', 10, START)
-    assert list(iter_rows(block, ",", "river.csv")) == [
-        (10, []),
-        (11, ["a\nb", "1"]),
-        (13, ["2"]),
-    ]
+    parsed = csv_blocks._parse_row_by_row(block, rows_with(2))
+    assert parsed.lines.tolist() == [11, 13]
+    assert cells_of(parsed) == [["a\nb", "2"], ["1", ""]]
 
 
 def test_bad_utf_8_is_named_by_its_line_in_the_file() -> None:
@@ -487,14 +481,8 @@ def test_open_quote_is_named_by_the_line_where_it_opens(
 
 def test_rows_before_an_open_quote_are_still_yielded() -> None:
     data = (FAULTY / "open_quote.csv").read_bytes().partition(b"\n")[2]
-    blocks = split_blocks(
-        b"",
-        io.BufferedReader(io.BytesIO(data)),
-        path="r.csv",
-        sep=",",
-        position=START,
-        block_bytes=8,
-    )
+    stream = io.BufferedReader(io.BytesIO(data))
+    blocks = split_blocks(b"", stream, rows_with(2, path="r.csv"), START, 8)
     assert next(blocks) == Block(b"7.1,180,2.5\n", 2, Position(12, 3))
     with pytest.raises(InputError, match=r"r\.csv, line 3: a quoted cell opens here"):
         list(blocks)
@@ -513,7 +501,7 @@ class TestRowsHaveALimit:
         stream = io.BufferedReader(io.BytesIO(data.encode()), 16)
         line = FIRST_LINE + before.count("\n") + 1
         with pytest.raises(InputError, match=f"line {line}: a quoted cell opens here"):
-            list(split_blocks(b"", stream, path="p", sep=",", position=START, block_bytes=16))
+            list(split_blocks(b"", stream, rows_with(2), START, 16))
         assert stream.tell() < len(before) + 200
 
     def test_open_quote_is_named_even_where_the_cut_falls_into_a_character(self) -> None:

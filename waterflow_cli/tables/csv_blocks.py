@@ -24,6 +24,7 @@ from waterflow_cli.common.arrays import empty_cells
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.row_rules import RowFinding
+from waterflow_cli.tables.table import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,22 +63,22 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ParsedBlock:
-    """The cells of a block.
+class RowFormat:
+    """How the rows of a text file are written.
 
     Attributes
     ----------
-    columns : list of pyarrow.Array of string
-        The cells exactly as written (quotes removed), one array a column.
-    lines : ndarray of int64, shape (n_rows,)
-        Physical line on which each row starts, the header being line 1.
-    findings : dict of int to RowFinding
-        By row: ragged rows and rows with NUL bytes.
+    path : str
+        The file, for messages.
+    columns : sequence of str
+        The header as written.
+    sep : str
+        The separator, one ASCII character.
     """
 
-    columns: list[pa.Array]
-    lines: IntArray
-    findings: dict[int, RowFinding]
+    path: str
+    columns: Sequence[str]
+    sep: str
 
 
 def count_lines(data: bytes) -> int:
@@ -100,9 +101,7 @@ class Bytes(Protocol):
 def split_blocks(
     start: bytes,
     stream: Bytes,
-    *,
-    path: str,
-    sep: str,
+    rows: RowFormat,
     position: Position,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Block]:
@@ -112,12 +111,6 @@ def split_blocks(
     ----------
     start : bytes
         What was read of the stream and not used; it starts at the start of a row.
-    stream : Bytes
-        What follows.
-    path : str
-        The file, for messages.
-    sep : str
-        The separator, one ASCII character.
     position : Position
         Where ``start`` starts.
     block_bytes : int
@@ -131,18 +124,18 @@ def split_blocks(
     offset, line = position
     carry = b""
     for chunk in _chunks(start, stream, block_bytes):
-        whole, carry = _cut(carry, chunk, sep)
+        whole, carry = _cut(carry, chunk, rows.sep)
         if whole:
             first, offset, line = line, offset + len(whole), line + count_lines(whole)
             yield Block(whole, first, Position(offset, line))
         elif len(carry) > MAX_ROW_BYTES:
-            _refuse_endless_row(carry, path, sep, line)
+            _refuse_endless_row(carry, rows, line)
     if carry:
         # A file need not end with a line end; with one added, an open quote shows.
         if not carry.endswith(b"\n"):
             carry += b"\n"
-        if _last_row_end(carry, sep) != len(carry):
-            _refuse_endless_row(carry, path, sep, line)
+        if _last_row_end(carry, rows.sep) != len(carry):
+            _refuse_endless_row(carry, rows, line)
         end = Position(offset + len(carry), line + count_lines(carry))
         yield Block(carry, line, end)
 
@@ -168,10 +161,8 @@ def _chunks(start: bytes, stream: Bytes, n_bytes: int) -> Iterator[bytes]:
         yield chunk
 
 
-def parse_block(
-    block: Block, *, n_columns: int, sep: str, path: str, check_utf8: bool = True
-) -> ParsedBlock:
-    """Read the cells of a block.
+def parse_block(block: Block, rows: RowFormat, *, check_utf8: bool = True) -> Batch:
+    """Read the cells of a block exactly as written, but for the quotes around them.
 
     Parameters
     ----------
@@ -185,13 +176,30 @@ def parse_block(
     """
     if not _needs_csv_module(block.data):
         try:
-            columns = _parse_with_arrow(block.data, n_columns, sep, check_utf8=check_utf8)
+            cells = _parse_with_arrow(block.data, rows, check_utf8=check_utf8)
         except pa.ArrowInvalid:  # ragged rows, or bytes that are not UTF-8: look closer
             pass
         else:
-            if not _may_have_blank_lines(columns):
-                return ParsedBlock(columns, _row_lines(columns, block), {})
-    return _parse_row_by_row(block, n_columns, sep, path)
+            if not _may_have_blank_lines(cells):
+                return _batch(block, rows, cells, _row_lines(cells, block), {})
+    return _parse_row_by_row(block, rows)
+
+
+def _batch(
+    block: Block,
+    rows: RowFormat,
+    cells: list[pa.Array],
+    lines: IntArray,
+    findings: dict[int, RowFinding],
+) -> Batch:
+    return Batch(
+        columns=dict(zip(rows.columns, cells, strict=True)),
+        lines=lines,
+        findings=findings,
+        raw=block.data,
+        first_line=block.line,
+        end=block.end,
+    )
 
 
 def _needs_csv_module(data: bytes) -> bool:
@@ -209,15 +217,15 @@ def _may_have_blank_lines(columns: list[pa.Array]) -> bool:
     return bool(empty.any())
 
 
-def _parse_with_arrow(data: bytes, n_columns: int, sep: str, *, check_utf8: bool) -> list[pa.Array]:
-    names = [str(index) for index in range(n_columns)]
+def _parse_with_arrow(data: bytes, rows: RowFormat, *, check_utf8: bool) -> list[pa.Array]:
+    names = [str(index) for index in range(len(rows.columns))]
     table = pa_csv.read_csv(
         pa.BufferReader(data),
         read_options=pa_csv.ReadOptions(
             column_names=names, use_threads=False, block_size=len(data) + 1
         ),
         parse_options=pa_csv.ParseOptions(
-            delimiter=sep, newlines_in_values=True, ignore_empty_lines=False
+            delimiter=rows.sep, newlines_in_values=True, ignore_empty_lines=False
         ),
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -241,32 +249,27 @@ def _row_lines(columns: list[pa.Array], block: Block) -> IntArray:
     return lines
 
 
-def _parse_row_by_row(block: Block, n_columns: int, sep: str, path: str) -> ParsedBlock:
-    rows: list[list[str]] = []
+def _parse_row_by_row(block: Block, rows: RowFormat) -> Batch:
+    n_columns = len(rows.columns)
+    read: list[list[str]] = []
     lines: list[int] = []
     findings: dict[int, RowFinding] = {}
-    for start, cells in iter_rows(block, sep, path):
+    reader = csv.reader(io.StringIO(_decode(block, rows.path), newline=""), delimiter=rows.sep)
+    start, next_start = block.line, block.line
+    for cells in reader:
+        start, next_start = next_start, block.line + reader.line_num
         if len(cells) <= 1 and n_columns > 1 and not "".join(cells).strip():
             continue  # a blank line is no row
         if not cells:
             continue
-        finding = _check_cells(cells, n_columns, sep)
+        finding = _check_cells(cells, n_columns, rows.sep)
         if finding is not None:
-            findings[len(rows)] = finding
-        rows.append((cells + [""] * n_columns)[:n_columns])
+            findings[len(read)] = finding
+        read.append((cells + [""] * n_columns)[:n_columns])
         lines.append(start)
-    columns = [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)]
+    columns = [pa.array(cells, pa.string()) for cells in zip(*read, strict=True)]
     empty = [pa.array([], pa.string())] * n_columns
-    return ParsedBlock(columns or empty, np.array(lines, dtype=np.int64), findings)
-
-
-def iter_rows(block: Block, sep: str, path: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row of a block with the physical line on which it starts."""
-    reader = csv.reader(io.StringIO(_decode(block, path), newline=""), delimiter=sep)
-    start = 0
-    for cells in reader:
-        yield block.line + start, cells
-        start = reader.line_num
+    return _batch(block, rows, columns or empty, np.array(lines, dtype=np.int64), findings)
 
 
 def _check_cells(cells: Sequence[str], n_columns: int, sep: str) -> RowFinding | None:
@@ -388,13 +391,13 @@ def _latin_lines(data: bytes) -> list[str]:
     return [line.decode("latin-1") for line in data.splitlines(keepends=True)]
 
 
-def _refuse_endless_row(data: bytes, path: str, sep: str, line: int) -> NoReturn:
+def _refuse_endless_row(data: bytes, rows: RowFormat, line: int) -> NoReturn:
     """Refuse a row that does not end in ``data``, which starts where the row does."""
-    cells, *following = csv.reader([*_latin_lines(data), "end"], delimiter=sep)
+    cells, *following = csv.reader([*_latin_lines(data), "end"], delimiter=rows.sep)
     if not following:  # the line added at the end was swallowed
-        raise open_quote_error(path, cells, line)
+        raise open_quote_error(rows.path, cells, line)
     raise InputError(
-        path,
+        rows.path,
         "the row is longer than {limit} MiB.",
         limit=MAX_ROW_BYTES >> 20,
         line=line,
@@ -403,17 +406,7 @@ def _refuse_endless_row(data: bytes, path: str, sep: str, line: int) -> NoReturn
 
 
 def open_quote_error(path: str, cells: Sequence[str], line: int) -> InputError:
-    """Build the error for a row whose last cell is never closed.
-
-    Parameters
-    ----------
-    path : str
-        The file, for messages.
-    cells : sequence of str
-        The row; its last cell is the open one.
-    line : int
-        Physical line on which the row starts.
-    """
+    """Build the error for a row whose last cell is never closed, given the row's first line."""
     above = sum(count_lines(cell.encode("utf-8", "surrogatepass")) for cell in cells[:-1])
     return InputError(
         path,

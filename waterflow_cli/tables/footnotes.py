@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from waterflow_cli.tables.csv_blocks import Block, Position, count_lines
+from waterflow_cli.tables.csv_blocks import Block, Position, RowFormat, count_lines
 
 # Notes are looked for in this much of a file's end, however it is cut into blocks.
 TAIL_BYTES = 4096
@@ -15,9 +15,7 @@ _LABELLED = re.compile(r"\s*([#*]|[^\W\d_][^:;,\t|]{0,40}:)")
 _STARTS_AS_NUMBER = re.compile(r"\s*[<>≤≥+-]*\s*[.,]?\d")
 
 
-def without_notes(
-    blocks: Iterable[Block], sep: str, n_columns: int, notes: list[int]
-) -> Iterator[Block]:
+def without_notes(blocks: Iterable[Block], rows: RowFormat, notes: list[int]) -> Iterator[Block]:
     """Yield blocks, leaving out the notes that stand below the last row.
 
     A note is a line of one cell in a table of several, after a blank line or with a label. Such
@@ -36,11 +34,11 @@ def without_notes(
         while n_bytes - len(held[0].data) >= TAIL_BYTES:
             n_bytes -= len(held[0].data)
             yield held.popleft()
-    if not held or n_columns < 2:
+    if not held or len(rows.columns) < 2:
         yield from held
         return
     last_line = held[-1].line + count_lines(held[-1].data)
-    first_note = last_line - count_note_lines(b"".join(block.data for block in held), sep)
+    first_note = last_line - count_note_lines(b"".join(block.data for block in held), rows.sep)
     notes.extend(range(first_note, last_line))
     for block in held:
         if block.line < first_note:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ from waterflow_cli.tables.csv_blocks import (
     MAX_ROW_BYTES,
     Block,
     Position,
+    RowFormat,
     count_lines,
     parse_block,
     split_blocks,
@@ -99,15 +100,14 @@ class _TextTable:
     def __init__(
         self, stream: io.BufferedReader, path: str, names: Header, options: ReadingOptions
     ) -> None:
-        self._path, self._stream, self._names = path, stream, names
+        self._stream, self._names = stream, names
         self._text = TextStream(stream, path, options.encoding)
         reader = StartReader(path, names, options)
-        start = self._read_start(reader)
+        start = _read_start(self._text, reader, path)
         self._start = reader.read(start, self._text.encoding)
-        self._sep = self._start.dialect.sep
-        self._n_columns = len(self._start.columns)
-        used = len(start) - len(self._start.rest)
-        self._first = Position(used, self._start.dialect.first_line)
+        dialect = self._start.dialect
+        self._rows = RowFormat(path, self._start.columns, dialect.sep)
+        self._first = Position(len(start) - len(self._start.rest), dialect.first_line)
         self._notes: list[int] = []
 
     def open(self, batch_rows: int | None, block_bytes: int) -> Table:
@@ -116,43 +116,34 @@ class _TextTable:
             rest = self._start.rest[:_SAMPLE_BYTES]
             row_bytes = len(rest) / max(1, count_lines(rest))
             block_bytes = max(1, min(round(batch_rows * row_bytes), _LARGEST_BLOCK))
+        path = self._rows.path
         return Table(
-            path=self._path,
+            path=path,
             columns=self._start.columns,
             _dialect=lambda: replace(self._start.dialect, encoding=self._text.encoding),
             _blocks=partial(self._tasks, block_bytes),
             units=self._start.units,
             sample=self._sample,
             names=self._names,
-            share_read=partial(share_read, self._stream) if self._path != STDIN else lambda: None,
-            remarks=self._remarks,
+            share_read=partial(share_read, self._stream) if path != STDIN else lambda: None,
+            remarks=partial(remark_on_notes, self._notes),
         )
 
     def _tasks(self, block_bytes: int, position: Position | None) -> Iterator[Callable[[], Batch]]:
         position = position or self._first
         ahead = self._pass_over(position.offset - self._first.offset)
-        blocks = split_blocks(
-            ahead,
-            self._text,
-            path=self._path,
-            sep=self._sep,
-            position=position,
-            block_bytes=block_bytes,
-        )
-        for block in without_notes(blocks, self._sep, self._n_columns, self._notes):
-            if _PRINTABLE.search(block.data) or len(self._parse(block)):
-                yield partial(self._parse, block)
+        blocks = split_blocks(ahead, self._text, self._rows, position, block_bytes)
+        return _parsing(without_notes(blocks, self._rows, self._notes), self._parse)
 
     def _parse(self, block: Block) -> Batch:
-        names, check_utf8 = self._start.columns, not self._text.is_decoded
-        return _parse_rows(block, names, self._sep, self._path, check_utf8=check_utf8)
+        return parse_block(block, self._rows, check_utf8=not self._text.is_decoded)
 
     def _sample(self) -> Batch | None:
         """Parse the first rows, the same ones however the file is read later."""
         rows = self._start.rest
         if self._text.is_at_end and not rows.endswith(b"\n"):
             rows += b"\n"
-        rows = whole_rows(rows, self._sep)
+        rows = whole_rows(rows, self._rows.sep)
         if not rows.strip():
             return None
         line = self._first.line
@@ -165,24 +156,31 @@ class _TextTable:
             n_bytes, ahead = n_bytes - len(ahead), more
         return ahead[n_bytes:]
 
-    def _read_start(self, reader: StartReader) -> bytes:
-        """Read the first bytes, and more while the header does not end in them."""
-        start = self._text.read(SAMPLE_BYTES)
-        while not self._text.is_at_end and not reader.holds_rows(start):
-            start += self._text.read(SAMPLE_BYTES)
-            if len(start) > MAX_ROW_BYTES:
-                raise InputError(
-                    self._path,
-                    "the header does not end within {size} MiB.",
-                    size=MAX_ROW_BYTES >> 20,
-                    hint=tr(
-                        "Check that this is a table of text, and that its header closes each quote."
-                    ),
-                )
-        return start
 
-    def _remarks(self) -> list[str]:
-        return remark_on_notes(self._notes)
+def _parsing(
+    blocks: Iterable[Block], parse: Callable[[Block], Batch]
+) -> Iterator[Callable[[], Batch]]:
+    """Yield the blocks that hold rows as calls that parse them."""
+    for block in blocks:
+        if _PRINTABLE.search(block.data) or len(parse(block)):
+            yield partial(parse, block)
+
+
+def _read_start(text: TextStream, reader: StartReader, path: str) -> bytes:
+    """Read the first bytes, and more while the header does not end in them."""
+    start = text.read(SAMPLE_BYTES)
+    while not text.is_at_end and not reader.holds_rows(start):
+        start += text.read(SAMPLE_BYTES)
+        if len(start) > MAX_ROW_BYTES:
+            raise InputError(
+                path,
+                "the header does not end within {size} MiB.",
+                size=MAX_ROW_BYTES >> 20,
+                hint=tr(
+                    "Check that this is a table of text, and that its header closes each quote."
+                ),
+            )
+    return start
 
 
 def remark_on_notes(lines: Sequence[int]) -> list[str]:
@@ -235,32 +233,13 @@ def part_tasks(
     start = b""
     while count_lines(start) <= part.n_passed and (more := text.read(BLOCK_BYTES)):
         start += more
-    rows = b"".join(start.splitlines(keepends=True)[part.n_passed :])
-    position = Position(0, part.line + part.n_passed)
-    parse = partial(
-        _parse_rows, columns=columns, sep=dialect.sep, path=path, check_utf8=not text.is_decoded
-    )
-    for block in split_blocks(rows, text, path=path, sep=dialect.sep, position=position):
-        if part.notes and block.line >= part.notes.start:
-            continue
-        whole = cut_block(block, part.notes.start) if part.notes else block
-        if _PRINTABLE.search(whole.data) or len(parse(whole)):
-            yield partial(parse, whole)
-
-
-def _parse_rows(
-    block: Block, columns: Sequence[str], sep: str, path: str, *, check_utf8: bool
-) -> Batch:
-    parsed = parse_block(block, n_columns=len(columns), sep=sep, path=path, check_utf8=check_utf8)
-    named = dict(zip(columns, parsed.columns, strict=True))
-    return Batch(
-        columns=named,
-        lines=parsed.lines,
-        findings=parsed.findings,
-        raw=block.data,
-        first_line=block.line,
-        end=block.end,
-    )
+    ahead = b"".join(start.splitlines(keepends=True)[part.n_passed :])
+    rows = RowFormat(path, columns, dialect.sep)
+    blocks = split_blocks(ahead, text, rows, Position(0, part.line + part.n_passed))
+    if part.notes:
+        first = part.notes.start
+        blocks = (cut_block(block, first) for block in blocks if block.line < first)
+    yield from _parsing(blocks, partial(parse_block, rows=rows, check_utf8=not text.is_decoded))
 
 
 def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) -> Table:
