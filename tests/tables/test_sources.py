@@ -26,7 +26,7 @@ from paths import FAULTY
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.tables import sources
 from waterflow_cli.tables.reading import open_table
-from waterflow_cli.tables.sources import expand_inputs, open_source, seekable_copy
+from waterflow_cli.tables.sources import expand_inputs, open_source, open_to_seek
 
 TEXT = b"ph,Solids\n" + b"".join(b"%d.%d,%d\n" % (i % 14, i % 7, 37 * i) for i in range(400))
 
@@ -443,8 +443,8 @@ def test_named_pipe_is_read_like_standard_input(tmp_path: Path) -> None:
 def test_copy_of_what_can_seek_is_itself(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(TEXT)
-    with open_source(str(path)) as stream:
-        assert seekable_copy(stream) is stream
+    with open_source(str(path)) as stream, open_to_seek(stream) as copy:
+        assert copy is stream
 
 
 @pytest.mark.parametrize("spool_bytes", [10, 1 << 20])
@@ -455,7 +455,7 @@ def test_copy_of_a_pipe_starts_at_its_start_in_memory_or_on_disk(
     with (
         stdin_from(write_all(TEXT), monkeypatch),
         open_source("-") as stream,
-        seekable_copy(stream) as copy,
+        open_to_seek(stream) as copy,
     ):
         assert copy.seekable()
         assert copy.read() == TEXT

@@ -36,9 +36,10 @@ from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
 from waterflow_cli.spark.remote import expected_versions, remote_errors
 from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
-from waterflow_cli.spark.worker import Job, Task, changed
+from waterflow_cli.spark.worker import Job, Task
 from waterflow_cli.tables.outputs import STDOUT, check_distinct, check_outputs
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.sources import changed
 from waterflow_cli.tables.table import Batch, Table, no_rows
 from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.report import ValidationReport

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import text_bytes
-from waterflow_cli.common.errors import InputError, WaterflowError
-from waterflow_cli.common.messages import tr, use_language
+from waterflow_cli.common.errors import WaterflowError
+from waterflow_cli.common.messages import use_language
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.job import FileHeader, refuse_other_header
@@ -33,7 +33,7 @@ from waterflow_cli.tables.csv_blocks import Position, count_lines
 from waterflow_cli.tables.dialect import PARQUET
 from waterflow_cli.tables.reading import FilePart, Opener, part_tasks, remark_on_notes
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.tables.sources import decompressed
+from waterflow_cli.tables.sources import FilledStream, changed, decompressed
 from waterflow_cli.tables.table import Batch, Table, plain_column
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.pass_over import Pass
@@ -183,16 +183,7 @@ def _table_of_part(
     )
 
 
-def changed(name: str) -> InputError:
-    """Build the error for a file that is no more what it was."""
-    return InputError(
-        name,
-        "was changed while it was read.",
-        hint=tr("Run the command again when nothing writes to it."),
-    )
-
-
-class _Lines(io.RawIOBase):
+class _Lines(FilledStream):
     """The lines of a part, and what later parts hold of its last row, as a stream."""
 
     def __init__(self, chunks: Iterator[bytes], position: PartPosition) -> None:
@@ -201,10 +192,7 @@ class _Lines(io.RawIOBase):
         self._ahead = memoryview(b"")
         self.n_read = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
+    def next_bytes(self, n_bytes: int) -> memoryview:
         if not self._ahead:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -212,10 +200,8 @@ class _Lines(io.RawIOBase):
             else:
                 self.n_read += count_lines(chunk)
             self._ahead = memoryview(chunk)
-        data = self._ahead[: len(buffer)]
-        self._ahead = self._ahead[len(data) :]
-        buffer[: len(data)] = data
-        return len(data)
+        data, self._ahead = self._ahead[:n_bytes], self._ahead[n_bytes:]
+        return data
 
 
 def read_row_groups(

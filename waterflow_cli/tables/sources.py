@@ -15,9 +15,11 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -25,7 +27,7 @@ from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STDIN = "-"
 PARQUET_MAGIC = b"PAR1"
@@ -40,13 +42,38 @@ _COMPRESSIONS = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"PK\x03\x04": "zip",
 }
+_CODECS: dict[str, Callable[[io.BufferedReader], Any]] = {
+    "gzip": lambda raw: gzip.GzipFile(fileobj=raw),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+    "zstd": lambda raw: pa.CompressedInputStream(raw, "zstd"),
+}
 # What the decompressors raise on damaged or shortened data; pyarrow raises OSError for zstd.
 _DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
 # And what zipfile lets through when an archive's directory is damaged.
 _DAMAGED_ZIP = (*_DAMAGED, IndexError, ValueError, struct.error)
 
 
-class DecompressedStream(io.RawIOBase):
+class FilledStream(io.RawIOBase, ABC):
+    """A stream whose bytes come from elsewhere."""
+
+    @abstractmethod
+    def next_bytes(self, n_bytes: int) -> bytes | memoryview:
+        """Give at most so many of the next bytes; none at the end."""
+
+    def readable(self) -> bool:
+        """Say that this stream can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer with the next bytes."""
+        view = memoryview(buffer).cast("B")
+        data = self.next_bytes(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+class DecompressedStream(FilledStream):
     """A decompressing stream whose failures name the file instead of the codec's internals."""
 
     def __init__(self, inner: IO[bytes], file: io.BufferedReader, name: str, codec: str) -> None:
@@ -54,15 +81,10 @@ class DecompressedStream(io.RawIOBase):
         self._inner, self._name, self._codec = inner, name, codec
         self.file = file
 
-    def readable(self) -> bool:
-        """Say that this stream can be read."""
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        """Fill the buffer with the next decompressed bytes."""
-        view = memoryview(cast("bytearray", buffer)).cast("B")
+    def next_bytes(self, n_bytes: int) -> bytes:
+        """Decompress some bytes."""
         try:
-            data = self._inner.read(len(view))
+            return self._inner.read(n_bytes)
         except _DAMAGED as exc:
             raise InputError(
                 self._name,
@@ -71,28 +93,20 @@ class DecompressedStream(io.RawIOBase):
                 cause=exc,
                 hint=tr("Fetch or compress the file again; nothing after this point can be read."),
             ) from exc
-        view[: len(data)] = data
-        return len(data)
 
 
-class RejoinedStream(io.RawIOBase):
+class RejoinedStream(FilledStream):
     """A pipe with the bytes that were read of it put back in front."""
 
     def __init__(self, start: bytes, rest: io.BufferedReader) -> None:
         super().__init__()
         self._start, self._rest = start, rest
 
-    def readable(self) -> bool:
-        """Say that this stream can be read."""
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        """Fill the buffer with the bytes put back, and once they are used up from the pipe."""
-        view = memoryview(cast("bytearray", buffer)).cast("B")
-        data = self._start[: len(view)] or self._rest.read1(len(view))
-        self._start = self._start[len(view) :]
-        view[: len(data)] = data
-        return len(data)
+    def next_bytes(self, n_bytes: int) -> bytes:
+        """Give the bytes put back, and once they are used up some of the pipe."""
+        data = self._start[:n_bytes] or self._rest.read1(n_bytes)
+        self._start = self._start[n_bytes:]
+        return data
 
 
 def is_uri(path: str) -> bool:
@@ -106,17 +120,7 @@ def is_uri(path: str) -> bool:
 
 @contextmanager
 def open_source(path: str) -> Iterator[io.BufferedReader]:
-    """Open an input, decompressing it by what its first bytes say, whatever its name.
-
-    Parameters
-    ----------
-    path : str
-        A file, or ``-`` for standard input.
-
-    Yields
-    ------
-    BufferedReader
-        Plain bytes; ``peek`` works on it.
+    """Open a file or standard input, decompressing it by its first bytes, whatever its name.
 
     Raises
     ------
@@ -130,15 +134,7 @@ def open_source(path: str) -> Iterator[io.BufferedReader]:
 
 @contextmanager
 def decompressed(opened: io.BufferedReader, path: str) -> Iterator[io.BufferedReader]:
-    """Give the plain bytes of an open input; see `open_source`.
-
-    Parameters
-    ----------
-    opened : BufferedReader
-        At its start.
-    path : str
-        What it is called in messages.
-    """
+    """Give the plain bytes of an input that is open at its start; see `open_source`."""
     start, raw = _read_ahead(opened, path)
     codec = compression(start)
     if not codec:
@@ -148,7 +144,7 @@ def decompressed(opened: io.BufferedReader, path: str) -> Iterator[io.BufferedRe
         if codec == "zip":
             inner = _open_zip_member(stack.enter_context(open_to_seek(raw)), path)
         else:
-            inner = _open_codec(codec, raw)
+            inner = _CODECS[codec](raw)
         stream = io.BufferedReader(DecompressedStream(inner, raw, path, codec), _BUFFER_BYTES)
         yield cast("io.BufferedReader", stack.enter_context(stream))
 
@@ -171,25 +167,16 @@ def share_read(stream: io.BufferedReader) -> float | None:
     return min(1.0, file.tell() / size) if size else None
 
 
-def seekable_copy(stream: io.BufferedReader) -> IO[bytes]:
-    """Give a stream that can seek: the same one, or a temporary copy of what it holds."""
-    if stream.seekable():
-        return stream
-    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (the caller reads it)
-    shutil.copyfileobj(stream, spool)
-    spool.seek(0)
-    return cast("IO[bytes]", spool)
-
-
 @contextmanager
 def open_to_seek(stream: io.BufferedReader) -> Iterator[IO[bytes]]:
-    """Open a stream, or a temporary copy of it, that can seek; the copy is closed at the end."""
-    copy = seekable_copy(stream)
-    try:
-        yield copy
-    finally:
-        if copy is not stream:
-            copy.close()
+    """Give a stream that can seek: the same one, or until the end a copy of what it holds."""
+    if stream.seekable():
+        yield stream
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+        shutil.copyfileobj(stream, spool)
+        spool.seek(0)
+        yield cast("IO[bytes]", spool)
 
 
 @contextmanager
@@ -216,11 +203,16 @@ def _open_raw(path: str) -> Iterator[io.BufferedReader]:
         yield raw
         # What was read may then be half of a row, or half of what the file should hold.
         if _version(raw) != before:
-            raise InputError(
-                path,
-                "was changed while it was read.",
-                hint=tr("Run the command again when nothing writes to it."),
-            )
+            raise changed(path)
+
+
+def changed(path: str) -> InputError:
+    """Build the error for a file that is no more what it was."""
+    return InputError(
+        path,
+        "was changed while it was read.",
+        hint=tr("Run the command again when nothing writes to it."),
+    )
 
 
 def _version(raw: io.BufferedReader) -> tuple[int, int] | None:
@@ -240,16 +232,6 @@ def _read_ahead(raw: io.BufferedReader, path: str) -> tuple[bytes, io.BufferedRe
     except OSError as exc:
         raise InputError(path, "cannot be read ({strerror}).", strerror=exc.strerror) from exc
     return start, raw
-
-
-def _open_codec(codec: str, raw: io.BufferedReader) -> IO[bytes]:
-    if codec == "gzip":
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
-    if codec == "bzip2":
-        return cast("IO[bytes]", bz2.BZ2File(raw))
-    if codec == "xz":
-        return cast("IO[bytes]", lzma.LZMAFile(raw))
-    return cast("IO[bytes]", pa.CompressedInputStream(raw, "zstd"))
 
 
 def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
@@ -298,18 +280,18 @@ def expand_inputs(paths: tuple[str, ...]) -> list[str]:
     UsageError
         If a pattern matches nothing.
     """
-    expanded: list[str] = []
-    for path in paths:
-        expanded.extend(_expand(path) if any(mark in path for mark in "*?[") else [path])
-    return expanded
+    return list(chain.from_iterable(map(_expand, paths)))
 
 
 def _expand(path: str) -> list[str]:
+    if not any(mark in path for mark in "*?["):
+        return [path]
     pattern = Path(path)
     try:
         if pattern.exists():
             return [path]
-        found = sorted(map(str, Path(pattern.anchor or ".").glob(_relative_pattern(pattern))))
+        relative = pattern.relative_to(pattern.anchor) if pattern.anchor else pattern
+        found = sorted(map(str, Path(pattern.anchor or ".").glob(str(relative))))
     except (OSError, ValueError) as exc:  # a closed folder, or '**' within a name
         reason = getattr(exc, "strerror", exc)
         raise UsageError(
@@ -320,7 +302,3 @@ def _expand(path: str) -> list[str]:
             "No file matches '{path}'.", tr("Check the pattern and the folder."), path=path
         )
     return found
-
-
-def _relative_pattern(pattern: Path) -> str:
-    return str(pattern.relative_to(pattern.anchor)) if pattern.anchor else str(pattern)
