@@ -22,7 +22,7 @@ from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.outputs import STDOUT
 
-_TEXT_FORMATS = {".csv": ",", ".tsv": "\t", ".jsonl": ""}
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _COMPRESSIONS = (".gz", ".zst")
 _GZIP_LEVEL = 6
 _COPY_BYTES = 1 << 20
@@ -76,7 +76,7 @@ def output_format(path: str) -> tuple[str, str]:
     if suffixes[-1:] == [".parquet"]:
         return ".parquet", ""
     compression = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSIONS else ""
-    if not suffixes or suffixes[-1] not in _TEXT_FORMATS:
+    if not suffixes or suffixes[-1] not in (*_SEPARATORS, ".jsonl"):
         raise UsageError(
             "{path}: its suffix names no format.",
             tr(
@@ -104,16 +104,9 @@ def open_table_writer(path: str, sink: Sink) -> Iterator[TableWriter]:
     if kind == ".parquet":
         with ParquetTableWriter(sink) as parquet:
             yield parquet
-        return
-    with _compressed(sink, compression) as stream:
-        yield _text_writer(kind, stream)
-
-
-def _text_writer(kind: str, sink: Sink, *, started: bool = False) -> BytesWriter:
-    separator = _TEXT_FORMATS[kind]
-    if separator:
-        return DelimitedWriter(sink, separator, started=started)
-    return JsonLinesWriter(sink, started=started)
+    else:
+        with _compressed(sink, compression) as stream:
+            yield kept_writer(path, stream, started=False)
 
 
 def kept_writer(path: str, sink: Sink, *, started: bool) -> BytesWriter:
@@ -121,15 +114,15 @@ def kept_writer(path: str, sink: Sink, *, started: bool) -> BytesWriter:
 
     Parameters
     ----------
-    path : str
-        The output.
     started : bool
         Whether the sink holds rows already.
     """
     kind, _ = output_format(path)
     if kind == ".parquet":
         return ArrowWriter(sink, started=started)
-    return _text_writer(kind, sink, started=started)
+    if kind == ".jsonl":
+        return JsonLinesWriter(sink, started=started)
+    return DelimitedWriter(sink, _SEPARATORS[kind], started=started)
 
 
 def is_kept_as_written(path: str) -> bool:
@@ -185,13 +178,7 @@ class EncodedRows(NamedTuple):
 
 
 class BytesWriter(TableWriter):
-    """A format whose rows are bytes that can be put one after the other.
-
-    Parameters
-    ----------
-    started : bool
-        Whether the output holds rows already.
-    """
+    """A format whose rows are bytes that can be put one after the other; see `kept_writer`."""
 
     def __init__(self, sink: Sink, *, started: bool = False) -> None:
         self._sink, self._started = sink, started
@@ -214,9 +201,7 @@ class DelimitedWriter(BytesWriter):
 
     def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
         """Write rows as text."""
-        header = [self._quote(pa.array([name])) for name in columns]
-        cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
-        return EncodedRows(self._lines(header), self._lines(cells))
+        return EncodedRows(self._header(columns), self._lines(self._cells(columns)))
 
     def encode_after(
         self, plain: pa.Array, names: Iterable[str], columns: Mapping[str, pa.Array]
@@ -232,15 +217,19 @@ class DelimitedWriter(BytesWriter):
         columns : mapping of str to pyarrow.Array
             What follows them.
         """
-        header = [self._quote(pa.array([name])) for name in (*names, *columns)]
         bounds = cell_bounds(plain) - cell_bounds(plain)[0]
         text = np.frombuffer(text_bytes(plain), dtype=np.uint8).copy()
         text[bounds[1:] - 1] = ord(self.separator)  # in place of the LF
         first = pa.StringArray.from_buffers(len(plain), pa.py_buffer(bounds), pa.py_buffer(text))
-        cells = [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
-        rest = pc.binary_join_element_wise(*cells, self.separator)
+        rest = pc.binary_join_element_wise(*self._cells(columns), self.separator)
         lines = pc.binary_join_element_wise(first, rest, "\n", "")
-        return EncodedRows(self._lines(header), text_bytes(lines))
+        return EncodedRows(self._header((*names, *columns)), text_bytes(lines))
+
+    def _header(self, names: Iterable[str]) -> pa.Buffer:
+        return self._lines([self._quote(pa.array([name])) for name in names])
+
+    def _cells(self, columns: Mapping[str, pa.Array]) -> list[pa.Array]:
+        return [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
 
     def _lines(self, cells: list[pa.Array]) -> pa.Buffer:
         if len(cells) == 1:  # a line that is empty would be no row
@@ -323,13 +312,7 @@ class ParquetTableWriter(TableWriter):
         return pa.table(dict(columns))
 
     def append(self, encoded: pa.Table) -> None:
-        """Write a table.
-
-        Raises
-        ------
-        UsageError
-            If a column's type is not that of the rows before.
-        """
+        """Write a table; see `check_types`."""
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._sink, encoded.schema)
         check_types(encoded.schema, self._writer.schema)
@@ -345,13 +328,7 @@ class ParquetTableWriter(TableWriter):
 
 
 def check_types(columns: pa.Schema, before: pa.Schema) -> None:
-    """Refuse columns that do not hold what they held in the rows before.
-
-    Raises
-    ------
-    UsageError
-        Naming the first such column.
-    """
+    """Refuse columns that do not hold what they held in the rows before, by a UsageError."""
     for column, earlier in zip(columns, before, strict=True):
         if column.type != earlier.type:
             raise UsageError(
