@@ -355,10 +355,12 @@ def _work_path(path: str, kind: str) -> Path:
 
 def _lock(descriptor: int, path: str) -> None:
     with suppress(OSError):  # a file system without locks
-        if not lock_file(descriptor):
+        try:
+            lock_file(descriptor)
+        except BlockingIOError as exc:
             raise UsageError(
                 "{path}: another command is writing it.", tr("Wait for its end."), path=path
-            )
+            ) from exc
 
 
 def _open_part(path: str, kind: str) -> int:

@@ -27,7 +27,7 @@ from waterflow_cli.spark.formats import (
     check_keys,
     quoted,
 )
-from waterflow_cli.tables.outputs import OutputGroup, check_output, input_error
+from waterflow_cli.tables.outputs import OutputGroup, check_output, exists_error, input_error
 from waterflow_cli.tables.sources import is_uri
 from waterflow_cli.tables.writing import (
     EncodedRows,
@@ -123,9 +123,7 @@ class FolderOutput:
                 path=self.path,
             )
         if not force:
-            raise UsageError(
-                "{path}: exists already.", tr("To replace it: --force"), path=self.path
-            )
+            raise exists_error(self.path)
         return True
 
     def row_format(self, columns: pa.Schema) -> RowFormat:
@@ -223,7 +221,7 @@ class SingleOutput:
         if path_of(hadoop.uri_of(path)) in {file.path for file in inputs}:
             raise input_error(path)
         if hadoop.exists(path) and not force:
-            raise UsageError("{path}: exists already.", tr("To replace it: --force"), path=path)
+            raise exists_error(path)
 
     def row_format(self, columns: pa.Schema) -> RowFormat:
         """Give the format in which it takes rows of such columns, whose names make the header."""

@@ -28,17 +28,12 @@ _PART_NAME_CHARACTERS = 50
 
 
 def check_distinct(outputs: Iterable[tuple[str, str | None]]) -> None:
-    """Refuse two outputs that are one file.
+    """Refuse two outputs that are one file, by a UsageError that names both options.
 
     Parameters
     ----------
     outputs : iterable of (str, str or None)
         The option that names it, and the path; None where it is not given.
-
-    Raises
-    ------
-    UsageError
-        Naming both options.
     """
     named_by: dict[Path, str] = {}
     for option, path in outputs:
@@ -56,13 +51,7 @@ def check_distinct(outputs: Iterable[tuple[str, str | None]]) -> None:
 def check_outputs(
     outputs: Iterable[tuple[str, str | None]], *, force: bool, inputs: Sequence[str] = ()
 ) -> None:
-    """Refuse outputs before any work is done for them.
-
-    Raises
-    ------
-    UsageError
-        See `check_output` and `check_distinct`.
-    """
+    """Refuse outputs before any work is done for them; see `check_output`, `check_distinct`."""
     named = list(outputs)
     for _, path in named:
         if path is not None:
@@ -81,18 +70,15 @@ def check_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> None:
     """
     if path == STDOUT:
         return
-    target = Path(path)
     try:
-        mode = target.stat().st_mode
+        _check_existing(path, Path(path).stat().st_mode, force=force, inputs=inputs)
     except FileNotFoundError:
-        mode = None
+        pass
     except OSError as exc:
         raise UsageError(
             "{path}: cannot be written ({strerror}).", path=path, strerror=exc.strerror
         ) from exc
-    if mode is not None:
-        _check_existing(path, mode, force=force, inputs=inputs)
-    folder = target.parent
+    folder = Path(path).parent
     if not folder.is_dir():
         raise UsageError(
             "{path}: cannot be written, there is no folder {folder}.", path=path, folder=folder
@@ -114,11 +100,15 @@ def _check_existing(path: str, mode: int, *, force: bool, inputs: Sequence[str])
             tr("Write to standard output instead: -o - > {path}", path=path),
             path=path,
         )
-    for source in inputs:
-        if _is_same_file(source, path):
-            raise input_error(path)
+    if any(_is_same_file(source, path) for source in inputs):
+        raise input_error(path)
     if not force:
-        raise UsageError("{path}: exists already.", tr("To replace it: --force"), path=path)
+        raise exists_error(path)
+
+
+def exists_error(path: str) -> UsageError:
+    """Build the error for an output that is there, and not to be replaced."""
+    return UsageError("{path}: exists already.", tr("To replace it: --force"), path=path)
 
 
 def input_error(path: str) -> UsageError:
@@ -138,15 +128,7 @@ def _is_same_file(source: str, path: str) -> bool:
 
 
 class OutputFile(io.RawIOBase):
-    """An open output; what goes wrong with it is an error that names it.
-
-    Parameters
-    ----------
-    descriptor : int
-        Open for writing; closed with this object.
-    name : str
-        What the user called the output.
-    """
+    """An open output, which closes its descriptor; what goes wrong is an error that names it."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         super().__init__()
@@ -268,10 +250,7 @@ def write_page(path: str | None, text: str, *, force: bool) -> None:
 def open_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> Iterator[OutputFile]:
     """Open an output that appears under its name only when all of it was written.
 
-    Raises
-    ------
-    UsageError
-        See `check_output`; also if the disk is full.
+    See `OutputGroup.open`.
     """
     with OutputGroup(force=force, inputs=inputs) as outputs, outputs.open(path) as file:
         yield file
@@ -300,33 +279,23 @@ def remove_stale_parts(target: Path) -> None:
         token = path.name.removeprefix(prefix).removesuffix(PART_SUFFIX)
         if path.name == f"{prefix}{token}{PART_SUFFIX}" and _RANDOM_TOKEN.fullmatch(token):
             with suppress(OSError), path.open("rb") as file:
-                if lock_file(file.fileno()):
-                    path.unlink()
+                lock_file(file.fileno())
+                path.unlink()
 
 
-def lock_file(descriptor: int) -> bool:
-    """Lock an open file as long as it is open; False where another process holds the lock.
+def lock_file(descriptor: int) -> None:
+    """Lock an open file as long as it is open.
 
     Raises
     ------
     OSError
-        If the file system knows no locks.
+        BlockingIOError if another process holds the lock, any other where there are no locks.
     """
-    try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    flock(descriptor, LOCK_EX | LOCK_NB)
 
 
 def publish(part: Path, target: Path, *, force: bool) -> None:
-    """Give a whole part file its final name.
-
-    Raises
-    ------
-    UsageError
-        If the name is taken, and not to be replaced.
-    """
+    """Give a whole part file its final name, where that is free or to be replaced."""
     umask = os.umask(0)
     os.umask(umask)
     with write_errors(str(target)):
@@ -337,9 +306,7 @@ def publish(part: Path, target: Path, *, force: bool) -> None:
         try:  # unlike a rename, a link never replaces a file that came into being meanwhile
             target.hardlink_to(part)
         except FileExistsError as exc:
-            raise UsageError(
-                "{path}: exists already.", tr("To replace it: --force"), path=target
-            ) from exc
+            raise exists_error(str(target)) from exc
         except OSError:  # a file system without hard links
             part.replace(target)
 
