@@ -12,12 +12,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from zlib import crc32
 
 from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
@@ -68,65 +67,22 @@ class Checkpoint:
     counts: dict[str, Any]
 
 
-class JobOutputs(Protocol):
-    """The outputs of a job; without `publish` none of them appears."""
-
-    @property
-    def start(self) -> Checkpoint | None:
-        """How far an earlier run came; None where there is nothing to go on from."""
-
-    def writer(self, path: str) -> AbstractContextManager[TableWriter]:
-        """Open an output until all of it is written."""
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Note that everything up to here was written."""
-
-    def publish(self) -> None:
-        """Give all outputs their names."""
-
-    def __enter__(self) -> Self:
-        """Check that the outputs can be written."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove the work files that are not needed any more."""
-
-
-class DirectOutputs:
+class DirectOutputs(OutputGroup):
     """Outputs that are written as they will be: a killed job starts anew."""
 
     start: Checkpoint | None = None
 
-    def __init__(self, *, force: bool, inputs: Sequence[str]) -> None:
-        self._group = OutputGroup(force=force, inputs=inputs)
-
     @contextmanager
     def writer(self, path: str) -> Iterator[TableWriter]:
         """Open an output until all of it is written."""
-        with self._group.open(path) as sink, open_table_writer(path, sink) as writer:
+        with self.open(path) as sink, open_table_writer(path, sink) as writer:
             yield writer
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Do nothing: there is no going on from here."""
 
-    def publish(self) -> None:
-        """Give all outputs their names."""
-        self._group.publish()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._group.discard()
+    def __exit__(self, *_: object) -> None:
+        self.discard()
 
 
 class ResumableOutputs:
@@ -196,12 +152,7 @@ class ResumableOutputs:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Where the answer is no, or came before the first row, there is nothing to go on with.
         if kind is None or issubclass(kind, DataRefusedError) or not self._keeps_rows:
             for path in self._extents:
@@ -266,6 +217,10 @@ class ResumableOutputs:
         with write_errors(self._paths[0]):
             self._journal.write(json.dumps(entry).encode() + b"\n")
             self._journal.flush()
+
+
+# Without `publish` none of a job's outputs appears.
+JobOutputs = DirectOutputs | ResumableOutputs
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from zlib import crc32
 
 from waterflow_cli.common.errors import UsageError, WaterflowError
@@ -216,7 +216,7 @@ class OutputGroup:
             lock_file(descriptor)
         return OutputFile(descriptor, path)
 
-    def __enter__(self) -> OutputGroup:
+    def __enter__(self) -> Self:
         return self
 
     def publish(self) -> None:
