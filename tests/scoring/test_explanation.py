@@ -20,7 +20,7 @@ from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.scoring.explanation import Explainer, measure_contributions
+from waterflow_cli.scoring.explanation import check_n_listed, list_movers, measure_contributions
 from waterflow_cli.scoring.job import score_files
 from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.tables import reading
@@ -63,7 +63,7 @@ def line_model(*weights, typical):
 
 def explain(model, n_listed, *rows):
     X = pd.DataFrame(rows, columns=list(model.decision.measurements), dtype=float)
-    return Explainer(model, n_listed).texts(X, model.probability(X)).to_pylist()
+    return list_movers(model, X, model.probability(X), n_listed).to_pylist()
 
 
 def test_largest_share_comes_first_and_ties_keep_the_order_of_the_measurements():
@@ -95,7 +95,7 @@ def test_no_row_gives_no_text():
 
 def test_more_than_the_model_has_is_refused():
     with pytest.raises(UsageError, match=r"--explain 3: model line has 2 measurements\."):
-        Explainer(line_model(0.1, 0.1, typical=(0, 0)), 3)
+        check_n_listed(line_model(0.1, 0.1, typical=(0, 0)), 3)
 
 
 def train(plugin, samples, folder):
@@ -166,12 +166,9 @@ def test_shares_of_a_logistic_regression_are_those_computed_by_hand(logreg_uri, 
 def test_shares_do_not_depend_on_the_other_rows(rf_uri, samples):
     model = load(rf_uri)
     X = pd.read_csv(samples)[list(model.decision.measurements)].head(50)
-    explainer = Explainer(model, 3)
-    together = explainer.texts(X, model.probability(X)).to_pylist()
-    alone = [
-        explainer.texts(X.iloc[[row]], model.probability(X.iloc[[row]]))[0].as_py()
-        for row in range(len(X))
-    ]
+    together = list_movers(model, X, model.probability(X), 3).to_pylist()
+    rows = [X.iloc[[row]] for row in range(len(X))]
+    alone = [list_movers(model, row, model.probability(row), 3)[0].as_py() for row in rows]
     assert together == alone
     assert any(text.count(",") == 2 for text in together)
 

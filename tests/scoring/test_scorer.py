@@ -43,7 +43,8 @@ def score(model, frame):
     """Score a frame as one batch, and return the results row by row."""
     table = frame_table(frame, model.schema.header)
     (batch,) = table.batches()
-    scored = Scorer.of_table(model, table).score(batch)
+    scorer = Scorer.of_table(model, table)
+    scored = scorer.judge(scorer.check(batch))
     return scored, pa.table(scored.results).to_pylist()
 
 
@@ -53,7 +54,7 @@ def test_each_row_has_every_result(model, frame):
     assert len(rows) == len(frame) == 400
     assert {row["model_version"] for row in rows} == {"waterflow/1"}
     assert {row["status"] for row in rows} == {"scored"}
-    assert not scored.invalid.any()
+    assert not scored.checked.invalid.any()
 
 
 def test_prediction_and_verdict_follow_from_the_probability(model, frame):
@@ -81,7 +82,7 @@ def test_verdicts_are_counted(model, frame):
     scored, rows = score(model, frame.assign(ph=np.where(frame.index % 9, frame["ph"], 99)))
     judged = [row["verdict"] for row in rows if row["status"] == "scored"]
     assert scored.verdict_counts == {name: judged.count(name) for name in VERDICTS}
-    assert sum(scored.verdict_counts.values()) == len(frame) - scored.invalid.sum()
+    assert sum(scored.verdict_counts.values()) == len(frame) - scored.checked.invalid.sum()
 
 
 def test_probability_is_that_of_the_model(model, frame):
@@ -104,7 +105,7 @@ def test_invalid_row_says_why_and_goes_to_the_laboratory(model, frame):
     changed.loc[1, ["ph", "Turbidity"]] = (15.2, -1)
     changed.loc[2] = NAN
     scored, rows = score(model, changed)
-    assert scored.invalid.tolist() == [False, True, True, False]
+    assert scored.checked.invalid.tolist() == [False, True, True, False]
     assert [row["status"] for row in rows] == ["scored", "invalid", "invalid", "scored"]
     assert rows[1]["reason"] == "ph: 15.2 is above 14; Turbidity: -1.0 is below 0"
     assert rows[2]["reason"] == "0 measurements; at least 1 needed"
@@ -115,7 +116,7 @@ def test_invalid_row_says_why_and_goes_to_the_laboratory(model, frame):
 
 def test_batch_of_invalid_rows_only_is_scored_to_nothing(model, frame):
     scored, rows = score(model, frame.assign(ph=-1.0))
-    assert scored.invalid.all()
+    assert scored.checked.invalid.all()
     assert {(row["status"], row["probability"], row["prediction"]) for row in rows} == {
         ("invalid", None, None)
     }
@@ -163,7 +164,7 @@ def test_renamed_column_is_read_as_what_it_stands_for(model, frame):
     renamed = frame.rename(columns={"ph": "acidity"})
     table = frame_table(renamed, model.schema.header.renamed({"acidity": "ph"}))
     scorer, (batch,) = Scorer.of_table(model, table), table.batches()
-    assert pa.table(scorer.score(batch).results).to_pylist() == expected
+    assert pa.table(scorer.judge(scorer.check(batch)).results).to_pylist() == expected
     assert "acidity" in scorer.judged_columns
 
 

@@ -13,65 +13,60 @@ from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.files import StoredModel
 
 
-class Explainer:
-    """Lists the measurements that moved each probability most, as text.
-
-    Parameters
-    ----------
-    n_listed : int
-        At most so many are listed for a row.
+def check_n_listed(model: StoredModel, n_listed: int) -> None:
+    """Refuse to list more measurements for a row than the model has.
 
     Raises
     ------
     UsageError
-        If the model has fewer measurements.
+        Naming both numbers.
     """
-
-    def __init__(self, model: StoredModel, n_listed: int) -> None:
-        n_measurements = len(model.decision.measurements)
-        if n_listed > n_measurements:
-            raise UsageError(
-                trn(
-                    "--explain {n_listed}: model {model} has {n} measurement.",
-                    "--explain {n_listed}: model {model} has {n} measurements.",
-                    n_measurements,
-                    n_listed=n_listed,
-                    model=model.label,
-                )
+    n_measurements = len(model.decision.measurements)
+    if n_listed > n_measurements:
+        raise UsageError(
+            trn(
+                "--explain {n_listed}: model {model} has {n} measurement.",
+                "--explain {n_listed}: model {model} has {n} measurements.",
+                n_measurements,
+                n_listed=n_listed,
+                model=model.label,
             )
-        self._model, self._n_listed = model, n_listed
+        )
 
-    def texts(self, X: pd.DataFrame, probability: FloatArray) -> pa.StringArray:
-        """End each row's reason: ``; moved most by: Sulfate +0.062, ph -0.031``, for example.
 
-        Shares are ranked as they are shown, in thousandths: equal ones keep the order of the
-        measurements, and those that would show as 0.000 are left out.
+def list_movers(
+    model: StoredModel, X: pd.DataFrame, probability: FloatArray, n_listed: int
+) -> pa.StringArray:
+    """End each row's reason: ``; moved most by: Sulfate +0.062, ph -0.031``, for example.
 
-        Parameters
-        ----------
-        X : DataFrame of shape (n_samples, n_measurements)
-            The model's measurements.
-        probability : ndarray of shape (n_samples,)
-            What the model gives for it.
+    Shares are ranked as they are shown, in thousandths: equal ones keep the order of the
+    measurements, and those that would show as 0.000 are left out.
 
-        Returns
-        -------
-        pyarrow.StringArray of shape (n_samples,)
-            Empty where nothing moved the probability.
-        """
-        shares = measure_contributions(self._model, X, probability)
-        thousandths = np.rint(1000 * shares).astype(np.int64)
-        ranked = np.argsort(-np.abs(thousandths), axis=1, kind="stable")[:, : self._n_listed]
-        names = pa.array(list(X.columns), pa.string())
-        parts = []
-        for place, columns in enumerate(ranked.T):
-            moved = thousandths[np.arange(len(X)), columns]
-            values, codes = np.unique(moved, return_inverse=True)
-            figures = pa.array([f" {value / 1000:+.3f}" for value in values], pa.string())
-            lead = ", " if place else tr("; moved most by: ")
-            part = pc.binary_join_element_wise(lead, names.take(columns), figures.take(codes), "")
-            parts.append(pc.if_else(moved == 0, "", part))
-        return pc.binary_join_element_wise(*parts, "")
+    Parameters
+    ----------
+    X, probability : DataFrame, ndarray
+        See `measure_contributions`.
+    n_listed : int
+        At most so many measurements are listed for a row.
+
+    Returns
+    -------
+    pyarrow.StringArray of shape (n_samples,)
+        Empty where nothing moved the probability.
+    """
+    shares = measure_contributions(model, X, probability)
+    thousandths = np.rint(1000 * shares).astype(np.int64)
+    ranked = np.argsort(-np.abs(thousandths), axis=1, kind="stable")[:, :n_listed]
+    names = pa.array(list(X.columns), pa.string())
+    parts = []
+    for place, columns in enumerate(ranked.T):
+        moved = thousandths[np.arange(len(X)), columns]
+        values, codes = np.unique(moved, return_inverse=True)
+        figures = pa.array([f" {value / 1000:+.3f}" for value in values], pa.string())
+        lead = ", " if place else tr("; moved most by: ")
+        part = pc.binary_join_element_wise(lead, names.take(columns), figures.take(codes), "")
+        parts.append(pc.if_else(moved == 0, "", part))
+    return pc.binary_join_element_wise(*parts, "")
 
 
 def measure_contributions(

@@ -17,7 +17,7 @@ from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.common.messages import chosen_language, tr, trn
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.scoring.explanation import Explainer
+from waterflow_cli.scoring.explanation import check_n_listed
 from waterflow_cli.scoring.manifest import write_manifest
 from waterflow_cli.scoring.outputs import (
     Checkpoint,
@@ -248,7 +248,7 @@ class _ScoringJob:
             self.summary.limits = against.no_counts()
         self._model, self._options, self._inputs = model, options, inputs
         self._progress = InputProgress(inputs, report)
-        self._explainer = Explainer(model, options.explain) if options.explain else None
+        check_n_listed(model, options.explain)
         n_scorings = 1 + (len(model.decision.measurements) if options.explain else 0)
         model.decision.expect(n_scorings * self._progress.n_bytes // USUAL_ROW_BYTES)
 
@@ -280,33 +280,19 @@ class _ScoringJob:
         rejects: TableWriter | None,
     ) -> None:
         header: FileHeader | None = None
-        given, schema = self._options, self._model.schema
-        options = pass_options(
-            self._model,
-            given.reading,
-            limits=given.limits,
-            jobs=given.jobs,
-            batch_rows=given.batch_rows,
-        )
+        schema, asked = self._model.schema, pass_options(self._model, self._options)
         for path in paths:
-            with pass_over(path, schema, options, self.summary, self._progress) as file:
+            with pass_over(path, schema, asked, self.summary, self._progress) as file:
                 if header is not None:
                     refuse_other_header(file.table, header, paths[0])
                 header = file.table.columns, file.table.units
+                scorer = Scorer(self._model, file, n_listed=self._options.explain)
                 source = path if len(paths) > 1 else None
-                self._score_file(file, source, outputs, rows, rejects)
+                task = ScoringTask(scorer, self._options, rows=rows, rejects=rejects, source=source)
+                self._score_file(file, task, outputs)
             self._progress.n_done += 1
 
-    def _score_file(
-        self,
-        file: Pass,
-        source: str | None,
-        outputs: JobOutputs,
-        rows: TableWriter,
-        rejects: TableWriter | None,
-    ) -> None:
-        scorer = Scorer(self._model, file, explainer=self._explainer)
-        task = ScoringTask(scorer, self._options, source=source, rows=rows, rejects=rejects)
+    def _score_file(self, file: Pass, task: ScoringTask, outputs: JobOutputs) -> None:
         n_done, position = self._progress.n_done, None
         if outputs.start is not None and n_done <= outputs.start.n_inputs:
             if n_done < outputs.start.n_inputs:
@@ -314,9 +300,7 @@ class _ScoringJob:
                 return
             position = outputs.start.position
         for encoded in file.map(task, position):
-            rows.append(encoded.rows)
-            if rejects is not None:
-                rejects.append(encoded.rejects)
+            task.append(encoded)
             self.summary.verdicts.update(encoded.verdict_counts)
             outputs.save(Checkpoint(n_done, encoded.end, self.summary.counts))
         outputs.save(Checkpoint(n_done + 1, None, self.summary.counts))

@@ -21,42 +21,34 @@ from waterflow_cli.scoring.past_results import Judged, PastResults
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer, pass_options
 from waterflow_cli.scoring.task import result_names
 from waterflow_cli.tables.outputs import check_output, open_output
-from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.table import Batch, Table
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.pass_over import Pass, pass_over
+from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
 
 # Of the columns that `-o` adds to each row that flipped.
 PREFIX = "replay_"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayOptions:
-    """What the user chose.
+class ReplayOptions(PassOptions):
+    """What the user chose; how to read is said as `score` was told it.
 
     Attributes
     ----------
-    reading : ReadingOptions
-        As `score` was given them.
     prefix : str, optional
         What the names of the past results start with; found where it is not given.
     max_flips : int
         How many flips the result lists.
     output : str, optional
         Where all flips are written.
-    jobs, batch_rows : int
-        They change no result.
     """
 
-    reading: ReadingOptions = AS_FOUND
     prefix: str | None = None
     max_flips: int = 20
     output: str | None = None
     force: bool = False
-    jobs: int = 1
-    batch_rows: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -170,7 +162,7 @@ def replay(
         check_output(options.output, force=options.force, inputs=[path])
     progress = InputProgress([path], report)
     model.decision.expect(progress.n_bytes // USUAL_ROW_BYTES)
-    asked = pass_options(model, options.reading, jobs=options.jobs, batch_rows=options.batch_rows)
+    asked = pass_options(model, options)
     with (
         threadpool_limits(limits=1),
         pass_over(path, model.schema, asked, report=progress) as file,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,14 @@ from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.scoring.explanation import Explainer
+from waterflow_cli.scoring.explanation import list_movers
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import Opener
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.table import Batch, Table, plain_column, table_of
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
-from waterflow_cli.validation.limits import LimitProfile
-from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
+from waterflow_cli.validation.pass_over import PLAIN, Pass, PassOptions, pass_over
 
 RESULT_COLUMNS = (
     *("status", "probability", "prediction", "verdict"),
@@ -51,21 +50,23 @@ class ScoredBatch:
     results: dict[str, pa.Array]
     verdict_counts: dict[str, int]
 
-    @property
-    def invalid(self) -> BoolArray:
-        """Say which rows were not scored."""
-        return self.checked.invalid
-
 
 class Scorer:
     """Scores the batches of one table.
+
+    Attributes
+    ----------
+    table : Table
+        What is scored.
+    judged_columns : set of str
+        The measurements and the label, as the header writes them.
 
     Parameters
     ----------
     file : Pass
         With the `pass_options` of the model.
-    explainer : Explainer, optional
-        What adds to each reason which measurements moved the probability.
+    n_listed : int
+        How many measurements each reason lists that moved the probability most.
 
     Raises
     ------
@@ -75,11 +76,12 @@ class Scorer:
         If the model is made for other tables: most of its columns are not there.
     """
 
-    def __init__(
-        self, model: StoredModel, file: Pass, *, explainer: Explainer | None = None
-    ) -> None:
-        self._model, self._file, self._explainer = model, file, explainer
-        self._match_table(file.table)
+    def __init__(self, model: StoredModel, file: Pass, *, n_listed: int = 0) -> None:
+        self._model, self._file, self._n_listed = model, file, n_listed
+        self.table, found = file.table, file.table.match.columns
+        judged = (*model.decision.measurements, model.schema.label)
+        self.judged_columns = {found[name] for name in judged if name in found}
+        self._refuse_other_table()
         file.refuse_unfit()
 
     @classmethod
@@ -87,60 +89,41 @@ class Scorer:
         cls, model: StoredModel, table: Table, reading: ReadingOptions = AS_FOUND
     ) -> Scorer:
         """Make the scorer of an open table."""
-        return cls(model, Pass(table, model.schema, pass_options(model, reading)))
-
-    @property
-    def table(self) -> Table:
-        """What is scored."""
-        return self._file.table
-
-    @property
-    def judged_columns(self) -> set[str]:
-        """The measurements and the label, as the header writes them."""
-        return self._judged
-
-    def score(self, batch: Batch) -> ScoredBatch:
-        """Check the rows of a batch and judge the good ones.
-
-        Parameters
-        ----------
-        batch : Batch
-            As read; its columns are not changed.
-        """
-        return self.judge(self.check(batch))
+        asked = pass_options(model, PassOptions(reading=reading))
+        return cls(model, Pass(table, model.schema, asked))
 
     def check(self, batch: Batch) -> CheckedBatch:
-        """Check the rows of a batch."""
+        """Check the rows of a batch, whose columns are not changed."""
         return self._file.check(batch)
 
     def judge(self, checked: CheckedBatch) -> ScoredBatch:
         """Judge the good rows of a batch that was checked."""
         decision = self._model.decision
-        valid = np.flatnonzero(~checked.invalid)
+        invalid = checked.invalid
+        valid = np.flatnonzero(~invalid)
         X = pd.DataFrame({name: checked.numbers[name][valid] for name in decision.measurements})
         probability = self._model.probability(X)
         verdict = np.zeros(len(checked.batch), dtype=np.int64)
         verdict[valid] = decision.verdict(probability)
         counts = np.bincount(verdict[valid], minlength=len(VERDICTS))
-        invalid = checked.invalid
         results = {
             "status": _named((SCORED, INVALID), invalid.astype(np.int64)),
-            "probability": _spread(probability, valid, invalid),
-            "prediction": _spread(decision.predict(probability), valid, invalid),
+            "probability": _spread(probability, invalid),
+            "prediction": _spread(decision.predict(probability), invalid),
             "verdict": _named(VERDICTS, verdict),
             "rule": _rules(checked),
-            "reason": self._reasons(checked, verdict, self._movers(X, probability, valid, invalid)),
+            "reason": self._reasons(checked, verdict, self._movers(X, probability, invalid)),
             "model_version": pa.repeat(self._model.label, len(checked.batch)),
         }
         return ScoredBatch(checked, results, dict(zip(VERDICTS, map(int, counts), strict=True)))
 
     def _movers(
-        self, X: pd.DataFrame, probability: FloatArray, valid: IntArray, invalid: BoolArray
+        self, X: pd.DataFrame, probability: FloatArray, invalid: BoolArray
     ) -> list[pa.Array]:
-        if self._explainer is None:
+        if not self._n_listed:
             return []
-        places = _spread(np.arange(len(valid)), valid, invalid)
-        return [self._explainer.texts(X, probability).take(places)]
+        movers = list_movers(self._model, X, probability, self._n_listed)
+        return [movers.take(_spread(np.arange(len(X)), invalid))]
 
     def _reasons(
         self, checked: CheckedBatch, verdict: IntArray, movers: Sequence[pa.Array]
@@ -157,12 +140,9 @@ class Scorer:
         wrong = pa.array(row_reasons(checked))
         return pc.replace_with_mask(reasons, checked.invalid, wrong)
 
-    def _match_table(self, table: Table) -> None:
+    def _refuse_other_table(self) -> None:
         wanted = self._model.decision.measurements
-        schema = self._model.schema
-        found = table.match.columns
-        self._judged = {found[name] for name in (*wanted, schema.label) if name in found}
-        absent = [name for name in wanted if name not in found]
+        absent = [name for name in wanted if name not in self.table.match.columns]
         if 2 * len(absent) > len(wanted):
             raise ModelError(
                 trn(
@@ -172,30 +152,17 @@ class Scorer:
                     "lacks {absent}.",
                     len(wanted),
                     model=self._model.label,
-                    path=table.path,
+                    path=self.table.path,
                     absent=", ".join(absent[:12]),
                 ),
                 tr("Name a model of such files (waterflow models list), or the columns: --rename"),
             )
 
 
-def pass_options(
-    model: StoredModel,
-    reading: ReadingOptions = AS_FOUND,
-    *,
-    limits: Sequence[LimitProfile] = (),
-    jobs: int = 1,
-    batch_rows: int | None = None,
-) -> PassOptions:
+def pass_options(model: StoredModel, options: PassOptions = PLAIN) -> PassOptions:
     """Give the options of a pass over rows that a model is to judge."""
-    return PassOptions(
-        reading=reading,
-        without_label=True,
-        measurements=tuple(model.decision.measurements),
-        limits=limits,
-        jobs=jobs,
-        batch_rows=batch_rows,
-    )
+    measurements = tuple(model.decision.measurements)
+    return replace(options, without_label=True, measurements=measurements)
 
 
 @contextmanager
@@ -203,7 +170,8 @@ def open_scorer(
     model: StoredModel, path: str, reading: ReadingOptions, opener: Opener
 ) -> Iterator[Scorer]:
     """Open what an opener gives for a path, to be scored batch by batch."""
-    with pass_over(path, model.schema, pass_options(model, reading), opener=opener) as file:
+    asked = pass_options(model, PassOptions(reading=reading))
+    with pass_over(path, model.schema, asked, opener=opener) as file:
         yield Scorer(model, file)
 
 
@@ -217,7 +185,8 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
     """
     table = frame_table(frame, model.schema.header)
     scorer = Scorer.of_table(model, table)
-    results = [scorer.score(batch).results for batch in table.batches()] if len(frame) else []
+    checked = map(scorer.check, table.batches()) if len(frame) else ()
+    results = [each.results for each in map(scorer.judge, checked)]
     columns = ("probability", "prediction", "verdict")
     # Nullable types: an invalid row has no probability, which JSON writes as null and not as NaN.
     dtypes = {"probability": "Float64", "prediction": "Int64", "verdict": "object"}
@@ -268,10 +237,10 @@ def _named(names: Sequence[str], codes: IntArray) -> pa.Array:
     return pa.array(names).take(pa.array(codes))
 
 
-def _spread(values: np.ndarray, rows: IntArray, invalid: BoolArray) -> pa.Array:
-    """Put the values of some rows in their places among all, null elsewhere."""
+def _spread(values: np.ndarray, invalid: BoolArray) -> pa.Array:
+    """Put the values of the valid rows in their places among all, null elsewhere."""
     if not invalid.any():
         return pa.array(values)
     spread = np.zeros(len(invalid), dtype=values.dtype)
-    spread[rows] = values
+    spread[~invalid] = values
     return pa.array(spread, mask=invalid)

@@ -15,21 +15,24 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer
 from waterflow_cli.tables.csv_blocks import Position
-from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.table import Table
 from waterflow_cli.tables.writing import DelimitedWriter, TableWriter
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
 from waterflow_cli.validation.limit_checks import LIMITS
-from waterflow_cli.validation.limits import LimitProfile
+from waterflow_cli.validation.pass_over import PassOptions
 
 OnInvalid = Literal["mark", "fail", "drop"]
 SOURCE_FILE = "source_file"
-REJECT_COLUMNS = ("file", "line", "raw", "rule", "reason")
+# Options that change nothing in what the outputs hold, or that are put down in other words.
+_NOT_DECIDING = {
+    *("without_label", "measurements", "limits", "jobs", "batch_rows"),
+    *("manifest", "force", "resume"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoringOptions:
-    """What the user chose.
+class ScoringOptions(PassOptions):
+    """What the user chose. The limits get a result column of their own, beside the verdict.
 
     Attributes
     ----------
@@ -44,17 +47,10 @@ class ScoringOptions:
         Where the invalid rows, and a record of the job, are written too.
     explain : int
         How many measurements each reason lists that moved the probability most; 0 for none.
-    limits : tuple of LimitProfile
-        What the measurements are held against, in a result column of its own beside the verdict.
     resume : bool
         Keep finished rows when the job is stopped, and go on from them.
-    jobs : int
-        How many batches are scored at once; it changes no result.
-    batch_rows : int, optional
-        About how many rows make a batch; it changes no result.
     """
 
-    reading: ReadingOptions = AS_FOUND
     prefix: str = ""
     columns: str = "all"
     on_invalid: OnInvalid = "mark"
@@ -62,18 +58,14 @@ class ScoringOptions:
     rejects: str | None = None
     manifest: str | None = None
     explain: int = 0
-    limits: tuple[LimitProfile, ...] = ()
     force: bool = False
     resume: bool = False
-    jobs: int = 1
-    batch_rows: int | None = None
 
     @property
     def deciding(self) -> dict[str, Any]:
         """JSON of those that decide what the outputs hold."""
-        rest = ("manifest", "force", "resume", "jobs", "batch_rows")
         options = asdict(replace(self, limits=()))
-        deciding = {name: value for name, value in options.items() if name not in (*rest, LIMITS)}
+        deciding = {name: value for name, value in options.items() if name not in _NOT_DECIDING}
         if self.reading.profile is not None:
             profile = load_profile(self.reading.profile)
             deciding["reading"]["profile"] = {profile.name: profile.sha256}
@@ -104,10 +96,10 @@ class ScoringTask:
 
     Parameters
     ----------
-    source : str, optional
-        What the column ``source_file`` holds; None for no such column.
     rows, rejects : TableWriter
         The outputs, whose formats are needed.
+    source : str, optional
+        What the column ``source_file`` holds; None for no such column.
 
     Raises
     ------
@@ -120,9 +112,9 @@ class ScoringTask:
         scorer: Scorer,
         options: ScoringOptions,
         *,
-        source: str | None,
         rows: TableWriter,
-        rejects: TableWriter | None,
+        rejects: TableWriter | None = None,
+        source: str | None = None,
     ) -> None:
         self._scorer, self._options = scorer, options
         self._rows, self._rejects, self._source = rows, rejects, source
@@ -151,7 +143,10 @@ class ScoringTask:
             If a row is invalid, and that is to fail the job.
         """
         scored = self._scorer.judge(checked)
-        _refuse_invalid(scored, self._options)
+        if self._options.on_invalid == "fail" and checked.invalid.any():
+            raise DataRefusedError(
+                str(checked.findings(1)[0]), tr("No file was written (--on-invalid fail).")
+            )
         return EncodedBatch(
             self._encode(scored),
             None if self._rejects is None else self._rejects.encode(rejected_rows(checked)),
@@ -159,16 +154,22 @@ class ScoringTask:
             checked.batch.end,
         )
 
+    def append(self, encoded: EncodedBatch) -> None:
+        """Write a batch to the outputs."""
+        self._rows.append(encoded.rows)
+        if self._rejects is not None:
+            self._rejects.append(encoded.rejects)
+
     def _encode(self, scored: ScoredBatch) -> Any:
-        batch = scored.checked.batch
+        checked, batch = scored.checked, scored.checked.batch
         kept = {name: batch.columns[name] for name in self._kept}
         added = {self._names[name]: scored.results[name] for name in RESULT_COLUMNS}
-        if scored.checked.flags is not None:
-            added[self._names[LIMITS]] = scored.checked.flags.texts()
+        if checked.flags is not None:
+            added[self._names[LIMITS]] = checked.flags.texts()
         if self._source:
             added = {SOURCE_FILE: pa.repeat(path_text(self._source), len(batch)), **added}
-        if self._options.on_invalid == "drop" and scored.invalid.any():
-            keep = pa.array(~scored.invalid)
+        if self._options.on_invalid == "drop" and checked.invalid.any():
+            keep = pa.array(~checked.invalid)
             rows = {name: column.filter(keep) for name, column in (kept | added).items()}
             return self._rows.encode(rows)
         # Most rows can go from file to file as they are; that is the same text, for less.
@@ -207,22 +208,13 @@ def result_names(
     return names
 
 
-def _refuse_invalid(scored: ScoredBatch, options: ScoringOptions) -> None:
-    if options.on_invalid == "fail" and scored.invalid.any():
-        raise DataRefusedError(
-            str(scored.checked.findings(1)[0]), tr("No file was written (--on-invalid fail).")
-        )
-
-
 def rejected_rows(checked: CheckedBatch) -> dict[str, pa.Array]:
     """Give the invalid rows of a batch as they stand in the file, each with what is wrong."""
     rows = np.flatnonzero(checked.invalid)
-    columns = {
-        "file": [path_text(checked.file)] * len(rows),
-        "line": [int(line) for line in checked.batch.lines[rows]],
-        "raw": checked.batch.raw_rows(rows),
-        "rule": row_rules(checked),
-        "reason": row_reasons(checked),
+    return {
+        "file": pa.repeat(path_text(checked.file), len(rows)),
+        "line": pa.array(checked.batch.lines[rows], pa.int64()),
+        "raw": pa.array(checked.batch.raw_rows(rows), pa.string()),
+        "rule": pa.array(row_rules(checked), pa.string()),
+        "reason": pa.array(row_reasons(checked), pa.string()),
     }
-    kinds = {"line": pa.int64()}
-    return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in REJECT_COLUMNS}

@@ -18,6 +18,7 @@ from waterflow_cli.serving.samples import BODY, field_names, opener_of, parse_sa
 from waterflow_cli.serving.served_model import ServedModel
 from waterflow_cli.tables.table import Batch, Table
 from waterflow_cli.tables.writing import DelimitedWriter
+from waterflow_cli.validation.batches import CheckedBatch
 
 JSON, CSV = "application/json", "text/csv"
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -57,11 +58,11 @@ def judge(
     """
     answer = Answer()
     with _open(served, body, sent, options) as (scorer, table):
-        batches = _counted(table, answer, options.max_rows)
+        checked = map(scorer.check, _counted(table, answer, options.max_rows))
         if wanted == CSV:
-            answer.body = _write_csv(scorer, batches, answer)
+            answer.body = _write_csv(scorer, checked, answer)
         else:
-            answer.body = _write_json(served.label, scorer, batches, answer)
+            answer.body = _write_json(served.label, scorer, checked, answer)
     return answer
 
 
@@ -90,11 +91,11 @@ def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Batch]:
         yield batch
 
 
-def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
+def _write_csv(scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer) -> bytes:
     sink = io.BytesIO()
     rows = DelimitedWriter(sink, ",")
-    task = ScoringTask(scorer, ScoringOptions(), source=None, rows=rows, rejects=None)
-    for checked in map(scorer.check, batches):
+    task = ScoringTask(scorer, ScoringOptions(), rows=rows)
+    for checked in batches:
         encoded = task(checked)
         rows.append(encoded.rows)
         answer.n_invalid += int(checked.invalid.sum())
@@ -102,10 +103,12 @@ def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> byte
     return sink.getvalue()
 
 
-def _write_json(label: str, scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
+def _write_json(
+    label: str, scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer
+) -> bytes:
     texts: list[str] = []
-    for scored in map(scorer.score, batches):
-        answer.n_invalid += int(scored.invalid.sum())
+    for scored in map(scorer.judge, batches):
+        answer.n_invalid += int(scored.checked.invalid.sum())
         answer.verdicts.update(scored.verdict_counts)
         # Row by row: encoding all of them at once would let no other thread run meanwhile.
         texts += map(_encode, _rows(scored))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waterflow_cli.models.files import StoredModel, verify_folder
 from waterflow_cli.registry.location import FetchedModel
-from waterflow_cli.scoring.explanation import Explainer
+from waterflow_cli.scoring.explanation import check_n_listed
 from waterflow_cli.scoring.job import ScoringSummary
 from waterflow_cli.scoring.scorer import Scorer, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_rows
@@ -106,16 +106,16 @@ class ScoringJob(Job):
     def start(self, row_format: RowFormat) -> Start:
         """Load the model, and give what begins with a table."""
         model, options, writer = self.model.load(), self.options, row_format.writer()
-        explainer = Explainer(model, options.explain) if options.explain else None
+        check_n_listed(model, options.explain)
         model.decision.expect(self.n_rows)
-        asked = pass_options(model, options.reading, limits=options.limits)
+        asked = pass_options(model, replace(options, jobs=1))
 
         def begin(table: Table) -> tuple[Pass, Encode]:
             summary = ScoringSummary(model=model.label)
             file = Pass(table, model.schema, asked, summary)
             source = table.path if self.is_several else None
-            scorer = Scorer(model, file, explainer=explainer)
-            score = ScoringTask(scorer, options, source=source, rows=writer, rejects=None)
+            scorer = Scorer(model, file, n_listed=options.explain)
+            score = ScoringTask(scorer, options, rows=writer, source=source)
 
             def encode(checked: CheckedBatch) -> Any:
                 scored = score(checked)
