@@ -57,8 +57,7 @@ class _Tree(NamedTuple):
     value: FloatArray
 
 
-@dataclass(frozen=True, kw_only=True)
-class RankTable:
+class RankTable(NamedTuple):
     """Finds a value's rank among sorted thresholds: a bin narrows it down, bisection ends it.
 
     Attributes
@@ -118,20 +117,10 @@ class PackedTrees:
         ndarray of float64, shape (n_samples,)
         """
         sums = np.full(len(X), self.start)
-        table = self.table
         for first in range(0, len(X), _ROWS_AT_ONCE):
             part = X[first : first + _ROWS_AT_ONCE]
             ranks = np.empty(part.shape, dtype=np.uint16)
-            _rank_values(
-                part,
-                table.thresholds,
-                table.starts,
-                table.low,
-                table.scale,
-                table.bins,
-                table.single,
-                ranks,
-            )
+            _rank_values(part, self.table, ranks)
             _walk(ranks, self.words, self.values, self.roots, sums[first : first + len(part)])
         return sums
 
@@ -266,14 +255,7 @@ def _rank_table(thresholds: list[FloatArray], *, single: bool) -> RankTable:
         bin_of = np.minimum((known - low[f]) * scale[f], _N_BINS - 1).astype(np.int64)
         bins[f, 1:] = np.cumsum(np.bincount(bin_of, minlength=_N_BINS))
     starts = np.cumsum([0, *map(len, thresholds)])
-    return RankTable(
-        thresholds=np.concatenate(thresholds),
-        starts=starts,
-        low=low,
-        scale=scale,
-        bins=bins,
-        single=single,
-    )
+    return RankTable(np.concatenate(thresholds), starts, low, scale, bins, single)
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
@@ -285,8 +267,9 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @_compiled
-def _rank_values(X, thresholds, starts, low, scale, bins, single, ranks):  # type: ignore[no-untyped-def]
+def _rank_values(X, table, ranks):  # type: ignore[no-untyped-def]
     """Count, for each value, the thresholds below it: value <= threshold k if rank <= k."""
+    thresholds, starts, low, scale, bins, single = table
     last_bin = bins.shape[1] - 2
     for f in range(X.shape[1]):
         start = starts[f]
