@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ from waterflow_cli.common.errors import DataRefusedError, UsageError, did_you_me
 from waterflow_cli.common.messages import tr
 
 _CEILING = "+fpr:"
-FORMS = ("balanced-accuracy", "f1", "fbeta:BETA", "cost:FP:FN", "precision:P", "fpr:F", "NUMBER")
 
 
 class Counts(NamedTuple):
@@ -69,7 +67,7 @@ def parse_threshold(text: str) -> ThresholdRule:
         limit = parse_threshold(f"fpr:{ceiling}").arguments[0]
         return replace(parse_threshold(chosen), text=text.strip(), ceiling=limit)
     name, *parts = text.strip().lower().split(":")
-    rule, numbers = (name, parts) if name in _UTILITIES else ("fixed", [name, *parts])
+    rule, numbers = (name, parts) if name in _RULES else ("fixed", [name, *parts])
     try:
         arguments = tuple(float(number) for number in numbers)
     except ValueError:
@@ -113,7 +111,7 @@ def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) ->
     if rule.name == "fixed":
         return rule.arguments[0]
     candidates, counts = _count_at_each(y, probability)
-    utility = _UTILITIES[rule.name](counts, rule.arguments)
+    utility = _RULES[rule.name][1](counts, rule.arguments)
     if not np.isfinite(utility).any():
         raise DataRefusedError(
             "No threshold reaches {rule} on the training rows.",
@@ -145,21 +143,14 @@ def _count_at_each(y: IntArray, probability: FloatArray) -> tuple[FloatArray, Co
     order = np.argsort(-probability, kind="stable")
     ranked, labels = probability[order], y[order]
     last_of_ties = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    hits = np.cumsum(labels)[last_of_ties]
-    alarms = last_of_ties + 1 - hits
+    hits = np.append(0.0, np.cumsum(labels)[last_of_ties])
+    alarms = np.append(0.0, last_of_ties + 1) - hits
     above = min(1.0, np.nextafter(ranked[0], 2.0))
-    candidates = np.concatenate(([above], _midpoints(ranked[last_of_ties])))
-    counts = Counts(
-        np.concatenate(([0.0], hits)),
-        np.concatenate(([0.0], alarms)),
-        float(y.sum()),
-        float(len(y) - y.sum()),
-    )
-    if above == ranked[0]:  # a probability of exactly 1 leaves no room for "nothing"
-        return candidates[1:], counts._replace(
-            true_positive=counts.true_positive[1:], false_positive=counts.false_positive[1:]
-        )
-    return candidates, counts
+    candidates = np.append(above, _midpoints(ranked[last_of_ties]))
+    # A probability of exactly 1 leaves no room for "nothing".
+    kept = slice(int(above == ranked[0]), None)
+    positives = float(y.sum())
+    return candidates[kept], Counts(hits[kept], alarms[kept], positives, len(y) - positives)
 
 
 def _midpoints(values: FloatArray) -> FloatArray:
@@ -199,38 +190,38 @@ def _recall_at_fpr(counts: Counts, arguments: tuple[float, ...]) -> FloatArray:
     return np.where(allowed, counts.true_positive, -np.inf)
 
 
-_UTILITIES: dict[str, Callable[[Counts, tuple[float, ...]], FloatArray]] = {
-    "balanced-accuracy": _balanced_accuracy,
-    "f1": _fbeta,
-    "fbeta": _fbeta,
-    "cost": _saved_cost,
-    "precision": _recall_at_precision,
-    "fpr": _recall_at_fpr,
-}
-# Rule -> how many numbers follow it, and the range they lie in.
-_ARITY = {
-    "balanced-accuracy": (0, 0.0, 0.0),
-    "f1": (0, 0.0, 0.0),
-    "fbeta": (1, 1e-6, 1e6),
-    "cost": (2, 0.0, 1e12),
-    "precision": (1, 0.0, 1.0),
-    "fpr": (1, 0.0, 1.0),
-    "fixed": (1, 0.0, 1.0),
-}
+class _Form(NamedTuple):
+    """How a rule is written, and how many numbers of which range follow its name."""
+
+    text: str
+    n_numbers: int = 0
+    low: float = 0.0
+    high: float = 1.0
 
 
-def _check_arguments(text: str, name: str, arguments: tuple[float, ...]) -> None:
-    arity, low, high = _ARITY[name]
-    form = next((form for form in FORMS if form.partition(":")[0] == name), "NUMBER")
-    if len(arguments) != arity:
-        raise UsageError("--threshold {text}: it is written {form}.", text=text, form=form)
-    if name == "cost" and not any(arguments):
+_RULES = {
+    "balanced-accuracy": (_Form("balanced-accuracy"), _balanced_accuracy),
+    "f1": (_Form("f1"), _fbeta),
+    "fbeta": (_Form("fbeta:BETA", 1, 1e-6, 1e6), _fbeta),
+    "cost": (_Form("cost:FP:FN", 2, 0.0, 1e12), _saved_cost),
+    "precision": (_Form("precision:P", 1), _recall_at_precision),
+    "fpr": (_Form("fpr:F", 1), _recall_at_fpr),
+}
+_FIXED = _Form("NUMBER", 1)
+FORMS = (*(form.text for form, _ in _RULES.values()), _FIXED.text)
+
+
+def _check_arguments(text: str, rule: str, arguments: tuple[float, ...]) -> None:
+    form = _RULES[rule][0] if rule in _RULES else _FIXED
+    if len(arguments) != form.n_numbers:
+        raise UsageError("--threshold {text}: it is written {form}.", text=text, form=form.text)
+    if rule == "cost" and not any(arguments):
         raise UsageError("--threshold {text}: one of the costs must be above 0.", text=text)
-    if not all(low <= number <= high for number in arguments):
+    if not all(form.low <= number <= form.high for number in arguments):
         raise UsageError(
             "--threshold {text}: {form} takes numbers from {low:g} to {high:g}.",
             text=text,
-            form=form,
-            low=low,
-            high=high,
+            form=form.text,
+            low=form.low,
+            high=form.high,
         )
