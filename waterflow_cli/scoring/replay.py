@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from waterflow_cli.tables.table import Batch, Table
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
+from waterflow_cli.validation.pass_over import PassOptions, pass_over
 
 # Of the columns that `-o` adds to each row that flipped.
 PREFIX = "replay_"
@@ -87,43 +87,6 @@ class Replay:
         }
 
 
-class _Piece(NamedTuple):
-    """A batch that was compared."""
-
-    compared: Comparison
-    flips: list[Flip]
-    rows: Any
-
-
-class _ReplayTask:
-    """Scores the batches of one table again; threads may share it."""
-
-    def __init__(
-        self,
-        model: StoredModel,
-        file: Pass,
-        past: PastResults,
-        options: ReplayOptions,
-        writer: TableWriter | None,
-    ) -> None:
-        self._scorer = Scorer(model, file)
-        self._past, self._options, self._writer = past, options, writer
-        kept = self._scorer.judged_columns | past.all_names
-        self.ids = [name for name in file.table.columns if name not in kept]
-
-    def __call__(self, checked: CheckedBatch) -> _Piece:
-        """Score a batch, and compare."""
-        scored, batch = self._scorer.judge(checked), checked.batch
-        old, new = self._past.read(batch), Judged.of(scored.results)
-        compared = Comparison.of(old, new, self._past.lost(batch, old, new))
-        ids = {name: batch.columns[name] for name in self.ids}
-        rows = None
-        if self._writer is not None:
-            rows = self._writer.encode(_flipped_rows(compared, batch, scored.results))
-        worst = compared.worst(self._options.max_flips, batch.lines, ids)
-        return _Piece(compared, worst, rows)
-
-
 def _flipped_rows(
     compared: Comparison, batch: Batch, results: dict[str, pa.Array]
 ) -> dict[str, pa.Array]:
@@ -171,19 +134,35 @@ def replay(
         past = PastResults(path, table.columns, options.prefix)
         _refuse_absent(model, table)
         with _flips_output(path, table, options) as writer:
-            task = _ReplayTask(model, file, past, options, writer)
+            scorer = Scorer(model, file)
+            others = scorer.judged_columns | past.all_names
             result = Replay(
                 path=path,
                 model=model.label,
-                id_columns=task.ids,
+                id_columns=[name for name in table.columns if name not in others],
                 cells=file.counts.cells,
                 has_rules=past.has_rules,
             )
-            for batch in file.map(task):
+
+            def judge_again(checked: CheckedBatch) -> tuple[Comparison, list[Flip], Any]:
+                scored, batch = scorer.judge(checked), checked.batch
+                old, new = past.read(batch), Judged.of(scored.results)
+                compared = Comparison.of(old, new, past.lost(batch, old, new))
+                ids = {name: batch.columns[name] for name in result.id_columns}
+                worst = compared.worst(options.max_flips, batch.lines, ids)
+                if writer is None:
+                    return compared, worst, None
+                return (
+                    compared,
+                    worst,
+                    writer.encode(_flipped_rows(compared, batch, scored.results)),
+                )
+
+            for compared, worst, rows in file.map(judge_again):
                 if writer is not None:
-                    writer.append(batch.rows)
-                result.counts.add(batch.compared)
-                result.flips = merge_worst(result.flips, batch.flips, options.max_flips)
+                    writer.append(rows)
+                result.counts.add(compared)
+                result.flips = merge_worst(result.flips, worst, options.max_flips)
         result.reading = file.reading
     return result
 
