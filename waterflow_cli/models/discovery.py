@@ -47,15 +47,12 @@ def installed_plugins() -> dict[str, list[InstalledPlugin]]:
 
     A name that two distributions offer has two entries.
     """
-    found: dict[str, list[InstalledPlugin]] = defaultdict(list)
-    seen: set[tuple[str, str, str]] = set()
+    found: dict[str, dict[tuple[str, str], InstalledPlugin]] = defaultdict(dict)
     for point in entry_points(group=GROUP):
         plugin = InstalledPlugin(point.name, point)
-        key = (point.name, point.value, plugin.distribution)
-        if key not in seen:  # a distribution seen twice on sys.path is still one
-            seen.add(key)
-            found[point.name].append(plugin)
-    return dict(sorted(found.items()))
+        # A distribution seen twice on sys.path is still one.
+        found[point.name].setdefault((point.value, plugin.distribution), plugin)
+    return {name: list(plugins.values()) for name, plugins in sorted(found.items())}
 
 
 @dataclass(frozen=True)
@@ -123,12 +120,11 @@ def load_plugin(name: str) -> LoadedPlugin:
             tr("See: waterflow plugins list"),
         )
     if len(known[name]) > 1:
-        offered = tr(" and ").join(plugin.distribution for plugin in known[name])
         raise PluginError(
             "Two distributions offer a plugin named '{name}': {offered}.",
             tr("Uninstall one of them, or ask its author for another name."),
             name=name,
-            offered=offered,
+            offered=_distributions(known[name]),
         )
     return import_plugin(known[name][0])
 
@@ -224,7 +220,7 @@ class PluginStatus:
     """What the list of plugins says of one."""
 
     name: str
-    summary: str
+    summary: str = ""
     distribution: str
     usable: bool
     problem: str = ""
@@ -235,24 +231,17 @@ def survey_plugins() -> list[PluginStatus]:
     """Try every installed plugin; one that cannot be used is listed with the reason."""
     statuses = []
     for name, offered in installed_plugins().items():
-        distribution = tr(" and ").join(plugin.distribution for plugin in offered)
+        found: dict[str, Any] = {"name": name, "distribution": _distributions(offered)}
         try:
-            summary = load_plugin(name).model.summary
-            statuses.append(
-                PluginStatus(name=name, summary=summary, distribution=distribution, usable=True)
-            )
+            found |= {"summary": load_plugin(name).model.summary, "usable": True}
         except WaterflowError as exc:
-            statuses.append(
-                PluginStatus(
-                    name=name,
-                    summary="",
-                    distribution=distribution,
-                    usable=False,
-                    problem=exc.message,
-                    remedy=exc.hint or "",
-                )
-            )
+            found |= {"usable": False, "problem": exc.message, "remedy": exc.hint or ""}
+        statuses.append(PluginStatus(**found))
     return statuses
+
+
+def _distributions(offered: Sequence[InstalledPlugin]) -> str:
+    return tr(" and ").join(plugin.distribution for plugin in offered)
 
 
 def parse_params(assignments: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -209,15 +209,12 @@ def certified_policy(certificates: Sequence[Certificate], default: Policy) -> Po
     stricter of two certified cut-offs is certified for its own level alone.
     """
     policy = default
-    for upper in (True, False):
-        cuts = [each.cut for each in certificates if each.guarantee.is_upper == upper]
-        if not cuts:
-            continue
-        cut = cuts[0] if len(cuts) == 1 else None
-        if upper:
-            policy = replace(policy, potable_from=NEVER_POTABLE if cut is None else cut)
-        else:
-            policy = replace(policy, not_potable_to=NEVER_NOT_POTABLE if cut is None else cut)
+    for side, never in (("potable_from", NEVER_POTABLE), ("not_potable_to", NEVER_NOT_POTABLE)):
+        is_upper = side == "potable_from"
+        cuts = [each.cut for each in certificates if each.guarantee.is_upper == is_upper]
+        if cuts:
+            cut = cuts[0] if len(cuts) == 1 else None
+            policy = replace(policy, **{side: never if cut is None else cut})
     return policy
 
 

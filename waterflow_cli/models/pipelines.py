@@ -17,9 +17,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from waterflow_cli.models.contract import CONTRACT, Balance
+from waterflow_cli.models.contract import BALANCES, CONTRACT, Balance
 
 SAMPLER_STEP = "sampler"
+_SAMPLERS = {"smote": SMOTE, "smoteenn": SMOTEENN, "under": RandomUnderSampler}
 
 
 class SampleWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -58,16 +59,10 @@ def make_sampler(balance: Balance, random_state: int) -> Any:
     ValueError
         If there is no such way.
     """
-    match balance:
-        case "smote":
-            return SMOTE(random_state=random_state)
-        case "smoteenn":
-            return SMOTEENN(random_state=random_state)
-        case "under":
-            return RandomUnderSampler(random_state=random_state)
-        case "weight" | "none":
-            return None
-    raise ValueError(f"no way of balancing is called {balance!r}")
+    if balance not in BALANCES:
+        raise ValueError(f"no way of balancing is called {balance!r}")
+    sampler = _SAMPLERS.get(balance)
+    return sampler and sampler(random_state=random_state)
 
 
 def balanced_pipeline(

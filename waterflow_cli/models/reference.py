@@ -30,6 +30,15 @@ REFERENCE_FILES = (COUNTS_FILE, ROWS_FILE, HASHES_FILE)
 # Where more of the training rows repeat others, equal rows are no sign of copies.
 _MOST_REPEATED = 0.05
 _LABEL, _PROBABILITY = "(label)", "(probability)"
+# What the counts are called in their file, and here.
+_NAMED_ALIKE = ("nondetect", "missing", "below", "above", "classes", "verdicts", "hash_cut")
+_COUNTS = {
+    "rows": "n_rows",
+    "rows_invalid": "n_invalid",
+    "rows_read": "n_read",
+    "rows_repeated": "n_repeated",
+    **{name: name for name in _NAMED_ALIKE},
+}
 # SplitMix64's increment and finaliser (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
 # number generators"). Written out here, for a stored hash must be found again by later versions.
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -113,20 +122,8 @@ class Reference:
 
     def save(self, folder: Path) -> None:
         """Write the three files into a folder."""
-        content = {
-            "version": 1,
-            "rows": self.n_rows,
-            "rows_invalid": self.n_invalid,
-            "rows_read": self.n_read,
-            "rows_repeated": self.n_repeated,
-            "nondetect": self.nondetect,
-            "missing": self.missing,
-            "below": self.below,
-            "above": self.above,
-            "classes": self.classes,
-            "verdicts": dict(zip(VERDICTS, self.verdicts, strict=True)),
-            "hash_cut": self.hash_cut,
-        }
+        content = {"version": 1, **{key: getattr(self, name) for key, name in _COUNTS.items()}}
+        content["verdicts"] = dict(zip(VERDICTS, self.verdicts, strict=True))
         (folder / COUNTS_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         frame = self.X.assign(**{_LABEL: self.label, _PROBABILITY: self.probability})
         table = pa.table({str(name): frame[name].to_numpy(np.float64) for name in frame})
@@ -146,22 +143,15 @@ def load_reference(folder: Path, *, label: str) -> Reference:
         content = json.loads((folder / COUNTS_FILE).read_text("utf-8"))
         table = pq.read_table(folder / ROWS_FILE)
         frame = pd.DataFrame({name: table[name].to_numpy() for name in table.column_names})
+        counts = {name: content[key] for key, name in _COUNTS.items()}
+        counts["classes"] = tuple(content["classes"])
+        counts["verdicts"] = tuple(content["verdicts"][verdict] for verdict in VERDICTS)
         return Reference(
-            n_rows=content["rows"],
-            n_invalid=content["rows_invalid"],
-            n_read=content["rows_read"],
-            nondetect=content["nondetect"],
-            missing=content["missing"],
-            below=content["below"],
-            above=content["above"],
-            classes=tuple(content["classes"]),
-            verdicts=tuple(content["verdicts"][verdict] for verdict in VERDICTS),
-            n_repeated=content["rows_repeated"],
+            **counts,
             X=frame.drop(columns=[_LABEL, _PROBABILITY]),
             label=frame[_LABEL].to_numpy(),
             probability=frame[_PROBABILITY].to_numpy(),
             hashes=np.load(folder / HASHES_FILE, allow_pickle=False),
-            hash_cut=content["hash_cut"],
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as exc:
         raise ModelError(
