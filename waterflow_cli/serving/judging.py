@@ -18,7 +18,6 @@ from waterflow_cli.serving.samples import BODY, field_names, opener_of, parse_sa
 from waterflow_cli.serving.served_model import ServedModel
 from waterflow_cli.tables.table import Batch, Table
 from waterflow_cli.tables.writing import DelimitedWriter
-from waterflow_cli.validation.batches import CheckedBatch
 
 JSON, CSV = "application/json", "text/csv"
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -58,11 +57,11 @@ def judge(
     """
     answer = Answer()
     with _open(served, body, sent, options) as (scorer, table):
-        checked = map(scorer.check, _counted(table, answer, options.max_rows))
+        batches = _counted(table, answer, options.max_rows)
         if wanted == CSV:
-            answer.body = _write_csv(scorer, checked, answer)
+            answer.body = _write_csv(scorer, batches, answer)
         else:
-            answer.body = _write_json(served.label, scorer, checked, answer)
+            answer.body = _write_json(served.label, scorer, batches, answer)
     return answer
 
 
@@ -91,11 +90,11 @@ def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Batch]:
         yield batch
 
 
-def _write_csv(scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer) -> bytes:
+def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
     sink = io.BytesIO()
     rows = DelimitedWriter(sink, ",")
     task = ScoringTask(scorer, ScoringOptions(), rows=rows)
-    for checked in batches:
+    for checked in map(scorer.check, batches):
         encoded = task(checked)
         rows.append(encoded.rows)
         answer.n_invalid += int(checked.invalid.sum())
@@ -103,11 +102,9 @@ def _write_csv(scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer) 
     return sink.getvalue()
 
 
-def _write_json(
-    label: str, scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer
-) -> bytes:
+def _write_json(label: str, scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
     texts: list[str] = []
-    for scored in map(scorer.judge, batches):
+    for scored in map(scorer.judge, map(scorer.check, batches)):
         answer.n_invalid += int(scored.checked.invalid.sum())
         answer.verdicts.update(scored.verdict_counts)
         # Row by row: encoding all of them at once would let no other thread run meanwhile.
