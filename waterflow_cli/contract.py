@@ -10,12 +10,4 @@ from waterflow_cli.models.contract import (
     ModelPlugin,
 )
 
-__all__ = [
-    "BALANCES",
-    "CALIBRATIONS",
-    "CONTRACT",
-    "GROUP",
-    "Balance",
-    "Calibration",
-    "ModelPlugin",
-]
+__all__ = ["BALANCES", "CALIBRATIONS", "CONTRACT", "GROUP", "Balance", "Calibration", "ModelPlugin"]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 
-def lazy_names(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+def lazy_names(package: str, **modules: str) -> Callable[[str], Any]:
     """Make the ``__getattr__`` of a package (PEP 562), so that importing it imports nothing more.
 
     Parameters
     ----------
-    places : mapping of str to str
-        Each name, and the module of the package that has it.
+    **modules : str
+        Modules of the package, each with the names that it has, between spaces.
     """
+    places = {name: module for module, names in modules.items() for name in names.split()}
 
     def load(name: str) -> Any:
         if name not in places:

@@ -10,4 +10,4 @@ from waterflow_cli.common.faces import lazy_names
 if TYPE_CHECKING:
     from waterflow_cli.exploration.report import explore as explore
 
-__getattr__ = lazy_names(__name__, {"explore": "report"})
+__getattr__ = lazy_names(__name__, report="explore")

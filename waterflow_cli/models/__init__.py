@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 __getattr__ = lazy_names(
     __name__,
-    {
-        "DecisionModel": "decision",
-        "Policy": "decision",
-        "load_plugin": "discovery",
-        "load_payload": "files",
-        "verify_folder": "files",
-    },
+    decision="DecisionModel Policy",
+    discovery="load_plugin",
+    files="load_payload verify_folder",
 )

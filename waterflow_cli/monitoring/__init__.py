@@ -10,4 +10,4 @@ from waterflow_cli.common.faces import lazy_names
 if TYPE_CHECKING:
     from waterflow_cli.monitoring.monitor import monitor_file as monitor_file
 
-__getattr__ = lazy_names(__name__, {"monitor_file": "monitor"})
+__getattr__ = lazy_names(__name__, monitor="monitor_file")

@@ -15,6 +15,5 @@ if TYPE_CHECKING:
     from waterflow_cli.registry.stores import connect as connect
 
 __getattr__ = lazy_names(
-    __name__,
-    {"fetch_model": "location", "locate": "lookup", "tracked_run": "runs", "connect": "stores"},
+    __name__, location="fetch_model", lookup="locate", runs="tracked_run", stores="connect"
 )

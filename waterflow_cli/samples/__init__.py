@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 __getattr__ = lazy_names(
     __name__,
-    {
-        "load_schema": "schemas",
-        "TableSchema": "table_schema",
-        "open_samples": "opening",
-        "write_simulation": "simulation",
-    },
+    schemas="load_schema",
+    table_schema="TableSchema",
+    opening="open_samples",
+    simulation="write_simulation",
 )

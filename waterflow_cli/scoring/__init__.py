@@ -13,6 +13,4 @@ if TYPE_CHECKING:
     from waterflow_cli.scoring.scorer import Scorer as Scorer
     from waterflow_cli.scoring.task import ScoringOptions as ScoringOptions
 
-__getattr__ = lazy_names(
-    __name__, {"Scorer": "scorer", "score_files": "job", "ScoringOptions": "task"}
-)
+__getattr__ = lazy_names(__name__, scorer="Scorer", job="score_files", task="ScoringOptions")

@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 
 __getattr__ = lazy_names(
     __name__,
-    {
-        "open_table": "reading",
-        "Table": "table",
-        "Batch": "table",
-        "ReadingOptions": "reading_options",
-        "OutputGroup": "outputs",
-        "open_table_writer": "writing",
-    },
+    reading="open_table",
+    table="Table Batch",
+    reading_options="ReadingOptions",
+    outputs="OutputGroup",
+    writing="open_table_writer",
 )

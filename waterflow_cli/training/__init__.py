@@ -14,5 +14,5 @@ if TYPE_CHECKING:
     from waterflow_cli.training.trainer import train_model as train_model
 
 __getattr__ = lazy_names(
-    __name__, {"train_model": "trainer", "TrainingOptions": "options", "load_training_data": "data"}
+    __name__, trainer="train_model", options="TrainingOptions", data="load_training_data"
 )

@@ -14,5 +14,5 @@ if TYPE_CHECKING:
     from waterflow_cli.validation.row_checker import RowChecker as RowChecker
 
 __getattr__ = lazy_names(
-    __name__, {"validate_files": "report", "RowChecker": "row_checker", "load_limits": "limits"}
+    __name__, report="validate_files", row_checker="RowChecker", limits="load_limits"
 )

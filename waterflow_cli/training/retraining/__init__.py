@@ -11,4 +11,4 @@ if TYPE_CHECKING:
     from waterflow_cli.training.retraining.gate import judge_challenger as judge_challenger
     from waterflow_cli.training.retraining.retrainer import retrain as retrain
 
-__getattr__ = lazy_names(__name__, {"judge_challenger": "gate", "retrain": "retrainer"})
+__getattr__ = lazy_names(__name__, gate="judge_challenger", retrainer="retrain")

@@ -10,4 +10,4 @@ from waterflow_cli.common.faces import lazy_names
 if TYPE_CHECKING:
     from waterflow_cli.training.runs.log import run_training as run_training
 
-__getattr__ = lazy_names(__name__, {"run_training": "log"})
+__getattr__ = lazy_names(__name__, log="run_training")
