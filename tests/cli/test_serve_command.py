@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from waterflow_cli.commands.serve import _defect_log
+from waterflow_cli.commands.serve import _note_defect
 from waterflow_cli.common.errors import PluginError
 from waterflow_cli.console import Console
 from waterflow_cli.models.files import StoredModel
@@ -135,7 +135,7 @@ def test_ctrl_c_ends_it_quietly_and_others_are_heard_again(cli, store_uri):
 
 def test_defects_are_told_in_a_line_without_credentials(capfd):
     for debug in (False, True):
-        _defect_log(Console(debug=debug))(ValueError("at postgresql://ana:hunter2@db/x"))
+        _note_defect(Console(debug=debug), ValueError("at postgresql://ana:hunter2@db/x"))
         err = capfd.readouterr().err
         assert "a defect of its own: ValueError: at postgresql://***@db/x" in err
         assert "hunter2" not in err
@@ -152,11 +152,11 @@ def test_a_plugins_failure_is_logged_without_values_of_samples(capfd):
     )  # type: ignore[arg-type]
     with pytest.raises(PluginError, match=r"cannot read 7\.31") as failed:
         model.probability("7.31")  # type: ignore[arg-type]
-    _defect_log(Console())(failed.value)
+    _note_defect(Console(), failed.value)
     assert capfd.readouterr().err == (
         "Warning: Model waterflow/1, of the plugin 'hgb', failed to predict: ValueError.\n"
     )
-    _defect_log(Console())(PluginError("No probability for 2 of 3 rows."))
+    _note_defect(Console(), PluginError("No probability for 2 of 3 rows."))
     assert capfd.readouterr().err == "Warning: No probability for 2 of 3 rows.\n"
 
 
