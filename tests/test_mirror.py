@@ -30,7 +30,6 @@ COVERED = {
     "commands/replay": "scoring/test_replay",
     "commands/reproduce": "training/runs/test_reproduction",
     "commands/retrain": "training/retraining/test_retrainer",
-    "commands/schedules": "cli/test_monitor_command",
     "commands/schemas": "samples/test_schemas",
     "commands/score": "scoring/test_job",
     "commands/serve": "cli/test_serve_command",

@@ -29,29 +29,15 @@ LIBRARIES = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was looked at, what was found, and what to do about it if it is not all right.
 
-    Attributes
-    ----------
-    name : str
-        What it is; English, as is the status.
-    status : str
-        ``ok``, ``failed`` or ``not checked``.
-    found : str
-        What was found.
-    fix : str
-        What to do about it; empty if it is all right.
+    Its name and its status, one of the three above, are English.
     """
 
     name: str
     status: str
     found: str = ""
     fix: str = ""
-
-    @classmethod
-    def failed(cls, name: str, error: WaterflowError) -> Check:
-        """Make a failed check of an error."""
-        return cls(name, FAILED, error.message, error.hint or "")
 
 
 def check_installation(tracking_uri: str) -> list[Check]:
@@ -99,7 +85,7 @@ def check_store(tracking_uri: str) -> Check:
         try:
             connect(tracking_uri)
         except WaterflowError as exc:
-            return Check.failed(name, exc)
+            return Check(name, FAILED, exc.message, exc.hint or "")
         return Check(name, OK, shown)
     if not database.exists():
         return Check(name, OK, tr("none yet at {uri}; waterflow train makes it", uri=shown))

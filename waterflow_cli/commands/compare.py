@@ -21,17 +21,10 @@ if TYPE_CHECKING:
 
 
 # What says how candidates are trained; runs are trained already.
-_NOT_WITH_RUNS = {
-    "data": "DATA",
-    "plugins": "--plugin",
-    "balances": "--balance",
-    "assignments": "--param",
-    "seeds": "--seed",
-    "design_seed": "--design-seed",
-    "cv": "--cv",
-    "group": "--group",
-    "time": "--time",
-}
+_NOT_WITH_RUNS = (
+    *("data", "plugins", "balances", "assignments", "seeds"),
+    *("design_seed", "cv", "group", "time"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +124,12 @@ def compare(
 def _check_options(runs: str | None, candidates: _Candidates, samples: Labelled) -> None:
     """Refuse options that do not go together; settings from files and variables may stand by."""
     if runs:
-        for name, shown in _NOT_WITH_RUNS.items():
-            if options.is_asked(name):
-                raise UsageError(
-                    "--run and {shown}: runs are compared as they were trained.",
-                    tr("Leave {shown} out, or compare plugins without --run.", shown=shown),
-                    shown=shown,
-                )
+        if shown := options.first_asked(_NOT_WITH_RUNS):
+            raise UsageError(
+                "--run and {shown}: runs are compared as they were trained.",
+                tr("Leave {shown} out, or compare plugins without --run.", shown=shown),
+                shown=shown,
+            )
     elif not candidates.plugins:
         raise UsageError(
             "Compare what? Name plugins or runs.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from waterflow_cli.commands.families import family, is_asked
+from waterflow_cli.commands.families import family, first_asked
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _OF_ENGINE = {
     "spark": ("master", "conf", "ship_env", "is_single", "keys"),
-    "local": ("jobs", "batch_rows", "resume"),
+    "local": ("resume", "batch_rows", "jobs"),
 }
 
 
@@ -60,15 +60,14 @@ def open_engine(
 
 def _refuse_options_of_other(engine: str) -> None:
     """Refuse options of another engine; settings can hold them for other runs."""
-    for other, names in _OF_ENGINE.items():
-        for param in click.get_current_context().command.params:
-            if other != engine and param.name in names and is_asked(param.name):
-                raise UsageError(
-                    "{option} is for --engine {engine}.",
-                    tr("Leave it out, or choose that engine."),
-                    option=param.opts[0],
-                    engine=other,
-                )
+    other = "local" if engine == "spark" else "spark"
+    if option := first_asked(_OF_ENGINE[other]):
+        raise UsageError(
+            "{option} is for --engine {engine}.",
+            tr("Leave it out, or choose that engine."),
+            option=option,
+            engine=other,
+        )
 
 
 def _spark_conf(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import reduce, wraps
 from pkgutil import resolve_name
@@ -33,6 +33,15 @@ def is_asked(name: str) -> bool:
     """Tell whether a parameter was given on the command line, not by settings or the default."""
     source = click.get_current_context().get_parameter_source(name)
     return source is ParameterSource.COMMANDLINE
+
+
+def first_asked(names: Sequence[str]) -> str | None:
+    """Tell how the first of some parameters that was given on the command line is written there."""
+    params = {param.name: param for param in click.get_current_context().command.params}
+    for name in filter(is_asked, names):
+        param = params[name]
+        return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+    return None
 
 
 def command(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,18 +224,71 @@ def _note(found: Monitoring, outputs: _Outputs, console: Console) -> None:
 
 def _print_schedule(console: Console) -> None:
     """Print how to run this very command every day."""
-    from waterflow_cli.commands.schedules import cron_line, systemd_units, this_program
     from waterflow_cli.common.credentials import redact
 
     meta = click.get_current_context().meta
     typed = [each for each in meta[_ARGUMENTS] if each != _SCHEDULE]
     arguments = [redact(each) for each in typed]
-    command = [*this_program(), "monitor", *arguments]
-    console.result(cron_line(command, Path.cwd()))
+    command = [*_this_program(), "monitor", *arguments]
+    console.result(_cron_line(command, Path.cwd()))
     console.result("")
-    console.result(systemd_units(command, Path.cwd()).rstrip())
+    console.result(_systemd_units(command, Path.cwd()).rstrip())
     console.note(tr("Exit code 1 is an alarm. Outputs that exist are replaced with --force only."))
     if arguments != typed:
         console.warn(
             tr("The password of the tracking URI is left out: set MLFLOW_TRACKING_URI there.")
         )
+
+
+def _this_program() -> list[str]:
+    """Give what starts this program again, from any folder."""
+    path = Path(sys.argv[0]).absolute()
+    if path.name == "__main__.py":
+        return [sys.executable, "-m", path.parent.name]
+    return [str(path)]
+
+
+def _cron_line(command: Sequence[str], folder: Path) -> str:
+    r"""Write a line that runs a command every morning at six.
+
+    >>> _cron_line(["waterflow", "monitor", "100 %.csv"], Path("/data"))
+    "0 6 * * * cd /data && waterflow monitor '100 \\%.csv'"
+    """
+    # cron ends a command at a % that is not escaped.
+    line = f"cd {shlex.quote(str(folder))} && {shlex.join(command)}"
+    return "0 6 * * * " + line.replace("%", r"\%")
+
+
+def _systemd_units(command: Sequence[str], folder: Path) -> str:
+    """Write a service that runs a command, and a timer that starts it every morning at six."""
+    shown = " ".join(map(_quote, command))
+    return f"""\
+# ~/.config/systemd/user/waterflow-monitor.service
+[Unit]
+Description=waterflow monitor
+
+[Service]
+Type=oneshot
+WorkingDirectory={str(folder).replace("%", "%%")}
+ExecStart={shown}
+
+# ~/.config/systemd/user/waterflow-monitor.timer
+[Unit]
+Description=waterflow monitor, every morning
+
+[Timer]
+OnCalendar=*-*-* 06:00:00
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+def _quote(text: str) -> str:
+    """Quote an argument for ExecStart, where % and $ have a meaning in quotes too."""
+    escaped = text.replace("%", "%%").replace("$", "$$")
+    if re.fullmatch(r"[\w@:,./=+-]+", text, re.ASCII):
+        return escaped
+    escaped = escaped.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

@@ -10,31 +10,21 @@ from typing import Any
 
 import click
 
-from waterflow_cli.commands.engine_options import engine, layout
-from waterflow_cli.commands.families import (
-    Decorator,
-    command,
-    common,
-    count,
-    family,
-    is_asked,
-    parsed_by,
-)
+# With these, a command needs no other import to declare its options.
+from waterflow_cli.commands.engine_options import engine as engine
+from waterflow_cli.commands.engine_options import layout as layout
+from waterflow_cli.commands.families import Decorator
+from waterflow_cli.commands.families import command as command
+from waterflow_cli.commands.families import common as common
+from waterflow_cli.commands.families import count as count
+from waterflow_cli.commands.families import family as family
+from waterflow_cli.commands.families import first_asked as first_asked
+from waterflow_cli.commands.families import is_asked as is_asked
+from waterflow_cli.commands.families import parsed_by as parsed_by
 from waterflow_cli.common.errors import UsageError, shorten
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.tables.reading_options import ReadingOptions
 
-# With these, a command needs no other import to declare its options.
-__all__ = [
-    "command",
-    "common",
-    "count",
-    "engine",
-    "family",
-    "is_asked",
-    "layout",
-    "parsed_by",
-]
 DEFAULT_STORE = "sqlite:///mlflow.db"
 
 
