@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from waterflow_cli.common.messages import marked, marked_forms, tr, trn
 
-Place = Literal["cell", "row", "cell or row"]
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Rule:
     """A rule that a cell or a row may break.
 
@@ -19,10 +17,6 @@ class Rule:
     ----------
     code : str
         Stable: scripts, and outputs that are replayed, rely on it.
-    place : str
-        Whether it lies in a cell or in a row as a whole.
-    title : str
-        What was found, for the documentation.
     sentence : str or pair of str
         What is said of a finding; ``text`` is the cell. A pair has the forms for `trn` to choose
         from, by the value ``n``.
@@ -35,12 +29,10 @@ class Rule:
     """
 
     code: str
-    place: Place
-    title: str
     sentence: str | tuple[str, str]
-    variants: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
-    additions: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
-    is_in_source_only: bool = field(default=False, kw_only=True)
+    variants: Mapping[str, str] = field(default_factory=dict, hash=False)
+    additions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    is_in_source_only: bool = False
 
     def describe(self, values: Mapping[str, Any]) -> str:
         """Say what was found."""
@@ -62,29 +54,10 @@ _ADDITIONS = {
 ROW_RULES: Mapping[str, Rule] = {
     rule.code: rule
     for rule in (
-        Rule(
-            code="ragged_row",
-            place="row",
-            title="more or fewer fields than the header",
-            sentence=_COUNTED,
-            additions=_ADDITIONS,
-            is_in_source_only=True,
-        ),
-        Rule(
-            code="other_separator",
-            place="row",
-            title="the same, and another separator would give as many",
-            sentence=_COUNTED,
-            additions=_ADDITIONS,
-            is_in_source_only=True,
-        ),
-        Rule(
-            code="nul_byte",
-            place="row",
-            title="the row holds a NUL byte",
-            sentence=marked("the row holds a NUL byte"),
-            is_in_source_only=True,
-        ),
+        Rule("ragged_row", _COUNTED, additions=_ADDITIONS, is_in_source_only=True),
+        # The same, and another separator would give as many.
+        Rule("other_separator", _COUNTED, additions=_ADDITIONS, is_in_source_only=True),
+        Rule("nul_byte", marked("the row holds a NUL byte"), is_in_source_only=True),
     )
 }
 

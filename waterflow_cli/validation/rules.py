@@ -1,7 +1,7 @@
 """The one catalogue of rules: what can be wrong with a cell or a row, and how it is said.
 
 Whoever finds something names the rule and the values that its sentence needs; the words are made
-here, when a finding is shown.
+here, when a finding is shown. docs/schemas.md says of each rule what it is about.
 """
 
 from __future__ import annotations
@@ -23,132 +23,45 @@ _BELOW, _ABOVE = marked("{text} is below {bound}."), marked("{text} is above {bo
 
 _ALL = (
     Rule(
-        code="not_a_number",
-        place="cell",
-        title="no number, in a column of numbers",
-        sentence=marked("{text!r} is not a number."),
+        "not_a_number",
+        marked("{text!r} is not a number."),
         variants={"mark": marked("{text!r} is not a number (decimal mark '{mark}').")},
     ),
+    Rule("not_whole", marked("{text!r} is not a whole number.")),
+    Rule("not_a_date", marked("{text!r} is not a date (YYYY-MM-DD).")),
+    Rule("not_text", marked("{text!r} is not text.")),
+    Rule("below_minimum", _BELOW, variants={"excluded": _NOT_ABOVE}),
+    Rule("above_maximum", _ABOVE, variants={"excluded": _NOT_BELOW}),
+    Rule("greater_than", _NOT_ABOVE),
+    Rule("greater_than_or_equal_to", _BELOW),
+    Rule("less_than", _NOT_BELOW),
+    Rule("less_than_or_equal_to", _ABOVE),
+    Rule("not_allowed", marked("{text!r} is not one of {allowed}.")),
+    Rule("missing_value", marked("the value is missing.")),
+    Rule("missing_label", marked("the label is missing.")),
+    Rule("nondetect", marked("{text!r} is a non-detect, and --nondetect error is set.")),
     Rule(
-        code="not_whole",
-        place="cell",
-        title="no whole number, in a column of those",
-        sentence=marked("{text!r} is not a whole number."),
+        "no_limit",
+        marked("{text!r} names no limit of quantification: --loq {name}=VALUE"),
     ),
+    Rule("summary_row", marked("{text!r} labels a summary or a limit, and no sample.")),
+    Rule("duplicate", marked("the value stood in an earlier row and must be unique.")),
     Rule(
-        code="not_a_date",
-        place="cell",
-        title="no date, in a column of dates",
-        sentence=marked("{text!r} is not a date (YYYY-MM-DD)."),
-    ),
-    Rule(
-        code="not_text",
-        place="cell",
-        title="no text (bytes, a list), in a column of text",
-        sentence=marked("{text!r} is not text."),
-    ),
-    Rule(
-        code="below_minimum",
-        place="cell",
-        title="below the range of `in_range`, which includes its ends",
-        sentence=_BELOW,
-        variants={"excluded": _NOT_ABOVE},
-    ),
-    Rule(
-        code="above_maximum",
-        place="cell",
-        title="above the range of `in_range`",
-        sentence=_ABOVE,
-        variants={"excluded": _NOT_BELOW},
-    ),
-    Rule(
-        code="greater_than",
-        place="cell",
-        title="at or below the bound of `greater_than`",
-        sentence=_NOT_ABOVE,
-    ),
-    Rule(
-        code="greater_than_or_equal_to",
-        place="cell",
-        title="below the bound of `greater_than_or_equal_to`",
-        sentence=_BELOW,
-    ),
-    Rule(
-        code="less_than",
-        place="cell",
-        title="at or above the bound of `less_than`",
-        sentence=_NOT_BELOW,
-    ),
-    Rule(
-        code="less_than_or_equal_to",
-        place="cell",
-        title="above the bound of `less_than_or_equal_to`",
-        sentence=_ABOVE,
-    ),
-    Rule(
-        code="not_allowed",
-        place="cell",
-        title="none of the values of `isin`",
-        sentence=marked("{text!r} is not one of {allowed}."),
-    ),
-    Rule(
-        code="missing_value",
-        place="cell",
-        title="missing where the column is not nullable",
-        sentence=marked("the value is missing."),
-    ),
-    Rule(
-        code="missing_label",
-        place="cell",
-        title="the row has no label, and is to be learned from or measured with",
-        sentence=marked("the label is missing."),
-    ),
-    Rule(
-        code="nondetect",
-        place="cell",
-        title="a non-detect, where `--nondetect error` is set",
-        sentence=marked("{text!r} is a non-detect, and --nondetect error is set."),
-    ),
-    Rule(
-        code="no_limit",
-        place="cell",
-        title="a non-detect that names no limit, and no `--loq` does",
-        sentence=marked("{text!r} names no limit of quantification: --loq {name}=VALUE"),
-    ),
-    Rule(
-        code="summary_row",
-        place="cell",
-        title="the label of a line of totals or means, and no sample",
-        sentence=marked("{text!r} labels a summary or a limit, and no sample."),
-    ),
-    Rule(
-        code="duplicate",
-        place="cell or row",
-        title="the value, or the values together, stood in an earlier row",
-        sentence=marked("the value stood in an earlier row and must be unique."),
-    ),
-    Rule(
-        code="too_few_measurements",
-        place="row",
-        title="fewer measurements than `min_measurements`",
-        sentence=marked_forms(
+        "too_few_measurements",
+        marked_forms(
             "{n} measurement; at least {needed} needed.",
             "{n} measurements; at least {needed} needed.",
         ),
     ),
     *ROW_RULES.values(),
     Rule(
-        code="conflicting_results",
-        place="row",
-        title="in a table of results: a sample has two different ones of one quantity",
-        sentence=marked("{name} is {one} in line {first} and {other} in line {second}"),
+        "conflicting_results",
+        marked("{name} is {one} in line {first} and {other} in line {second}"),
         is_in_source_only=True,
     ),
     Rule(
-        code="unknown_unit",
-        place="row",
-        title="in a table of results: a unit that is unknown or does not fit",
-        sentence=marked("{name} in line {line}: '{unit}' is no known unit"),
+        "unknown_unit",
+        marked("{name} in line {line}: '{unit}' is no known unit"),
         variants={"wanted": marked("{name} in line {line}: '{unit}' does not convert to {wanted}")},
         is_in_source_only=True,
     ),
@@ -186,21 +99,12 @@ def break_column_check(
     elif name in _ONE_SIDED:
         yield RULES[name], failed, {"bound": next(iter(statistics.values()))}
     else:
-        rule = Rule(
-            code=name,
-            place="cell",
-            title="that check fails",
-            sentence=marked("{text!r} fails {check}."),
-        )
-        yield rule, failed, {"check": error or name}
+        yield Rule(name, marked("{text!r} fails {check}.")), failed, {"check": error or name}
 
 
 def break_row_check(name: str, failed: BoolArray, error: str | None) -> Broken:
     """Name the rule that the failures of a check of whole rows break; see `break_column_check`."""
-    rule = Rule(
-        code=name, place="row", title="that check fails", sentence=marked("the row fails {check}.")
-    )
-    return rule, failed, {"check": error or name}
+    return Rule(name, marked("the row fails {check}.")), failed, {"check": error or name}
 
 
 def _beyond(code: str, failed: BoolArray, bound: Any, is_included: bool) -> Broken:
