@@ -22,11 +22,13 @@ from waterflow_cli.common.errors import UsageError
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import (
     BASE_RATE,
+    BATCH_ROWS,
     DEFAULT_SIGNAL,
     MEASUREMENTS,
     SITES,
     best_auc,
     best_auc_with_missing,
+    draw_rows,
     label_model,
     simulate_batches,
 )
@@ -43,19 +45,23 @@ def simulate(n_rows, **options):
     return pa.Table.from_batches(simulate_batches(n_rows, **options))
 
 
+def simulate_with_truth(n_rows, signal=DEFAULT_SIGNAL):
+    return pa.Table.from_batches(draw_rows(n_rows, 0, label_model(signal)))
+
+
 @pytest.fixture(scope="module")
 def reference():
-    return simulate(50_000, seed=3)
+    return simulate(100_000, seed=3)
 
 
 @pytest.fixture(scope="module", params=[0.6, 0.75, 0.9])
 def large(request):
-    return request.param, simulate(LARGE, signal=request.param, with_truth=True)
+    return request.param, simulate_with_truth(LARGE, request.param)
 
 
 @pytest.fixture(scope="module")
 def frame():
-    return simulate(LARGE, with_truth=True).to_pandas()
+    return simulate_with_truth(LARGE).to_pandas()
 
 
 def recomputed_probability(frame, signal):
@@ -79,37 +85,31 @@ def test_columns_stand_in_the_schemas_order():
 
 
 def test_truth_is_an_extra_last_column():
-    plain, with_truth = simulate(100), simulate(100, with_truth=True)
+    plain, with_truth = simulate(100), simulate_with_truth(100)
     assert with_truth.column_names[-1] == "true_probability"
     assert with_truth.drop_columns(["true_probability"]).equals(plain)
 
 
 def test_same_seed_gives_the_same_rows(reference):
-    assert simulate(50_000, seed=3).equals(reference)
+    assert simulate(100_000, seed=3).equals(reference)
 
 
 def test_another_seed_gives_other_rows(reference):
-    other = simulate(50_000, seed=4)
+    other = simulate(100_000, seed=4)
     assert not any(other[name].equals(reference[name]) for name in [*NAMES, "Potability"])
 
 
 @tried_on(25)
-@given(n_rows=st.integers(1, 50_000), batch_rows=st.integers(300, 60_000))
-def test_rows_do_not_depend_on_batch_size_or_row_count(reference, n_rows, batch_rows):
-    batches = list(simulate_batches(n_rows, seed=3, batch_rows=batch_rows))
+@given(n_rows=st.integers(1, 100_000))
+def test_rows_do_not_depend_on_the_row_count(reference, n_rows):
+    batches = list(simulate_batches(n_rows, seed=3))
     assert pa.Table.from_batches(batches).equals(reference.slice(0, n_rows))
-    assert [len(batch) for batch in batches[:-1]] == [batch_rows] * (len(batches) - 1)
-    assert 1 <= len(batches[-1]) <= batch_rows
-
-
-def test_batches_of_one_row_are_served(reference):
-    batches = list(simulate_batches(20, seed=3, batch_rows=1))
-    assert [len(batch) for batch in batches] == [1] * 20
-    assert pa.Table.from_batches(batches).equals(reference.slice(0, 20))
+    assert [len(batch) for batch in batches[:-1]] == [BATCH_ROWS] * (len(batches) - 1)
+    assert 1 <= len(batches[-1]) <= BATCH_ROWS
 
 
 def test_signal_changes_the_labels_alone(reference):
-    strong = simulate(50_000, seed=3, signal=0.95)
+    strong = simulate(100_000, seed=3, signal=0.95)
     assert strong.drop_columns(["Potability"]).equals(reference.drop_columns(["Potability"]))
     assert not strong["Potability"].equals(reference["Potability"])
 
@@ -232,7 +232,7 @@ def test_missing_values_never_raise_the_best_auc(signal):
 
 
 def test_lowest_signal_is_pure_noise():
-    truth = simulate(1000, signal=0.5, with_truth=True)["true_probability"].to_numpy()
+    truth = simulate_with_truth(1000, 0.5)["true_probability"].to_numpy()
     assert truth == pytest.approx(BASE_RATE)
 
 
@@ -270,7 +270,6 @@ def test_signal_out_of_range_is_refused_at_the_call(signal):
     [
         ({"n_rows": 0}, "number of rows is 0; it must be at least 1"),
         ({"n_rows": 5, "seed": -1}, "seed is -1; it must be at least 0"),
-        ({"n_rows": 5, "batch_rows": 0}, "rows in a batch is 0; it must be at least 1"),
     ],
 )
 def test_argument_out_of_range_is_refused_at_the_call(options, message):

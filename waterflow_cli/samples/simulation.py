@@ -37,6 +37,7 @@ TRUTH = "true_probability"
 
 # Rows are drawn in chunks of this size, whatever is asked for: changing it changes every row.
 _CHUNK_ROWS = 1 << 14
+BATCH_ROWS = 4 * _CHUNK_ROWS
 # Values further out than this many standard deviations are moved here: a normal spread would put
 # some trihalomethanes below zero.
 _FARTHEST_SD = 4.1
@@ -151,15 +152,12 @@ def simulate_batches(
     *,
     seed: int = 0,
     signal: float = DEFAULT_SIGNAL,
-    batch_rows: int = 65536,
-    with_truth: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Simulate labelled water samples in flat memory.
 
-    A row depends on the seed, the signal and its own number only: neither `batch_rows` nor
-    `n_rows` changes it. The signal moves the labels alone, so two signals with one seed give the
-    same measurements. The numbers hold for one version of NumPy and SciPy; another may change
-    them.
+    A row depends on the seed, the signal and its own number only: `n_rows` does not change it. The
+    signal moves the labels alone, so two signals with one seed give the same measurements. The
+    numbers hold for one version of NumPy and SciPy; another may change them.
 
     Parameters
     ----------
@@ -170,27 +168,19 @@ def simulate_batches(
     signal : float
         The best possible ROC AUC given complete measurements, from 0.5 (pure noise) to 0.99.
         Missing values lower what can be reached: see `best_auc_with_missing`.
-    batch_rows : int
-        Rows in each batch but the last.
-    with_truth : bool
-        Add the column ``true_probability``: P(Potability = 1) given the measurements before
-        rounding and before any went missing.
 
     Returns
     -------
     iterator of pyarrow.RecordBatch
-        Columns ``sample_id``, ``site``, ``date``, the nine measurements and ``Potability``.
+        Columns ``sample_id``, ``site``, ``date``, the nine measurements and ``Potability``;
+        `BATCH_ROWS` rows in each but the last.
 
     Raises
     ------
     UsageError
         If an argument is out of its range; at the call, not at the first batch.
     """
-    for name, value, lowest in (
-        (tr("number of rows"), n_rows, 1),
-        (tr("seed"), seed, 0),
-        (tr("number of rows in a batch"), batch_rows, 1),
-    ):
+    for name, value, lowest in ((tr("number of rows"), n_rows, 1), (tr("seed"), seed, 0)):
         if value < lowest:
             raise UsageError(
                 "The {name} is {value}; it must be at least {lowest}.",
@@ -198,8 +188,8 @@ def simulate_batches(
                 value=value,
                 lowest=lowest,
             )
-    model = label_model(signal)
-    return _cut(_draw_rows(n_rows, seed, model, with_truth=with_truth), batch_rows)
+    drawn = draw_rows(n_rows, seed, label_model(signal))
+    return (batch.drop_columns([TRUTH]) for batch in drawn)
 
 
 def write_simulation(
@@ -216,8 +206,6 @@ def write_simulation(
     ----------
     output : str
         Its suffix names the format; see `waterflow_cli.tables.writing.output_format`.
-    force : bool
-        Whether an existing file is replaced.
 
     Raises
     ------
@@ -237,8 +225,8 @@ def best_auc(signal: float) -> float:
     It equals `signal`, up to the error of the integration (below 1e-5): no model of any of the
     columns does better in expectation.
     """
-    score = _score_grid()
-    return _auc(label_model(signal).probability(score), _normal_mass(score))
+    score, mass = _scores()
+    return _auc(label_model(signal).probability(score), mass)
 
 
 @lru_cache
@@ -249,8 +237,7 @@ def best_auc_with_missing(signal: float) -> float:
     distances. These are independent of all else in the row, so nothing can be imputed; the
     figure is exact up to the integration and to the rounding of the measurements.
     """
-    model, grid = label_model(signal), _score_grid()
-    mass = _normal_mass(grid)
+    model, (grid, mass) = label_model(signal), _scores()
     predicted, masses = [], []
     for share_of_rows, known in _missing_patterns():
         blurred = np.sqrt(known) * grid[:, None] + np.sqrt(1 - known) * grid
@@ -280,8 +267,7 @@ def label_model(signal: float) -> LabelModel:
         )
     if signal == LOWEST_SIGNAL:
         return LabelModel(float(logit(BASE_RATE)), 0.0)
-    score = _score_grid()
-    mass = _normal_mass(score)
+    score, mass = _scores()
 
     def excess(slope: float) -> float:
         return _auc(_model_of_slope(slope).probability(score), mass) - signal
@@ -292,8 +278,7 @@ def label_model(signal: float) -> LabelModel:
 
 def _model_of_slope(slope: float) -> LabelModel:
     """Choose the intercept that gives the base rate."""
-    score = _score_grid()
-    mass = _normal_mass(score)
+    score, mass = _scores()
 
     def excess(intercept: float) -> float:
         return float(mass @ LabelModel(intercept, slope).probability(score)) - BASE_RATE
@@ -302,14 +287,11 @@ def _model_of_slope(slope: float) -> LabelModel:
     return LabelModel(brentq(excess, -reach, reach, xtol=1e-10), slope)
 
 
-def _score_grid() -> FloatArray:
-    return np.linspace(-8, 8, 1601)
-
-
-def _normal_mass(grid: FloatArray) -> FloatArray:
+def _scores() -> tuple[FloatArray, FloatArray]:
+    """Give a grid of scores, and how likely each is: they are standard normal."""
+    grid = np.linspace(-8, 8, 1601)
     density = np.exp(-(grid**2) / 2)
-    mass: FloatArray = density / density.sum()
-    return mass
+    return grid, density / density.sum()
 
 
 def _auc(probability: FloatArray, mass: FloatArray) -> float:
@@ -329,32 +311,16 @@ def _missing_patterns() -> Iterator[tuple[float, float]]:
             yield float(share), min(1.0, sum(each.scored for each, here in pairs if here))
 
 
-def _cut(pieces: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
-    held: list[pa.RecordBatch] = []
-    n_held = 0
-    for piece in pieces:
-        rest = piece
-        while n_held + len(rest) >= batch_rows:
-            n_taken = batch_rows - n_held
-            yield _join([*held, rest.slice(0, n_taken)])
-            held, n_held, rest = [], 0, rest.slice(n_taken)
-        if len(rest):
-            held.append(rest)
-            n_held += len(rest)
-    if held:
-        yield _join(held)
+def draw_rows(n_rows: int, seed: int, model: LabelModel) -> Iterator[pa.RecordBatch]:
+    """Draw rows as `simulate_batches` gives them, with the true probability of each.
 
-
-def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
-
-
-def _draw_rows(
-    n_rows: int, seed: int, model: LabelModel, *, with_truth: bool
-) -> Iterator[pa.RecordBatch]:
-    for first in range(0, n_rows, _CHUNK_ROWS):
-        rows = _draw_chunk(seed, first // _CHUNK_ROWS, model).slice(0, n_rows - first)
-        yield rows if with_truth else rows.drop_columns([TRUTH])
+    That is P(Potability = 1) given the measurements before rounding and before any went missing.
+    """
+    for first in range(0, n_rows, BATCH_ROWS):
+        last = min(first + BATCH_ROWS, n_rows)
+        chunks = range(first // _CHUNK_ROWS, -(-last // _CHUNK_ROWS))
+        drawn = pa.concat_batches([_draw_chunk(seed, chunk, model) for chunk in chunks])
+        yield drawn.slice(0, last - first)
 
 
 def _draw_chunk(seed: int, chunk: int, model: LabelModel) -> pa.RecordBatch:
