@@ -226,7 +226,7 @@ def _unit_and_factor(
             line=table.dialect.units_line,
             hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
         )
-    if not factors and _needs_unit(column, schema):
+    if not factors and fold_name(column) in map(fold_name, schema.unit_needed):
         raise InputError(
             table.path,
             "column {column}: this name goes with several units, and none is told.",
@@ -235,10 +235,6 @@ def _unit_and_factor(
             hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
         )
     return next(iter(factors.items()), ("", Fraction(1)))
-
-
-def _needs_unit(shown: str, schema: TableSchema) -> bool:
-    return fold_name(shown) in map(fold_name, schema.unit_needed)
 
 
 def _misfit(name: str, unit: str, wanted: str | None) -> str:

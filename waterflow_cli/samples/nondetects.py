@@ -57,32 +57,13 @@ class Censored:
         return Censored(self.below & rows, self.above & rows, bound, self.without_limit)
 
 
-@dataclass(frozen=True)
-class Nondetects:
-    """What cells are that are no plain numbers.
-
-    Attributes
-    ----------
-    below, above : ndarray of bool, shape (n_cells,)
-        Censored cells.
-    bound : ndarray of float64, shape (n_cells,)
-        As written; NaN where the cell names none (``<LQ``), and where it is not censored.
-    """
-
-    below: BoolArray
-    above: BoolArray
-    bound: FloatArray
-
-
-def find_nondetects(cells: pa.Array, marks: NumberMarks) -> Nondetects:
-    """Read cells that are no plain numbers as bounds, where they are such.
+def find_nondetects(cells: pa.Array, marks: NumberMarks) -> Censored:
+    """Read cells that are no plain numbers as bounds, where they are such; in the file's unit.
 
     Parameters
     ----------
     cells : pyarrow.Array of string, shape (n_cells,)
         As they stand in the file.
-    marks : NumberMarks
-        What the numbers are written with.
     """
     encoded = cells.dictionary_encode()
     texts = encoded.dictionary
@@ -95,7 +76,7 @@ def find_nondetects(cells: pa.Array, marks: NumberMarks) -> Nondetects:
     if cells.null_count:  # the last place stands for null
         below, above = np.append(below, False), np.append(above, False)
         bound = np.append(bound, np.nan)
-    return Nondetects(below[places], above[places], bound[places])
+    return Censored(below[places], above[places], bound[places])
 
 
 @lru_cache(maxsize=1 << 10)
@@ -133,15 +114,7 @@ def _matches(text: pa.Array, pattern: str) -> BoolArray:
 
 
 def scale_text(cells: pa.Array, factor: Fraction, marks: NumberMarks) -> pa.Array:
-    """Write cells in another unit: the signs stay, what is no number stays as it is.
-
-    Parameters
-    ----------
-    cells : pyarrow.Array of string, shape (n_cells,)
-        Trimmed.
-    factor : Fraction
-        From their unit to the other.
-    """
+    """Write trimmed cells in another unit: the signs stay, what is no number stays as it is."""
     signs, bare = split_signs(cells)
     numbers = parse_numbers(bare, marks)
     scaled = pa.array(convert(numbers.values, factor)).cast(pa.string())

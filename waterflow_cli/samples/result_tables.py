@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -66,51 +66,13 @@ class _Samples:
         return np.asarray(own[codes], dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class _Results:
+class _Results(NamedTuple):
     """Results that count: sample, quantity, text in the schema's unit, line."""
 
     sample: IntArray
     quantity: IntArray
     text: pa.Array
     line: IntArray
-
-    @classmethod
-    def joined(cls, parts: list[_Results]) -> _Results:
-        """Put the results of all batches together."""
-        return cls(
-            np.concatenate([each.sample for each in parts]),
-            np.concatenate([each.quantity for each in parts]),
-            pa.chunked_array([each.text for each in parts], pa.string()).combine_chunks(),
-            np.concatenate([each.line for each in parts]),
-        )
-
-
-@dataclass(frozen=True)
-class _WideTable:
-    """One row for each sample; see `Batch` for what is what."""
-
-    columns: Mapping[str, pa.Array]
-    lines: IntArray
-    cell_lines: Mapping[str, IntArray]
-    findings: Mapping[int, RowFinding]
-
-    def tasks(self, start: Position | None) -> Iterator[Callable[[], Batch]]:
-        """Yield the batches as calls; positions count samples."""
-        found = np.array(sorted(self.findings), dtype=np.int64)
-        for first in range(start.offset if start else 0, len(self.lines), BATCH_ROWS):
-            last = min(first + BATCH_ROWS, len(self.lines))
-            own = found[np.searchsorted(found, first) : np.searchsorted(found, last)]
-            yield partial(self._slice, first, last, own.tolist())
-
-    def _slice(self, first: int, last: int, found: list[int]) -> Batch:
-        return Batch(
-            columns={name: each.slice(first, last - first) for name, each in self.columns.items()},
-            lines=self.lines[first:last],
-            findings={sample - first: self.findings[sample] for sample in found},
-            end=Position(last, last),
-            cell_lines={name: each[first:last] for name, each in self.cell_lines.items()},
-        )
 
 
 class ResultTable:
@@ -169,7 +131,7 @@ class ResultTable:
             If a row is no row of the table or names no sample, or no result is of a known
             parameter.
         """
-        results = _Results.joined([self._take(batch) for batch in self._table.batches()])
+        results = self._take_all()
         if not self._counts["known"]:
             raise InputError(
                 self._table.path,
@@ -180,20 +142,22 @@ class ResultTable:
                 ),
                 hint=tr("Name another profile, or a copy of this one: waterflow profiles show"),
             )
-        columns = {
-            name: pa.chunked_array(parts, pa.string()).combine_chunks()
-            for name, parts in self._samples.kept.items()
-        }
+        columns = {name: _joined(parts) for name, parts in self._samples.kept.items()}
         lines = np.concatenate(self._samples.lines)
         cells, cell_lines = self._pivot(results, lines)
-        wide = _WideTable({**columns, **cells}, lines, cell_lines, self._findings)
+        wide = Batch(
+            columns={**columns, **cells},
+            lines=lines,
+            findings=self._findings,
+            cell_lines=cell_lines,
+        )
         # A column of units was followed; without one, the values are as they were written.
         units = {} if "unit" in self._where else self._profile.units
         return Table(
             path=self._table.path,
             columns=list(wide.columns),
             _dialect=lambda: self._table.dialect,
-            _blocks=wide.tasks,
+            _blocks=partial(_tasks, wide),
             units={name: unit for name, unit in units.items() if name in cells},
             names=self._schema.header,
             marks=self.marks,
@@ -211,6 +175,13 @@ class ResultTable:
         cells = {name: sample.columns[name].filter(rows) for name in names.values()}
         known = replace(sample, columns=cells, lines=sample.lines[rows.to_numpy(False)])
         return find_marks(known, names, self._table.path, options) if len(known) else said
+
+    def _take_all(self) -> _Results:
+        parts = (self._take(batch) for batch in self._table.batches())
+        sample, quantity, text, line = zip(*parts, strict=True)
+        return _Results(
+            np.concatenate(sample), np.concatenate(quantity), _joined(text), np.concatenate(line)
+        )
 
     def _take(self, batch: Batch) -> _Results:
         """Find the results of a batch that count, and put them into the schema's units."""
@@ -395,6 +366,29 @@ class ResultTable:
             ),
             *(text for name, text in told.items() if counts[name]),
         ]
+
+
+def _joined(parts: Sequence[pa.Array]) -> pa.Array:
+    return pa.chunked_array(parts, pa.string()).combine_chunks()
+
+
+def _tasks(wide: Batch, start: Position | None) -> Iterator[Callable[[], Batch]]:
+    """Yield parts of the table of samples as calls; positions count samples."""
+    found = np.array(sorted(wide.findings), dtype=np.int64)
+    for first in range(start.offset if start else 0, len(wide), BATCH_ROWS):
+        last = min(first + BATCH_ROWS, len(wide))
+        own = found[np.searchsorted(found, first) : np.searchsorted(found, last)]
+        yield partial(_slice, wide, first, last, own.tolist())
+
+
+def _slice(wide: Batch, first: int, last: int, found: list[int]) -> Batch:
+    return Batch(
+        columns={name: each.slice(first, last - first) for name, each in wide.columns.items()},
+        lines=wide.lines[first:last],
+        findings={sample - first: wide.findings[sample] for sample in found},
+        end=Position(last, last),
+        cell_lines={name: each[first:last] for name, each in wide.cell_lines.items()},
+    )
 
 
 def _by_text(column: pa.Array, find: Callable[[str], int]) -> IntArray:

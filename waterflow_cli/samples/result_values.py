@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, as_bools
 from waterflow_cli.samples.nondetects import scale_text, split_signs
 from waterflow_cli.tables.numbers import BLANKS, NumberMarks, missing_text, parse_numbers
 from waterflow_cli.tables.units import conversion, parse_unit
@@ -27,35 +26,11 @@ _SEPARATOR = "\x1f"
 
 
 class UnitProblem(NamedTuple):
-    """Results whose unit is not known or does not fit, by their rows.
-
-    Attributes
-    ----------
-    values : dict of str to str
-        What the sentence of the rule ``unknown_unit`` needs.
-    """
+    """Rows whose unit is not known or does not fit, and what rule ``unknown_unit`` says of it."""
 
     rows: IntArray
     quantity: int
     values: dict[str, str]
-
-
-class Values(NamedTuple):
-    """The cells that some results give.
-
-    Attributes
-    ----------
-    text : pyarrow.Array of string, shape (n_results,)
-        In the schema's units; bounds as ``<0.5``, empty where there is none.
-    problems : list of UnitProblem
-        Their text is as it was written.
-    n_without_unit : int
-        Results that name no unit, though the file has a column for it.
-    """
-
-    text: pa.Array
-    problems: list[UnitProblem]
-    n_without_unit: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +53,9 @@ class ValueReader:
     has: frozenset[str]
     marks: NumberMarks
 
-    def read(self, cells: Mapping[str, pa.Array], quantity: IntArray) -> Values:
+    def read(
+        self, cells: Mapping[str, pa.Array], quantity: IntArray
+    ) -> tuple[pa.Array, list[UnitProblem], int]:
         """Read results.
 
         Parameters
@@ -87,12 +64,21 @@ class ValueReader:
             By attribute of `ResultColumns`, trimmed, without nulls.
         quantity : ndarray of int64, shape (n_results,)
             What was measured.
+
+        Returns
+        -------
+        pyarrow.Array of string, shape (n_results,)
+            In the schema's units; bounds as ``<0.5``, empty where there is none.
+        list of UnitProblem
+            Their text is as it was written.
+        int
+            Results that name no unit, though the file has a column for it.
         """
         text, unit = cells["value"], self._units(cells)
         if "condition" in self.has:
             text, unit = self._bounded(text, unit, cells)
         if unit is None:
-            return Values(text, [], 0)
+            return text, [], 0
         return self._converted(text, unit, quantity)
 
     def _units(self, cells: Mapping[str, pa.Array]) -> pa.Array | None:
@@ -115,7 +101,7 @@ class ValueReader:
         Below a limit, a value is no measured one: it is the limit, where none is named. One that is
         said to lie above a limit and is there was measured all the same.
         """
-        below = self._says("below", cells) & ~_has_sign(text)
+        below = self._says("below", cells) & _is_empty(split_signs(text)[0])
         above = self._says("above", cells) & (_is_empty(text) | self._is_said("above", text))
         limit = cells["limit"] if "limit" in self.has else pa.repeat("", len(text))
         has_limit = ~_is_empty(limit)
@@ -136,10 +122,11 @@ class ValueReader:
 
     def _is_said(self, which: str, text: pa.Array) -> BoolArray:
         said = [each.lower() for each in self.profile.conditions.get(which, [])]
-        found = pc.is_in(pc.utf8_lower(text), value_set=pa.array(said, pa.string()))
-        return _mask(found)
+        return as_bools(pc.is_in(pc.utf8_lower(text), value_set=pa.array(said, pa.string())))
 
-    def _converted(self, text: pa.Array, unit: pa.Array, quantity: IntArray) -> Values:
+    def _converted(
+        self, text: pa.Array, unit: pa.Array, quantity: IntArray
+    ) -> tuple[pa.Array, list[UnitProblem], int]:
         """Convert the texts that are in another unit than the one wanted."""
         encoded = unit.dictionary_encode()
         names = encoded.dictionary.to_pylist()
@@ -157,14 +144,13 @@ class ValueReader:
                 name = self.profile.units.get(self.quantities[index], wanted)
             factor = conversion(name, wanted)
             if factor is None:
-                problems.append(UnitProblem(np.flatnonzero(rows), index, _misfit(name, wanted)))
+                told = {"unit": name, "wanted": wanted} if parse_unit(name) else {"unit": name}
+                problems.append(UnitProblem(np.flatnonzero(rows), index, told))
             elif factor != 1:
-                text = self._scaled(text, rows, factor)
-        return Values(text, problems, n_without)
-
-    def _scaled(self, text: pa.Array, rows: BoolArray, factor: Fraction) -> pa.Array:
-        mask = pa.array(rows)
-        return pc.replace_with_mask(text, mask, scale_text(text.filter(mask), factor, self.marks))
+                mask = pa.array(rows)
+                scaled = scale_text(text.filter(mask), factor, self.marks)
+                text = pc.replace_with_mask(text, mask, scaled)
+        return text, problems, n_without
 
 
 def trimmed(column: pa.Array) -> pa.Array:
@@ -180,13 +166,13 @@ def as_text(column: pa.Array) -> pa.Array:
 
 def same_results(one: pa.Array, other: pa.Array, marks: NumberMarks) -> BoolArray:
     """Say which results are the same, however they are written; shape (n_results,)."""
-    same = _mask(pc.equal(one, other))
+    same = as_bools(pc.equal(one, other))
     rest = pa.array(~same)
     (sign, value), (other_sign, other_value) = (
         _sign_and_value(texts.filter(rest), marks) for texts in (one, other)
     )
     close = np.isclose(value, other_value, rtol=_ROUNDING, atol=0)
-    same[~same] = close & _mask(pc.equal(sign, other_sign))
+    same[~same] = close & as_bools(pc.equal(sign, other_sign))
     return same
 
 
@@ -205,22 +191,10 @@ def _qualified(unit: str, said: str) -> str:
     return f"{unit} {said}".strip()
 
 
-def _misfit(unit: str, wanted: str) -> dict[str, str]:
-    return {"unit": unit, "wanted": wanted} if parse_unit(unit) else {"unit": unit}
-
-
 def _without_tokens(text: pa.Array) -> pa.Array:
     """Empty the cells that stand for "none": WQP writes that as the unit of pH."""
     return pc.if_else(pa.array(missing_text(text)), "", text)
 
 
-def _has_sign(text: pa.Array) -> BoolArray:
-    return ~_is_empty(split_signs(text)[0])
-
-
 def _is_empty(text: pa.Array) -> BoolArray:
-    return _mask(pc.equal(text, ""))
-
-
-def _mask(found: pa.Array) -> BoolArray:
-    return np.array(found.to_numpy(zero_copy_only=False), dtype=bool)
+    return as_bools(pc.equal(text, ""))
