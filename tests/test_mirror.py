@@ -105,7 +105,6 @@ COVERED = {
     "training/runs/record": "training/runs/test_reproduction",
     "validation/batches": "validation/test_row_checker",
     "validation/diagnosis": "validation/test_row_checker",
-    "validation/page": "validation/test_report",
 }
 MODULES = {
     path.relative_to(PACKAGE).with_suffix("").as_posix()

@@ -48,6 +48,7 @@ from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import expand_inputs
 from waterflow_cli.validation.limits import load_limits
+from waterflow_cli.validation.pass_over import PassOptions
 from waterflow_cli.validation.report import validate_files
 
 pytestmark = [
@@ -511,9 +512,11 @@ def test_manifest_names_inputs_outputs_and_counts(engines):
 @pytest.mark.parametrize("max_findings", [0, 20, 1000])
 def test_report_is_that_of_the_local_engine(max_findings, engines):
     write_dirty("in.csv")
-    options = {"max_findings": max_findings, "limits": load_limits(["who", "fr"], WATER)}
-    here = validate_files(["in.csv"], WATER, **options)
-    there = engines.spark.validate(["in.csv"], WATER, layout=FOLDER, **options)
+    limits = load_limits(["who", "fr"], WATER)
+    here = validate_files(["in.csv"], WATER, PassOptions(limits=limits), max_findings=max_findings)
+    there = engines.spark.validate(
+        ["in.csv"], WATER, layout=FOLDER, max_findings=max_findings, limits=limits
+    )
     assert there.summary() == here.summary()
     assert len(there.findings) == min(max_findings, here.n_findings)
 

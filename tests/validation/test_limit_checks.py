@@ -28,6 +28,7 @@ from waterflow_cli.training.runs.page import health_limits
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limit_checks import (
     LimitChecker,
+    LimitCounts,
     LimitStatus,
     compare_with_limit,
     rows_above,
@@ -170,7 +171,7 @@ def test_rows_not_read_whole_and_columns_not_there_count_as_not_measured():
 def test_a_batch_without_rows_has_no_texts():
     flags = check(checked_batch({"ph": []}))
     assert flags.texts().to_pylist() == []
-    assert not np.any(flags.counts)
+    assert not np.any(flags.by_limit)
 
 
 def test_any_number_of_limits_is_named_in_order():
@@ -197,21 +198,21 @@ def test_texts_and_counts_are_those_of_the_rows_one_by_one(data):
     }
     checker = LimitChecker(ALL, NINE)
     whole = checker.check(checked_batch(columns))
-    counts = checker.no_counts()
+    counts = LimitCounts(checker.profiles, checker.measurements)
     texts = []
     for row in range(n_rows):
         flags = checker.check(checked_batch({name: [v[row]] for name, v in columns.items()}))
         counts.add(flags)
         texts += flags.texts().to_pylist()
     assert whole.texts().to_pylist() == texts
-    assert counts.by_limit == whole.counts
+    assert counts.by_limit == whole.by_limit
     assert counts.measured == whole.measured
     assert all(sum(sums) == n_rows for sums in counts.by_limit)
 
 
 def test_counts_go_on_from_their_json():
     checker = LimitChecker(load_limits(["epa", "who"]), NINE)
-    first, second = checker.no_counts(), checker.no_counts()
+    first, second = (LimitCounts(checker.profiles, checker.measurements) for _ in range(2))
     first.add(checker.check(checked_batch({"ph": [6.0, 9.0, 7.0], "Sulfate": [1, NAN, 300]})))
     second.take_up(json.loads(json.dumps(first.content())))
     assert second.content() == first.content()
@@ -228,7 +229,7 @@ def test_counts_go_on_from_their_json():
 
 
 def test_what_the_schema_measures_is_not_called_unmeasured():
-    counts = LimitChecker([EPA], ["Nitrate", "e_coli"]).no_counts()
+    counts = LimitCounts((EPA,), ("Nitrate", "e_coli"))
     assert counts.in_no_column == ["arsenic", "lead", "fluoride"]
 
 

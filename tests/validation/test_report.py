@@ -20,10 +20,10 @@ from laws import tried_on
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.tables import reading
-from waterflow_cli.validation.page import render_findings
 from waterflow_cli.validation.report import (
     FINDING_COLUMNS,
     findings_table,
+    render_findings,
     validate_files,
 )
 

@@ -110,6 +110,7 @@ def _check_here(
 ) -> ValidationReport:
     from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.tables.sources import expand_inputs
+    from waterflow_cli.validation.pass_over import PassOptions
     from waterflow_cli.validation.report import validate_files
 
     inputs = expand_inputs(chosen.files)
@@ -119,14 +120,16 @@ def _check_here(
         return validate_files(
             inputs,
             schema,
-            reading=chosen.reading,
+            PassOptions(
+                reading=chosen.reading,
+                limits=limits,
+                jobs=chosen.jobs,
+                batch_rows=chosen.batch_rows,
+            ),
             max_findings=chosen.max_errors,
             good=chosen.good,
             bad=chosen.bad,
             force=chosen.force,
-            jobs=chosen.jobs,
-            batch_rows=chosen.batch_rows,
-            limits=limits,
             report_progress=report_progress,
         )
 
@@ -186,7 +189,7 @@ def _write(report: ValidationReport, form: str, chosen: _Chosen, console: Consol
     from waterflow_cli.common.json import json_text
     from waterflow_cli.tables.outputs import open_output
     from waterflow_cli.tables.writing import DelimitedWriter
-    from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table
+    from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table, render_findings
 
     if form == "text" and chosen.output == "-":
         if report.findings:
@@ -203,8 +206,6 @@ def _write(report: ValidationReport, form: str, chosen: _Chosen, console: Consol
         elif form == "json":
             sink.write(json_text(report.summary()).encode())
         elif form == "html":
-            from waterflow_cli.validation.page import render_findings
-
             sink.write(render_findings(report).encode("utf-8", "backslashreplace"))
         else:
             lines = (f"{printable(str(finding))}\n" for finding in report.findings)

@@ -34,7 +34,7 @@ from waterflow_cli.tables.sources import STDIN
 from waterflow_cli.tables.table import Table
 from waterflow_cli.tables.writing import TableWriter, names_format
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import LIMITS, LimitChecker
+from waterflow_cli.validation.limit_checks import LIMITS, LimitCounts
 from waterflow_cli.validation.pass_over import Pass, RowCounts, pass_over
 
 USUAL_ROW_BYTES = 100
@@ -244,8 +244,8 @@ class _ScoringJob:
     ) -> None:
         self.summary = ScoringSummary(model=model.label)
         if options.limits:  # an earlier run's counts are added to these
-            against = LimitChecker(options.limits, model.decision.measurements)
-            self.summary.limits = against.no_counts()
+            names = tuple(model.decision.measurements)
+            self.summary.limits = LimitCounts(tuple(options.limits), names)
         self._model, self._options, self._inputs = model, options, inputs
         self._progress = InputProgress(inputs, report)
         check_n_listed(model, options.explain)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +97,7 @@ class LimitFlags:
         return pc.utf8_slice_codeunits(texts, len(_BETWEEN)).take(pa.array(kinds))
 
     @property
-    def counts(self) -> list[list[int]]:
+    def by_limit(self) -> list[list[int]]:
         """For each limit, the rows by `LimitStatus`."""
         return [np.bincount(codes, minlength=len(LimitStatus)).tolist() for codes in self.codes]
 
@@ -136,10 +138,6 @@ class LimitChecker:
         )
         sums = {name: int(measured[name].sum()) for name in self.measurements}
         return LimitFlags(self._limits, codes, sums, n_rows)
-
-    def no_counts(self) -> LimitCounts:
-        """Give the counts before the first batch."""
-        return LimitCounts(self.profiles, self.measurements)
 
 
 def compare_with_limit(
@@ -201,7 +199,7 @@ class LimitCounts:
 
     Attributes
     ----------
-    measured : dict of str to int
+    measured : Counter of str
         By measurement, how many rows hold a result.
     by_limit : list of list of int
         For each limit of the profiles, the rows by `LimitStatus`.
@@ -209,11 +207,11 @@ class LimitCounts:
 
     profiles: tuple[LimitProfile, ...]
     measurements: tuple[str, ...]
-    measured: dict[str, int] = field(init=False)
+    measured: Counter[str] = field(init=False)
     by_limit: list[list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.measured = dict.fromkeys(self.measurements, 0)
+        self.measured = Counter(dict.fromkeys(self.measurements, 0))
         self.by_limit = [[0] * len(LimitStatus) for _ in self.limits]
 
     @property
@@ -232,19 +230,11 @@ class LimitCounts:
         known = set(map(fold_name, self.measurements))
         return [name for name in NEVER_MEASURED if fold_name(name) not in known]
 
-    def add(self, flags: LimitFlags) -> None:
-        """Add a batch."""
-        self._add(flags.counts, flags.measured)
-
-    def merge(self, other: LimitCounts) -> None:
-        """Add the counts of other batches."""
-        self._add(other.by_limit, other.measured)
-
-    def _add(self, counts: Sequence[Sequence[int]], measured: Mapping[str, int]) -> None:
-        for sums, more in zip(self.by_limit, counts, strict=True):
-            sums[:] = [one + other for one, other in zip(sums, more, strict=True)]
-        for name, count in measured.items():
-            self.measured[name] += count
+    def add(self, other: LimitFlags | LimitCounts) -> None:
+        """Add a batch, or the counts of other batches."""
+        for sums, more in zip(self.by_limit, other.by_limit, strict=True):
+            sums[:] = map(add, sums, more)
+        self.measured.update(other.measured)
 
     def content(self) -> dict[str, Any]:
         """Put the counts into JSON; `take_up` takes them back."""
@@ -268,8 +258,8 @@ class LimitCounts:
     def take_up(self, content: Mapping[str, Any]) -> None:
         """Go on from the counts of an earlier run with the same profiles."""
         rows = [value["rows"] for value in content["values"]]
-        counts = [[sums[each.name.lower()] for each in LimitStatus] for sums in rows]
-        self._add(counts, content["rows_measured"])
+        self.by_limit = [[sums[each.name.lower()] for each in LimitStatus] for sums in rows]
+        self.measured.update(content["rows_measured"])
 
 
 def _number_alike(codes: Sequence[Codes]) -> IntArray:

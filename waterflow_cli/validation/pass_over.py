@@ -64,11 +64,6 @@ class PassOptions:
     jobs: int = 1
     batch_rows: int | None = None
 
-    def limit_checker(self, schema: TableSchema) -> LimitChecker | None:
-        """Give what holds values against the limits; None where there are none."""
-        names = schema.measurements if self.measurements is None else self.measurements
-        return LimitChecker(self.limits, names) if self.limits else None
-
 
 PLAIN = PassOptions()
 
@@ -104,7 +99,7 @@ class RowCounts:
         if self.limits is None:
             self.limits = other.limits
         elif other.limits is not None:
-            self.limits.merge(other.limits)
+            self.limits.add(other.limits)
 
 
 class Pass:
@@ -128,7 +123,8 @@ class Pass:
     ) -> None:
         self.table, self.schema = table, schema
         self._options, self._report = options, report
-        self._against = options.limit_checker(schema)
+        names = schema.measurements if options.measurements is None else options.measurements
+        self._against = LimitChecker(options.limits, names) if options.limits else None
         self.counts = counts or RowCounts()
 
     @cached_property
@@ -222,7 +218,7 @@ class Pass:
             cells=CellCounts.of(checked, self.schema),
         )
         if self._against is not None and checked.flags is not None:
-            counts.limits = self._against.no_counts()
+            counts.limits = LimitCounts(self._against.profiles, self._against.measurements)
             counts.limits.add(checked.flags)
         return counts
 

@@ -17,12 +17,10 @@ from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.outputs import OutputGroup, check_outputs
-from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons, row_rules
-from waterflow_cli.validation.limit_checks import LIMITS
-from waterflow_cli.validation.limits import LimitProfile
-from waterflow_cli.validation.pass_over import Pass, PassOptions, RowCounts, pass_over
+from waterflow_cli.validation.limit_checks import LIMITS, LimitCounts, LimitStatus
+from waterflow_cli.validation.pass_over import PLAIN, Pass, PassOptions, RowCounts, pass_over
 
 FINDING_COLUMNS = (
     *(marked("file"), marked("line"), marked("column")),
@@ -98,18 +96,15 @@ class ValidationReport(RowCounts):
 def validate_files(
     inputs: Sequence[str],
     schema: TableSchema,
+    options: PassOptions = PLAIN,
     *,
-    reading: ReadingOptions = AS_FOUND,
     max_findings: int = 20,
     good: str | None = None,
     bad: str | None = None,
     force: bool = False,
-    jobs: int = 1,
-    batch_rows: int | None = None,
-    limits: Sequence[LimitProfile] = (),
     report_progress: Report = say_nothing,
 ) -> ValidationReport:
-    """Check each row of some files.
+    """Check each row of some files; limits are for information, and no row fails for them.
 
     Parameters
     ----------
@@ -117,10 +112,6 @@ def validate_files(
         How many findings to keep; all are counted.
     good, bad : str, optional
         Outputs for the rows that pass, and for those that do not, with what is wrong.
-    jobs, batch_rows : int
-        How many batches are checked at once, and about how many rows make one.
-    limits : sequence of LimitProfile
-        What the values are held against, for information: no row fails for it.
     report_progress : callable
         Is told how far the work came.
 
@@ -131,7 +122,6 @@ def validate_files(
     UsageError
         If an output cannot be written as asked.
     """
-    options = PassOptions(reading=reading, limits=limits, jobs=jobs, batch_rows=batch_rows)
     report = ValidationReport(schema=schema.name, max_findings=max_findings)
     if len(inputs) > 1 and (good is not None or bad is not None):
         raise UsageError("--good and --bad split one file; several were named.")
@@ -153,15 +143,16 @@ def _check_file(file: Pass, report: ValidationReport, split: RowSplit) -> None:
         split.append(encoded)
 
 
+@dataclass(frozen=True)
 class RowSplit:
     """Writes good and bad rows to their files, where there are such files."""
 
-    def __init__(self, good: TableWriter | None, bad: TableWriter | None) -> None:
-        self._good, self._bad = good, bad
+    good: TableWriter | None
+    bad: TableWriter | None
 
     def encode(self, checked: CheckedBatch) -> list[Any]:
         """Put the rows of a batch into the formats of the files; threads may do so at once."""
-        if self._good is None and self._bad is None:
+        if self.good is None and self.bad is None:
             return []
         columns, invalid = checked.batch.columns, checked.invalid
         added = {}
@@ -169,19 +160,19 @@ class RowSplit:
             _refuse_taken(LIMITS, columns, "--limits")
             added[LIMITS] = checked.flags.texts()
         encoded = []
-        if self._good is not None:
-            encoded.append(self._good.encode(_filtered(columns | added, ~invalid)))
-        if self._bad is not None:
+        if self.good is not None:
+            encoded.append(self.good.encode(_filtered(columns | added, ~invalid)))
+        if self.bad is not None:
             for name in ADDED:
                 _refuse_taken(name, columns, "--bad")
             found = {name: pa.array(give(checked), pa.string()) for name, give in ADDED.items()}
             rows = {**_filtered(columns, invalid), **found, **_filtered(added, invalid)}
-            encoded.append(self._bad.encode(rows))
+            encoded.append(self.bad.encode(rows))
         return encoded
 
     def append(self, encoded: list[Any]) -> None:
         """Write what `encode` gave."""
-        writers = [writer for writer in (self._good, self._bad) if writer is not None]
+        writers = [writer for writer in (self.good, self.bad) if writer is not None]
         for writer, rows in zip(writers, encoded, strict=True):
             writer.append(rows)
 
@@ -222,3 +213,33 @@ def findings_table(findings: Sequence[Finding]) -> dict[str, pa.Array]:
     columns["file"] = [path_text(path) for path in columns["file"]]
     kinds = {"line": pa.int64()}
     return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in columns}
+
+
+def render_findings(report: ValidationReport) -> str:
+    """Write a page of HTML that loads nothing; whatever comes from the data is escaped."""
+    from waterflow_cli.common.pages import page_environment
+
+    page = page_environment().get_template("findings.html")
+    return page.render(
+        report=report,
+        columns=[tr(name) for name in FINDING_COLUMNS],
+        names=FINDING_COLUMNS,
+        limits=None if report.limits is None else _limits_table(report.limits),
+    )
+
+
+def _limits_table(counts: LimitCounts) -> dict[str, Any]:
+    names = (tr("limits"), tr("measurement"), tr("value"), tr("class"), tr("basis"), tr("source"))
+    rows = [
+        (
+            *(limit.origin, limit.column, limit.value),
+            *(limit.purpose_shown, limit.basis_shown, limit.source),
+            *sums,
+        )
+        for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
+    ]
+    return {
+        "columns": [*names, *(tr(each.words) for each in LimitStatus)],
+        "rows": rows,
+        "absent": ", ".join([*map(tr, counts.in_no_column), *counts.not_measured]),
+    }
