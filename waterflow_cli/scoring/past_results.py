@@ -17,7 +17,7 @@ from waterflow_cli.scoring.scorer import INVALID, RESULT_COLUMNS, SCORED
 from waterflow_cli.tables.table import Batch
 from waterflow_cli.tables.writing import text_of
 from waterflow_cli.validation.limit_checks import LIMITS
-from waterflow_cli.validation.rules import RULES
+from waterflow_cli.validation.rules import IN_SOURCE_ONLY
 
 # What became of a row: invalid, or its verdict, from the strictest to the most lenient.
 STATES = (INVALID, LIKELY_NOT_POTABLE, SEND_TO_LAB, LIKELY_POTABLE)
@@ -25,7 +25,7 @@ _LAST = RESULT_COLUMNS[-1]
 _KINDS = {"probability": pa.float64(), "prediction": pa.int64()}
 _PROBABILITY = r"^(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)?$"
 # Codes of what only the scored file showed, one among others in a cell.
-_IN_SOURCE_ONLY = "|".join(rf"\b{each.code}\b" for each in RULES.values() if each.is_in_source_only)
+_IN_SOURCE_ONLY = "|".join(rf"\b{code}\b" for code in IN_SOURCE_ONLY)
 # waterflow 0.1.0 wrote no such column.
 _LATER = {"rule"}
 

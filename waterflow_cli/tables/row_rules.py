@@ -24,15 +24,12 @@ class Rule:
         What is said instead, where a value of that name is known.
     additions : mapping of str to str
         What is said besides, likewise.
-    is_in_source_only : bool
-        Whether the file alone shows it: once the row is in an output, its cells seem sound.
     """
 
     code: str
     sentence: str | tuple[str, str]
     variants: Mapping[str, str] = field(default_factory=dict, hash=False)
     additions: Mapping[str, str] = field(default_factory=dict, hash=False)
-    is_in_source_only: bool = False
 
     def describe(self, values: Mapping[str, Any]) -> str:
         """Say what was found."""
@@ -54,10 +51,10 @@ _ADDITIONS = {
 ROW_RULES: Mapping[str, Rule] = {
     rule.code: rule
     for rule in (
-        Rule("ragged_row", _COUNTED, additions=_ADDITIONS, is_in_source_only=True),
+        Rule("ragged_row", _COUNTED, additions=_ADDITIONS),
         # The same, and another separator would give as many.
-        Rule("other_separator", _COUNTED, additions=_ADDITIONS, is_in_source_only=True),
-        Rule("nul_byte", marked("the row holds a NUL byte"), is_in_source_only=True),
+        Rule("other_separator", _COUNTED, additions=_ADDITIONS),
+        Rule("nul_byte", marked("the row holds a NUL byte")),
     )
 }
 
