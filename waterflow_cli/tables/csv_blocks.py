@@ -319,28 +319,21 @@ def first_row_end(data: bytes, sep: str) -> int:
 
     The bytes end with an LF.
     """
-    ends = _line_ends(data)
-    outside = _outside_quotes(data, ends, sep)
-    if outside is not None:
-        return int(ends[outside][0]) if outside.any() else 0
-    lines = _latin_lines(data)
-    reader = csv.reader([*lines, "end"], delimiter=sep)
-    next(reader)
-    return sum(map(len, lines[: reader.line_num])) if reader.line_num <= len(lines) else 0
+    return int(next(iter(_row_ends(data, sep)), 0))
 
 
 def _last_row_end(data: bytes, sep: str) -> int:
-    """Find where the last complete row of ``data`` ends; 0 when none does.
-
-    ``data`` starts at the start of a row.
-    """
+    """Find where the last complete row ends of bytes that start at the start of one; 0 for none."""
     if b'"' not in data:
         return _last_line_end(data)
+    ends = _row_ends(data, sep)
+    return int(ends[-1]) if len(ends) else 0
+
+
+def _row_ends(data: bytes, sep: str) -> IntArray:
     ends = _line_ends(data)
     outside = _outside_quotes(data, ends, sep)
-    if outside is None:
-        return _last_row_end_by_csv(data, sep)
-    return int(ends[outside][-1]) if outside.any() else 0
+    return _row_ends_by_csv(data, sep) if outside is None else ends[outside]
 
 
 def _last_line_end(data: bytes) -> int:
@@ -374,16 +367,15 @@ def _outside_quotes(data: bytes, ends: IntArray, sep: str) -> BoolArray | None:
     return np.asarray(np.searchsorted(quotes, ends) % 2 == 0)
 
 
-def _last_row_end_by_csv(data: bytes, sep: str) -> int:
-    """Find the same end in text with stray quotes, with the csv module itself."""
+def _row_ends_by_csv(data: bytes, sep: str) -> IntArray:
+    """Find the same ends in text with stray quotes, with the csv module itself."""
     lines = _latin_lines(data[: _last_line_end(data)])
     # The line added at the end is a row of its own, or is swallowed by a row with an open quote.
     # Either way the whole rows end where the last row starts.
     reader = csv.reader([*lines, "end"], delimiter=sep)
-    start = last_start = 0
-    for _ in reader:
-        last_start, start = start, reader.line_num
-    return sum(map(len, lines[:last_start]))
+    last_lines = np.array([reader.line_num for _ in reader][:-1], dtype=np.int64) - 1
+    ends: IntArray = np.cumsum([len(line) for line in lines], dtype=np.int64)
+    return ends[last_lines]
 
 
 def _latin_lines(data: bytes) -> list[str]:

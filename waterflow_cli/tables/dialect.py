@@ -89,14 +89,12 @@ class Start:
 
     Attributes
     ----------
-    dialect : Dialect
-        How it is written.
     columns : list of str
         The header as written.
-    units : dict of str to str
-        By column of the file: what the row of units says.
     rest : bytes
         What follows the header and the units.
+    units : dict of str to str
+        By column of the file: what the row of units says.
     """
 
     dialect: Dialect
@@ -110,8 +108,6 @@ class StartReader:
 
     Parameters
     ----------
-    path : str
-        The file, for messages and for its suffix.
     names : Header
         Names by which a header is recognised; any first row is one where none is known.
     """
@@ -129,14 +125,7 @@ class StartReader:
         return row.end < len(lines)
 
     def read(self, start: bytes, encoding: str) -> Start:
-        """Find the header.
-
-        Parameters
-        ----------
-        start : bytes
-            Text in UTF-8.
-        encoding : str
-            What it was written in.
+        """Find the header in text that is UTF-8 now, whatever encoding it was written in.
 
         Raises
         ------
@@ -180,9 +169,8 @@ class StartReader:
                     self._path,
                     tr("--header-line {line}: there is no such line.", line=first + 1),
                 )
-            named = self._by_names(lines, separators, first, n_rows=1)
-            return named or self._by_shape(lines, separators, first, is_told=True)
-        return self._by_names(lines, separators, first) or self._by_shape(lines, separators, first)
+        named = self._by_names(lines, separators, first)
+        return named or self._by_shape(lines, separators, first)
 
     def _separators(self) -> list[str]:
         if self._options.sep is not None:
@@ -191,13 +179,10 @@ class StartReader:
         return sorted(SEPARATORS, key=lambda sep: sep != "\t") if is_tsv else list(SEPARATORS)
 
     def _by_names(
-        self,
-        lines: Sequence[bytes],
-        separators: Sequence[str],
-        first: int,
-        n_rows: int = _HEADER_ROWS,
+        self, lines: Sequence[bytes], separators: Sequence[str], first: int
     ) -> tuple[str, Row] | None:
         """Find the row with the most known names; None where two separators give as many."""
+        n_rows = _HEADER_ROWS if self._options.header_line is None else 1
         best, most, is_tied = None, 0, False
         # Row by row, with each separator: most files have their header in the first one.
         rows = [
@@ -217,14 +202,10 @@ class StartReader:
         return None if is_tied else best
 
     def _by_shape(
-        self,
-        lines: Sequence[bytes],
-        separators: Sequence[str],
-        first: int,
-        *,
-        is_told: bool = False,
+        self, lines: Sequence[bytes], separators: Sequence[str], first: int
     ) -> tuple[str, Row]:
         """Take the first row that is no comment, with the separator that the rows below share."""
+        is_told = self._options.header_line is not None
         found: dict[str, Row] = {}
         fitting = []
         for sep in separators:
@@ -263,10 +244,8 @@ class StartReader:
     def _units_in(self, row: Row, columns: Sequence[str], *, must_be: bool) -> dict[str, str]:
         """Read a row beside the header as one of units; empty if it is none.
 
-        Parameters
-        ----------
-        must_be : bool
-            Refuse what is no unit beside others that are; a title may say what it likes.
+        What is no unit beside others that are is refused if it must be one: a title may say
+        what it likes.
         """
         cells = {
             column: cell.strip()
@@ -325,10 +304,8 @@ def _is_comment(row: Row) -> bool:
 
 
 def _name_empty(cells: Sequence[str]) -> list[str]:
-    """Give the second empty name of a header, and those after it, names of their own.
-
-    Spreadsheets write such columns where cells beside the table were once used.
-    """
+    """Give the second empty name of a header, and those after it, names of their own."""
+    # Spreadsheets write such columns where cells beside the table were once used.
     first = next((place for place, cell in enumerate(cells) if not cell.strip()), -1)
     return [
         cell if cell.strip() or place == first else f"unnamed_{place + 1}"

@@ -51,10 +51,6 @@ class TextStream:
 
     Parameters
     ----------
-    stream : BufferedReader
-        Bytes.
-    path : str
-        The file, for messages.
     encoding : str, optional
         What the user says that it is.
     found : str, optional
@@ -144,18 +140,20 @@ class TextStream:
     def _decoded(self, data: bytes) -> bytes:
         if self._decoder is None:
             return data
-        beyond = _bytes_beyond_ascii(data) if self.encoding == CP1252 else b""
-        if self._looks_for_utf_8 and self.encoding == CP1252:
+        is_cp1252 = self.encoding == CP1252
+        view = np.frombuffer(data if is_cp1252 else b"", dtype=np.uint8)
+        beyond = view[view >= 0x80].tobytes()
+        if self._looks_for_utf_8 and is_cp1252:
             self._check_for_utf_8(data, beyond)
         try:
-            if self.encoding == CP1252 and not _C1.search(beyond):
+            if is_cp1252 and not _C1.search(beyond):
                 text = data.decode("latin-1")  # the same text, in half the time
             else:
                 text = self._decoder.decode(data, final=not data)
             encoded = text.removeprefix("" if self._is_begun else "\ufeff").encode()
         except UnicodeDecodeError as exc:
             problem = tr("byte 0x{byte:02X} is not {name}.")
-            if self.encoding == CP1252:
+            if is_cp1252:
                 problem = tr("byte 0x{byte:02X} is neither UTF-8 nor cp1252.")
             self._refuse(exc.object, exc.start, problem, name=self.encoding)
         except UnicodeError as exc:  # UTF-16 without its mark
@@ -247,11 +245,6 @@ def _find_utf_8(data: bytes) -> int | None:
         return None
     found = _UTF_8_TEXT.search(data)
     return found.start() if found else None
-
-
-def _bytes_beyond_ascii(data: bytes) -> bytes:
-    view = np.frombuffer(data, dtype=np.uint8)
-    return view[view >= 0x80].tobytes()
 
 
 def _count_lines(data: bytes) -> int:

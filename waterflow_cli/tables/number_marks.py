@@ -73,8 +73,6 @@ def find_marks(
 
     Parameters
     ----------
-    batch : Batch
-        The first rows.
     columns : mapping of str to str
         The columns that are to hold numbers, by their names in the schema.
     is_continental : bool
@@ -131,15 +129,11 @@ def _find_decimal(
         return OTHER_MARK[options.thousands]
     counts = {mark: seen[mark]["decimal"] + seen[OTHER_MARK[mark]]["groups"] for mark in seen}
     if min(counts.values()) > SLIPS * sum(counts.values()):
-        raise _mixed(
-            {mark: _first_sign(seen, mark) for mark in seen},
-            path,
-        )
+        raise _mixed(_first_sign(seen, ","), _first_sign(seen, "."), path)
     if not any(counts.values()):
-        if seen[","]["unclear"]:
-            raise _unclear(seen[","].first["unclear"], ",", path)
-        if is_continental and seen["."]["unclear"]:
-            raise _unclear(seen["."].first["unclear"], ".", path)
+        for mark in (",", "."):
+            if seen[mark]["unclear"] and (mark == "," or is_continental):
+                raise _unclear(seen[mark].first["unclear"], mark, path)
         return "."
     return max(counts, key=lambda mark: counts[mark])
 
@@ -150,19 +144,19 @@ def _first_sign(seen: Mapping[str, _Uses], mark: str) -> Place:
     return min(place for place in signs if place is not None)
 
 
-def _mixed(first: Mapping[str, Place], path: str) -> InputError:
-    comma, point = first[","], first["."]
+def _mixed(comma: Place, point: Place, path: str) -> InputError:
+    problem = Message(
+        "column {column}: '{comma}' has a decimal comma, and '{point}' in line {line}, column "
+        "{other}, a decimal point.",
+        column=comma.column,
+        comma=comma.text,
+        point=point.text,
+        line=point.line,
+        other=point.column,
+    )
     return InputError(
         path,
-        tr(
-            "column {column}: '{comma}' has a decimal comma, and '{point}' in line {line}, column "
-            "{other}, a decimal point.",
-            column=comma.column,
-            comma=comma.text,
-            point=point.text,
-            line=point.line,
-            other=point.column,
-        ),
+        problem,
         line=comma.line,
         hint=tr("Say which one it is: --decimal comma or --decimal point"),
     )

@@ -33,29 +33,20 @@ class Unit(NamedTuple):
 
 
 _MASS, _CONDUCTANCE, _TURBIDITY, _ACIDITY = "concentration", "conductivity", "turbidity", "pH"
-_SIZES = {
-    "mg/l": (_MASS, Fraction(1)),
-    "ppm": (_MASS, Fraction(1)),
-    "g/l": (_MASS, Fraction(1000)),
-    "ug/l": (_MASS, Fraction(1, 1000)),
-    "ppb": (_MASS, Fraction(1, 1000)),
-    "ng/l": (_MASS, Fraction(1, 1_000_000)),
-    "us/cm": (_CONDUCTANCE, Fraction(1)),
-    "umho/cm": (_CONDUCTANCE, Fraction(1)),
-    "umhos/cm": (_CONDUCTANCE, Fraction(1)),
-    "ms/cm": (_CONDUCTANCE, Fraction(1000)),
-    "ms/m": (_CONDUCTANCE, Fraction(10)),
-    "ntu": (_TURBIDITY, Fraction(1)),
-    "nfu": (_TURBIDITY, Fraction(1)),
-    "fnu": (_TURBIDITY, Fraction(1)),
-    "ph": (_ACIDITY, Fraction(1)),
-    "phunit": (_ACIDITY, Fraction(1)),
-    "phunits": (_ACIDITY, Fraction(1)),
-    "uniteph": (_ACIDITY, Fraction(1)),
-    "unitesph": (_ACIDITY, Fraction(1)),
-    "stdunits": (_ACIDITY, Fraction(1)),
-    "standardunits": (_ACIDITY, Fraction(1)),
-}
+# Kind, size and names, as `_plain` leaves them.
+_NAMES = (
+    (_MASS, Fraction(1), ("mg/l", "ppm")),
+    (_MASS, Fraction(1000), ("g/l",)),
+    (_MASS, Fraction(1, 1000), ("ug/l", "ppb")),
+    (_MASS, Fraction(1, 1_000_000), ("ng/l",)),
+    (_CONDUCTANCE, Fraction(1), ("us/cm", "umho/cm", "umhos/cm")),
+    (_CONDUCTANCE, Fraction(1000), ("ms/cm",)),
+    (_CONDUCTANCE, Fraction(10), ("ms/m",)),
+    (_TURBIDITY, Fraction(1), ("ntu", "nfu", "fnu")),
+    (_ACIDITY, Fraction(1), ("ph", "phunit", "phunits", "uniteph", "unitesph")),
+    (_ACIDITY, Fraction(1), ("stdunits", "standardunits")),
+)
+_SIZES = {name: (kind, size) for kind, size, names in _NAMES for name in names}
 _HARDNESS = ("°f", "°fh", "degf", "degrefrancais", "degresfrancais")
 _SUBSTANCES = ("caco3", "cl2", "so4", "c")
 # "mg(Cl2)/L", as Hub'Eau writes, and "mg/L as Cl2".
