@@ -40,7 +40,6 @@ COVERED = {
     "common/arrays": "tables/test_numbers",
     "common/charts": "exploration/test_page",
     "common/credentials": "registry/test_stores",
-    "common/estimates": "models/test_metrics",
     "common/interrupts": "test_main",
     "common/number_formats": "training/runs/test_page",
     "common/pages": "exploration/test_page",

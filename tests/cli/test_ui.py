@@ -148,7 +148,7 @@ def test_runs_beyond_the_tenth_are_counted(client: MlflowClient) -> None:
 
 
 def test_figures_without_an_interval_are_shown_as_such() -> None:
-    from waterflow_cli.common.estimates import Estimate
+    from waterflow_cli.common.number_formats import Estimate
     from waterflow_cli.registry.experiment_layout import RankedRun
 
     run = RankedRun(

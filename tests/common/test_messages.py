@@ -23,8 +23,8 @@ from jinja2 import Environment, nodes
 from paths import ROOT
 
 from waterflow_cli.common import errors, messages
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import chosen_language, find_language, tr, trn, use_language
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.models.decision import Policy
 from waterflow_cli.training.comparison import judge_difference

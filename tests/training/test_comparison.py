@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.json import json_text
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.main import main
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.metrics import METRICS

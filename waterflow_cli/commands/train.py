@@ -13,7 +13,7 @@ from waterflow_cli.commands import options
 from waterflow_cli.commands.labelled import Labelled, labelled, load_labelled, refuse_two_splits
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.number_formats import format_metric
+from waterflow_cli.common.number_formats import CHANCE, format_metric
 from waterflow_cli.console import Console
 from waterflow_cli.models.contract import BALANCES, CALIBRATIONS
 
@@ -176,7 +176,6 @@ def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
 
 def _show(report: TrainingReport, console: Console) -> None:
     """Print the figures beside the baselines, what the threshold does, and what was registered."""
-    from waterflow_cli.common.estimates import CHANCE
     from waterflow_cli.models.metrics import METRICS
     from waterflow_cli.models.verdict_records import describe_verdicts
     from waterflow_cli.training.designs import describe_design

@@ -15,14 +15,7 @@ BoolArray = npt.NDArray[np.bool_]
 def cell_bounds(column: pa.Array) -> npt.NDArray[np.int32]:
     """Give where in its buffer the text of each cell starts, and where that of the last one ends.
 
-    Parameters
-    ----------
-    column : pyarrow.Array of string, shape (n_rows,)
-
-    Returns
-    -------
-    ndarray of int32, shape (n_rows + 1,)
-        A view; cell k is the bytes from k to k + 1. Zeros if there is no row.
+    The view has one bound more than there are cells: cell k is the bytes from k to k + 1.
     """
     if not len(column):
         return np.zeros(1, dtype=np.int32)

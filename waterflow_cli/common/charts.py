@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from waterflow_cli.common.estimates import CHANCE, Estimate
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.number_formats import write_number
+from waterflow_cli.common.number_formats import CHANCE, Estimate, write_number
 
 _WIDTH, _PLOT_HEIGHT, _AXIS = 320.0, 92.0, 16.0
 _EDGE = 8.0

@@ -1,13 +1,21 @@
-"""How numbers, shares, figures and their intervals are written."""
+"""Figures with their intervals, and how they, numbers and shares are written."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from waterflow_cli.common.messages import Message, tr
 
-if TYPE_CHECKING:
-    from waterflow_cli.common.estimates import Estimate
+CHANCE = 0.5  # the ROC AUC of no skill
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 def format_metric(name: str, estimate: Estimate) -> str:
@@ -23,7 +31,6 @@ def format_estimate(estimate: Estimate, form: str = ".3f") -> str:
 def describe_estimate(estimate: Estimate, form: str = ".3f") -> str:
     """Put an estimate with its interval into a message.
 
-    >>> from waterflow_cli.common.estimates import Estimate
     >>> describe_estimate(Estimate(0.25, 0.125, 0.5), "+.2f")
     '+0.25 (+0.12 to +0.50)'
     """

@@ -55,14 +55,7 @@ class ProgressLines:
 
 
 class InputProgress:
-    """Says what share of all bytes of some inputs was read.
-
-    Parameters
-    ----------
-    inputs : sequence of str
-        In the order in which they are read.
-    report : callable
-        Is told.
+    """Says what share of all bytes of some inputs was read, in the order in which they are.
 
     Attributes
     ----------

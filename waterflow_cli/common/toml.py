@@ -134,5 +134,4 @@ def parse_toml(text: str, where: str, hint: str | None = None) -> dict[str, Any]
         return tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
         cause = " ".join(str(exc).split())
-        message = tr("{where}: is no TOML ({cause}).", where=where, cause=cause)
-        raise UsageError(message, hint) from exc
+        raise UsageError("{where}: is no TOML ({cause}).", hint, where=where, cause=cause) from exc

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from waterflow_cli.common.estimates import CHANCE
 from waterflow_cli.common.messages import say, tr, trn
 from waterflow_cli.common.number_formats import (
+    CHANCE,
     format_estimate,
     format_share,
     write_count,

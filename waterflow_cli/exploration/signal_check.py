@@ -23,8 +23,8 @@ from sklearn.preprocessing import StandardScaler
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.estimates import CHANCE, Estimate
 from waterflow_cli.common.messages import marked
+from waterflow_cli.common.number_formats import CHANCE, Estimate
 from waterflow_cli.training.designs import (
     Design,
     corrected_interval,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import marked
+from waterflow_cli.common.number_formats import Estimate
 
 N_RESAMPLES = 1000
 LEVEL = 0.95

@@ -10,9 +10,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import Message, marked
-from waterflow_cli.common.number_formats import describe_estimate
+from waterflow_cli.common.number_formats import Estimate, describe_estimate
 from waterflow_cli.models.decision import (
     LIKELY_NOT_POTABLE,
     LIKELY_POTABLE,

@@ -11,7 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedKFold
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-from waterflow_cli.common.estimates import CHANCE
+from waterflow_cli.common.number_formats import CHANCE
 
 _N_BINS = 10
 _N_FOLDS = 5

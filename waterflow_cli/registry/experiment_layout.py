@@ -19,7 +19,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from waterflow_cli.common.estimates import Estimate
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.registry.runs import design_name
 
 KIND_TAG, MODEL_TRAINING = "mlflow.experimentKind", "custom_model_development"

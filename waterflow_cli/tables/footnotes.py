@@ -48,12 +48,7 @@ def without_notes(blocks: Iterable[Block], rows: RowFormat, notes: list[int]) ->
 def count_note_lines(data: bytes, sep: str) -> int:
     """Count the lines at the end of a file's text that are notes, and empty ones above them.
 
-    Parameters
-    ----------
-    data : bytes
-        The text, or more than `TAIL_BYTES` of its end.
-    sep : str
-        The separator of the cells.
+    The data are all of the text, or more than `TAIL_BYTES` of its end.
     """
     # Cut as bytes: in text there are more line ends than in a CSV file.
     lines = [line.decode("utf-8", errors="replace") for line in data[-TAIL_BYTES:].splitlines()]

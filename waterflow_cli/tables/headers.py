@@ -144,13 +144,6 @@ class Header:
     def match(self, columns: Sequence[str], path: str) -> HeaderMatch:
         """Match a file's header.
 
-        Parameters
-        ----------
-        columns : sequence of str
-            The header as written.
-        path : str
-            The file, for messages.
-
         Raises
         ------
         InputError
@@ -158,7 +151,15 @@ class Header:
         UsageError
             If a rename names a column that the file does not have.
         """
-        self._check_renames(columns, path)
+        for source, target in self._renames.items():
+            if source not in columns:
+                missing = tr(
+                    "--rename {source}={target}: {path} has no column '{source}'.",
+                    source=source,
+                    target=target,
+                    path=path,
+                )
+                raise UsageError(missing + did_you_mean(source, columns))
         found: dict[str, str] = {}
         units: dict[str, str] = {}
         for column in columns:
@@ -193,19 +194,6 @@ class Header:
         words = re.split(r"[\s,;()\[\]]+", cell)
         found = [text for text in (*endings, *words) if is_unit_of_amount(text)]
         return found[0] if found else ""
-
-    def _check_renames(self, columns: Sequence[str], path: str) -> None:
-        for source, target in self._renames.items():
-            if source not in columns:
-                raise UsageError(
-                    tr(
-                        "--rename {source}={target}: {path} has no column '{source}'.",
-                        source=source,
-                        target=target,
-                        path=path,
-                    )
-                    + did_you_mean(source, columns),
-                )
 
 
 def _claim(found: dict[str, str], name: str, column: str, path: str) -> None:

@@ -220,14 +220,7 @@ def part_tasks(
 ) -> Iterator[Callable[[], Batch]]:
     """Yield the batches of a part of a text file as calls that parse them; see `Table.tasks`.
 
-    Parameters
-    ----------
-    columns : sequence of str
-        The file's header.
-    dialect : Dialect
-        How all of the file is written.
-    encoding : str, optional
-        What the user says that it is.
+    Columns and dialect are the whole file's; the encoding is what the user says that it is.
     """
     text = TextStream(part.stream, path, encoding, found=dialect.encoding, line=part.line)
     start = b""
@@ -245,7 +238,7 @@ def part_tasks(
 def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) -> Table:
     try:
         file = pq.ParquetFile(source)
-        columns = file.schema_arrow.names
+        columns, n_rows = file.schema_arrow.names, file.metadata.num_rows
     except _PARQUET_ERRORS as exc:
         raise InputError(path, "the Parquet file is damaged or cut short.") from exc
     check_header(columns, path, 1)
@@ -264,14 +257,10 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
                     continue
                 named = dict(zip(columns, map(plain_column, records.columns), strict=True))
                 lines = np.arange(first + 2, n_read + 2, dtype=np.int64)
-                yield partial(
-                    _ready, Batch(columns=named, lines=lines, end=Position(n_read, n_read + 2))
-                )
+                batch = Batch(columns=named, lines=lines, end=Position(n_read, n_read + 2))
+                yield partial(_ready, batch)
         except _PARQUET_ERRORS as exc:
             raise InputError(path, "the Parquet file is damaged.", line=n_read + 2) from exc
-
-    def share() -> float | None:
-        return n_read / file.metadata.num_rows if file.metadata.num_rows else None
 
     return Table(
         path=path,
@@ -279,7 +268,7 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
         _dialect=lambda: PARQUET,
         _blocks=tasks,
         names=names,
-        share_read=share,
+        share_read=lambda: n_read / n_rows if n_rows else None,
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import Message, counted, marked, tr
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.contract import BALANCES, Balance
 from waterflow_cli.models.discovery import LoadedPlugin, parse_params
 from waterflow_cli.training.data import TrainingData

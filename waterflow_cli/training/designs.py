@@ -21,9 +21,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import Message, counted, tr
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.metrics import LEVEL
 
 Blocks = frozenset[int]

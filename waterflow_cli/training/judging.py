@@ -10,8 +10,8 @@ import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import marked
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.contract import Calibration
 from waterflow_cli.models.metrics import (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from waterflow_cli.common.estimates import Estimate
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.training.retraining.gate import (
     FIGURES,
     Beginning,

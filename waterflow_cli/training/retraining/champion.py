@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.errors import ModelError
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.decision import LIKELY_POTABLE
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import load_model

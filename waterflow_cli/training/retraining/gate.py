@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-from waterflow_cli.common.estimates import CHANCE, Estimate
 from waterflow_cli.common.messages import Message, marked
-from waterflow_cli.common.number_formats import describe_estimate
+from waterflow_cli.common.number_formats import CHANCE, Estimate, describe_estimate
 from waterflow_cli.models.decision import LIKELY_POTABLE, VERDICTS, DecisionModel
 from waterflow_cli.models.metrics import measure_once, measure_resamples
 from waterflow_cli.training.retraining.options import RetrainingOptions

@@ -10,9 +10,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import BoolArray
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.messages import Message
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.registry.history import MAX_WHY, Action
 from waterflow_cli.registry.runs import TrackedRun, TrackingOptions, tracked_run

@@ -13,8 +13,8 @@ import numpy as np
 from mlflow import MlflowClient
 
 from waterflow_cli.common.errors import ModelError, UsageError
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import Message, tr
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.registry.lookup import download, find_run
 from waterflow_cli.registry.runs import design_name
 from waterflow_cli.registry.stores import connect, store_errors

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.training.comparison import BEST, Leaderboard
 from waterflow_cli.training.runs.plots import BLUE, GREY, ORANGE
 
