@@ -12,13 +12,7 @@ from waterflow_cli.scoring.scorer import score_frame
 
 
 class PotabilityModel:
-    """What ``mlflow.pyfunc.load_model(uri)`` wraps.
-
-    Parameters
-    ----------
-    model : StoredModel
-        Verified and loaded.
-    """
+    """What ``mlflow.pyfunc.load_model(uri)`` wraps: a model that is verified and loaded."""
 
     def __init__(self, model: StoredModel) -> None:
         self.model = model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.commands.notes import note_dropped, note_reading
+from waterflow_cli.commands.notes import note_dropped, note_reading, note_written
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric
 from waterflow_cli.console import Console
@@ -120,5 +120,4 @@ def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> N
         "95 % intervals: {interval}; of precision and npv those of Clopper and Pearson.",
         interval=tr(evaluated.evaluation.interval),
     )
-    if written:
-        console.note("Wrote {files}.", files=", ".join(written))
+    note_written(console, *written)

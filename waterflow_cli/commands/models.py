@@ -75,9 +75,8 @@ def show_model(console: Console, *, version: str, store: options.Store) -> None:
     from waterflow_cli.registry.details import describe
 
     details = describe(version, name=store.name, tracking_uri=store.tracking_uri)
-    if console.json(details):
-        return
-    _show_details(details, console)
+    if not console.json(details):
+        _show_details(details, console)
 
 
 @options.command("promote", of=models, short_help="Make a version the champion.")
@@ -124,9 +123,8 @@ def show_history(console: Console, *, store: options.Store) -> None:
     from waterflow_cli.registry.versions import read_history
 
     entries = [entry.to_json() for entry in read_history(store.name, store.tracking_uri)]
-    if console.json({"name": store.name, "history": entries}):
-        return
-    _show_entries(tr("Model {name}", name=store.name), entries, console)
+    if not console.json({"name": store.name, "history": entries}):
+        _show_entries(tr("Model {name}", name=store.name), entries, console)
 
 
 @options.command("export", of=models, short_help="Write a version to one file.")

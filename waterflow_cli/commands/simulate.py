@@ -44,23 +44,17 @@ def simulate(
     best, attainable = best_auc(signal), best_auc_with_missing(signal)
     content = {"output": output, "rows": rows, "seed": seed}
     console.json({**content, "best_auc_complete": best, "best_auc_with_missing": attainable})
-    console.note(_describe(output, rows, seed, best, attainable))
-
-
-def _describe(output: str, rows: int, seed: int, best: float, attainable: float) -> str:
-    return (
-        trn(
-            "Wrote {n} simulated sample to {output} (seed {seed}).",
-            "Wrote {n} simulated samples to {output} (seed {seed}).",
-            rows,
-            output=output,
-            seed=seed,
-        )
-        + " "
-        + tr(
-            "Best possible ROC AUC: {best:.3f} on complete measurements, "
-            "{attainable:.3f} with the missing ones.",
-            best=best,
-            attainable=attainable,
-        )
+    wrote = trn(
+        "Wrote {n} simulated sample to {output} (seed {seed}).",
+        "Wrote {n} simulated samples to {output} (seed {seed}).",
+        rows,
+        output=output,
+        seed=seed,
     )
+    possible = tr(
+        "Best possible ROC AUC: {best:.3f} on complete measurements, "
+        "{attainable:.3f} with the missing ones.",
+        best=best,
+        attainable=attainable,
+    )
+    console.note(f"{wrote} {possible}")
