@@ -48,8 +48,7 @@ from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import expand_inputs
 from waterflow_cli.validation.limits import load_limits
-from waterflow_cli.validation.pass_over import PassOptions
-from waterflow_cli.validation.report import validate_files
+from waterflow_cli.validation.report import ValidationOptions, validate_files
 
 pytestmark = [
     pytest.mark.spark,
@@ -513,10 +512,9 @@ def test_manifest_names_inputs_outputs_and_counts(engines):
 def test_report_is_that_of_the_local_engine(max_findings, engines):
     write_dirty("in.csv")
     limits = load_limits(["who", "fr"], WATER)
-    here = validate_files(["in.csv"], WATER, PassOptions(limits=limits), max_findings=max_findings)
-    there = engines.spark.validate(
-        ["in.csv"], WATER, layout=FOLDER, max_findings=max_findings, limits=limits
-    )
+    options = ValidationOptions(limits=limits, max_findings=max_findings)
+    here = validate_files(["in.csv"], WATER, options)
+    there = engines.spark.validate(["in.csv"], WATER, options, layout=FOLDER)
     assert there.summary() == here.summary()
     assert len(there.findings) == min(max_findings, here.n_findings)
 
@@ -525,18 +523,20 @@ def test_report_on_several_files_is_in_their_order(engines):
     for number, name in enumerate(["b.csv", "a.csv", "c.csv"]):
         write_dirty(name, [900, 40, 500][number], seed=number)
     names = ["b.csv", "a.csv", "c.csv"]
-    here = validate_files(names, WATER, max_findings=300)
-    there = engines.spark.validate(names, WATER, max_findings=300, layout=FOLDER)
+    options = ValidationOptions(max_findings=300)
+    here = validate_files(names, WATER, options)
+    there = engines.spark.validate(names, WATER, options, layout=FOLDER)
     assert there.summary() == here.summary()
 
 
 def test_good_and_bad_rows_are_split_alike(engines):
     write_dirty("in.csv", 1500)
-    validate_files(["in.csv"], WATER, good="good.csv", bad="bad.jsonl")
-    engines.spark.validate(["in.csv"], WATER, good="g.csv", bad="b.jsonl", layout=SINGLE)
+    validate_files(["in.csv"], WATER, ValidationOptions(good="good.csv", bad="bad.jsonl"))
+    split = ValidationOptions(good="g.csv", bad="b.jsonl")
+    engines.spark.validate(["in.csv"], WATER, split, layout=SINGLE)
     assert Path("g.csv").read_bytes() == Path("good.csv").read_bytes()
     assert Path("b.jsonl").read_bytes() == Path("bad.jsonl").read_bytes()
-    engines.spark.validate(["in.csv"], WATER, bad="folder.jsonl", layout=FOLDER)
+    engines.spark.validate(["in.csv"], WATER, ValidationOptions(bad="folder.jsonl"), layout=FOLDER)
     parts = [path.read_bytes() for path in Path("folder.jsonl").glob("part-*")]
     found = sorted(line for part in parts for line in part.splitlines())
     assert found == sorted(Path("bad.jsonl").read_bytes().splitlines())
@@ -681,9 +681,12 @@ def test_input_is_known_by_any_of_its_names(source, output, engines):
     with pytest.raises(UsageError, match="is an input; the output must be another file"):
         engines.score_there([names[source]], names[output], force)
     if output == "path":
-        for told in ({"findings": "in.csv"}, {"bad": "in.csv"}):
+        for findings, bad in (("in.csv", None), ("-", "in.csv")):
+            chosen = ValidationOptions(force=True, bad=bad)
             with pytest.raises(UsageError, match="is an input; the output must be another file"):
-                engines.spark.validate([names[source]], WATER, force=True, layout=SINGLE, **told)
+                engines.spark.validate(
+                    [names[source]], WATER, chosen, findings=findings, layout=SINGLE
+                )
     assert Path("in.csv").read_bytes() == before
 
 

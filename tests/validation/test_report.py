@@ -22,6 +22,7 @@ from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.tables import reading
 from waterflow_cli.validation.report import (
     FINDING_COLUMNS,
+    ValidationOptions,
     findings_table,
     render_findings,
     validate_files,
@@ -300,10 +301,10 @@ def test_twenty_findings_are_shown_by_default(cli, schema_file):
 def test_blocks_change_no_report(block_bytes, workdir, monkeypatch):
     Path("in.csv").write_text("ph,Safe\n" + "15,2\n7,1\n,\n" * 20 + "7,1,extra\n")
     schema = parse_schema(PH, "acidity")
-    expected = validate_files(["in.csv"], schema, max_findings=50)
+    expected = validate_files(["in.csv"], schema, ValidationOptions(max_findings=50))
     defaults = reading.open_table.__wrapped__.__kwdefaults__
     monkeypatch.setitem(defaults, "block_bytes", block_bytes)
-    assert validate_files(["in.csv"], schema, max_findings=50) == expected
+    assert validate_files(["in.csv"], schema, ValidationOptions(max_findings=50)) == expected
     assert (expected.n_rows, expected.n_invalid, expected.n_findings) == (61, 41, 61)
     assert expected.by_rule["", "ragged_row"] == 1
     assert not expected.passed
@@ -498,7 +499,7 @@ def test_split_loses_no_row_and_invents_none(rows, columns, block_bytes):
         with Path(source).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, quoting=csv.QUOTE_ALL).writerows([columns, *held])
         schema = parse_schema(PH, "acidity")
-        report = validate_files([source], schema, good=good, bad=bad)
+        report = validate_files([source], schema, ValidationOptions(good=good, bad=bad))
         width = len(columns)
         expected = Counter(tuple((row + [""] * width)[:width]) for row in held)
         (good_header, *good_rows), (bad_header, *bad_rows) = read_file(good), read_file(bad)
@@ -516,5 +517,6 @@ def test_split_loses_no_row_and_invents_none(rows, columns, block_bytes):
 
 
 def test_core_refuses_two_sides_in_one_file(acid):
+    options = ValidationOptions(good="x.csv", bad="./x.csv")
     with pytest.raises(UsageError, match=r"is both --good and --bad"):
-        validate_files(["in.csv"], load_schema("acidity.yaml"), good="x.csv", bad="./x.csv")
+        validate_files(["in.csv"], load_schema("acidity.yaml"), options)

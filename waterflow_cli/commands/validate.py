@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -15,33 +15,11 @@ from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.spark.settings import OutputLayout, SparkOptions
-    from waterflow_cli.tables.reading_options import ReadingOptions
-    from waterflow_cli.validation.limits import LimitProfile
-    from waterflow_cli.validation.report import ValidationReport
+    from waterflow_cli.validation.report import ValidationOptions, ValidationReport
 
 _FORMATS = ("text", "json", "csv", "html")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Chosen:
-    """What is checked, how, and where it is written to."""
-
-    files: tuple[str, ...]
-    reading: ReadingOptions
-    max_errors: int
-    form: str
-    output: str
-    good: str | None
-    bad: str | None
-    force: bool
-    jobs: int
-    batch_rows: int | None
-    engine: SparkOptions | None
-    layout: OutputLayout
 
 
 @options.command(short_help="Check the rows of a file against a schema.")
@@ -77,9 +55,20 @@ class _Chosen:
 @options.engine
 @options.layout
 @options.force
-@options.family("chosen", _Chosen)
+@options.family(
+    "chosen", "validation.report:ValidationOptions", max_findings="max_errors", but=("limits",)
+)
 def validate(
-    console: Console, *, schema_name: str, limits: tuple[str, ...], chosen: _Chosen
+    console: Console,
+    *,
+    files: tuple[str, ...],
+    schema_name: str,
+    form: str,
+    output: str,
+    limits: tuple[str, ...],
+    engine: SparkOptions | None,
+    layout: OutputLayout,
+    chosen: ValidationOptions,
 ) -> int:
     """Check each row of FILE... against a pandera schema.
 
@@ -87,18 +76,24 @@ def validate(
     With --engine spark, FILE can also be a folder or a URI, and --good and --bad are folders.
     """
     from waterflow_cli.samples.schemas import load_schema
+    from waterflow_cli.tables.outputs import check_output
     from waterflow_cli.validation.limits import load_limits
 
-    if console.as_json and (chosen.form != "text" or chosen.output != "-"):
+    if console.as_json and (form != "text" or output != "-"):
         raise UsageError(
             "--json writes to stdout, and goes with neither --format nor -o.",
             tr("For a file: --format json -o FILE"),
         )
     schema = load_schema(schema_name)
-    profiles = load_limits(limits, schema)
-    check = _check_here if chosen.engine is None else _check_on_spark
-    report = check(chosen, schema, profiles, console)
-    _write(report, "json" if console.as_json else chosen.form, chosen, console)
+    chosen = replace(chosen, limits=load_limits(limits, schema))
+    if engine is None:
+        report = _check_here(files, schema, chosen, output, console)
+    else:
+        check_output(output, force=chosen.force)
+        with open_engine(engine, files, console) as spark:
+            report = spark.validate(files, schema, chosen, findings=output, layout=layout)
+    form = "json" if console.as_json else form
+    _write(report, form, output, console, force=chosen.force)
     note_reading(report.dialects, report.cells, schema, chosen.reading, console)
     note_limits(report.limits, console)
     _summarise(report, console)
@@ -106,54 +101,21 @@ def validate(
 
 
 def _check_here(
-    chosen: _Chosen, schema: TableSchema, limits: Sequence[LimitProfile], console: Console
+    files: tuple[str, ...],
+    schema: TableSchema,
+    chosen: ValidationOptions,
+    output: str,
+    console: Console,
 ) -> ValidationReport:
     from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.tables.sources import expand_inputs
-    from waterflow_cli.validation.pass_over import PassOptions
     from waterflow_cli.validation.report import validate_files
 
-    inputs = expand_inputs(chosen.files)
-    outputs = (("-o", chosen.output), ("--good", chosen.good), ("--bad", chosen.bad))
+    inputs = expand_inputs(files)
+    outputs = (("-o", output), ("--good", chosen.good), ("--bad", chosen.bad))
     check_outputs(outputs, force=chosen.force, inputs=inputs)
     with console.progress(tr("rows")) as report_progress:
-        return validate_files(
-            inputs,
-            schema,
-            PassOptions(
-                reading=chosen.reading,
-                limits=limits,
-                jobs=chosen.jobs,
-                batch_rows=chosen.batch_rows,
-            ),
-            max_findings=chosen.max_errors,
-            good=chosen.good,
-            bad=chosen.bad,
-            force=chosen.force,
-            report_progress=report_progress,
-        )
-
-
-def _check_on_spark(
-    chosen: _Chosen, schema: TableSchema, limits: Sequence[LimitProfile], console: Console
-) -> ValidationReport:
-    from waterflow_cli.tables.outputs import check_output
-
-    assert chosen.engine is not None
-    check_output(chosen.output, force=chosen.force)
-    with open_engine(chosen.engine, chosen.files, console) as spark:
-        return spark.validate(
-            chosen.files,
-            schema,
-            reading=chosen.reading,
-            max_findings=chosen.max_errors,
-            good=chosen.good,
-            bad=chosen.bad,
-            findings=chosen.output,
-            force=chosen.force,
-            limits=limits,
-            layout=chosen.layout,
-        )
+        return validate_files(inputs, schema, chosen, report_progress)
 
 
 def _summarise(report: ValidationReport, console: Console) -> None:
@@ -184,14 +146,16 @@ def _summarise(report: ValidationReport, console: Console) -> None:
     )
 
 
-def _write(report: ValidationReport, form: str, chosen: _Chosen, console: Console) -> None:
+def _write(
+    report: ValidationReport, form: str, output: str, console: Console, *, force: bool
+) -> None:
     """Write the findings in the chosen form, to stdout or whole to a file."""
     from waterflow_cli.common.json import json_text
     from waterflow_cli.tables.outputs import open_output
     from waterflow_cli.tables.writing import DelimitedWriter
     from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table, render_findings
 
-    if form == "text" and chosen.output == "-":
+    if form == "text" and output == "-":
         if report.findings:
             rows = [
                 [str(getattr(finding, name)) for name in FINDING_COLUMNS]
@@ -200,7 +164,7 @@ def _write(report: ValidationReport, form: str, chosen: _Chosen, console: Consol
             heads = [(">" if name == "line" else "") + tr(name) for name in FINDING_COLUMNS]
             console.table("", heads, rows)
         return
-    with open_output(chosen.output, force=chosen.force) as sink:
+    with open_output(output, force=force) as sink:
         if form == "csv":
             DelimitedWriter(sink, ",").write(findings_table(report.findings))
         elif form == "json":

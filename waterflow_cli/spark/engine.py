@@ -38,11 +38,10 @@ from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.spark.worker import Job, Task
 from waterflow_cli.tables.outputs import STDOUT, check_distinct, check_outputs
-from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import changed
 from waterflow_cli.tables.table import Batch, Table, no_rows
-from waterflow_cli.validation.limits import LimitProfile
-from waterflow_cli.validation.report import ValidationReport
+from waterflow_cli.validation.report import AS_USUAL, ValidationOptions, ValidationReport
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -132,22 +131,17 @@ class SparkEngine:
         self,
         paths: Sequence[str],
         schema: TableSchema,
+        options: ValidationOptions = AS_USUAL,
         *,
-        reading: ReadingOptions = AS_FOUND,
-        max_findings: int = 20,
-        good: str | None = None,
-        bad: str | None = None,
         findings: str = STDOUT,
-        force: bool = False,
-        limits: Sequence[LimitProfile] = (),
         layout: OutputLayout,
     ) -> ValidationReport:
         """Check each row of some files; see `validation.report.validate_files`.
 
         Parameters
         ----------
-        good, bad : str, optional
-            Folders, or with ``layout.is_single`` files, for the rows that pass and the others.
+        options : ValidationOptions
+            Good and bad rows go to folders, or with ``layout.is_single`` to files.
         findings : str
             The file of this machine that the caller will write the report to; it is checked here,
             where all inputs are known.
@@ -160,16 +154,18 @@ class SparkEngine:
             If Spark fails.
         """
         with remote_errors():
-            reading = _found_everywhere(reading)
+            reading = _found_everywhere(options.reading)
             inputs = self._open_inputs(paths, schema, reading)
-            if len(inputs.files) > 1 and (good is not None or bad is not None):
-                raise UsageError("--good and --bad split one file; several were named.")
+            options.refuse_several(inputs.files)
             job = ValidationJob(
-                schema=schema, reading=reading, max_findings=max_findings, limits=tuple(limits)
+                schema=schema,
+                reading=reading,
+                max_findings=options.max_findings,
+                limits=tuple(options.limits),
             )
-            named = {"-o": findings, "--good": good, "--bad": bad}
-            outputs = self._check_outputs(named, "-o", inputs.files, layout, force=force)
-            report = ValidationReport(schema=schema.name, max_findings=max_findings)
+            named = {"-o": findings, "--good": options.good, "--bad": options.bad}
+            outputs = self._check_outputs(named, "-o", inputs.files, layout, force=options.force)
+            report = ValidationReport(schema=schema.name, max_findings=options.max_findings)
             with self._publishing(outputs.values()):
                 for each in self._run(inputs, job, None):
                     report.merge(each)

@@ -20,7 +20,7 @@ from waterflow_cli.tables.outputs import OutputGroup, check_outputs
 from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons, row_rules
 from waterflow_cli.validation.limit_checks import LIMITS, LimitCounts, LimitStatus
-from waterflow_cli.validation.pass_over import PLAIN, Pass, PassOptions, RowCounts, pass_over
+from waterflow_cli.validation.pass_over import Pass, PassOptions, RowCounts, pass_over
 
 FINDING_COLUMNS = (
     *(marked("file"), marked("line"), marked("column")),
@@ -93,25 +93,42 @@ class ValidationReport(RowCounts):
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ValidationOptions(PassOptions):
+    """How files are checked, and where their rows are written to.
+
+    Attributes
+    ----------
+    max_findings : int
+        How many findings to keep; all are counted.
+    good, bad : str, optional
+        Outputs for the rows that pass, and for those that do not, with what is wrong.
+    """
+
+    max_findings: int = 20
+    good: str | None = None
+    bad: str | None = None
+    force: bool = False
+
+    def refuse_several(self, inputs: Sequence[object]) -> None:
+        """Refuse to split the rows of several files."""
+        if len(inputs) > 1 and (self.good is not None or self.bad is not None):
+            raise UsageError("--good and --bad split one file; several were named.")
+
+
+AS_USUAL = ValidationOptions()
+
+
 def validate_files(
     inputs: Sequence[str],
     schema: TableSchema,
-    options: PassOptions = PLAIN,
-    *,
-    max_findings: int = 20,
-    good: str | None = None,
-    bad: str | None = None,
-    force: bool = False,
+    options: ValidationOptions = AS_USUAL,
     report_progress: Report = say_nothing,
 ) -> ValidationReport:
     """Check each row of some files; limits are for information, and no row fails for them.
 
     Parameters
     ----------
-    max_findings : int
-        How many findings to keep; all are counted.
-    good, bad : str, optional
-        Outputs for the rows that pass, and for those that do not, with what is wrong.
     report_progress : callable
         Is told how far the work came.
 
@@ -122,15 +139,15 @@ def validate_files(
     UsageError
         If an output cannot be written as asked.
     """
-    report = ValidationReport(schema=schema.name, max_findings=max_findings)
-    if len(inputs) > 1 and (good is not None or bad is not None):
-        raise UsageError("--good and --bad split one file; several were named.")
-    check_outputs((("--good", good), ("--bad", bad)), force=force, inputs=inputs)
+    report = ValidationReport(schema=schema.name, max_findings=options.max_findings)
+    options.refuse_several(inputs)
+    named = (("--good", options.good), ("--bad", options.bad))
+    check_outputs(named, force=options.force, inputs=inputs)
     progress = InputProgress(inputs, report_progress)
     for path in inputs:
         with (
             pass_over(path, schema, options, report, progress) as file,
-            _open_split(good, bad, force, inputs) as split,
+            _open_split(options, inputs) as split,
         ):
             _check_file(file, report, split)
         progress.n_done += 1
@@ -178,10 +195,8 @@ class RowSplit:
 
 
 @contextmanager
-def _open_split(
-    good: str | None, bad: str | None, force: bool, inputs: Sequence[str]
-) -> Iterator[RowSplit]:
-    with OutputGroup(force=force, inputs=inputs) as outputs, ExitStack() as stack:
+def _open_split(options: ValidationOptions, inputs: Sequence[str]) -> Iterator[RowSplit]:
+    with OutputGroup(force=options.force, inputs=inputs) as outputs, ExitStack() as stack:
 
         def writer(path: str | None) -> TableWriter | None:
             if path is None:
@@ -189,7 +204,7 @@ def _open_split(
             sink = stack.enter_context(outputs.open(path))
             return stack.enter_context(open_table_writer(path, sink))
 
-        yield RowSplit(writer(good), writer(bad))
+        yield RowSplit(writer(options.good), writer(options.bad))
 
 
 def _refuse_taken(name: str, columns: Mapping[str, pa.Array], option: str) -> None:
