@@ -100,7 +100,6 @@ def test_any_name_is_found_read_and_listed(name, hadoop):
 @pytest.mark.spark
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_any_name_is_written(name, hadoop):
-    hadoop.make_folder("out")
     hadoop.write(f"out/{name}", b"content")
     assert Path("out", name).read_bytes() == b"content"
     assert hadoop.exists(f"out/{name}")

@@ -28,7 +28,7 @@ from waterflow_cli.spark.remote import (
     find_cause,
     remote_errors,
 )
-from waterflow_cli.spark.session import SparkOptions, count_executors, open_session
+from waterflow_cli.spark.session import SparkOptions, list_executors, open_session
 from waterflow_cli.spark.settings import check_master, plan_settings, read_defaults
 
 KINDS = [
@@ -342,7 +342,7 @@ def test_local_session_leaves_all_as_it_was(capfd, no_spark_settings):
         assert (dict(os.environ), signal.getsignal(signal.SIGINT)) == (before, handler)
         assert session.conf.get("spark.sql.session.timeZone") == "UTC"
         assert session.conf.get("spark.sql.execution.arrow.maxBytesPerBatch") == "8388608"
-        assert count_executors(session) == 1
+        assert len(list_executors(session)) == 1
         line = encode_error(InputError("a.csv", "is empty.", hint="Take another."))
 
         def fail(batches):

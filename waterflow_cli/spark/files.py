@@ -131,13 +131,7 @@ def local_paths(files: Sequence[InputFile]) -> list[str]:
 
 
 class HadoopFiles:
-    """What is done with files and folders beside reading and writing rows.
-
-    Parameters
-    ----------
-    spark : SparkSession
-        Its configuration holds what the file systems need.
-    """
+    """What is done with files and folders beside reading and writing rows."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._java = view_java(spark.sparkContext)
@@ -211,17 +205,14 @@ class HadoopFiles:
             raise InputError(uri, "is a folder, not a file.", hint=tr("Name the files in it."))
         return InputFile(uri, uri, status.getLen())
 
-    def read_start(self, file: InputFile, n_bytes: int) -> bytes:
-        """Read the first bytes of a file."""
-        return self._read(file, 0, n_bytes)
-
     def read_footer(self, file: InputFile) -> bytes:
         """Read what ends a Parquet file: its metadata, their length, and the magic bytes."""
-        end = self._read(file, max(0, file.n_bytes - _FOOTER_BYTES), _FOOTER_BYTES)
+        end = self.read_start(file, _FOOTER_BYTES, max(0, file.n_bytes - _FOOTER_BYTES))
         n_bytes = int.from_bytes(end[:4], "little") + _FOOTER_BYTES
-        return self._read(file, max(0, file.n_bytes - n_bytes), n_bytes)
+        return self.read_start(file, n_bytes, max(0, file.n_bytes - n_bytes))
 
-    def _read(self, file: InputFile, offset: int, n_bytes: int) -> bytes:
+    def read_start(self, file: InputFile, n_bytes: int, offset: int = 0) -> bytes:
+        """Read the first bytes of a file, or those after an offset."""
         with self._input_errors(file.name):
             files, path = self._open(file.uri)
             with closing(files.open(path)) as stream:
@@ -243,13 +234,8 @@ class HadoopFiles:
         with self._output(path) as (files, target):
             return [status.getPath().getName() for status in files.listStatus(target)]
 
-    def make_folder(self, path: str) -> None:
-        """Make a folder, and those above it."""
-        with self._output(path) as (files, target):
-            files.mkdirs(target)
-
     def write(self, path: str, content: bytes = b"") -> None:
-        """Write a small file."""
+        """Write a small file, and make the folders above it."""
         with self._output(path) as (files, target), closing(files.create(target, True)) as stream:
             stream.write(content)
 

@@ -13,16 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from waterflow_cli.common.errors import EngineError, WaterflowError
 from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.health import FAILED, NOT_CHECKED, OK, Check
+from waterflow_cli.health import NOT_CHECKED, OK, Check
 from waterflow_cli.spark.jvm import find_java, find_spark
 from waterflow_cli.spark.remote import difference_of, expected_versions, remote_errors
-from waterflow_cli.spark.session import (
-    SparkOptions,
-    count_executors,
-    list_executors,
-    open_session,
-)
-from waterflow_cli.spark.settings import check_master, plan_settings
+from waterflow_cli.spark.session import list_executors, open_session
+from waterflow_cli.spark.settings import SparkOptions, check_master, plan_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,13 +36,6 @@ _PROBE_S = 0.3
 def check_spark(options: SparkOptions, *, debug: bool = False) -> list[Check]:
     """Check what a job on Spark needs, up to what its executors have installed.
 
-    Parameters
-    ----------
-    options : SparkOptions
-        As for a job.
-    debug : bool
-        Show what Spark writes on stderr.
-
     Returns
     -------
     list of Check
@@ -58,7 +46,7 @@ def check_spark(options: SparkOptions, *, debug: bool = False) -> list[Check]:
         for found in _find_all(options, debug=debug):
             checks.append(Check(CHECKS[len(checks)], OK, found))
     except WaterflowError as exc:
-        checks.append(Check(CHECKS[len(checks)], FAILED, exc.message, exc.hint or ""))
+        checks.append(Check.failed(CHECKS[len(checks)], exc))
     return checks + [Check(name, NOT_CHECKED) for name in CHECKS[len(checks) :]]
 
 
@@ -74,7 +62,7 @@ def _find_all(options: SparkOptions, *, debug: bool) -> Iterator[str]:
     with open_session(options, debug=debug) as session:
         hosts = _settle(session)
         yield tr("{n}, on {hosts}", n=len(hosts), hosts=", ".join(sorted(set(hosts))))
-        yield _compare_versions(_probe(session, tuple(expected_versions())))
+        yield _compare_versions(_probe(session))
 
 
 def _settle(session: SparkSession) -> list[str]:
@@ -102,8 +90,9 @@ def _compare_versions(answers: list[dict[str, Any]]) -> str:
     return tr("as here; {pythons}", pythons="; ".join(pythons))
 
 
-def _probe(session: SparkSession, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _probe(session: SparkSession) -> list[dict[str, Any]]:
     """Ask the executors what they have."""
+    names = tuple(expected_versions())
 
     # It is sent as code, being of no module: an executor without waterflow answers too.
     def describe(_: Any) -> Iterator[dict[str, Any]]:
@@ -120,7 +109,7 @@ def _probe(session: SparkSession, names: tuple[str, ...]) -> list[dict[str, Any]
         }
 
     context = session.sparkContext
-    n_tasks = 2 * max(int(context.defaultParallelism), count_executors(session))
+    n_tasks = 2 * max(int(context.defaultParallelism), len(list_executors(session)))
     with remote_errors():
         tasks = context.parallelize(range(n_tasks), n_tasks)
         answers: list[dict[str, Any]] = tasks.mapPartitions(describe).collect()

@@ -136,7 +136,6 @@ class FolderOutput:
     def write(self, rows: DataFrame) -> None:
         """Run the job whose rows go there."""
         self._hadoop.delete(self._target)  # what a killed job left
-        self._hadoop.make_folder(self._target)
         self._hadoop.write(f"{self._target}/{UNFINISHED}", self._token)
         if self._kind == ".parquet":
             self._writer(rows).parquet(self._target)

@@ -171,32 +171,22 @@ def find_cause(exc: BaseException, text: str = "") -> str:
     return _PREFIX.sub("", _TASK.sub("", chosen))[:_LONGEST]
 
 
+@cache
 def expected_versions() -> dict[str, str]:
     """Give the versions here of what a row's result depends on, for `check_versions`."""
     return installed_versions(("waterflow", *SCORING, "skops"))
 
 
 def check_versions(expected: Mapping[str, str]) -> None:
-    """Check, on an executor, that it has the driver's versions; once in a process.
-
-    Parameters
-    ----------
-    expected : mapping
-        What `expected_versions` gave on the driver.
+    """Check, on an executor, that it has the versions that are expected on the driver.
 
     Raises
     ------
     EngineError
         If any differs: another version may give other digits.
     """
-    _check_once(tuple(sorted(expected.items())))
-
-
-@cache
-def _check_once(expected: tuple[tuple[str, str], ...]) -> None:
-    names = [name for name, _ in expected]
-    found = {**dict.fromkeys(names, ""), **installed_versions(names)}
-    error = difference_of(dict(expected), found)
+    found = dict.fromkeys(expected, "") | expected_versions()
+    error = difference_of(dict(sorted(expected.items())), found)
     if error is not None:
         raise error
 

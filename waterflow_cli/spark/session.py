@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,13 +41,17 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-__all__ = ["SparkOptions", "count_executors", "list_executors", "open_session", "watched"]
+__all__ = ["SparkOptions", "list_executors", "open_session", "watched"]
 
 # A master of another version takes the connection and never answers.
 _REGISTRATION_TIMEOUT_S = 25.0
 _POLL_S = 0.1
 _SECONDS_BETWEEN_LOOKS = 1.0
 _LOG_TAIL = 100_000
+_HIDDEN_VARIABLES = (
+    *("PYSPARK_SUBMIT_ARGS", "PYSPARK_GATEWAY_PORT"),
+    *("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE"),
+)
 _QUERY_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
 
 
@@ -59,8 +63,6 @@ def open_session(options: SparkOptions, *, debug: bool = False) -> Iterator[Spar
 
     Parameters
     ----------
-    options : SparkOptions
-        Which master, and what to set.
     debug : bool
         Leave what Spark writes on stderr there, instead of dropping it.
 
@@ -104,22 +106,9 @@ def list_executors(session: SparkSession) -> list[str]:
     return sorted(hosts)
 
 
-def count_executors(session: SparkSession) -> int:
-    """Count the executors that Spark has now; in local mode that is the driver itself."""
-    return len(list_executors(session))
-
-
 @contextmanager
 def watched(spark: SparkSession, report: Report, count_rows: Callable[[], int]) -> Iterator[None]:
-    """Report the rows that finished tasks counted, and the share of the tasks that are finished.
-
-    Parameters
-    ----------
-    report : callable
-        Takes both.
-    count_rows : callable
-        Gives the rows that were counted so far.
-    """
+    """Report the rows that finished tasks counted, and the share of the tasks that are finished."""
     is_over = threading.Event()
 
     def look() -> None:
@@ -173,7 +162,7 @@ def _start(settings: SparkSettings, log: IO[bytes] | None, stack: ExitStack) -> 
     streams: dict[str, Any] = {"stdout": log, "stderr": log} if log else {"stdout": 2}
     is_late = threading.Event()
     try:
-        with _environment(_variables(settings)), _signal_handler_kept():
+        with _environment(settings), _signal_handler_kept():
             gateway = stack.enter_context(launch_jvm(conf, streams))
             with _time_limit(gateway.proc, is_late, settings):
                 context = SparkContext(conf=conf, gateway=gateway)
@@ -181,20 +170,6 @@ def _start(settings: SparkSettings, log: IO[bytes] | None, stack: ExitStack) -> 
         raise _explain(exc, settings, log, is_late=is_late.is_set()) from exc
     stack.callback(stop_context, context)
     return context
-
-
-def _variables(settings: SparkSettings) -> dict[str, str | None]:
-    """Give the environment that Spark is started in; None for a variable that it may not see."""
-    variables: dict[str, str | None] = {
-        "PYSPARK_PYTHON": settings.python,
-        "PYSPARK_SUBMIT_ARGS": None,
-        "PYSPARK_GATEWAY_PORT": None,
-        "SPARK_CONNECT_MODE_ENABLED": None,
-        "SPARK_REMOTE": None,
-    }
-    if settings.is_loopback and "SPARK_LOCAL_IP" not in os.environ:
-        variables["SPARK_LOCAL_IP"] = "127.0.0.1"
-    return variables
 
 
 def _with_archive(settings: SparkSettings, archive: Path) -> SparkSettings:
@@ -209,22 +184,20 @@ def _with_archive(settings: SparkSettings, archive: Path) -> SparkSettings:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set environment variables for a while; those that Spark sets go too."""
+def _environment(settings: SparkSettings) -> Iterator[None]:
+    """Set the environment in which Spark is started; what Spark sets in it goes too."""
     before = dict(os.environ)
     try:
-        _set_variables(variables)
+        for name in _HIDDEN_VARIABLES:
+            os.environ.pop(name, None)
+        os.environ["PYSPARK_PYTHON"] = settings.python
+        if settings.is_loopback:
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         yield
     finally:
-        _set_variables({name: before.get(name) for name in os.environ.keys() | before.keys()})
-
-
-def _set_variables(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager
@@ -290,7 +263,7 @@ def _await_executor(session: SparkSession, settings: SparkSettings) -> None:
     patience_s = java_context.conf().getTimeAsMs(WAITING_TIME, "30s") / 1000
     deadline = time.monotonic() + patience_s
     while not java_context.isStopped() and time.monotonic() < deadline:
-        if count_executors(session) > 0:
+        if list_executors(session):
             return
         time.sleep(_POLL_S)
     raise EngineError(

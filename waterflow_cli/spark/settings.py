@@ -18,10 +18,35 @@ _CONNECT_TIMEOUT_S = 5.0
 BATCH_BYTES = 8 << 20
 BATCH_ROWS = 32_768
 WAITING_TIME = "spark.scheduler.maxRegisteredResourcesWaitingTime"
+# Our own values of Spark properties; the user's and those of the file go before them.
+_DEFAULTS = {
+    "spark.app.name": "waterflow",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH_ROWS),
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(BATCH_BYTES),
+    "spark.sql.session.timeZone": "UTC",
+    # pandas writes timestamps of nanoseconds; they are cast back to what the file says.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # A file can have the columns pH and PH.
+    "spark.sql.caseSensitive": "true",
+    # Otherwise such a cluster grants no executor before there is work.
+    "spark.dynamicAllocation.initialExecutors": "1",
+    WAITING_TIME: "30s",
+    # Hadoop's clients would try for a quarter of an hour.
+    "spark.hadoop.yarn.resourcemanager.connect.max-wait.ms": "30000",
+    "spark.hadoop.ipc.client.connect.max.retries": "2",
+    "spark.hadoop.ipc.client.connect.max.retries.on.timeouts": "2",
+    "spark.hadoop.ipc.client.connect.timeout": "10000",
+}
+_ON_LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+_PYTHON = "spark.pyspark.python"
 _LOOPBACK = re.compile(r"localhost$|127\.\d+\.\d+\.\d+$|\[::1\]$")
-_LOCAL = re.compile(r"local(\[(\*|\d+)(, *\d+)?\]|-cluster\[\d+, *\d+, *\d+\])?$")
-_STANDALONE = re.compile(r"spark://[^\s/:,]+:\d+(,[^\s/:,]+:\d+)*$")
-_OTHERS = re.compile(r"yarn$|k8s://\S+$")
+_MASTERS = (
+    re.compile(r"local(\[(\*|\d+)(, *\d+)?\]|-cluster\[\d+, *\d+, *\d+\])?$"),
+    re.compile(r"spark://[^\s/:,]+:\d+(,[^\s/:,]+:\d+)*$"),
+    re.compile(r"yarn$|k8s://\S+$"),
+)
 _PROPERTY = re.compile(r"\s*(spark\.[^\s=:]+)\s*[\s=:]\s*(.*?)\s*$")
 
 
@@ -121,19 +146,22 @@ def plan_settings(options: SparkOptions, spark_home: Path | None = None) -> Spar
     conf = dict(options.conf)
     in_conf = conf.pop("spark.master", None)
     master = options.master or in_conf or defaults.get("spark.master", "local[*]")
-    _check_master_url(master)
+    if not any(known.match(master) for known in _MASTERS):
+        raise EngineError(
+            "--master {master}: Spark knows no such master.",
+            tr("Known are local[N], local[*], spark://HOST:PORT, yarn and k8s://URL."),
+            master=master,
+        )
     plain = SparkSettings(master, {}, "")
-    given = defaults | conf
-    ours = {key: value for key, value in _defaults_for(plain).items() if key not in given}
+    ours = _DEFAULTS | (_ON_LOOPBACK if plain.is_loopback else {})
+    ours = {key: value for key, value in ours.items() if key not in defaults}
     ship_env = options.ship_env and not plain.is_local
-    python = os.environ.get("PYSPARK_PYTHON") or given.get("spark.pyspark.python")
+    python = os.environ.get("PYSPARK_PYTHON") or defaults.get(_PYTHON)
     if not python:
         # What is shipped are libraries; the interpreter is the executors' own.
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         python = version if ship_env else sys.executable
-    if "spark.pyspark.python" in conf:
-        python = conf["spark.pyspark.python"]
-    return SparkSettings(master, ours | conf, python, ship_env)
+    return SparkSettings(master, ours | conf, conf.get(_PYTHON, python), ship_env)
 
 
 def read_defaults(spark_home: Path | None = None) -> dict[str, str]:
@@ -170,40 +198,3 @@ def check_master(settings: SparkSettings) -> None:
             master=settings.master,
             cause=problem,
         )
-
-
-def _check_master_url(master: str) -> None:
-    if any(known.match(master) for known in (_LOCAL, _STANDALONE, _OTHERS)):
-        return
-    raise EngineError(
-        "--master {master}: Spark knows no such master.",
-        tr("Known are local[N], local[*], spark://HOST:PORT, yarn and k8s://URL."),
-        master=master,
-    )
-
-
-def _defaults_for(settings: SparkSettings) -> dict[str, str]:
-    """Give our own values of Spark properties."""
-    conf = {
-        "spark.app.name": "waterflow",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH_ROWS),
-        "spark.sql.execution.arrow.maxBytesPerBatch": str(BATCH_BYTES),
-        "spark.sql.session.timeZone": "UTC",
-        # pandas writes timestamps of nanoseconds; they are cast back to what the file says.
-        "spark.sql.legacy.parquet.nanosAsLong": "true",
-        # A file can have the columns pH and PH.
-        "spark.sql.caseSensitive": "true",
-        # Otherwise such a cluster grants no executor before there is work.
-        "spark.dynamicAllocation.initialExecutors": "1",
-        WAITING_TIME: "30s",
-        # Hadoop's clients would try for a quarter of an hour.
-        "spark.hadoop.yarn.resourcemanager.connect.max-wait.ms": "30000",
-        "spark.hadoop.ipc.client.connect.max.retries": "2",
-        "spark.hadoop.ipc.client.connect.max.retries.on.timeouts": "2",
-        "spark.hadoop.ipc.client.connect.timeout": "10000",
-    }
-    if settings.is_loopback:
-        conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    return conf
