@@ -47,7 +47,7 @@ ERRORS = {
 # What translates, and how many texts each takes.
 TRANSLATES = {"tr": 1, "trn": 2, "Message": 1, "counted": 2, "marked": 1, "marked_forms": 2}
 # Where an error has its text, which it translates unless that is finished.
-ERROR_TEXTS = {name: 1 if name == "InputError" else 0 for name in ERRORS}
+ERROR_TEXTS = {**dict.fromkeys(ERRORS, 0), "InputError": 1, "RequestError": 1}
 # Methods of the console, which translate a text that has values.
 SAYS = {"result", "note", "detail", "warn"}
 # What the core calls to say something, besides the methods of the console.
@@ -111,8 +111,9 @@ def translated_texts() -> Iterator[Said]:
         name = name_of(call.func)
         for text in own_text(call):
             if isinstance(text, ast.Constant):
-                apart = {"hint", "line"} if name == "InputError" else {"hint"}
-                keywords = frozenset(str(each.arg) for each in call.keywords) - apart
+                apart = {"InputError": {"hint", "line"}, "RequestError": {"hint", "headers"}}
+                keywords = frozenset(str(each.arg) for each in call.keywords)
+                keywords -= apart.get(name, {"hint"})
                 yield Said(module, call.lineno, (str(text.value),), keywords)
         texts = tuple(str(each.value) for each in call.args if isinstance(each, ast.Constant))
         if name in TRANSLATES and texts:
@@ -162,7 +163,7 @@ def bare_texts(node: ast.expr) -> Iterator[str]:
 def shown_parts(call: ast.Call) -> list[ast.expr]:
     """Give the arguments of a call that a user reads; none of most calls."""
     name = name_of(call.func)
-    if name in ERRORS:
+    if name in ERROR_TEXTS:
         # A text alone is looked up; one that is put together must be finished.
         own = [each for each in own_text(call) if not isinstance(each, ast.Constant)]
         hints = [each.value for each in call.keywords if each.arg == "hint"]

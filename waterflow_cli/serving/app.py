@@ -6,9 +6,11 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
+from operator import itemgetter
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -21,9 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.errors import PluginError, WaterflowError
-from waterflow_cli.common.messages import tr
-from waterflow_cli.serving.judging import JSON, Answer, judge
-from waterflow_cli.serving.media_types import chosen_type, sent_type
+from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.serving.judging import CSV, JSON, Answer, judge
 from waterflow_cli.serving.metrics import MEDIA_TYPE, ServerMetrics
 from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.problems import RequestError, problem_response
@@ -31,6 +32,7 @@ from waterflow_cli.serving.served_model import ModelWatch
 
 HEALTH = "/health"
 _PATHS = ("/score", HEALTH, "/model", "/metrics", "/openapi.json")
+KNOWN = (JSON, CSV)
 _RETRY_AFTER_S = 1
 # Client, method and path, status, seconds.
 Access = Callable[[str, str, int, float], None]
@@ -41,10 +43,6 @@ class Service:
 
     Parameters
     ----------
-    watch : ModelWatch
-        Has the model.
-    options : ServingOptions
-        What requests may ask for.
     note_access : callable
         Is told of each request; never what it held.
     note_defect : callable
@@ -159,7 +157,8 @@ class Service:
         except BaseException as exc:
             self._n_bytes_held -= len(body)
             if isinstance(exc, TimeoutError):
-                raise _too_slow(408, options.timeout_s) from exc
+                text = marked("The body did not arrive within {timeout_s:g} s.")
+                raise _too_slow(408, text, options.timeout_s) from exc
             raise
         return body
 
@@ -175,7 +174,8 @@ class Service:
             async with asyncio.timeout_at(deadline):
                 return await asyncio.wrap_future(future)
         except TimeoutError as exc:
-            raise _too_slow(504, self._options.timeout_s) from exc
+            text = marked("The samples could not be scored within {timeout_s:g} s.")
+            raise _too_slow(504, text, self._options.timeout_s) from exc
 
     def _release(self, loop: asyncio.AbstractEventLoop, _: Future[Answer]) -> None:
         if not loop.is_closed():
@@ -199,19 +199,23 @@ class Service:
 
     async def _answer_http_error(self, request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
-        where = f"{request.method} {request.url.path}"
-        detail = tr("{where}: {problem}", where=where, problem=HTTPStatus(exc.status_code).phrase)
-        hint = tr("There are {paths}.", paths=", ".join(_PATHS))
-        return problem_response(RequestError(exc.status_code, detail, hint, headers=exc.headers))
+        error = RequestError(
+            exc.status_code,
+            "{where}: {problem}",
+            tr("There are {paths}.", paths=", ".join(_PATHS)),
+            headers=exc.headers,
+            where=f"{request.method} {request.url.path}",
+            problem=HTTPStatus(exc.status_code).phrase,
+        )
+        return problem_response(error)
 
     async def _answer_nobody(self, _: Request, __: Exception) -> Response:
         return Response(status_code=400)
 
     async def _answer_defect(self, _: Request, exc: Exception) -> Response:
         self._note_defect(exc)
-        return problem_response(
-            RequestError(500, tr("waterflow met a defect of its own; its log says which."))
-        )
+        text = marked("waterflow met a defect of its own; its log says which.")
+        return problem_response(RequestError(500, text))
 
 
 class Gate:
@@ -249,10 +253,72 @@ class Gate:
         return is_known and kind.lower() == b"bearer"
 
 
+def sent_type(headers: Headers) -> str:
+    """Tell what the body holds: `JSON` or `CSV`.
+
+    Raises
+    ------
+    RequestError
+        415 for anything else, and for what is compressed.
+    """
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if media_type in KNOWN and coding == "identity":
+        return media_type
+    shown = f"{media_type or '?'}{'' if coding == 'identity' else f' ({coding})'}"
+    raise RequestError(
+        415,
+        "The body is sent as {media_type}.",
+        tr("Send it plain, as {known}.", known=" or ".join(KNOWN)),
+        media_type=shown,
+    )
+
+
+def chosen_type(accept: str, sent: str) -> str:
+    """Choose what the answer holds; of equals, what was sent.
+
+    >>> chosen_type("", "text/csv"), chosen_type("application/json, */*;q=0.1", "text/csv")
+    ('text/csv', 'application/json')
+
+    Raises
+    ------
+    RequestError
+        406 if the client takes neither.
+    """
+    if not accept.strip():
+        return sent
+    # Of a range that is named twice the greater weight counts.
+    weights = dict(sorted(map(_read_range, accept.split(",")), key=itemgetter(1)))
+    best = max(sent, *KNOWN, key=partial(_weight, weights))
+    if _weight(weights, best) <= 0:
+        raise RequestError(
+            406,
+            "The answer can be {known}.",
+            tr("Accept one of them, or leave the header out."),
+            known=" or ".join(KNOWN),
+        )
+    return best
+
+
+def _read_range(text: str) -> tuple[str, float]:
+    media_range, *parameters = (part.strip() for part in text.lower().split(";"))
+    weight = next((value for value in parameters if value.startswith("q=")), "q=1")
+    try:
+        return media_range, float(weight.removeprefix("q="))
+    except ValueError:
+        return media_range, 0.0
+
+
+def _weight(weights: Mapping[str, float], kind: str) -> float:
+    """Give the weight of a media type; the range that names it most closely decides."""
+    covering = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    return next((weights[each] for each in covering if each in weights), 0.0)
+
+
 def _unknown() -> RequestError:
     return RequestError(
         401,
-        tr("The token is missing or wrong."),
+        "The token is missing or wrong.",
         tr("Send the header {header}.", header="Authorization: Bearer TOKEN"),
         headers={"WWW-Authenticate": "Bearer"},
     )
@@ -261,25 +327,22 @@ def _unknown() -> RequestError:
 def _too_large(max_bytes: int) -> RequestError:
     return RequestError(
         413,
-        tr("A body may hold {max_bytes} bytes.", max_bytes=max_bytes),
+        "A body may hold {max_bytes} bytes.",
         tr("Send the samples in several requests, or score the file: waterflow score"),
+        max_bytes=max_bytes,
     )
 
 
-def _too_slow(status: int, timeout_s: float) -> RequestError:
-    message = (
-        tr("The body did not arrive within {timeout_s:g} s.", timeout_s=timeout_s)
-        if status == 408
-        else tr("The samples could not be scored within {timeout_s:g} s.", timeout_s=timeout_s)
-    )
+def _too_slow(status: int, text: str, timeout_s: float) -> RequestError:
     closing = {"Connection": "close"} if status == 408 else None
-    return RequestError(status, message, tr("Send fewer samples at a time."), headers=closing)
+    hint = tr("Send fewer samples at a time.")
+    return RequestError(status, text, hint, headers=closing, timeout_s=timeout_s)
 
 
 def _busy() -> RequestError:
     return RequestError(
         503,
-        tr("Too many requests are under way."),
+        "Too many requests are under way.",
         tr("Try again in a moment."),
         headers={"Retry-After": str(_RETRY_AFTER_S)},
     )

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from waterflow_cli.common.messages import tr
-from waterflow_cli.scoring.scorer import RESULT_COLUMNS, ScoredBatch, Scorer, open_scorer
+from waterflow_cli.scoring.scorer import RESULT_COLUMNS, Scorer, open_scorer
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.serving.samples import BODY, field_names, opener_of, parse_samples, too_many
 from waterflow_cli.serving.served_model import ServedModel
-from waterflow_cli.tables.table import Batch, Table
+from waterflow_cli.tables.table import Table
 from waterflow_cli.tables.writing import DelimitedWriter
+from waterflow_cli.validation.batches import CheckedBatch
 
 JSON, CSV = "application/json", "text/csv"
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -57,11 +57,11 @@ def judge(
     """
     answer = Answer()
     with _open(served, body, sent, options) as (scorer, table):
-        batches = _counted(table, answer, options.max_rows)
+        checked = _checked(scorer, table, answer, options.max_rows)
         if wanted == CSV:
-            answer.body = _write_csv(scorer, batches, answer)
+            answer.body = _write_csv(scorer, checked, answer)
         else:
-            answer.body = _write_json(served.label, scorer, batches, answer)
+            answer.body = _write_json(served.label, scorer, checked, answer)
     return answer
 
 
@@ -76,44 +76,41 @@ def _open(
         yield scorer or served.new_scorer(table), table
         return
     if not body.strip():
-        raise RequestError(422, tr("The body is empty."))
+        raise RequestError(422, "The body is empty.")
     with open_scorer(served.model, BODY, options.reading, opener_of(body)) as scorer:
         yield scorer, scorer.table
 
 
-def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Batch]:
-    """Yield the batches of a table, until they are too many."""
+def _checked(scorer: Scorer, table: Table, answer: Answer, max_rows: int) -> Iterator[CheckedBatch]:
+    """Check and count the batches of a table, until they are too many."""
     for batch in table.batches():
         answer.n_rows += len(batch)
         if answer.n_rows > max_rows:
             raise too_many(max_rows)
-        yield batch
+        checked = scorer.check(batch)
+        answer.n_invalid += int(checked.invalid.sum())
+        yield checked
 
 
-def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
+def _write_csv(scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer) -> bytes:
     sink = io.BytesIO()
     rows = DelimitedWriter(sink, ",")
     task = ScoringTask(scorer, ScoringOptions(), rows=rows)
-    for checked in map(scorer.check, batches):
-        encoded = task(checked)
+    for encoded in map(task, batches):
         rows.append(encoded.rows)
-        answer.n_invalid += int(checked.invalid.sum())
         answer.verdicts.update(encoded.verdict_counts)
     return sink.getvalue()
 
 
-def _write_json(label: str, scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
+def _write_json(
+    label: str, scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer
+) -> bytes:
     texts: list[str] = []
-    for scored in map(scorer.judge, map(scorer.check, batches)):
-        answer.n_invalid += int(scored.checked.invalid.sum())
+    for scored in map(scorer.judge, batches):
         answer.verdicts.update(scored.verdict_counts)
+        columns = [scored.results[name].to_pylist() for name in RESULT_COLUMNS]
         # Row by row: encoding all of them at once would let no other thread run meanwhile.
-        texts += map(_encode, _rows(scored))
+        for values in zip(*columns, strict=True):
+            texts.append(_encode(dict(zip(RESULT_COLUMNS, values, strict=True))))
     head = f'{{"version": 1, "model": {_encode(label)}, "results": ['
     return "".join((head, ", ".join(texts), "]}\n")).encode()
-
-
-def _rows(scored: ScoredBatch) -> Iterator[dict[str, object]]:
-    columns = [scored.results[name].to_pylist() for name in RESULT_COLUMNS]
-    for values in zip(*columns, strict=True):
-        yield dict(zip(RESULT_COLUMNS, values, strict=True))

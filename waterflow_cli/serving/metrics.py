@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -27,36 +29,27 @@ class ServerMetrics:
 
     def __init__(self, watch: ModelWatch) -> None:
         self._watch = watch
-        self._registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        self._requests = Counter(
-            "waterflow_requests", "Requests answered.", ["path", "status"], registry=registry
-        )
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        self._requests = counter("waterflow_requests", "Requests answered.", ["path", "status"])
         self._seconds = Histogram(
             "waterflow_request_seconds",
             "Time from a request to its answer.",
             buckets=_BUCKETS_S,
-            registry=registry,
+            registry=self._registry,
         )
-        self._samples = Counter(
-            "waterflow_samples", "Samples judged.", ["status"], registry=registry
+        self._samples = counter("waterflow_samples", "Samples judged.", ["status"])
+        self._verdicts = counter("waterflow_verdicts", "Verdicts given.", ["verdict"])
+        self.in_progress = gauge(
+            "waterflow_scoring_requests", "Requests that are scored, or wait for it."
         )
-        self._verdicts = Counter(
-            "waterflow_verdicts", "Verdicts given.", ["verdict"], registry=registry
-        )
-        self.in_progress = Gauge(
-            "waterflow_scoring_requests",
-            "Requests that are scored, or wait for it.",
-            registry=registry,
-        )
-        self._model = Info("waterflow_model", "The model that answers.", registry=registry)
-        self._loaded = Gauge(
-            "waterflow_model_loaded_timestamp_seconds", "When it was loaded.", registry=registry
-        )
-        self._failing = Gauge(
+        self._model = Info("waterflow_model", "The model that answers.", registry=self._registry)
+        self._loaded = gauge("waterflow_model_loaded_timestamp_seconds", "When it was loaded.")
+        self._failing = gauge(
             "waterflow_model_reload_failing",
             "1 while the model that the store names now cannot be loaded.",
-            registry=registry,
         )
 
     def note_request(self, path: str, status: int, seconds: float) -> None:

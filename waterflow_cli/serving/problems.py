@@ -21,25 +21,19 @@ _OF_THE_SAMPLES = (InputError, UsageError, DataRefusedError, ModelError)
 
 
 class RequestError(WaterflowError):
-    """A request cannot be answered.
-
-    Parameters
-    ----------
-    status : int
-        HTTP's word for it.
-    headers : mapping of str to str
-        What else the client is told.
-    """
+    """A request cannot be answered: HTTP's status for it, and headers that say more."""
 
     def __init__(
         self,
         status: int,
-        message: str,
+        text: str,
+        /,
         hint: str | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        **values: object,
     ) -> None:
-        super().__init__(message, hint)
+        super().__init__(text, hint, **values)
         self.status, self.headers = status, dict(headers or {})
 
 

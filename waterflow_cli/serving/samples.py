@@ -53,19 +53,19 @@ def parse_samples(body: bytes, max_rows: int) -> list[Sample]:
         cause = tr("it is nested too deeply") if isinstance(exc, RecursionError) else exc
         raise RequestError(
             400,
-            tr("The body is no JSON: {cause}.", cause=cause),
+            "The body is no JSON: {cause}.",
             tr("Send {form}, or CSV as text/csv.", form='{"samples": [{...}, ...]}'),
+            cause=cause,
         ) from exc
     samples = content.get(SAMPLES) if isinstance(content, dict) else None
     if not isinstance(samples, list) or not samples or len(content) > 1:
-        raise RequestError(
-            422, tr("The body must be {form}, with a sample or more.", form='{"samples": [...]}')
-        )
+        form = '{"samples": [...]}'
+        raise RequestError(422, "The body must be {form}, with a sample or more.", form=form)
     if len(samples) > max_rows:
         raise too_many(max_rows)
     for place, sample in enumerate(samples):
         if type(sample) is not dict:
-            raise RequestError(422, tr("samples[{place}] is no object.", place=place))
+            raise RequestError(422, "samples[{place}] is no object.", place=place)
     return samples
 
 
@@ -105,14 +105,13 @@ class SampleLayout:
         known = [name for name in schema.columns if name != schema.label]
         self._required = [name for name in schema.required if name in known]
         if lacking := [name for name in self._required if name not in names]:
-            raise RequestError(
-                422, tr("The samples lack {names}.", names=shorten(lacking)), tr(_NULLS)
-            )
+            raise RequestError(422, "The samples lack {names}.", tr(_NULLS), names=shorten(lacking))
         if schema.strict and (strange := sorted(names - {*known, schema.label})):
             raise RequestError(
                 422,
-                tr("The schema knows no {names}.", names=shorten(strange)),
+                "The schema knows no {names}.",
                 tr("Leave them out; its fields are listed at GET /model."),
+                names=shorten(strange),
             )
         self._header = schema.header
         self._fields = {name: schema.kinds[name].is_numeric for name in known if name in names}
@@ -128,8 +127,8 @@ class SampleLayout:
         for name in self._required:
             lacking = (place for place, sample in enumerate(samples) if name not in sample)
             if (place := next(lacking, None)) is not None:
-                gap = tr("samples[{place}] lacks '{name}'.", place=place, name=name)
-                raise RequestError(422, gap, tr(_NULLS))
+                gap = marked("samples[{place}] lacks '{name}'.")
+                raise RequestError(422, gap, tr(_NULLS), place=place, name=name)
         cells = {
             field: _column(field, [sample.get(field) for sample in samples], is_numeric=numeric)
             for field, numeric in self._fields.items()
@@ -148,7 +147,7 @@ class SampleLayout:
 def opener_of(body: bytes) -> Opener:
     """Give what opens the CSV in a body as a file is opened; but it is text, not compressed."""
     if body.startswith(PARQUET_MAGIC):
-        raise RequestError(415, tr("The body is Parquet, and no CSV."))
+        raise RequestError(415, "The body is Parquet, and no CSV.")
     return lambda _: io.BufferedReader(io.BytesIO(body))
 
 
@@ -158,11 +157,9 @@ def _column(name: str, cells: list[Any], *, is_numeric: bool) -> pa.Array:
         place = next(place for place, cell in enumerate(cells) if type(cell) not in _CELLS)
         raise RequestError(
             422,
-            tr(
-                "samples[{place}], '{name}': neither a number, nor text, nor null.",
-                place=place,
-                name=name,
-            ),
+            "samples[{place}], '{name}': neither a number, nor text, nor null.",
+            place=place,
+            name=name,
         )
     if is_numeric and kinds <= _NUMBERS:
         return pa.array(cells, pa.float64())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from threading import Event, Thread
 
 import pandas as pd
@@ -42,7 +43,7 @@ class ServedModel:
         self.loaded = datetime.now(UTC)
         # A decimal mark or a unit is a matter of files; JSON has its own marks.
         self._reading = ReadingOptions(nondetect=reading.nondetect, loq=reading.loq)
-        self._layouts: dict[frozenset[str], tuple[SampleLayout, Scorer | None]] = {}
+        self.layout_of = lru_cache(_MOST_LAYOUTS)(self._layout_of)
         self._warm_up()
 
     @property
@@ -50,21 +51,15 @@ class ServedModel:
         """Name and version, as in each row of an answer."""
         return self.model.label
 
-    def layout_of(self, names: frozenset[str]) -> tuple[SampleLayout, Scorer | None]:
+    def _layout_of(self, names: frozenset[str]) -> tuple[SampleLayout, Scorer | None]:
         """Give the layout of samples with such fields, and the scorer for it.
 
         It is kept for the next samples like them. There is none where the schema compares rows
         with earlier ones: those of other requests are no earlier rows.
         """
-        known = self._layouts.get(names)
-        if known is None:
-            layout = SampleLayout(self.model.schema, names)
-            scorer = None if self.model.schema.has_unique else self.new_scorer(layout.table([]))
-            known = layout, scorer
-            if len(self._layouts) >= _MOST_LAYOUTS:
-                self._layouts = {}
-            self._layouts[names] = known
-        return known
+        layout = SampleLayout(self.model.schema, names)
+        scorer = None if self.model.schema.has_unique else self.new_scorer(layout.table([]))
+        return layout, scorer
 
     def new_scorer(self, table: Table) -> Scorer:
         """Make a scorer for samples in JSON."""
@@ -135,17 +130,12 @@ class ModelWatch:
         try:
             located = locate_model(self._reference, **self._where)
             shown = self.current.model
-            if located is not None and (located.label, located.digest) != (
-                shown.label,
-                shown.digest,
-            ):
+            known = shown.label, shown.digest
+            if located is not None and (located.label, located.digest) != known:
                 self.current = self._load()
+                model, former = self.current.label, shown.label
                 self._report(
-                    tr(
-                        "Now serving {model} instead of {former}.",
-                        model=self.current.label,
-                        former=shown.label,
-                    )
+                    tr("Now serving {model} instead of {former}.", model=model, former=former)
                 )
             self._failure = None
         except Exception as exc:  # noqa: BLE001 (the wall: what answers requests goes on)

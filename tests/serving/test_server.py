@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from servers import running
 
-from waterflow_cli.serving.protocol import bounded_protocol
 from waterflow_cli.serving.served_model import ModelWatch
+from waterflow_cli.serving.server import bounded_protocol
 
 
 def test_without_uvicorns_private_class_answers_are_the_same(store_uri, monkeypatch):
