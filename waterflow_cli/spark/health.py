@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from waterflow_cli.common.errors import EngineError, WaterflowError
 from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.health import NOT_CHECKED, OK, Check
+from waterflow_cli.health import FAILED, NOT_CHECKED, OK, Check
 from waterflow_cli.spark.jvm import find_java, find_spark
 from waterflow_cli.spark.remote import difference_of, expected_versions, remote_errors
 from waterflow_cli.spark.session import list_executors, open_session
@@ -46,7 +46,7 @@ def check_spark(options: SparkOptions, *, debug: bool = False) -> list[Check]:
         for found in _find_all(options, debug=debug):
             checks.append(Check(CHECKS[len(checks)], OK, found))
     except WaterflowError as exc:
-        checks.append(Check.failed(CHECKS[len(checks)], exc))
+        checks.append(Check(CHECKS[len(checks)], FAILED, exc.message, exc.hint or ""))
     return checks + [Check(name, NOT_CHECKED) for name in CHECKS[len(checks) :]]
 
 
