@@ -15,9 +15,8 @@ from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.serving.samples import BODY, field_names, opener_of, parse_samples, too_many
 from waterflow_cli.serving.served_model import ServedModel
-from waterflow_cli.tables.table import Table
+from waterflow_cli.tables.table import Batch, Table
 from waterflow_cli.tables.writing import DelimitedWriter
-from waterflow_cli.validation.batches import CheckedBatch
 
 JSON, CSV = "application/json", "text/csv"
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -57,11 +56,11 @@ def judge(
     """
     answer = Answer()
     with _open(served, body, sent, options) as (scorer, table):
-        checked = _checked(scorer, table, answer, options.max_rows)
+        batches = _counted(table, answer, options.max_rows)
         if wanted == CSV:
-            answer.body = _write_csv(scorer, checked, answer)
+            answer.body = _write_csv(scorer, batches, answer)
         else:
-            answer.body = _write_json(served.label, scorer, checked, answer)
+            answer.body = _write_json(served.label, scorer, batches, answer)
     return answer
 
 
@@ -81,32 +80,31 @@ def _open(
         yield scorer, scorer.table
 
 
-def _checked(scorer: Scorer, table: Table, answer: Answer, max_rows: int) -> Iterator[CheckedBatch]:
-    """Check and count the batches of a table, until they are too many."""
+def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Batch]:
+    """Yield the batches of a table, until they are too many."""
     for batch in table.batches():
         answer.n_rows += len(batch)
         if answer.n_rows > max_rows:
             raise too_many(max_rows)
-        checked = scorer.check(batch)
-        answer.n_invalid += int(checked.invalid.sum())
-        yield checked
+        yield batch
 
 
-def _write_csv(scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer) -> bytes:
+def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
     sink = io.BytesIO()
     rows = DelimitedWriter(sink, ",")
     task = ScoringTask(scorer, ScoringOptions(), rows=rows)
-    for encoded in map(task, batches):
+    for checked in map(scorer.check, batches):
+        encoded = task(checked)
         rows.append(encoded.rows)
+        answer.n_invalid += int(checked.invalid.sum())
         answer.verdicts.update(encoded.verdict_counts)
     return sink.getvalue()
 
 
-def _write_json(
-    label: str, scorer: Scorer, batches: Iterator[CheckedBatch], answer: Answer
-) -> bytes:
+def _write_json(label: str, scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
     texts: list[str] = []
-    for scored in map(scorer.judge, batches):
+    for scored in map(scorer.judge, map(scorer.check, batches)):
+        answer.n_invalid += int(scored.checked.invalid.sum())
         answer.verdicts.update(scored.verdict_counts)
         columns = [scored.results[name].to_pylist() for name in RESULT_COLUMNS]
         # Row by row: encoding all of them at once would let no other thread run meanwhile.
