@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.common.hashing import file_sha256
+from waterflow_cli.common.json import json_text, path_text
+from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import chosen_language, tr, trn
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.scoring.explanation import check_n_listed
-from waterflow_cli.scoring.manifest import write_manifest
 from waterflow_cli.scoring.outputs import (
     Checkpoint,
     DirectOutputs,
@@ -29,8 +34,8 @@ from waterflow_cli.scoring.outputs import (
 )
 from waterflow_cli.scoring.scorer import Scorer, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
-from waterflow_cli.tables.outputs import check_distinct, check_outputs, write_errors
-from waterflow_cli.tables.sources import STDIN
+from waterflow_cli.tables.outputs import check_distinct, check_outputs, open_output, write_errors
+from waterflow_cli.tables.sources import STDIN, is_uri
 from waterflow_cli.tables.table import Table
 from waterflow_cli.tables.writing import TableWriter, names_format
 from waterflow_cli.validation.cell_counts import CellCounts
@@ -130,16 +135,7 @@ def score_files(
         refuse_too_many(job.summary, options.max_invalid)
         outputs.publish()
         job.summary.outputs = [path for _, path in _results(groups, options) if path is not None]
-        if options.manifest is not None:
-            write_manifest(
-                options.manifest,
-                model,
-                inputs=inputs,
-                outputs=job.summary.outputs,
-                counts=job.summary.counts,
-                options=options.deciding,
-                force=options.force,
-            )
+        write_manifest(model, job.summary, options, inputs)
     return job.summary
 
 
@@ -347,3 +343,45 @@ def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
             ),
             tr("No file was written. See what is wrong with them: waterflow validate"),
         )
+
+
+def write_manifest(
+    model: StoredModel, summary: ScoringSummary, options: ScoringOptions, inputs: Sequence[str]
+) -> None:
+    """Write, where that is asked for, what a job read, used and wrote, with the sha256 of each.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be written.
+    InputError
+        If an input or output cannot be read any more.
+    """
+    if options.manifest is None:
+        return
+    content = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "waterflow": __version__,
+        "python": platform.python_version(),
+        "libraries": installed_versions((*SCORING, "pandera", "mlflow")),
+        "model": {"label": model.label, "plugin": model.plugin, "sha256": model.digest},
+        "options": options.deciding,
+        "inputs": [_describe(each) for each in inputs],
+        "outputs": [_describe(each) for each in summary.outputs],
+        **summary.counts,
+    }
+    with open_output(options.manifest, force=options.force, inputs=inputs) as sink:
+        sink.write(json_text(content).encode())
+
+
+def _describe(path: str) -> dict[str, Any]:
+    try:
+        if path == STDIN or is_uri(path) or not stat.S_ISREG(Path(path).stat().st_mode):
+            # What went through a pipe is gone; what lies elsewhere, or in a folder, is not read.
+            return {"path": path_text(path), "bytes": None, "sha256": None}
+        digest, n_bytes = file_sha256(path), Path(path).stat().st_size
+        return {"path": path_text(path), "bytes": n_bytes, "sha256": digest}
+    except OSError as exc:
+        raise InputError(
+            path, "cannot be read again for the manifest ({strerror}).", strerror=exc.strerror
+        ) from exc

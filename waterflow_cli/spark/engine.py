@@ -19,8 +19,12 @@ from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import FetchedModel
 from waterflow_cli.samples.profiles import SUFFIX
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.scoring.job import USUAL_ROW_BYTES, ScoringSummary, refuse_too_many
-from waterflow_cli.scoring.manifest import write_manifest
+from waterflow_cli.scoring.job import (
+    USUAL_ROW_BYTES,
+    ScoringSummary,
+    refuse_too_many,
+    write_manifest,
+)
 from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.spark.files import (
     HadoopFiles,
@@ -115,16 +119,7 @@ class SparkEngine:
                     rejects = RejectsJob(schema=model.schema, reading=reading)
                     self._run(inputs, rejects, outputs["--rejects"])
         summary.outputs = [each.path for each in outputs.values()]
-        if options.manifest is not None:
-            write_manifest(
-                options.manifest,
-                model,
-                inputs=inputs.names,
-                outputs=summary.outputs,
-                counts=summary.counts,
-                options=options.deciding,
-                force=options.force,
-            )
+        write_manifest(model, summary, options, inputs.names)
         return summary
 
     def validate(
