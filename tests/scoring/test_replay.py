@@ -146,7 +146,7 @@ def test_danger_ranks_unsafe_water_that_is_called_potable_first() -> None:
     pairs = [(bad, good), (lab, good), (lab, lab), (bad, lab), (good, bad), (lab, invalid)]
     old = judged([a for a, _ in pairs], [0.1, 0.4, 0.4, 0.1, 0.9, 0.4], [0, 0, 0, 0, 1, 0])
     new = judged([b for _, b in pairs], [0.9, 0.9, 0.6, 0.4, 0.1, np.nan], [1, 1, 1, 0, 0, -1])
-    compared = Comparison.of(old, new, np.zeros(6, dtype=bool))
+    compared = Comparison(old, new, np.zeros(6, dtype=bool))
     lines = np.arange(7, 1, -1)  # the reverse of the order that is expected
     worst = compared.worst(10, lines, {})
     assert [flip.kind for flip in worst] == [
@@ -161,7 +161,8 @@ def test_danger_ranks_unsafe_water_that_is_called_potable_first() -> None:
     counts = FlipCounts()
     counts.add(compared)
     assert (counts.n_up, counts.n_down, counts.n_flips) == (3, 1, 6)
-    assert (counts.n_other_verdict, counts.content()["became_invalid"]) == (4, 1)
+    content = counts.content()
+    assert (content["verdicts_changed"], content["became_invalid"]) == (4, 1)
     assert counts.mean_change == pytest.approx((0.8 + 0.5 + 0.2 + 0.3 + 0.8) / 5)
     assert FlipCounts().mean_change == 0
 

@@ -140,10 +140,10 @@ def _show_flips(result: Replay, console: Console) -> None:
 
 
 def _judgement_text(judged: RowJudgement, *, with_model: bool = False) -> str:
-    parts = [judged.state]
+    parts = [judged.status]
     if judged.probability is not None:
-        parts = [f"{judged.probability:.3f}", str(judged.prediction), judged.state]
-    return " ".join([*parts, *([judged.model] if with_model else [])])
+        parts = [f"{judged.probability:.3f}", str(judged.prediction), judged.verdict]
+    return " ".join([*parts, *([judged.model_version] if with_model else [])])
 
 
 def _change_text(flip: Flip) -> str:

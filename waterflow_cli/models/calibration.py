@@ -68,10 +68,8 @@ def fit_calibrator(y: IntArray, scores: FloatArray, method: Calibration = "sigmo
 
     Parameters
     ----------
-    y : ndarray of shape (n_samples,)
-        1 = potable, 0 = not potable. Both occur.
-    scores : ndarray of shape (n_samples,)
-        Out-of-fold scores in [0, 1].
+    y, scores : ndarray of shape (n_samples,)
+        1 = potable, 0 = not potable, and both occur; out-of-fold scores in [0, 1].
     method : str
         ``sigmoid``: Platt's (Platt 1999, "Probabilistic outputs for support vector machines") on
         log-odds, which is beta calibration with equal shape parameters (Kull, Silva Filho and

@@ -126,17 +126,11 @@ def load_plugin(name: str) -> LoadedPlugin:
             name=name,
             offered=_distributions(known[name]),
         )
-    return import_plugin(known[name][0])
+    return _import_plugin(known[name][0])
 
 
-def import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
-    """Import a plugin, and check what it says of itself.
-
-    Raises
-    ------
-    PluginError
-        Naming the plugin, its distribution and the cause.
-    """
+def _import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
+    """Import a plugin, and check what it says of itself."""
     try:
         candidate = plugin.point.load()
         problem = find_contract_error(candidate)

@@ -135,17 +135,14 @@ def pack_trees(classifier: Any) -> PackedTrees | None:
     """
     if list(getattr(classifier, "classes_", [])) != [0, 1]:
         return None
-    if type(classifier) in (RandomForestClassifier, ExtraTreesClassifier):
-        trees = [_forest_tree(tree.tree_) for tree in classifier.estimators_]
-        return _pack(trees, classifier.n_features_in_, start=0.0, single=True)
-    if type(classifier) is HistGradientBoostingClassifier:
-        found = _find_boosted(classifier)
-        if found is None:
-            return None
-        nodes, start = found
-        trees = [_boosted_tree(tree) for tree in nodes]
-        return _pack(trees, classifier.n_features_in_, start=start, single=False)
-    return None
+    is_forest = type(classifier) in (RandomForestClassifier, ExtraTreesClassifier)
+    if is_forest:
+        trees, start = [_forest_tree(tree.tree_) for tree in classifier.estimators_], 0.0
+    elif type(classifier) is HistGradientBoostingClassifier:
+        trees, start = _boosted_trees(classifier)
+    else:
+        return None
+    return _pack(trees, classifier.n_features_in_, start=start, single=is_forest) if trees else None
 
 
 def positive_probability(classifier: Any, packed: PackedTrees, X: FloatArray) -> FloatArray:
@@ -163,17 +160,18 @@ def positive_probability(classifier: Any, packed: PackedTrees, X: FloatArray) ->
     return sums
 
 
-def _find_boosted(classifier: Any) -> tuple[list[Any], float] | None:
-    """Give the nodes of each tree, and what sums begin with; None where trees are not plain.
+def _boosted_trees(classifier: Any) -> tuple[list[_Tree], float]:
+    """Give the trees, none where they are not plain, and what sums begin with.
 
     scikit-learn keeps them in private places. Where one is gone, scikit-learn is asked instead.
     """
     try:
         nodes = [predictor.nodes for (predictor,) in classifier._predictors]
         is_plain = not any(tree["is_categorical"].any() for tree in nodes)
-        return (nodes, float(classifier._baseline_prediction.item())) if is_plain else None
+        start = float(classifier._baseline_prediction.item())
     except (AttributeError, TypeError, ValueError):
-        return None
+        return [], 0.0
+    return list(map(_boosted_tree, nodes)) if is_plain else [], start
 
 
 def _forest_tree(tree: Any) -> _Tree:

@@ -117,16 +117,12 @@ def save_payload(
     details: dict[str, Any],
     reference: Reference,
 ) -> None:
-    """Write the payload of a model.
+    """Write the payload of a model into a new folder.
 
     Parameters
     ----------
-    folder : Path
-        Created here.
     details : dict
         JSON of what else is worth knowing.
-    reference : Reference
-        What `waterflow monitor` holds new rows against.
 
     Raises
     ------
@@ -234,17 +230,14 @@ def write_manifest(folder: Path) -> str:
 
 
 def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str:
-    """Check every file of a model folder against its manifest; nothing is executed.
+    """Check every file of a model folder against its manifest, and give the manifest's sha256.
+
+    Nothing is executed.
 
     Parameters
     ----------
     digest : str, optional
         The manifest's sha256 as the tracking store keeps it.
-
-    Returns
-    -------
-    str
-        The manifest's sha256.
 
     Raises
     ------

@@ -1,4 +1,9 @@
-"""How good predictions are, each figure with its interval."""
+"""How good predictions are, each figure with its interval.
+
+Labels ``y`` are 1 for potable and 0 for not potable, and both occur; ``probability`` is P(potable)
+by a model that saw none of these rows; both have shape (n_samples,). A sample counts as potable
+from ``threshold`` on. A ``seed`` is that of the resampling.
+"""
 
 from __future__ import annotations
 
@@ -59,35 +64,20 @@ METRICS: Mapping[str, str] = {
 def evaluate_predictions(
     y: IntArray, probability: FloatArray, threshold: float, *, seed: int
 ) -> Evaluation:
-    """Measure predictions, with intervals from resampled rows.
+    """Measure predictions, each figure with its 95 % percentile interval.
 
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,)
-        1 = potable, 0 = not potable. Both occur.
-    probability : ndarray of shape (n_samples,)
-        P(potable) from a model that saw none of these rows.
-    threshold : float
-        From which probability on a sample counts as potable.
-    seed : int
-        Of the resampling.
-
-    Returns
-    -------
-    Evaluation
-        Each estimate with its 95 % percentile interval over 1000 bootstrap resamples drawn
-        within each class (Efron and Tibshirani 1993, "An Introduction to the Bootstrap"). It
-        speaks of this model on rows like these, not of another training of it.
+    It is taken over 1000 bootstrap resamples drawn within each class (Efron and Tibshirani 1993,
+    "An Introduction to the Bootstrap"), and speaks of this model on rows like these, not of another
+    training of it.
     """
-    values = _measure(y, probability, threshold, np.ones((1, len(y))))
     resampled = measure_resamples(y, probability, threshold, seed)
     tail = (1 - LEVEL) / 2
     estimates = {}
-    for name, value in values.items():
+    for name, value in measure_once(y, probability, threshold).items():
         # A metric may be undefined in a resample (precision when nothing is called potable).
         defined = resampled[name][np.isfinite(resampled[name])]
         low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
-        estimates[name] = Estimate(float(value[0]), float(low), float(high))
+        estimates[name] = Estimate(value, float(low), float(high))
     estimates["calibration_error"] = estimate_calibration_error(y, probability, seed=seed)
     return Evaluation(
         estimates=estimates,

@@ -17,7 +17,7 @@ _TAKEN = ("cli", "plugins", "schemas")
 
 
 def create_plugin_project(name: str, folder: str | None = None) -> Path:
-    """Write a project for a plugin.
+    """Write a project for a plugin, and give its folder.
 
     Parameters
     ----------
@@ -25,11 +25,6 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
         What users will type: lower-case letters, digits and single hyphens.
     folder : str, optional
         Where; it must not exist. ``waterflow-NAME`` otherwise.
-
-    Returns
-    -------
-    Path
-        The folder.
 
     Raises
     ------

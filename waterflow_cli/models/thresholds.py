@@ -83,22 +83,12 @@ def parse_threshold(text: str) -> ThresholdRule:
 
 
 def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) -> float:
-    """Choose the threshold that serves a rule best.
+    """Choose the threshold in [0, 1] that serves a rule best, of equal ones the highest.
 
     Parameters
     ----------
-    rule : ThresholdRule
-        What to choose for.
-    y : ndarray of shape (n_samples,)
-        1 = potable, 0 = not potable. Both occur.
-    probability : ndarray of shape (n_samples,)
-        Out-of-fold P(potable).
-
-    Returns
-    -------
-    float
-        In [0, 1]; a sample counts as potable from this probability on. Of thresholds that serve
-        the rule equally well, the highest: the one that calls the fewest samples potable.
+    y, probability : ndarray of shape (n_samples,)
+        1 = potable, 0 = not potable, and both occur; out-of-fold P(potable).
 
     Raises
     ------
@@ -125,10 +115,7 @@ def tune_threshold(rule: ThresholdRule, y: IntArray, probability: FloatArray) ->
 def lowest_within(ceiling: float, y: IntArray, probability: FloatArray) -> float:
     """Find the lowest threshold that keeps a ceiling; the highest there is where none does.
 
-    Parameters
-    ----------
-    ceiling : float
-        Share of the not potable rows that may lie at the threshold or above.
+    The ceiling is the share of the not potable rows that may lie at the threshold or above.
     """
     candidates, counts = _count_at_each(y, probability)
     kept = np.flatnonzero(counts.false_positive <= ceiling * counts.negatives)

@@ -69,20 +69,19 @@ def record_verdict(right: Sequence[bool] | np.ndarray) -> VerdictRecord:
 
 def describe_verdicts(records: Mapping[str, VerdictRecord]) -> list[Message]:
     """Say in a line for each verdict how often it was right."""
-    return [_describe_verdict(verdict, record) for verdict, record in records.items()]
-
-
-def _describe_verdict(verdict: str, record: VerdictRecord) -> Message:
-    if not record.n_given:
-        return Message("{verdict}: never given.", verdict=verdict)
-    return Message(
-        "{verdict}: {n_right} of {n_given} right, {claim} {share}.",
-        verdict=verdict,
-        n_right=record.n_right,
-        n_given=record.n_given,
-        claim=Message(CLAIMS[verdict][1]),
-        share=describe_estimate(record.share),
-    )
+    return [
+        Message(
+            "{verdict}: {n_right} of {n_given} right, {claim} {share}.",
+            verdict=verdict,
+            n_right=record.n_right,
+            n_given=record.n_given,
+            claim=Message(CLAIMS[verdict][1]),
+            share=describe_estimate(record.share),
+        )
+        if record.n_given
+        else Message("{verdict}: never given.", verdict=verdict)
+        for verdict, record in records.items()
+    ]
 
 
 def verdicts_summary(records: Mapping[str, VerdictRecord]) -> dict[str, Any]:

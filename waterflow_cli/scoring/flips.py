@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.models.decision import LIKELY_NOT_POTABLE, LIKELY_POTABLE, SEND_TO_LAB
 from waterflow_cli.scoring.past_results import STATES, Judged
-from waterflow_cli.scoring.scorer import INVALID
+from waterflow_cli.scoring.scorer import INVALID, SCORED
 
 _BAD, _LAB, _GOOD = (
     STATES.index(each) for each in (LIKELY_NOT_POTABLE, SEND_TO_LAB, LIKELY_POTABLE)
@@ -23,22 +23,13 @@ _BAD, _LAB, _GOOD = (
 
 
 class RowJudgement(NamedTuple):
-    """What one row was judged to be; without probability and prediction where invalid."""
+    """What one row was judged to be, in the words of the result columns."""
 
-    state: str
+    status: str
     probability: float | None
     prediction: int | None
-    model: str
-
-    def content(self) -> dict[str, Any]:
-        """JSON in the words of the result columns."""
-        return {
-            "status": INVALID if self.state == INVALID else "scored",
-            "probability": self.probability,
-            "prediction": self.prediction,
-            "verdict": SEND_TO_LAB if self.state == INVALID else self.state,
-            "model_version": self.model,
-        }
+    verdict: str
+    model_version: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,51 +60,43 @@ class Flip:
             "line": self.line,
             "ids": self.ids,
             "flip": self.kind,
-            "old": self.old.content(),
-            "new": self.new.content(),
+            "old": self.old._asdict(),
+            "new": self.new._asdict(),
         }
 
 
-@dataclass(frozen=True)
 class Comparison:
     """Two judgements of some rows.
 
     Attributes
     ----------
+    both_scored : ndarray of bool, shape (n_rows,)
+        Rows that have two probabilities.
+    flipped : ndarray of bool, shape (n_rows,)
+        Those with another verdict or prediction, or that became invalid or scored.
+    change : ndarray of float64, shape (n_rows,)
+        By how much each probability moved; 0 where there are not two.
+
+    Parameters
+    ----------
     lost : ndarray of bool, shape (n_rows,)
         Rows whose cells do not show why they were invalid; they count as invalid again.
     """
 
-    old: Judged
-    new: Judged
-    lost: BoolArray
+    def __init__(self, old: Judged, new: Judged, lost: BoolArray) -> None:
+        self.old, self.lost = old, lost
+        self.new = Judged(
+            np.where(lost, old.state, new.state),
+            np.where(lost, np.nan, new.probability),
+            np.where(lost, -1, new.prediction),
+            new.model,
+        )
+        self.both_scored = old.scored & self.new.scored
+        other = self.both_scored & (old.prediction != self.new.prediction)
+        self.flipped = (old.state != self.new.state) | other
+        moved = np.abs(self.new.probability - old.probability)
+        self.change: FloatArray = np.where(self.both_scored, moved, 0.0)
 
-    @classmethod
-    def of(cls, old: Judged, new: Judged, lost: BoolArray) -> Comparison:
-        """Compare, leaving out what the lost rows seem to be now."""
-        state = np.where(lost, old.state, new.state)
-        probability = np.where(lost, np.nan, new.probability)
-        prediction = np.where(lost, -1, new.prediction)
-        return cls(old, Judged(state, probability, prediction, new.model), lost)
-
-    @property
-    def both_scored(self) -> BoolArray:
-        """Say which rows have two probabilities."""
-        return self.old.scored & self.new.scored
-
-    @property
-    def flipped(self) -> BoolArray:
-        """Say which rows have another verdict or prediction, or became invalid or scored."""
-        other = self.both_scored & (self.old.prediction != self.new.prediction)
-        return np.asarray((self.old.state != self.new.state) | other)
-
-    @property
-    def change(self) -> FloatArray:
-        """By how much each probability moved; 0 where there are not two."""
-        moved = np.abs(self.new.probability - self.old.probability)
-        return np.where(self.both_scored, moved, 0.0)
-
-    @property
     def danger(self) -> IntArray:
         """Rank each row: 0 where water that was called not potable is called potable now."""
         old, new = self.old.state, self.new.state
@@ -140,7 +123,7 @@ class Comparison:
     def worst(self, limit: int, lines: IntArray, ids: dict[str, pa.Array]) -> list[Flip]:
         """Give the most dangerous flips, at most ``limit`` of them."""
         rows = np.flatnonzero(self.flipped)
-        danger, change = self.danger[rows], self.change[rows]
+        danger, change = self.danger()[rows], self.change[rows]
         order = np.lexsort((lines[rows], -change, danger))[:limit]
         return [
             Flip(
@@ -158,8 +141,9 @@ class Comparison:
 def _judgement(judged: Judged, row: int) -> RowJudgement:
     state, model = STATES[judged.state[row]], judged.model[row].as_py()
     if state == INVALID:
-        return RowJudgement(state, None, None, model)
-    return RowJudgement(state, float(judged.probability[row]), int(judged.prediction[row]), model)
+        return RowJudgement(INVALID, None, None, SEND_TO_LAB, model)
+    probability, prediction = float(judged.probability[row]), int(judged.prediction[row])
+    return RowJudgement(SCORED, probability, prediction, state, model)
 
 
 def _cell_text(cell: pa.Scalar) -> str:
@@ -210,11 +194,6 @@ class FlipCounts:
         return int(self.matrix[1:, 1:].sum())
 
     @property
-    def n_other_verdict(self) -> int:
-        """Scored rows whose verdict is another one now."""
-        return self.n_both_scored - int(np.trace(self.matrix[1:, 1:]))
-
-    @property
     def n_to_potable(self) -> int:
         """Rows that were called likely not potable, and now the opposite."""
         return int(self.matrix[_BAD, _GOOD])
@@ -246,7 +225,7 @@ class FlipCounts:
             "flips": self.n_flips,
             "not_potable_to_potable": self.n_to_potable,
             "predictions": {"0_to_1": self.n_up, "1_to_0": self.n_down},
-            "verdicts_changed": self.n_other_verdict,
+            "verdicts_changed": self.n_both_scored - int(np.trace(self.matrix[1:, 1:])),
             "became_invalid": int(self.matrix[1:, 0].sum()),
             "became_scored": int(self.matrix[0, 1:].sum()),
             "not_replayed": self.n_lost,

@@ -107,16 +107,12 @@ def score_files(
 
     Parameters
     ----------
-    model : StoredModel
-        Verified and loaded.
     inputs : sequence of str
         Files or ``-``. With several and one output, their headers must be equal, and a column
         ``source_file`` says where a row came from.
     output : str
         A file or ``-``, or a folder, which takes one file for each input. What is written appears
         when all of it is there.
-    report : callable
-        Is told how far the job came.
 
     Raises
     ------
@@ -128,7 +124,7 @@ def score_files(
     DataRefusedError
         If a row is invalid and `on_invalid` is ``fail``, or too many are.
     """
-    groups = group_inputs(inputs, output)
+    groups = _group_inputs(inputs, output)
     job = _ScoringJob(model, inputs, options, report)
     with _made(output), _open_outputs(model, inputs, groups, options) as outputs:
         job.run(groups, outputs)
@@ -139,14 +135,8 @@ def score_files(
     return job.summary
 
 
-def group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
-    """Tell which inputs go to which output: all to one, or each to its own in a folder.
-
-    Raises
-    ------
-    UsageError
-        If two inputs would go to one file of the folder.
-    """
+def _group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
+    """Tell which inputs go to which output: all to one, or each to its own in a folder."""
     folder = Path(output)
     if not (output.endswith("/") or os.path.isdir(output)):  # noqa: PTH112 (Path.is_dir may raise)
         return {output: list(inputs)}

@@ -107,10 +107,6 @@ def replay(
     ----------
     path : str
         With the columns that were measured and those of the results.
-    model : StoredModel
-        Verified and loaded.
-    report : callable
-        Is told how far it came.
 
     Raises
     ------
@@ -147,7 +143,7 @@ def replay(
             def judge_again(checked: CheckedBatch) -> tuple[Comparison, list[Flip], Any]:
                 scored, batch = scorer.judge(checked), checked.batch
                 old, new = past.read(batch), Judged.of(scored.results)
-                compared = Comparison.of(old, new, past.lost(batch, old, new))
+                compared = Comparison(old, new, past.lost(batch, old, new))
                 ids = {name: batch.columns[name] for name in result.id_columns}
                 worst = compared.worst(options.max_flips, batch.lines, ids)
                 if writer is None:

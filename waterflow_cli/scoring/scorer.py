@@ -187,19 +187,12 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
     scorer = Scorer.of_table(model, table)
     checked = map(scorer.check, table.batches()) if len(frame) else ()
     results = [each.results for each in map(scorer.judge, checked)]
-    columns = ("probability", "prediction", "verdict")
     # Nullable types: an invalid row has no probability, which JSON writes as null and not as NaN.
     dtypes = {"probability": "Float64", "prediction": "Int64", "verdict": "object"}
-    return pd.DataFrame(
-        {
-            name: pd.Series(
-                [value for part in results for value in part[name].to_pylist()],
-                index=frame.index,
-                dtype=dtypes[name],
-            )
-            for name in columns
-        }
-    )
+    values = {
+        name: [each for part in results for each in part[name].to_pylist()] for name in dtypes
+    }
+    return pd.DataFrame(values, index=frame.index, dtype=object).astype(dtypes)
 
 
 def frame_table(frame: pd.DataFrame, names: Header) -> Table:
