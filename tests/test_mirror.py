@@ -50,7 +50,6 @@ COVERED = {
     "exploration/samples": "exploration/test_report",
     "exploration/sections": "exploration/test_report",
     "models/contract": "models/test_pipelines",
-    "models/verdict_records": "training/runs/test_model_evaluation",
     "monitoring/checks": "monitoring/test_monitor",
     "monitoring/groups": "monitoring/test_monitor",
     "monitoring/labels": "monitoring/test_monitor",

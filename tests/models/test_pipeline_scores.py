@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from waterflow_cli.common.errors import PluginError
-from waterflow_cli.models import pipeline_scores
+from waterflow_cli.models import decision
+from waterflow_cli.models.decision import PipelineScores
 from waterflow_cli.models.discovery import installed_plugins, load_plugin
-from waterflow_cli.models.pipeline_scores import PipelineScores
 from waterflow_cli.models.pipelines import strip_for_scoring
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
@@ -53,7 +53,7 @@ def test_probabilities_do_not_depend_on_the_way(
     expected = pipeline.predict_proba(X)[:, 1]
     scores = PipelineScores(pipeline)
     assert np.array_equal(scores(X), expected)
-    monkeypatch.setattr(pipeline_scores, "_WORTH_PACKING", 0)
+    monkeypatch.setattr(decision, "_WORTH_PACKING", 0)
     for _ in range(3):
         assert np.array_equal(scores(X), expected)
 
@@ -69,7 +69,7 @@ def test_few_rows_import_no_compiler(rows) -> None:
 def test_many_rows_are_scored_by_packed_trees(rows, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = rows
     pipeline = Pipeline([("imputer", SimpleImputer()), ("forest", CLASSIFIERS[0])]).fit(X, y)
-    monkeypatch.setattr(pipeline_scores, "_WORTH_PACKING", 20 * len(X) - 1)
+    monkeypatch.setattr(decision, "_WORTH_PACKING", 20 * len(X) - 1)
     scores = PipelineScores(pipeline)
     scores(X)
     assert scores._packed is not None
@@ -120,8 +120,8 @@ def test_probability_of_a_row_does_not_depend_on_the_rows_beside_it(
     X = (X * random.uniform(0.7, 1.3, X.shape)).mask(random.random(X.shape) < 0.05)
     expected = PipelineScores(strip_for_scoring(pipeline))(X)
     assert len(np.unique(expected)) > 30
-    for worth_packing in (pipeline_scores._WORTH_PACKING, 0):
-        monkeypatch.setattr(pipeline_scores, "_WORTH_PACKING", worth_packing)
+    for worth_packing in (decision._WORTH_PACKING, 0):
+        monkeypatch.setattr(decision, "_WORTH_PACKING", worth_packing)
         scores = PipelineScores(strip_for_scoring(pipeline))
         assert np.array_equal(scores(X), expected)
         for size, n_cuts in CUTS:

@@ -20,8 +20,8 @@ from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.scoring.explanation import check_n_listed, list_movers, measure_contributions
 from waterflow_cli.scoring.job import score_files
+from waterflow_cli.scoring.scorer import check_n_listed, list_movers, measure_contributions
 from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.tables import reading
 from waterflow_cli.training.data import load_training_data

@@ -72,8 +72,8 @@ def evaluate(
 
 def _show(evaluated: ModelEvaluation, console: Console) -> None:
     """Print the metrics, the confusion counts and what became of the verdicts."""
+    from waterflow_cli.models.decision import describe_verdicts
     from waterflow_cli.models.metrics import METRICS
-    from waterflow_cli.models.verdict_records import describe_verdicts
 
     evaluation = evaluated.evaluation
     console.table(

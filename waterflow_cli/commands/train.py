@@ -176,8 +176,8 @@ def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
 
 def _show(report: TrainingReport, console: Console) -> None:
     """Print the figures beside the baselines, what the threshold does, and what was registered."""
+    from waterflow_cli.models.decision import describe_verdicts
     from waterflow_cli.models.metrics import METRICS
-    from waterflow_cli.models.verdict_records import describe_verdicts
     from waterflow_cli.training.designs import describe_design
 
     result, registered = report.result, report.registered

@@ -1,19 +1,28 @@
-"""The decision model: an estimator, its calibration, its threshold and its policy."""
+"""The decision model: an estimator, its calibration, its threshold and its policy.
+
+A pipeline is asked for probabilities by the cheaper of two ways that give equal bits; and it is
+counted how often verdicts were right.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
-from waterflow_cli.common.messages import Message
+from waterflow_cli.common.messages import Message, marked
+from waterflow_cli.common.number_formats import Estimate, describe_estimate
 from waterflow_cli.models.calibration import Calibrator
-from waterflow_cli.models.pipeline_scores import PipelineScores
+from waterflow_cli.models.metrics import LEVEL
+
+if TYPE_CHECKING:
+    from waterflow_cli.models.fast_trees import PackedTrees
 
 LIKELY_POTABLE = "likely_potable"
 LIKELY_NOT_POTABLE = "likely_not_potable"
@@ -21,6 +30,13 @@ SEND_TO_LAB = "send_to_lab"
 VERDICTS = (SEND_TO_LAB, LIKELY_NOT_POTABLE, LIKELY_POTABLE)
 # A verdict is given where the calibrated probability of its being right is at least this.
 DEFAULT_CONFIDENCE = 0.8
+# The class that each verdict claims, and what the share of the right ones among them is called.
+CLAIMS = {LIKELY_POTABLE: (1, marked("precision")), LIKELY_NOT_POTABLE: (0, marked("npv"))}
+# Rows times trees after which packing an ensemble and compiling the walk (some 0.3 CPU seconds)
+# have cost no more than scikit-learn has so far.
+_WORTH_PACKING = 5_000_000
+# How many rows an estimator without trees is asked for at a time, always.
+_FIXED_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,81 @@ class Policy:
         )
 
 
+class PipelineScores:
+    """P(class 1) of the rows of a frame, by a fitted pipeline.
+
+    The first rows go to scikit-learn. Where more come or are expected, and the classifier is an
+    ensemble of trees that can be packed, the rest go to `waterflow_cli.models.fast_trees`. Threads
+    may share one instance.
+
+    A row's probability does not depend on the rows beside it, to the last bit. Trees give that by
+    themselves. Linear algebra libraries do not: they add up in another order for another number of
+    rows. Estimators that may use them are therefore always asked for the same number at a time,
+    filled up with copies of a row.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Fitted; no samplers.
+    """
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline, self._classifier = pipeline, pipeline[-1]
+        self._n_trees = _count_trees(self._classifier)
+        self._lock, self._work, self._asked = Lock(), 0, False
+        self._packed: PackedTrees | None = None
+
+    def __call__(self, X: pd.DataFrame) -> FloatArray:
+        """Give the probabilities, shape (n_samples,)."""
+        packed = self._pack_when_worth(len(X))
+        if packed is None:
+            return self._ask(X) if self._n_trees else self._ask_in_parts(X)
+        from waterflow_cli.models.fast_trees import positive_probability
+
+        ready = self._pipeline[:-1].transform(X) if len(self._pipeline) > 1 else X
+        return positive_probability(self._classifier, packed, np.asarray(ready, dtype=np.float64))
+
+    def expect(self, n_rows: int) -> None:
+        """Be told that about so many rows will come: many are worth packing at once."""
+        with self._lock:
+            self._work += n_rows * self._n_trees
+
+    def _ask(self, X: pd.DataFrame) -> FloatArray:
+        return np.asarray(self._pipeline.predict_proba(X), dtype=np.float64)[:, 1]
+
+    def _ask_in_parts(self, X: pd.DataFrame) -> FloatArray:
+        parts = []
+        for first in range(0, len(X), _FIXED_ROWS):
+            rows = np.minimum(np.arange(first, first + _FIXED_ROWS), len(X) - 1)
+            parts.append(self._ask(X.iloc[rows]))
+        return np.concatenate(parts)[: len(X)]
+
+    def _pack_when_worth(self, n_rows: int) -> PackedTrees | None:
+        """Count the work, and pack the trees once it is enough.
+
+        One thread packs, while the others go on with scikit-learn.
+        """
+        with self._lock:
+            self._work += n_rows * self._n_trees
+            is_first = self._work > _WORTH_PACKING and not self._asked
+            self._asked |= is_first
+        if is_first:
+            from waterflow_cli.models.fast_trees import pack_trees
+
+            self._packed = pack_trees(self._classifier)
+        return self._packed
+
+
+def _count_trees(classifier: Any) -> int:
+    """Count the trees of an ensemble of trees; 0 for anything else, a blend of models included."""
+    members = getattr(classifier, "estimators_", [])
+    flat = members.ravel() if isinstance(members, np.ndarray) else members
+    if all(hasattr(member, "tree_") for member in flat):
+        per_iteration = getattr(classifier, "n_trees_per_iteration_", 0)
+        return len(members) or int(per_iteration and getattr(classifier, "n_iter_", 0))
+    return 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecisionModel:
     """A fitted model that gives probabilities, predictions and verdicts.
@@ -140,3 +231,77 @@ class DecisionModel:
         codes[probability <= self.policy.not_potable_to] = VERDICTS.index(LIKELY_NOT_POTABLE)
         codes[probability >= self.policy.potable_from] = VERDICTS.index(LIKELY_POTABLE)
         return codes
+
+
+@dataclass(frozen=True)
+class VerdictRecord:
+    """How often a verdict was right.
+
+    Attributes
+    ----------
+    n_given : int
+        Rows with this verdict.
+    n_right : int
+        Those of which the laboratory says the same.
+    share : Estimate
+        The one over the other; NaN where the verdict was never given.
+    """
+
+    n_given: int
+    n_right: int
+    share: Estimate
+
+
+def record_verdicts(
+    decision: DecisionModel, y: IntArray, probability: FloatArray
+) -> dict[str, VerdictRecord]:
+    """Count how often each verdict on some rows was right; ``send_to_lab`` claims nothing."""
+    given = decision.verdict(probability)
+    return {
+        verdict: record_verdict(y[given == VERDICTS.index(verdict)] == claimed)
+        for verdict, (claimed, _) in CLAIMS.items()
+    }
+
+
+def record_verdict(right: Sequence[bool] | np.ndarray) -> VerdictRecord:
+    """Count how often a verdict was right, with an exact 95 % interval.
+
+    The interval is that of Clopper and Pearson (1934, "The use of confidence or fiducial limits
+    illustrated in the case of the binomial").
+    """
+    from scipy.stats import binomtest  # takes long to import, and scoring does without
+
+    n_given, n_right = len(right), int(np.sum(right))
+    if not n_given:
+        return VerdictRecord(0, 0, Estimate(np.nan, np.nan, np.nan))
+    low, high = binomtest(n_right, n_given).proportion_ci(LEVEL, method="exact")
+    return VerdictRecord(n_given, n_right, Estimate(n_right / n_given, float(low), float(high)))
+
+
+def describe_verdicts(records: Mapping[str, VerdictRecord]) -> list[Message]:
+    """Say in a line for each verdict how often it was right."""
+    return [
+        Message(
+            "{verdict}: {n_right} of {n_given} right, {claim} {share}.",
+            verdict=verdict,
+            n_right=record.n_right,
+            n_given=record.n_given,
+            claim=Message(CLAIMS[verdict][1]),
+            share=describe_estimate(record.share),
+        )
+        if record.n_given
+        else Message("{verdict}: never given.", verdict=verdict)
+        for verdict, record in records.items()
+    ]
+
+
+def verdicts_summary(records: Mapping[str, VerdictRecord]) -> dict[str, Any]:
+    """Put records into a JSON object."""
+    return {
+        verdict: {
+            "rows": record.n_given,
+            "right": record.n_right,
+            CLAIMS[verdict][1]: asdict(record.share),
+        }
+        for verdict, record in records.items()
+    }

@@ -12,9 +12,13 @@ from scipy import stats
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.messages import Message, counted
 from waterflow_cli.common.number_formats import Estimate
-from waterflow_cli.models.decision import DecisionModel
+from waterflow_cli.models.decision import (
+    DecisionModel,
+    VerdictRecord,
+    record_verdicts,
+    verdicts_summary,
+)
 from waterflow_cli.models.metrics import LEVEL
-from waterflow_cli.models.verdict_records import VerdictRecord, record_verdicts, verdicts_summary
 from waterflow_cli.monitoring.checks import Check, Unchecked
 from waterflow_cli.monitoring.drift import Outcome
 

@@ -23,7 +23,6 @@ from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import chosen_language, tr, trn
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.scoring.explanation import check_n_listed
 from waterflow_cli.scoring.outputs import (
     Checkpoint,
     DirectOutputs,
@@ -32,7 +31,7 @@ from waterflow_cli.scoring.outputs import (
     describe_input,
     drop_kept_rows,
 )
-from waterflow_cli.scoring.scorer import Scorer, pass_options
+from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.tables.outputs import check_distinct, check_outputs, open_output, write_errors
 from waterflow_cli.tables.sources import STDIN, is_uri

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from waterflow_cli.models.files import StoredModel, verify_folder
 from waterflow_cli.registry.location import FetchedModel
-from waterflow_cli.scoring.explanation import check_n_listed
 from waterflow_cli.scoring.job import ScoringSummary
-from waterflow_cli.scoring.scorer import Scorer, pass_options
+from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask, rejected_rows
 from waterflow_cli.spark.formats import RowFormat
 from waterflow_cli.spark.worker import Encode, Job, Start

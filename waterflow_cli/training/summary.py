@@ -7,8 +7,8 @@ from typing import Any
 
 from waterflow_cli.common.json import without_nan
 from waterflow_cli.models.calibration import calibrator_to_json
+from waterflow_cli.models.decision import verdicts_summary
 from waterflow_cli.models.metrics import Evaluation, measure_once
-from waterflow_cli.models.verdict_records import verdicts_summary
 from waterflow_cli.training.trainer import Measured, TrainingResult
 
 

@@ -17,7 +17,7 @@ from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import Message, counted, marked
 from waterflow_cli.models.calibration import fit_calibrator
-from waterflow_cli.models.decision import DecisionModel, Policy
+from waterflow_cli.models.decision import DecisionModel, Policy, VerdictRecord, record_verdicts
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.guarantees import (
     Certificate,
@@ -28,7 +28,6 @@ from waterflow_cli.models.guarantees import (
 from waterflow_cli.models.metrics import Evaluation
 from waterflow_cli.models.pipelines import balanced_pipeline, strip_for_scoring
 from waterflow_cli.models.thresholds import lowest_within, tune_threshold
-from waterflow_cli.models.verdict_records import VerdictRecord, record_verdicts
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import (
     Design,

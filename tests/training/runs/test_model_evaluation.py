@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.main import main
-from waterflow_cli.models.verdict_records import record_verdict
+from waterflow_cli.models.decision import record_verdict
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation

@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import ModelError, shorten
 from waterflow_cli.common.messages import tr
+from waterflow_cli.models.decision import VerdictRecord, record_verdicts, verdicts_summary
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.models.metrics import Evaluation, evaluate_predictions
-from waterflow_cli.models.verdict_records import VerdictRecord, record_verdicts, verdicts_summary
 from waterflow_cli.tables.outputs import OutputGroup, write_errors
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.runs.plots import JudgedRows, draw_plots

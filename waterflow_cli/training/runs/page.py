@@ -16,8 +16,8 @@ from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric, format_share
 from waterflow_cli.common.pages import page_environment
+from waterflow_cli.models.decision import describe_verdicts
 from waterflow_cli.models.metrics import METRICS
-from waterflow_cli.models.verdict_records import describe_verdicts
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import describe_design
 from waterflow_cli.training.judging import OperatingPoint
