@@ -150,28 +150,24 @@ def _check_picture(picture: str, inputs: list[str], *, force: bool) -> None:
 
 def _compare_plugins(candidates: _Candidates, samples: Labelled, console: Console) -> Leaderboard:
     from waterflow_cli.models.discovery import load_plugin
-    from waterflow_cli.training.comparison import (
-        compare_procedures,
-        parse_balances,
-        parse_seeds,
-        plan_procedures,
-        split_list,
-    )
+    from waterflow_cli.training import comparison
     from waterflow_cli.training.options import TrainingOptions
     from waterflow_cli.training.trainer import make_design
 
-    seeds = parse_seeds(candidates.seeds)
+    seeds = comparison.parse_seeds(candidates.seeds)
     design_seed = seeds[0] if candidates.design_seed is None else candidates.design_seed
     common = TrainingOptions(cv=candidates.cv, seed=design_seed, jobs=candidates.jobs)
-    procedures = plan_procedures(
-        [load_plugin(name) for name in split_list("--plugin", candidates.plugins or "")],
-        parse_balances(candidates.balances),
+    plugins = comparison.split_list("--plugin", candidates.plugins or "")
+    procedures = comparison.plan_procedures(
+        [load_plugin(name) for name in plugins],
+        comparison.parse_balances(candidates.balances),
         seeds,
         candidates.assignments,
         common,
     )
     _, data = load_labelled(samples, console)
-    return compare_procedures(data, procedures, make_design(data, common), report=console.note)
+    design = make_design(data, common)
+    return comparison.compare_procedures(data, procedures, design, report=console.note)
 
 
 def _show(board: Leaderboard, console: Console) -> None:

@@ -178,21 +178,13 @@ def _write(found: Monitoring, page: str, file: str, chosen: _Outputs) -> None:
 
 def _print(found: Monitoring, console: Console) -> None:
     """Print the verdict, what alarms, and the tables."""
-    from waterflow_cli.monitoring.report import (
-        check_rows,
-        group_rows,
-        headline,
-        nearest_checks,
-        record_rows,
-        sentences,
-    )
+    from waterflow_cli.monitoring import report
 
-    console.result(printable(headline(found)))
-    for text in sentences(found):
+    console.result(printable(report.headline(found)))
+    for text in report.sentences(found):
         console.result(f"! {printable(text)}")
-    is_full = console.verbosity > 0
-    shown = found.checks if is_full else nearest_checks(found)
-    columns, rows = check_rows(shown)
+    shown = found.checks if console.verbosity > 0 else report.nearest_checks(found)
+    columns, rows = report.check_rows(shown)
     if rows:
         console.table("", columns, rows)
     n_quiet = sum(not check.alarm for check in found.checks)
@@ -205,8 +197,8 @@ def _print(found: Monitoring, console: Console) -> None:
         )
         console.result(text)
     if len(found.parts) > 1:
-        console.table("", *group_rows(found))
-    columns, rows = record_rows(found, found.whole)
+        console.table("", *report.group_rows(found))
+    columns, rows = report.record_rows(found, found.whole)
     if rows:
         console.table("", columns, rows)
 
