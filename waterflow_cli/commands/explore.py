@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.command(short_help="Look at a file before training on it.")
 @click.argument("file", metavar="FILE")
 @click.option("--against", metavar="OTHER", help="Lay a second file beside the first.")
-@click.option("-o", "--output", metavar="FILE", help="Write a page of HTML; - is stdout.")
+@options.output("Write a page of HTML; - is stdout.")
 @options.schema
 @options.reading
 @click.option(

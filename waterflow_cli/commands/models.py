@@ -129,7 +129,7 @@ def show_history(console: Console, *, store: options.Store) -> None:
 
 @options.command("export", of=models, short_help="Write a version to one file.")
 @click.argument("version", default="@champion")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The file, such as model.zip.")
+@options.output("The file, such as model.zip.", required=True)
 @options.force
 @options.store
 def export_model(

@@ -63,7 +63,7 @@ class _Remembering(click.Command):
     default=DEFAULT_ALPHA,
     help="How likely any alarm may be where nothing changed, all checks together.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write a page of HTML; - is stdout.")
+@options.output("Write a page of HTML; - is stdout.")
 @click.option(
     "--prometheus", metavar="FILE.prom", help="Write a file for Prometheus' textfile collector."
 )

@@ -75,6 +75,11 @@ def seed(text: str) -> Decorator:
     return click.option("--seed", type=click.IntRange(min=0), default=0, help=text)
 
 
+def output(text: str, *, metavar: str = "FILE", **attributes: Any) -> Decorator:
+    """Make ``-o``, or ``--output``, with its help."""
+    return click.option("-o", "--output", metavar=metavar, help=text, **attributes)
+
+
 def _count_cores() -> int:
     """Count the cores that this process may use; macOS cannot tell them from all."""
     if hasattr(os, "sched_getaffinity"):

@@ -29,12 +29,10 @@ _SHOWN_IDS = 3
 @options.count(
     "--max-flips", "List at most so many flips; they are always counted.", least=0, default=20
 )
-@click.option(
-    "-o",
-    "--output",
-    metavar="FLIPS",
-    help="Write each row that flipped here, as it was and as it is now: .csv, .tsv, .jsonl "
+@options.output(
+    "Write each row that flipped here, as it was and as it is now: .csv, .tsv, .jsonl "
     "(also .gz, .zst) or .parquet.",
+    metavar="FLIPS",
 )
 @options.batch_rows
 @options.jobs

@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
 @options.command(short_help="Judge the samples of a file with a registered model.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
+@options.output(
+    "Where to write: .csv, .tsv, .jsonl (also .gz, .zst), .parquet, - for stdout, or FOLDER/.",
     metavar="OUT",
-    help="Where to write: .csv, .tsv, .jsonl (also .gz, .zst), .parquet, - for stdout, or FOLDER/.",
+    required=True,
 )
 @options.model()
 @options.store

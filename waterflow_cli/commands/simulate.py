@@ -20,12 +20,8 @@ from waterflow_cli.console import Console
     metavar="AUC",
     help="The best ROC AUC that any model can reach on complete measurements.",
 )
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="FILE",
-    help="Where to write: .csv, .tsv, .jsonl (also .gz, .zst), .parquet, or -.",
+@options.output(
+    "Where to write: .csv, .tsv, .jsonl (also .gz, .zst), .parquet, or -.", required=True
 )
 @options.force
 def simulate(

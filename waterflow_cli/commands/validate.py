@@ -39,14 +39,7 @@ _FORMATS = ("text", "json", "csv", "html")
     default="text",
     help="How to write the findings.",
 )
-@click.option(
-    "-o",
-    "--output",
-    default="-",
-    show_default=False,
-    metavar="FILE",
-    help="Where to write the findings.",
-)
+@options.output("Where to write the findings.", default="-", show_default=False)
 @click.option("--good", metavar="FILE", help="Write the rows that pass to this file.")
 @click.option("--bad", metavar="FILE", help="Write the other rows, with their reasons.")
 @options.limits
