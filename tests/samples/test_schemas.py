@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib.resources import files
@@ -17,7 +18,6 @@ from waterflow_cli.samples.schemas import (
     DEFAULT_SCHEMA,
     Kind,
     TableSchema,
-    compile_to_json,
     load_schema,
     parse_schema,
     schema_entry_points,
@@ -415,6 +415,10 @@ def test_package_without_the_file_is_a_plugin_error(
     install(tmp_path, monkeypatch, "empty_lab")
     with pytest.raises(PluginError, match="from the package empty_lab: cannot be read"):
         load_schema("wells")
+
+
+def compile_to_json(schema):
+    return json.dumps({"sha256": schema.sha256, "schema": schema.compiled()}, indent=2) + "\n"
 
 
 def test_bundled_schemas_are_compiled_as_they_stand():

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pandera.pandas import Column, DataFrameSchema
 
 GROUP = "waterflow.schemas"
+_DTYPE = re.compile("float|u?int(?!erval)|datetime|str|object|category")
+_KINDS = {"float": Kind.NUMBER, "int": Kind.INTEGER, "uint": Kind.INTEGER, "datetime": Kind.DATE}
 DEFAULT_SCHEMA = "water"
 # What pandera's YAML may hold at its top, and in a column beside the checks.
 _SCHEMA_KEYS = {
@@ -146,17 +148,12 @@ def parse_schema(text: str, source: str) -> TableSchema:
     )
 
 
-def compile_to_json(schema: TableSchema) -> str:
-    """Write what a package may ship beside ``NAME.yaml``, as ``NAME.compiled.json``.
+def _take_compiled(point: EntryPoint, text: str) -> TableSchema | None:
+    """Take a schema that its package compiled; None if there is none of just this text.
 
     With it the schema is ready without pandera, whose import takes longer than all else that
     `validate` does before the first row.
     """
-    return json.dumps({"sha256": schema.sha256, "schema": schema.compiled()}, indent=2) + "\n"
-
-
-def _take_compiled(point: EntryPoint, text: str) -> TableSchema | None:
-    """Take a schema that its package compiled; None if there is none of just this text."""
     try:
         compiled = json.loads(_read_installed(point, ".compiled.json"))
     except PluginError:
@@ -348,17 +345,15 @@ def _first_line(exc: Exception) -> str:
 
 
 def _rules_of(column: Column, name: str, source: str) -> ColumnRules:
-    kind = _kind_of(column.dtype, name, source)
-    checks = tuple(
-        ColumnCheck(str(check.name), _numbers_only(check.statistics or {}))
-        for check in column.checks
-    )
     return ColumnRules(
-        kind=kind,
+        kind=_kind_of(column.dtype, name, source),
         required=column.required,
         nullable=column.nullable,
         unique=column.unique,
-        checks=checks,
+        checks=tuple(
+            ColumnCheck(str(check.name), _numbers_only(check.statistics or {}))
+            for check in column.checks
+        ),
     )
 
 
@@ -377,19 +372,9 @@ def _numbers_only(statistics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kind_of(dtype: object, name: str, source: str) -> Kind:
-    text = "str" if dtype is None else str(dtype).lower()
-    for start, kind in (
-        ("float", Kind.NUMBER),
-        ("int", Kind.INTEGER),
-        ("uint", Kind.INTEGER),
-        ("datetime", Kind.DATE),
-        ("str", Kind.TEXT),
-        ("object", Kind.TEXT),
-        ("string", Kind.TEXT),
-        ("category", Kind.TEXT),
-    ):
-        if text.startswith(start) and not text.startswith("interval"):
-            return kind
+    found = _DTYPE.match("str" if dtype is None else str(dtype).lower())
+    if found:
+        return _KINDS.get(found[0], Kind.TEXT)
     raise UsageError(
         "Schema {source}, column {name}: dtype {dtype} is not supported.",
         tr("Use float64, int64, str or datetime64[ns]."),
