@@ -75,15 +75,13 @@ def choose_column(
     by_fold = {fold_name(column): column for column in table.columns}
     if named is not None:
         if fold_name(named) not in by_fold:
-            raise UsageError(
-                tr(
-                    "{option} {named}: {path} has no such column.",
-                    option=option,
-                    named=named,
-                    path=table.path,
-                )
-                + did_you_mean(named, table.columns)
+            problem = tr(
+                "{option} {named}: {path} has no such column.",
+                option=option,
+                named=named,
+                path=table.path,
             )
+            raise UsageError(problem + did_you_mean(named, table.columns))
         return by_fold[fold_name(named)]
     free = (by_fold[name] for name in names if name in by_fold)
     return next((column for column in free if column not in taken.values()), None)

@@ -27,7 +27,7 @@ def open_samples(
     batch_rows: int | None = None,
     opener: Opener = open_source,
 ) -> Iterator[Table]:
-    """Open an input.
+    """Open an input; see `open_table` for the size of a batch and the opener.
 
     Parameters
     ----------
@@ -35,10 +35,6 @@ def open_samples(
         Its names and aliases tell which line is the header.
     reading : ReadingOptions
         Its profile tells whether the file has one row for each result.
-    batch_rows : int, optional
-        See `open_table`.
-    opener : callable
-        See `open_table`.
 
     Raises
     ------
@@ -92,11 +88,8 @@ def _with_profile(
 ) -> Table:
     """Give a table the profile's names, and its units for the columns of which it tells none."""
     by_fold = {fold_name(alias): name for alias, name in profile.columns.items()}
-    renames = {
-        column: by_fold[fold_name(column)]
-        for column in table.columns
-        if fold_name(column) in by_fold
-    }
+    folded = {column: fold_name(column) for column in table.columns}
+    renames = {column: by_fold[name] for column, name in folded.items() if name in by_fold}
     names = schema.header.renamed({**renames, **reading.renames})
     units = {}
     for column in table.columns:

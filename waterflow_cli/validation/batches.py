@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,11 +62,6 @@ class RuleFindings:
     rows: IntArray
     values: Values
 
-    def describe(self, text: str, row: int) -> str:
-        """Say what is wrong with one of the rows."""
-        values = self.values(text, row) if callable(self.values) else self.values
-        return self.rule.describe({"text": text, **values})
-
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedBatch:
@@ -114,12 +111,10 @@ class CheckedBatch:
         return mask
 
     @cached_property
-    def by_row(self) -> dict[int, list[Finding]]:
+    def by_row(self) -> list[list[Finding]]:
         """Everything that is wrong, by column, for each invalid row in order."""
-        found: dict[int, list[Finding]] = {}
-        for row, finding in self._found():
-            found.setdefault(row, []).append(finding)
-        return found
+        by_row = groupby(self._found(), key=itemgetter(0))
+        return [[finding for _, finding in found] for _, found in by_row]
 
     def findings(self, limit: int | None = None) -> list[Finding]:
         """List what is wrong, by row and column, at most ``limit`` of it."""
@@ -142,29 +137,26 @@ class CheckedBatch:
             cell = self.batch.columns[broken.column][row].as_py()
             value = "" if cell is None else str(cell)
         lines = self.batch.cell_lines.get(broken.column, self.batch.lines)
+        told = broken.values(value, row) if callable(broken.values) else broken.values
         return Finding(
             file=self.file,
             line=int(lines[row]),
             column=broken.column,
             value=value,
             rule=broken.rule.code,
-            message=broken.describe(value, row),
+            message=broken.rule.describe({"text": value, **told}),
         )
 
 
 def row_rules(checked: CheckedBatch) -> list[str]:
     """Give the codes of the rules that each invalid row breaks, in the order of the rows."""
-    return [
-        ";".join(dict.fromkeys(each.rule for each in findings))
-        for findings in checked.by_row.values()
-    ]
+    return [";".join(dict.fromkeys(each.rule for each in findings)) for findings in checked.by_row]
 
 
 def row_reasons(checked: CheckedBatch) -> list[str]:
     """Say what is wrong with each invalid row of a batch, in the order of the rows."""
     return [
-        tr("; ").join(_reason(each).rstrip(".") for each in findings)
-        for findings in checked.by_row.values()
+        tr("; ").join(_reason(each).rstrip(".") for each in findings) for findings in checked.by_row
     ]
 
 

@@ -14,7 +14,7 @@ from waterflow_cli.common.messages import Message, joined, marked
 from waterflow_cli.tables.units import neighbour_unit
 
 if TYPE_CHECKING:
-    from waterflow_cli.common.arrays import BoolArray, FloatArray
+    from waterflow_cli.common.arrays import FloatArray
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import Nondetect
     from waterflow_cli.validation.batches import CheckedBatch
@@ -25,8 +25,15 @@ if TYPE_CHECKING:
 NOTABLE_SHARE, TOLERABLE_SHARE = 0.05, 0.15
 # A whole column is off where nearly all of its values are.
 _NEARLY_ALL = 0.8
-_FEWEST = 1
 _STEP = 1000
+_TOO_SMALL = marked(
+    "{name}: {share:.0%} of its values lie below {bound:g} {unit}, and would "
+    "be usual {factor:g} times that. Nothing was changed.{hint}"
+)
+_TOO_LARGE = marked(
+    "{name}: {share:.0%} of its values lie above {bound:g} {unit}, and would "
+    "be usual {factor:g} times that. Nothing was changed.{hint}"
+)
 
 
 @dataclass(kw_only=True)
@@ -59,22 +66,20 @@ class CellCounts:
         """Count the cells of a batch, but for those of rows that are none of the table."""
         counts = cls()
         whole = checked.whole
-        for name, mask in checked.missing.items():
-            counts.missing[name] = int(mask.sum())
+        counts.missing.update({name: int(mask.sum()) for name, mask in checked.missing.items()})
         for name, censored in checked.censored.items():
             counts.nondetects[name] = int((censored.below & whole).sum())
             counts.above_range[name] = int((censored.above & whole).sum())
             counts.without_limit[name] = censored.without_limit
-        for name in (name for name in schema.usual if name in checked.numbers):
-            counts._note_size(name, _measured(name, checked, whole), *schema.usual[name])
+        for name, (low, high) in schema.usual.items():
+            if name in checked.numbers:
+                values = _measured(name, checked)
+                small = (values < low) & (values >= low / _STEP)
+                large = (values > high) & (values <= high * _STEP)
+                counts.positive[name] = int(np.count_nonzero(values > 0))
+                counts.small[name] = int(np.count_nonzero(small))
+                counts.large[name] = int(np.count_nonzero(large))
         return counts
-
-    def _note_size(self, name: str, values: FloatArray, low: float, high: float) -> None:
-        small = (values < low) & (values >= low / _STEP)
-        large = (values > high) & (values <= high * _STEP)
-        self.positive[name] = int(np.count_nonzero(values > 0))
-        self.small[name] = int(np.count_nonzero(small))
-        self.large[name] = int(np.count_nonzero(large))
 
     def add(self, other: CellCounts) -> None:
         """Add the counts of another batch."""
@@ -125,13 +130,7 @@ class CellCounts:
         return notes
 
     def substituted(self, n_rows: int) -> list[Message]:
-        """Warn of columns of which a model would learn what was put in for non-detects.
-
-        Parameters
-        ----------
-        n_rows : int
-            The rows that were counted.
-        """
+        """Warn of columns of which a model would learn what was put in for non-detects."""
         warnings = []
         for name, count in self.nondetects.items():
             share = count / max(1, n_rows - self.missing[name])
@@ -160,29 +159,21 @@ class CellCounts:
     def alarms(self, schema: TableSchema) -> list[Message]:
         """Warn of columns that look a thousand times off; nothing is corrected for it."""
         alarms = []
+        sides = (
+            (self.small, _TOO_SMALL, Fraction(_STEP)),
+            (self.large, _TOO_LARGE, Fraction(1, _STEP)),
+        )
         for name, n_values in self.positive.items():
-            for counts, factor in ((self.small, Fraction(_STEP)), (self.large, Fraction(1, _STEP))):
-                if n_values < _FEWEST or counts[name] < _NEARLY_ALL * n_values:
+            unit = schema.units.get(name, "")
+            for (counts, text, factor), bound in zip(sides, schema.usual[name], strict=True):
+                if not n_values or counts[name] < _NEARLY_ALL * n_values:
                     continue
-                unit = schema.units.get(name, "")
-                low, high = schema.usual[name]
-                text = (
-                    marked(
-                        "{name}: {share:.0%} of its values lie below {bound:g} {unit}, and would "
-                        "be usual {factor:g} times that. Nothing was changed.{hint}"
-                    )
-                    if counts is self.small
-                    else marked(
-                        "{name}: {share:.0%} of its values lie above {bound:g} {unit}, and would "
-                        "be usual {factor:g} times that. Nothing was changed.{hint}"
-                    )
-                )
                 alarms.append(
                     Message(
                         text,
                         name=name,
                         share=counts[name] / n_values,
-                        bound=low if counts is self.small else high,
+                        bound=bound,
                         unit=unit,
                         factor=float(factor),
                         hint=_hint(name, unit, factor),
@@ -191,11 +182,12 @@ class CellCounts:
         return alarms
 
 
-def _measured(name: str, checked: CheckedBatch, whole: BoolArray) -> FloatArray:
+def _measured(name: str, checked: CheckedBatch) -> FloatArray:
     """Give a column's values without those that stand in for bounds: half a limit is small."""
+    rows = checked.whole
     if censored := checked.censored.get(name):
-        whole = whole & ~(censored.below | censored.above)
-    return checked.numbers[name][whole]
+        rows = rows & ~(censored.below | censored.above)
+    return checked.numbers[name][rows]
 
 
 def _hint(name: str, unit: str, factor: Fraction) -> str:

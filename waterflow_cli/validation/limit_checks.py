@@ -73,18 +73,9 @@ class LimitFlags:
     n_rows: int
 
     def texts(self) -> pa.Array:
-        """Name for each row the limits that it is above, below or indeterminate to.
-
-        Returns
-        -------
-        pyarrow.Array of string, shape (n_rows,)
-            Empty where there is nothing to name.
-        """
-        noted = [
-            (limit, codes)
-            for limit, codes in zip(self.limits, self.codes, strict=True)
-            if (codes > LimitStatus.WITHIN).any()
-        ]
+        """Name for each row the limits that it is above, below or indeterminate to, if any."""
+        pairs = zip(self.limits, self.codes, strict=True)
+        noted = [(limit, codes) for limit, codes in pairs if (codes > LimitStatus.WITHIN).any()]
         if not noted:
             return pa.repeat("", self.n_rows)
         # Few of the possible combinations occur, so each is written once and then looked up.
@@ -143,7 +134,7 @@ class LimitChecker:
 def compare_with_limit(
     limit: Limit, values: FloatArray, measured: BoolArray, censored: Censored | None = None
 ) -> Codes:
-    """Say how each result stands to a limit.
+    """Say how each result stands to a limit, as a `LimitStatus` for each row.
 
     Parameters
     ----------
@@ -154,11 +145,6 @@ def compare_with_limit(
     censored : Censored, optional
         The results of which only a bound is known. Such a result stands in a way only if each value
         that it can have does; else it is indeterminate.
-
-    Returns
-    -------
-    ndarray of int8, shape (n_rows,)
-        A `LimitStatus` for each row.
     """
     low = -np.inf if limit.minimum is None else limit.minimum
     high = np.inf if limit.maximum is None else limit.maximum
@@ -195,15 +181,7 @@ def rows_above(limits: Iterable[Limit], values: pd.DataFrame) -> BoolArray:
 
 @dataclass
 class LimitCounts:
-    """Counts of rows by limit, over batches.
-
-    Attributes
-    ----------
-    measured : Counter of str
-        By measurement, how many rows hold a result.
-    by_limit : list of list of int
-        For each limit of the profiles, the rows by `LimitStatus`.
-    """
+    """Counts of rows by limit, over batches; see `LimitFlags` for what is counted."""
 
     profiles: tuple[LimitProfile, ...]
     measurements: tuple[str, ...]
@@ -238,17 +216,15 @@ class LimitCounts:
 
     def content(self) -> dict[str, Any]:
         """Put the counts into JSON; `take_up` takes them back."""
+        rows = ({each.name.lower(): sums[each] for each in LimitStatus} for sums in self.by_limit)
         return {
             "profiles": [
                 {"name": profile.name, "title": profile.title, "sha256": profile.sha256}
                 for profile in self.profiles
             ],
             "values": [
-                {
-                    **limit.content(),
-                    "rows": {each.name.lower(): sums[each] for each in LimitStatus},
-                }
-                for limit, sums in zip(self.limits, self.by_limit, strict=True)
+                {**limit.content(), "rows": held}
+                for limit, held in zip(self.limits, rows, strict=True)
             ],
             "rows_measured": dict(self.measured),
             "not_measured": self.not_measured,

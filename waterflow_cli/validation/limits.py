@@ -238,14 +238,13 @@ def _parse_profile(
         for entry in profile.tables("none", _NONE_SHAPES)
     )
     _refuse_ambiguous(limits, unlimited, source)
-    notes, digest = tuple(profile.content.get("notes", ())), sha256_of(text)
     return LimitProfile(
         name=name,
         title=profile.text("title"),
         limits=limits,
         unlimited=unlimited,
-        notes=notes,
-        sha256=digest,
+        notes=tuple(profile.content.get("notes", ())),
+        sha256=sha256_of(text),
     )
 
 
@@ -255,23 +254,21 @@ def _parse_limit(entry: Table, profile: str, columns: Mapping[str, _Column]) -> 
         raise entry.error(
             tr("class '{name}' is none of {names}.", name=purpose, names=", ".join(CLASSES))
         )
-    bounds = [entry.content.get(key) for key in ("minimum", "maximum")]
-    minimum, maximum = (None if bound is None else float(bound) for bound in bounds)
-    if minimum is None and maximum is None:
+    bounds = {
+        key: float(entry.content[key]) for key in ("minimum", "maximum") if key in entry.content
+    }
+    if not bounds:
         raise entry.error(tr("it has neither a minimum nor a maximum."))
-    if minimum is not None and maximum is not None and minimum > maximum:
+    if len(bounds) == 2 and bounds["minimum"] > bounds["maximum"]:
+        low, high = plain(bounds["minimum"]), plain(bounds["maximum"])
         raise entry.error(
-            tr(
-                "its minimum {minimum} is above its maximum {maximum}.",
-                minimum=plain(minimum),
-                maximum=plain(maximum),
-            )
+            tr("its minimum {minimum} is above its maximum {maximum}.", minimum=low, maximum=high)
         )
     return Limit(
         profile=profile,
         column=column.name,
-        minimum=minimum,
-        maximum=maximum,
+        minimum=bounds.get("minimum"),
+        maximum=bounds.get("maximum"),
         unit=_unit_of(entry, column),
         purpose=purpose,
         **{name: entry.text(name) for name in ("basis", "where", "source", "date", "note")},

@@ -133,10 +133,8 @@ class Pass:
 
         Who knows more than that a column is not there refuses the table before.
         """
-        options = self._options
-        return RowChecker(
-            self.schema, self.table, options.reading, without_label=options.without_label
-        )
+        reading, without_label = self._options.reading, self._options.without_label
+        return RowChecker(self.schema, self.table, reading, without_label=without_label)
 
     def refuse_unfit(self) -> None:
         """Refuse a table that lacks required columns; see `RowChecker`."""
@@ -153,13 +151,7 @@ class Pass:
         return self.checker.reading
 
     def require_label(self, hint: str) -> None:
-        """Refuse a table without the label's column.
-
-        Raises
-        ------
-        InputError
-            With the hint.
-        """
+        """Raise an InputError with the hint for a table without the label's column."""
         label = self.schema.label
         if label not in self.columns:
             raise InputError(
@@ -233,14 +225,7 @@ def pass_over(
     *,
     opener: Opener = open_source,
 ) -> Iterator[Pass]:
-    """Open a file for one pass over its rows.
-
-    Parameters
-    ----------
-    counts, report : object
-        See `Pass`.
-    opener : callable
-        See `open_table`.
+    """Open a file for one pass over its rows; see `Pass`, and `open_table` for the opener.
 
     Raises
     ------

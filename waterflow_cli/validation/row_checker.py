@@ -63,14 +63,10 @@ class RowChecker:
 
     Parameters
     ----------
-    schema : TableSchema
-        What to check.
     table : Table
         Opened with the schema's names.
-    reading : ReadingOptions
-        What the user said of how to read it.
-    without_label : bool
-        Leave the label column out: it is neither required nor checked.
+    reading, without_label : object
+        See `waterflow_cli.validation.pass_over.PassOptions`.
 
     Raises
     ------
@@ -86,10 +82,9 @@ class RowChecker:
         *,
         without_label: bool = False,
     ) -> None:
-        self._schema, self._table, self._options = schema, table, reading
-        self._file = table.path
+        self._schema, self._table = schema, table
         self.columns = dict(table.match.columns)
-        self._check_columns(table, without_label=without_label)
+        self._check_columns(without_label=without_label)
         self._readers = make_readers(schema, table, reading)
         self._leading = _leading_texts(table, schema)
         unique = schema.unique
@@ -120,15 +115,14 @@ class RowChecker:
             If a check of the schema judges a column as a whole and not row by row, or does not
             fit the column's kind.
         """
-        checked = CheckedBatch(file=self._file, batch=batch, numbers={}, missing={})
+        checked = CheckedBatch(file=self._table.path, batch=batch, numbers={}, missing={})
         self._find_summaries(checked)
         for code in sorted({finding.rule for finding in batch.findings.values()}):
-            rows = [row for row, found in sorted(batch.findings.items()) if found.rule == code]
-            checked.by_rule.append(
-                RuleFindings(
-                    "", RULES[code], np.array(rows), lambda _, row: batch.findings[row].values
-                )
+            rows = np.array(
+                [row for row, found in sorted(batch.findings.items()) if found.rule == code]
             )
+            told = RuleFindings("", RULES[code], rows, lambda _, row: batch.findings[row].values)
+            checked.by_rule.append(told)
         cells = {name: self._check_column(name, checked) for name in self.columns}
         self._refuse_second_table(checked)
         if self._schema.checks_rows or self._unique:
@@ -176,7 +170,7 @@ class RowChecker:
             )
             if (len(names) > 1 and is_moved) or sum(map(is_unit_of_amount, texts)) > 1:
                 raise InputError(
-                    self._file,
+                    self._table.path,
                     "a second header or row of units stands here; below it cells mean others.",
                     line=int(checked.batch.lines[row]),
                     hint=tr("Put each table into a file of its own."),
@@ -200,39 +194,34 @@ class RowChecker:
         if len(rows):
             checked.by_rule.append(RuleFindings(self._leading[0], RULES["summary_row"], rows, {}))
 
-    def _check_columns(self, table: Table, *, without_label: bool) -> None:
+    def _check_columns(self, *, without_label: bool) -> None:
+        table = self._table
         missing = [
             name
             for name in self._schema.required
             if name not in self.columns and not (without_label and name == self._schema.label)
         ]
         if missing:
-            problem = (
-                marked("columns {names} not found in the header ({how}; it has: {columns}).")
-                if len(missing) > 1
-                else marked("column {names} not found in the header ({how}; it has: {columns}).")
-            )
             raise InputError(
                 table.path,
-                tr(
-                    problem,
-                    names=", ".join(missing),
-                    how=str(table.dialect),
-                    columns=shorten(table.columns),
-                ),
+                marked("columns {names} not found in the header ({how}; it has: {columns}).")
+                if len(missing) > 1
+                else marked("column {names} not found in the header ({how}; it has: {columns})."),
+                names=", ".join(missing),
+                how=str(table.dialect),
+                columns=shorten(table.columns),
                 line=table.dialect.header_line,
                 hint=_header_hint(table.columns),
             )
-        if self._schema.strict:
-            extra = [name for name in table.columns if name not in self.columns.values()]
-            if extra:
-                raise InputError(
-                    table.path,
-                    "column '{column}' is not in the strict schema {schema}.",
-                    column=extra[0],
-                    schema=self._schema.name,
-                    line=table.dialect.header_line,
-                )
+        extra = [name for name in table.columns if name not in self.columns.values()]
+        if self._schema.strict and extra:
+            raise InputError(
+                table.path,
+                "column '{column}' is not in the strict schema {schema}.",
+                column=extra[0],
+                schema=self._schema.name,
+                line=table.dialect.header_line,
+            )
 
     def _check_column(self, name: str, checked: CheckedBatch) -> tuple[Any, BoolArray]:
         """Parse one column, add its findings, and return its cells and which are good."""
@@ -343,7 +332,6 @@ class RowChecker:
 
 
 def _header_hint(columns: Sequence[str]) -> str:
-    """Guess why columns are not found."""
     from waterflow_cli.samples.profiles import guess_profile
 
     if all(re.fullmatch(r"[0-9.,eE+-]*", column.strip()) for column in columns):
