@@ -287,6 +287,8 @@ HOLLOW = Samples(
 )
 BELOW = Samples(("Conductivity",), ("",), ((Cell("56.78386", "ND < "),),))
 LARGE = Samples(("Conductivity",), ("",), ((Cell("1234567"),), (Cell("12345"),)))
+# Most rows are one cell with any separator; one has a comma that may part thousands.
+RARELY_GROUPED = Samples(("ph",), ("",), (*[(Cell("7"),)] * 5, (Cell("1000"),)))
 FILTERED = [HealthCheck.filter_too_much]
 
 
@@ -299,6 +301,7 @@ FILTERED = [HealthCheck.filter_too_much]
 @example(table=BELOW, writing=Writing(decimal=",", quoting=csv.QUOTE_ALL))
 @example(table=LARGE, writing=Writing(sep=";", decimal=",", thousands="."))
 @example(table=LARGE, writing=Writing(sep=";", decimal=".", thousands=","))
+@example(table=RARELY_GROUPED, writing=Writing(sep=";", decimal=".", thousands=","))
 @tried_on(250, suppress_health_check=FILTERED)
 def test_any_table_in_any_dialect_comes_back_or_is_refused(
     table: Samples, writing: Writing, path: Path

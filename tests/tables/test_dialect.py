@@ -208,6 +208,17 @@ def test_column_named_sep_is_no_such_line() -> None:
     assert read("sep,x\n1,2\n").columns == ["sep", "x"]
 
 
+@pytest.mark.parametrize("cell", ["1,000", "ND < 0,5", "-1\u202f234,5", "1,234,567", "12'345,6"])
+def test_commas_of_a_number_part_no_cells_of_an_only_column(cell: str) -> None:
+    start = read("ph\n" + "7\n" * 20 + f"{cell}\n", names=NAMES)
+    assert (start.columns, start.dialect.sep) == (["ph"], ";")
+
+
+@pytest.mark.parametrize("row", ["a, b", "7,", ",7", "7,b", '"1,000"', "7;5"])
+def test_other_commas_below_an_only_column_part_cells(row: str) -> None:
+    assert read("ph\n" + "7\n" * 20 + f"{row}\n", names=NAMES).dialect.sep == ","
+
+
 def test_one_column_has_no_separator_to_find() -> None:
     for names in (NO_NAMES, NAMES):
         start = read("ph\n7.1\n6.9\n", names=names)

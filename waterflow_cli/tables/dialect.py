@@ -26,6 +26,8 @@ _FITTING_SHARE = 0.8
 _SEP_LINE = re.compile(rb'^"?sep=([,;|\t])"?[,;]*\s*$', re.IGNORECASE)
 _BLANKS = " \t\r\n,;|"
 _NUMBER = re.compile(r"\s*[<>+-]?\s*\d[\d\s]*([.,]\d*)?\s*")
+# "1,000", "ND < 0,5": cells that a comma parts may also be one number.
+_WITH_COMMAS = re.compile(r"[^\d,]{0,8}\d[\d\s.'\u2019]*(,\d[\d\s.'\u2019]*)+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +218,9 @@ class StartReader:
             found[sep] = header
             below = [len(row.cells) for row in rows if row.start >= header.end]
             n_fitting = below.count(len(header.cells))
-            if n_fitting >= _FITTING_SHARE * len(below):
+            # In a table of one column they are whole; what the comma marks is to be found out.
+            is_number = sep == "," and len(header.cells) == 1 and any(map(_is_parted_number, rows))
+            if n_fitting >= _FITTING_SHARE * len(below) and not is_number:
                 fitting.append(sep)
         # A header of one cell counts only where no separator parts it.
         widest = max((len(row.cells) for row in found.values()), default=0)
@@ -297,6 +301,10 @@ def _names_unit(row: Row) -> bool:
     """Say whether a unit of an amount stands anywhere in a row of text."""
     words = (word for cell in row.cells for word in re.split(r"[\s,;:()\[\]]+", cell))
     return any(is_unit_of_amount(word) for word in words)
+
+
+def _is_parted_number(row: Row) -> bool:
+    return len(row.cells) > 1 and _WITH_COMMAS.fullmatch(",".join(row.cells)) is not None
 
 
 def _is_comment(row: Row) -> bool:
