@@ -88,7 +88,6 @@ COVERED = {
     "tables/reading_options": "tables/test_dialect",
     "tables/table": "tables/test_reading",
     "tables/row_rules": "tables/test_csv_blocks",
-    "training/default_data": "training/test_data",
     "training/learners": "training/test_trainer",
     "training/options": "training/test_trainer",
     "training/reference": "models/test_reference",

@@ -19,7 +19,7 @@ from waterflow_cli.models.reference import (
 )
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.training.data import load_training_data
+from waterflow_cli.training.data import DataOptions, load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.reference import MOST_HASHES, MOST_ROWS, build_reference
 from waterflow_cli.training.trainer import train_model
@@ -115,7 +115,9 @@ def test_rows_that_break_the_schema_are_counted_without_those_that_have_no_label
     table["Potability"] = table["Potability"].astype(object).where(table.index % 10 > 0)
     table.loc[1:5, "ph"] = 99
     table.to_csv(tmp_path / "partly.csv", index=False)
-    data = load_training_data(str(tmp_path / "partly.csv"), load_schema(), drop_invalid=True)
+    data = load_training_data(
+        str(tmp_path / "partly.csv"), load_schema(), DataOptions(drop_invalid=True)
+    )
     assert (data.n_invalid, data.n_dropped) == (5, 5 + (len(table) + 9) // 10)
 
 
@@ -125,7 +127,7 @@ def test_nondetects_that_count_as_missing_are_not_missing_values(samples, tmp_pa
     table["Sulfate"] = table["Sulfate"].astype(object).mask(table["Sulfate"] > 350, ">350")
     table.to_csv(tmp_path / "censored.csv", index=False)
     reading = ReadingOptions(nondetect="missing")
-    data = load_training_data(str(tmp_path / "censored.csv"), load_schema(), reading=reading)
+    data = load_training_data(str(tmp_path / "censored.csv"), load_schema(), DataOptions(reading))
     result = train_model(data, load_plugin("logreg"), TrainingOptions(cv=parse_cv("3x1")))
     reference = build_reference(data, result)
     assert reference.above["Sulfate"] > 50

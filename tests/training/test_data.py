@@ -15,8 +15,13 @@ from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.training.data import MIN_ROWS_PER_CLASS, load_training_data
-from waterflow_cli.training.default_data import SAMPLE_ROWS, find_training_data
+from waterflow_cli.training.data import (
+    MIN_ROWS_PER_CLASS,
+    SAMPLE_ROWS,
+    DataOptions,
+    find_training_data,
+    load_training_data,
+)
 
 SCHEMA = """
 schema_type: dataframe
@@ -101,7 +106,7 @@ def test_sha256_of_standard_input_is_that_of_its_values(monkeypatch):
 def test_a_renamed_label_is_found():
     write_rows(ENOUGH, header="ph,Turbidity,safe to drink")
     data = load_training_data(
-        "river.csv", RIVER, reading=ReadingOptions(renames={"safe to drink": "Potability"})
+        "river.csv", RIVER, DataOptions(ReadingOptions(renames={"safe to drink": "Potability"}))
     )
     assert data.class_counts == (20, 20)
 
@@ -181,7 +186,7 @@ def test_bad_rows_are_dropped_when_asked_and_counted():
     lines = Path(write_rows(ENOUGH)).read_text("utf-8").splitlines()
     bad = ["15,1,1", "7,1,", "7,1", "7,x,0"]
     Path("dirty.csv").write_text("\n".join([lines[0], *bad, *lines[1:]]), "utf-8")
-    data = load_training_data("dirty.csv", RIVER, drop_invalid=True)
+    data = load_training_data("dirty.csv", RIVER, DataOptions(drop_invalid=True))
     assert (len(data.X), len(data.y), data.n_dropped) == (40, 40, 4)
     assert data.X.index.tolist() == list(range(40))
     assert data.X["ph"].eq(7.1).all()
@@ -192,7 +197,7 @@ def test_dropping_every_row_leaves_nothing_to_learn_from():
     with pytest.raises(
         DataRefusedError, match="column Potability: no row; both 0 and 1 are needed"
     ):
-        load_training_data("river.csv", RIVER, drop_invalid=True)
+        load_training_data("river.csv", RIVER, DataOptions(drop_invalid=True))
 
 
 def test_a_file_without_the_label_column_is_refused_with_the_way_to_name_it():
@@ -343,41 +348,46 @@ def test_without_such_columns_rows_are_free():
 @pytest.mark.parametrize("asked", ["Site", "site"])
 def test_groups_are_read_in_the_files_order_and_are_no_measurement(asked):
     write_columns("Site", SITES)
-    data = load_training_data("river.csv", RIVER, group=asked)
+    data = load_training_data("river.csv", RIVER, DataOptions(group=asked))
     assert data.groups.tolist() == SITES
     assert list(data.X.columns) == ["ph", "Turbidity"]
 
 
 def test_times_may_be_dates_or_numbers():
     write_columns("taken", DAYS)
-    when = load_training_data("river.csv", RIVER, time="taken").when
+    when = load_training_data("river.csv", RIVER, DataOptions(time="taken")).when
     assert np.argsort(when, kind="stable").tolist() == np.argsort(DAYS, kind="stable").tolist()
     assert len(np.unique(when)) == 20
     write_columns("taken", range(40, 0, -1))
-    assert load_training_data("river.csv", RIVER, time="taken").when.tolist() == [*range(40, 0, -1)]
+    assert load_training_data("river.csv", RIVER, DataOptions(time="taken")).when.tolist() == [
+        *range(40, 0, -1)
+    ]
 
 
 @pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y %H:%M", "%Y.%m.%d", "%Y%m%dT%H%M"])
 def test_dates_are_the_same_however_they_are_written(form):
     days = [date(2024, 5, 1 + row % 20) for row in range(40)]
     write_columns("taken", [day.strftime(form) for day in days])
-    when = load_training_data("river.csv", RIVER, time="taken").when
+    when = load_training_data("river.csv", RIVER, DataOptions(time="taken")).when
     write_columns("taken", days)
-    assert when.tolist() == load_training_data("river.csv", RIVER, time="taken").when.tolist()
+    assert (
+        when.tolist()
+        == load_training_data("river.csv", RIVER, DataOptions(time="taken")).when.tolist()
+    )
 
 
 def test_a_date_that_reads_in_two_ways_is_refused_with_its_line():
     write_columns("taken", ["2024-05-01", *["03/04/2024"] * 39])
     problem = r"river\.csv, line 3, column taken: a date that reads in two ways \(39 such rows\)"
     with pytest.raises(DataRefusedError, match=problem):
-        load_training_data("river.csv", RIVER, time="taken")
+        load_training_data("river.csv", RIVER, DataOptions(time="taken"))
 
 
 def test_dates_with_zones_are_put_in_order():
     days = [f"2024-05-{1 + row % 20:02}T00:00:00Z" for row in range(40)]
     days[0] = "2024-05-01T00:00:00+02:00"  # two hours before midnight in Greenwich
     write_columns("taken", days)
-    assert load_training_data("river.csv", RIVER, time="taken").when.argmin() == 0
+    assert load_training_data("river.csv", RIVER, DataOptions(time="taken")).when.argmin() == 0
 
 
 @pytest.mark.parametrize(
@@ -392,7 +402,7 @@ def test_dates_with_zones_are_put_in_order():
 def test_a_cell_that_cannot_be_split_by_is_refused_with_its_line(option, value, problem):
     write_columns("by", [*DAYS[:3], value, *DAYS[4:]])
     with pytest.raises(DataRefusedError, match=rf"river\.csv, line 5, column by: {problem}"):
-        load_training_data("river.csv", RIVER, **{option: "by"})
+        load_training_data("river.csv", RIVER, DataOptions(**{option: "by"}))
 
 
 @pytest.mark.parametrize("option", ["group", "time"])
@@ -400,7 +410,7 @@ def test_a_column_that_is_not_there_is_refused_with_the_nearest(option):
     write_columns("station", SITES)
     problem = rf"river\.csv, line 1: no column 'statoin' \(--{option}\).*Did you mean 'station'"
     with pytest.raises(InputError, match=problem):
-        load_training_data("river.csv", RIVER, **{option: "statoin"})
+        load_training_data("river.csv", RIVER, DataOptions(**{option: "statoin"}))
 
 
 def test_groups_stay_with_their_rows_where_bad_rows_are_dropped():
@@ -409,13 +419,13 @@ def test_groups_stay_with_their_rows_where_bad_rows_are_dropped():
     lines.insert(2, "15,3.5,1,bad")
     lines.insert(6, "7.1,3.5,,unlabelled")
     Path("river.csv").write_text("\n".join(lines) + "\n", "utf-8")
-    data = load_training_data("river.csv", RIVER, group="Site", drop_invalid=True)
+    data = load_training_data("river.csv", RIVER, DataOptions(group="Site", drop_invalid=True))
     assert data.groups.tolist() == SITES
 
 
 def test_some_rows_are_taken_with_all_that_belongs_to_them():
     write_columns("by", DAYS)
-    data = load_training_data("river.csv", RIVER, group="by", time="by")
+    data = load_training_data("river.csv", RIVER, DataOptions(group="by", time="by"))
     rows = np.array([7, 2, 30])
     part = data.take(rows)
     assert part.X.index.tolist() == [0, 1, 2]

@@ -51,15 +51,14 @@ def evaluate(
     """
     from waterflow_cli.registry.location import load_model
     from waterflow_cli.samples.schemas import load_schema
-    from waterflow_cli.training.data import load_training_data
+    from waterflow_cli.training.data import DataOptions, load_training_data
     from waterflow_cli.training.runs.model_evaluation import evaluate_model, save_pictures
 
     model = load_model(reference, name=store.name, tracking_uri=store.tracking_uri)
     data = load_training_data(
         file,
         load_schema(schema_name) if schema_name else model.schema,
-        reading=reading,
-        drop_invalid=on_invalid == "drop",
+        DataOptions(reading, on_invalid == "drop"),
         min_per_class=1,
     )
     note_reading({data.path: data.reading}, data.cells, model.schema, reading, console)

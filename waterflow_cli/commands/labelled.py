@@ -44,19 +44,14 @@ def refuse_two_splits(**ways: object) -> None:
 def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, TrainingData]:
     """Load the samples that the options name, and warn of copies among them."""
     from waterflow_cli.samples.schemas import load_schema
-    from waterflow_cli.training.data import load_training_data
-    from waterflow_cli.training.default_data import find_training_data
+    from waterflow_cli.training.data import DataOptions, find_training_data, load_training_data
 
     schema = load_schema(samples.schema_name)
     with find_training_data(samples.data, console.note, console.warn) as path:
-        data = load_training_data(
-            path,
-            schema,
-            reading=samples.reading,
-            drop_invalid=samples.on_invalid == "drop",
-            group=samples.group,
-            time=samples.time,
+        asked = DataOptions(
+            samples.reading, samples.on_invalid == "drop", samples.group, samples.time
         )
+        data = load_training_data(path, schema, asked)
     note_reading({data.path: data.reading}, data.cells, schema, samples.reading, console)
     if samples.reading.nondetect != "missing":
         for text in data.cells.substituted(data.n_read):

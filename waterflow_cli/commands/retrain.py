@@ -103,10 +103,7 @@ def retrain(
     new = load_training_data(
         file,
         champion.record.schema,
-        reading=reading,
-        drop_invalid=on_invalid == "drop",
-        group=champion.record.reading.group,
-        time=champion.record.reading.time,
+        replace(champion.record.reading, reading=reading, drop_invalid=on_invalid == "drop"),
         min_per_class=1,
         ids=IdColumn(id_name, is_needed=id_name is not None),
     )

@@ -1,10 +1,12 @@
-"""Read a labelled file for training, and refuse what cannot be learned from."""
+"""Find and read a labelled file for training, and refuse what cannot be learned from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +18,8 @@ from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.messages import Message, tr, trn
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.dates import DateReader, parse_iso
+from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.numbers import is_missing_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding
@@ -30,16 +32,27 @@ if TYPE_CHECKING:
 
 # Fewer can be split, but tell nothing.
 MIN_ROWS_PER_CLASS = 20
+USUAL_FILE = "water_potability.csv"
+SAMPLE_ROWS = 3000
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How a file was read; with its bytes and the schema, all that decides the rows."""
+    """How a file is read; with its bytes and the schema, all that decides the rows.
+
+    Attributes
+    ----------
+    group, time : str, optional
+        Columns that say which rows belong together, and when they were taken.
+    """
 
     reading: ReadingOptions = AS_FOUND
     drop_invalid: bool = False
     group: str | None = None
     time: str | None = None
+
+
+USUAL_OPTIONS = DataOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +73,6 @@ class TrainingData:
         What must not be split between training and testing, such as sites.
     when : ndarray of float64, shape (n_samples,), optional
         When the samples were taken, in whatever unit; only their order counts.
-    options : DataOptions
-        What the user said of reading it.
     reading : str
         How it was read.
     cells : CellCounts
@@ -83,7 +94,7 @@ class TrainingData:
     n_dropped: int
     groups: Any = None
     when: FloatArray | None = None
-    options: DataOptions = DataOptions()
+    options: DataOptions = USUAL_OPTIONS
     reading: str = ""
     cells: CellCounts = field(default_factory=CellCounts)
     ids: Any = None
@@ -94,15 +105,9 @@ class TrainingData:
 
     def take(self, rows: IntArray) -> TrainingData:
         """Give some of the rows, by position."""
-        return replace(
-            self,
-            X=self.X.iloc[rows].reset_index(drop=True),
-            y=self.y[rows],
-            groups=None if self.groups is None else self.groups[rows],
-            when=None if self.when is None else self.when[rows],
-            ids=None if self.ids is None else self.ids[rows],
-            lines=None if self.lines is None else self.lines[rows],
-        )
+        by_row = {name: getattr(self, name) for name in ("y", "groups", "when", "ids", "lines")}
+        taken = {name: values[rows] for name, values in by_row.items() if values is not None}
+        return replace(self, X=self.X.iloc[rows].reset_index(drop=True), **taken)
 
     def summary(self) -> dict[str, Any]:
         """Put what is worth knowing of the rows into a JSON object."""
@@ -138,14 +143,53 @@ class TrainingData:
         return len(self.y) - positives, positives
 
 
+@contextmanager
+def find_training_data(
+    path: str | None, report: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[str]:
+    """Choose what to train on, and say which.
+
+    Parameters
+    ----------
+    path : str or None
+        What the user named; else the public table by its usual name in the working folder, else
+        a simulated sample.
+    report, warn : callable
+        Told which; a simulated sample is worth a warning.
+    """
+    if path is not None:
+        yield path
+    elif Path(USUAL_FILE).is_file():
+        report(Message("Training on {usual_file} in the working folder.", usual_file=USUAL_FILE))
+        yield USUAL_FILE
+    else:
+        with simulated_sample() as sample:
+            warn(
+                Message(
+                    "No DATA named and no {usual_file} here: training on {sample_rows} "
+                    "simulated samples. The model is good for trying waterflow, and for "
+                    "nothing else.",
+                    usual_file=USUAL_FILE,
+                    sample_rows=SAMPLE_ROWS,
+                )
+            )
+            yield sample
+
+
+@contextmanager
+def simulated_sample() -> Iterator[str]:
+    """Make the simulated sample, each time the same, for as long as it is needed."""
+    with TemporaryDirectory(prefix="waterflow-") as folder:
+        sample = str(Path(folder) / "simulated_sample.csv")
+        write_simulation(sample, SAMPLE_ROWS)
+        yield sample
+
+
 def load_training_data(
     path: str,
     schema: TableSchema,
+    options: DataOptions = USUAL_OPTIONS,
     *,
-    reading: ReadingOptions = AS_FOUND,
-    drop_invalid: bool = False,
-    group: str | None = None,
-    time: str | None = None,
     min_per_class: int = MIN_ROWS_PER_CLASS,
     ids: IdColumn | None = None,
 ) -> TrainingData:
@@ -153,8 +197,6 @@ def load_training_data(
 
     Parameters
     ----------
-    group, time : str, optional
-        Columns that say which rows belong together, and when they were taken.
     min_per_class : int
         How many rows of each class there must be.
     ids : IdColumn, optional
@@ -173,7 +215,7 @@ def load_training_data(
     label = _label_of(schema)
     frames: list[pd.DataFrame] = []
     refused, lines = Refusals(label), []
-    with pass_over(path, schema, PassOptions(reading=reading)) as file:
+    with pass_over(path, schema, PassOptions(reading=options.reading)) as file:
         file.require_label(
             Message(
                 "Labelled rows are needed. If it has another name: --rename 'NAME IN FILE={label}'",
@@ -181,7 +223,8 @@ def load_training_data(
             )
         )
         table = file.table
-        groups, times = _Column.of(table, group, "--group"), _Column.of(table, time, "--time")
+        groups = _Column.of(table, options.group, "--group")
+        times = _Column.of(table, options.time, "--time")
         samples = None if ids is None else _Column.of_ids(table, ids)
         for checked in file.batches():
             good = refused.note(checked)
@@ -190,7 +233,7 @@ def load_training_data(
             for column in (groups, times, samples):
                 if column is not None:
                     column.note(checked.batch, good)
-    if not drop_invalid:
+    if not options.drop_invalid:
         refused.raise_if_any()
     frame = pd.concat(frames, ignore_index=True)
     # A measurement that the schema lets a file lack is missing throughout.
@@ -204,7 +247,7 @@ def load_training_data(
         n_dropped=refused.n_rows,
         groups=None if groups is None else groups.as_groups(),
         when=None if times is None else times.as_times(),
-        options=DataOptions(reading, drop_invalid, group, time),
+        options=options,
         reading=file.reading,
         cells=file.counts.cells,
         ids=None if samples is None else samples.as_ids(),
@@ -227,9 +270,9 @@ class _Column:
         """Find the column that an option names; None where it is not given."""
         if name is None:
             return None
-        for column in table.columns:
-            if column == name or fold_name(column) == fold_name(name):
-                return cls(table.path, column)
+        found = IdColumn(name).find(table.columns)
+        if found is not None:
+            return cls(table.path, found)
         raise InputError(
             table.path,
             tr("no column '{name}' ({option}).", name=name, option=option)

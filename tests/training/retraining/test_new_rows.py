@@ -155,7 +155,9 @@ def labelled(tmp_path):
         "  Potability: {dtype: float64, nullable: true}\n"
     )
     schema = load_schema(str(schema))
-    data = load_training_data(str(path), schema, group="site", time="day", ids=IdColumn())
+    data = load_training_data(
+        str(path), schema, DataOptions(group="site", time="day"), ids=IdColumn()
+    )
     return data, schema
 
 

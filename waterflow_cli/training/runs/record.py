@@ -25,8 +25,7 @@ from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.training.data import DataOptions, TrainingData
-from waterflow_cli.training.default_data import simulated_sample
+from waterflow_cli.training.data import DataOptions, TrainingData, simulated_sample
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.combined_data import COMBINED
 

@@ -26,8 +26,7 @@ from waterflow_cli.registry.lookup import find_run
 from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.samples.columns import IdColumn
-from waterflow_cli.training.data import TrainingData, load_training_data
-from waterflow_cli.training.default_data import simulated_sample
+from waterflow_cli.training.data import TrainingData, load_training_data, simulated_sample
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE, read_combined
 from waterflow_cli.training.runs.record import PIPE, TrainingRecord, deciding_versions
 from waterflow_cli.training.trainer import train_model
@@ -251,7 +250,7 @@ def load_recorded(path: str, record: TrainingRecord, ids: IdColumn | None = None
         if not Path(path).is_file():
             raise InputError(path, "is no file.", hint=hint)
         return read_combined(path, record.schema, record.reading)
-    data = load_training_data(path, record.schema, **vars(record.reading), ids=ids)
+    data = load_training_data(path, record.schema, record.reading, ids=ids)
     refuse_other(data.sha256)
     return data
 
