@@ -29,6 +29,7 @@ from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.log import run_training
+from waterflow_cli.training.runs.record import Training
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 MOST_FALSE, LEAST_TRUE = 5, 95
@@ -98,7 +99,8 @@ def train(table: pd.DataFrame, folder: Path, plugin: str) -> str:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     data = load_training_data(str(path), schema)
     options = TrainingOptions(cv=parse_cv("5x1"))
-    run_training(data, schema, load_plugin(plugin), options, TrackingOptions(uri), lambda _: None)
+    training = Training(data, schema, load_plugin(plugin), options)
+    run_training(training, TrackingOptions(uri), lambda _: None)
     return uri
 
 

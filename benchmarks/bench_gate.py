@@ -25,7 +25,7 @@ from waterflow_cli.training.retraining.champion import Champion, Measures
 from waterflow_cli.training.retraining.gate import Beginning, GateResult
 from waterflow_cli.training.retraining.options import RetrainingOptions
 from waterflow_cli.training.retraining.retrainer import judge, prepare
-from waterflow_cli.training.runs.record import TrainingRecord
+from waterflow_cli.training.runs.record import Training, TrainingRecord
 from waterflow_cli.training.summary import result_summary
 from waterflow_cli.training.trainer import TrainingResult, train_model
 
@@ -73,12 +73,12 @@ def live(
             new = replace(new, y=random.permutation(new.y))
         options = RetrainingOptions(seed=seed)
         prepared = prepare(champion, recorded, new, options)
-        result = train_model(prepared.data, PLUGIN, prepared.options)
+        result = train_model(prepared.training.data, PLUGIN, prepared.training.options)
         gates.append(judge(prepared, result, options))
         if not gates[-1].passed:
             break
-        champion = enthrone(prepared.data, result, prepared.options, month + 2)
-        champion, recorded = replace(champion, beginning=beginning), prepared.data
+        champion = enthrone(prepared.training.data, result, prepared.training.options, month + 2)
+        champion, recorded = replace(champion, beginning=beginning), prepared.training.data
     return gates
 
 
@@ -91,7 +91,7 @@ def enthrone(
     model = StoredModel(
         label="", digest="", decision=result.model, schema=SCHEMA, plugin=PLUGIN.name
     )
-    record = TrainingRecord.of(data, SCHEMA, PLUGIN, options)
+    record = TrainingRecord.of(Training(data, SCHEMA, PLUGIN, options))
     return Champion(
         uri="",
         name="",

@@ -8,7 +8,7 @@ import pytest
 
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.exploration import signal_check
-from waterflow_cli.exploration.signal_check import check_signal, draw_rows
+from waterflow_cli.exploration.signal_check import check_signal
 
 N = 240
 
@@ -73,14 +73,6 @@ def test_few_rows_are_drawn_of_many_and_correlations_are_of_all(y, monkeypatch):
     found = check_signal(X, y, seed=3, n_permutations=1)
     assert (found.n_rows, found.n_labelled) == (100, N)
     assert found.point_biserial["ph"] == pytest.approx(np.corrcoef(X["ph"], y)[0, 1])
-
-
-def test_rows_are_drawn_by_the_seed_and_stay_in_order():
-    assert draw_rows(3, 5, seed=1).tolist() == [0, 1, 2]
-    drawn = draw_rows(1000, 10, seed=1)
-    assert drawn.tolist() == sorted(set(drawn.tolist()))
-    assert drawn.tolist() == draw_rows(1000, 10, seed=1).tolist()
-    assert drawn.tolist() != draw_rows(1000, 10, seed=2).tolist()
 
 
 def test_a_measurement_without_two_values_has_no_correlation_and_stands_last(y):

@@ -49,6 +49,7 @@ from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.learners import build_pipeline, single_threaded_fits
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.log import run_training
+from waterflow_cli.training.runs.record import Training
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
@@ -222,9 +223,8 @@ def store(data, tmp_path_factory):
     uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
     options = TrainingOptions(params=QUICK["hgb"], cv=parse_cv("3x1"))
     tracking = TrackingOptions(uri)
-    report = run_training(
-        data, load_schema(), load_plugin("hgb"), options, tracking, lambda _text: None
-    )
+    training = Training(data, load_schema(), load_plugin("hgb"), options)
+    report = run_training(training, tracking, lambda _text: None)
     client = connect(uri)
     source = client.get_model_version("waterflow", str(report.registered.version)).source
     location = client.get_logged_model(source.removeprefix("models:/")).artifact_location

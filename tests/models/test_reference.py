@@ -21,7 +21,7 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import DataOptions, load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
-from waterflow_cli.training.reference import MOST_HASHES, MOST_ROWS, build_reference
+from waterflow_cli.training.summary import MOST_HASHES, MOST_ROWS, build_reference
 from waterflow_cli.training.trainer import train_model
 
 

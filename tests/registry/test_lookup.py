@@ -28,6 +28,7 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.log import run_training
+from waterflow_cli.training.runs.record import Training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
@@ -40,9 +41,8 @@ def data(samples):
 def train(data, uri, plugin="logreg"):
     params = {"max_iter": 30} if plugin == "hgb" else {}
     options = TrainingOptions(balance="none", cv=CrossValidation(3, 1), params=params)
-    return run_training(
-        data, load_schema(), load_plugin(plugin), options, TrackingOptions(uri), lambda _: None
-    )
+    training = Training(data, load_schema(), load_plugin(plugin), options)
+    return run_training(training, TrackingOptions(uri), lambda _: None)
 
 
 @pytest.fixture(scope="module")

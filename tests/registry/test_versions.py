@@ -29,6 +29,7 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.log import run_training
+from waterflow_cli.training.runs.record import Training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 NAME = "waterflow"
@@ -45,7 +46,8 @@ def three_versions(samples, tmp_path_factory):
             balance="none", cv=CrossValidation(3, 1), params={"max_iter": 30}, seed=seed
         )
         tracking = TrackingOptions(uri)
-        run_training(data, load_schema(), load_plugin("hgb"), options, tracking, lambda _: None)
+        training = Training(data, load_schema(), load_plugin("hgb"), options)
+        run_training(training, tracking, lambda _: None)
     return folder
 
 

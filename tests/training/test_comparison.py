@@ -30,7 +30,7 @@ from waterflow_cli.training.comparison import (
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.designs import corrected_interval
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
-from waterflow_cli.training.runs.comparison_plot import draw_leaderboard
+from waterflow_cli.training.runs.plots import draw_leaderboard
 from waterflow_cli.training.trainer import make_design
 
 SMALL = ("--cv", "3x1", "--balance", "none", "--param", "n_estimators=10")

@@ -19,6 +19,7 @@ from waterflow_cli.training.designs import (
     corrected_interval,
     cross_validation,
     describe_design,
+    draw_rows,
     forward_chaining,
     hold_out,
     score_folds,
@@ -320,3 +321,11 @@ def test_fewer_rows_of_a_class_than_folds_are_refused():
     y = np.repeat([0, 1], [30, 8])
     with pytest.raises(DataRefusedError, match="8 rows of one class cannot be put into 10 folds"):
         cross_validation(y, n_folds=10, n_repeats=1, seed=0)
+
+
+def test_rows_are_drawn_by_the_seed_and_stay_in_order():
+    assert draw_rows(3, 5, seed=1).tolist() == [0, 1, 2]
+    drawn = draw_rows(1000, 10, seed=1)
+    assert drawn.tolist() == sorted(set(drawn.tolist()))
+    assert drawn.tolist() == draw_rows(1000, 10, seed=1).tolist()
+    assert drawn.tolist() != draw_rows(1000, 10, seed=2).tolist()

@@ -32,6 +32,7 @@ from waterflow_cli.training.judging import evaluate_folds, judge_fold
 from waterflow_cli.training.learners import single_threaded_fits
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.log import run_training
+from waterflow_cli.training.runs.record import Training
 from waterflow_cli.training.trainer import make_design, train_model
 from waterflow_cli.training.tuning import TunedLearner
 
@@ -414,7 +415,9 @@ def tuned(simulated, tmp_path_factory):
     uri = f"sqlite:///{tmp_path_factory.mktemp('tuned') / 'mlflow.db'}"
     options = quick(params=FOREST, n_trials=12, test_size=0.3)
     plugin, tracking = load_plugin("extra-trees"), TrackingOptions(uri)
-    report = run_training(simulated, load_schema(), plugin, options, tracking, lambda _step: None)
+    report = run_training(
+        Training(simulated, load_schema(), plugin, options), tracking, lambda _step: None
+    )
     return uri, report
 
 

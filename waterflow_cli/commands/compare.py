@@ -203,7 +203,7 @@ def _show(board: Leaderboard, console: Console) -> None:
 
 def _draw(board: Leaderboard, picture: str, inputs: list[str], *, force: bool) -> None:
     from waterflow_cli.tables.outputs import open_output
-    from waterflow_cli.training.runs.comparison_plot import draw_leaderboard
+    from waterflow_cli.training.runs.plots import draw_leaderboard
 
     with open_output(picture, force=force, inputs=inputs) as file:
         file.write(draw_leaderboard(board))

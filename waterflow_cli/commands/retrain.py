@@ -175,7 +175,7 @@ def _show(found: Retraining, console: Console) -> None:
     from waterflow_cli.training.retraining.gate import FIGURES
 
     champion, rows = found.prepared.champion, found.prepared.rows
-    console.result(_describe_rows(rows, len(found.prepared.data.y)))
+    console.result(_describe_rows(rows, len(found.prepared.training.data.y)))
     console.table(
         tr(
             "{n_judging} new samples that neither model learned from: {n_negatives} not potable, "

@@ -131,6 +131,7 @@ def train(
     from waterflow_cli.tables.outputs import check_outputs, write_page
     from waterflow_cli.training.options import check_journal
     from waterflow_cli.training.runs.log import run_training
+    from waterflow_cli.training.runs.record import Training
 
     _refuse_contradictions(samples, chosen)
     if console.as_json and page == "-":
@@ -143,8 +144,8 @@ def train(
         params = parse_params(assignments, plugin.model.default_params())
     schema, data = load_labelled(samples, console)
     keep_page = partial(write_page, page, force=force)
-    chosen = replace(chosen, params=params)
-    report = run_training(data, schema, plugin, chosen, tracking, console.note, keep_page)
+    training = Training(data, schema, plugin, replace(chosen, params=params))
+    report = run_training(training, tracking, console.note, keep_page)
     if not console.json(report.summary()) and page != "-":
         _show(report, console)
 
@@ -182,7 +183,7 @@ def _show(report: TrainingReport, console: Console) -> None:
 
     result, registered = report.result, report.registered
     evaluations = {
-        report.plugin: result.evaluation,
+        report.training.plugin.name: result.evaluation,
         **{name: measured.evaluation for name, measured in result.baselines.items()},
     }
     rows = [
@@ -225,9 +226,11 @@ def _show_decision(report: TrainingReport, console: Console) -> None:
         n_fits=result.n_fits,
     )
     console.result(
-        "Threshold {threshold:.3f} ({rule}).",
-        threshold=result.model.threshold,
-        rule=report.options.threshold.text,
+        tr(
+            "Threshold {threshold:.3f} ({rule}).",
+            threshold=result.model.threshold,
+            rule=report.training.options.threshold.text,
+        )
     )
     for certificate in result.certificates:
         console.result("Guarantee {certificate}.", certificate=certificate.describe())
@@ -240,7 +243,7 @@ def _show_decision(report: TrainingReport, console: Console) -> None:
 def _show_points(report: TrainingReport, console: Console) -> None:
     from waterflow_cli.training.runs.page import point_cells
 
-    false_positive, false_negative = report.options.costs
+    false_positive, false_negative = report.training.options.costs
     console.table(
         tr("Called potable from, on all rows of the first repeat"),
         (

@@ -12,7 +12,7 @@ from waterflow_cli.common.arrays import BoolArray, FloatArray
 from waterflow_cli.common.charts import Histogram
 from waterflow_cli.common.messages import Message
 from waterflow_cli.exploration.samples import Samples
-from waterflow_cli.exploration.signal_check import draw_rows
+from waterflow_cli.training.designs import draw_rows
 
 N_BINS = 40
 # Of the values; what lies beyond is counted in the outermost bars.

@@ -29,6 +29,7 @@ from waterflow_cli.training.designs import (
     Design,
     corrected_interval,
     cross_validation,
+    draw_rows,
     score_tested,
 )
 from waterflow_cli.training.learners import PipelineLearner, single_threaded_fits
@@ -166,13 +167,6 @@ def check_signal(
         permutation=permutation,
         point_biserial=correlations,
     )
-
-
-def draw_rows(n_rows: int, at_most: int, seed: int) -> IntArray:
-    """Draw rows without replacement, in their order; all of them where they are few."""
-    if n_rows <= at_most:
-        return np.arange(n_rows)
-    return np.sort(np.random.default_rng(seed).choice(n_rows, at_most, replace=False))
 
 
 def _correlate(X: pd.DataFrame, y: IntArray) -> dict[str, float]:

@@ -290,13 +290,10 @@ class _Column:
 
     def note(self, batch: Batch, good: BoolArray) -> None:
         """Remember the cells of the good rows of a batch."""
-        texts = batch.columns[self.name].to_pylist()
-        rows = np.flatnonzero(good)
+        cells = np.array(batch.columns[self.name].to_pylist(), dtype=object)[good]
         # Parquet files have numbers and dates as such.
-        self._texts += [
-            None if texts[row] is None else str(texts[row]).strip() or None for row in rows
-        ]
-        self._lines += batch.lines[rows].tolist()
+        self._texts += [None if cell is None else str(cell).strip() or None for cell in cells]
+        self._lines += batch.lines[good].tolist()
 
     def as_groups(self) -> Any:
         """Give the texts, shape (n_samples,)."""

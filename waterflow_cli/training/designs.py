@@ -10,7 +10,7 @@ everything, where plain nesting needs K * K.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -186,22 +186,36 @@ def cross_validation(
             ),
             tr("Use more rows, or fewer folds: --cv 3x1"),
         )
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     seeds = np.random.SeedSequence(seed).generate_state(n_repeats)
-    repeats = []
-    for state in seeds:
-        split = kind(n_folds, shuffle=True, random_state=int(state))
-        block = np.empty(len(y), dtype=np.int64)
-        for number, (_, rows) in enumerate(split.split(np.zeros(len(y)), y, groups)):
-            block[rows] = number
-        repeats.append(block)
     every = frozenset(range(n_folds))
     return Design(
         f"cv-{n_folds}x{n_repeats}" + ("" if groups is None else "-grouped"),
-        tuple(repeats),
+        tuple(_number_folds(y, n_folds, int(state), groups) for state in seeds),
         {k: every - {k} for k in every},
         tuple(range(n_folds)),
     )
+
+
+def stratified_folds(
+    y: IntArray, n_folds: int, seed: int, groups: Any | None = None
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """Give the rows outside and inside of each fold; rows of one group stay together."""
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    yield from kind(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y, groups)
+
+
+def draw_rows(n_rows: int, at_most: int, seed: int) -> IntArray:
+    """Draw rows without replacement, in their order; all of them where they are few."""
+    if n_rows <= at_most:
+        return np.arange(n_rows)
+    return np.sort(np.random.default_rng(seed).choice(n_rows, at_most, replace=False))
+
+
+def _number_folds(y: IntArray, n_folds: int, seed: int, groups: Any | None = None) -> IntArray:
+    block = np.empty(len(y), dtype=np.int64)
+    for number, (_, rows) in enumerate(stratified_folds(y, n_folds, seed, groups)):
+        block[rows] = number
+    return block
 
 
 def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
@@ -211,9 +225,7 @@ def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
     )
     block = np.empty(len(y), dtype=np.int64)
     block[test] = _N_TUNING_BLOCKS
-    inner = StratifiedKFold(_N_TUNING_BLOCKS, shuffle=True, random_state=seed)
-    for number, (_, rows) in enumerate(inner.split(np.zeros(len(train)), y[train])):
-        block[train[rows]] = number
+    block[train] = _number_folds(y[train], _N_TUNING_BLOCKS, seed)
     every = frozenset(range(_N_TUNING_BLOCKS))
     return Design(
         f"holdout-{test_size:g}",

@@ -58,6 +58,14 @@ class TestedFold(NamedTuple):
         return np.asarray(self.probability >= self.threshold)
 
 
+def join_folds(folds: Sequence[TestedFold]) -> tuple[IntArray, FloatArray]:
+    """Give the labels and the probabilities of all rows of some folds."""
+    return (
+        np.concatenate([fold.y for fold in folds]),
+        np.concatenate([fold.probability for fold in folds]),
+    )
+
+
 def judge_fold(
     fold: FoldScores, y: IntArray, calibration: Calibration, rule: ThresholdRule
 ) -> TestedFold:
@@ -109,7 +117,7 @@ def evaluate_folds(
         for name in values[0]
     }
     errors = [
-        estimate_calibration_error(*_join(repeat), seed=seed + number)
+        estimate_calibration_error(*join_folds(repeat), seed=seed + number)
         for number, repeat in enumerate(repeats)
     ]
     # Repeats hold the same rows, so their intervals are about equal, and do not shrink.
@@ -168,14 +176,10 @@ def operating_points(
     costs : tuple of float
         Of a false "potable", and of a potable sample that is not found.
     """
-    y = np.concatenate([fold.y for fold in folds])
+    y, probability = join_folds(folds)
     points = [
         (marked("tuned threshold"), y, np.concatenate([fold.called for fold in folds])),
-        (
-            marked("0.5 of the probability"),
-            y,
-            np.concatenate([f.probability >= 0.5 for f in folds]),
-        ),
+        (marked("0.5 of the probability"), y, probability >= 0.5),
     ]
     if unbalanced is not None:
         scores = np.concatenate([fold.scores for fold in folds])
@@ -205,13 +209,6 @@ def _operating_point(
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else np.nan
-
-
-def _join(repeat: Sequence[TestedFold]) -> tuple[IntArray, FloatArray]:
-    return (
-        np.concatenate([fold.y for fold in repeat]),
-        np.concatenate([fold.probability for fold in repeat]),
-    )
 
 
 def _within(name: str, estimate: Estimate) -> Estimate:

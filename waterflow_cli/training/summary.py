@@ -1,15 +1,25 @@
-"""Put what is known about a trained model into JSON."""
+"""Put together what is known about a trained model, and what it remembers of its rows."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.json import without_nan
 from waterflow_cli.models.calibration import calibrator_to_json
-from waterflow_cli.models.decision import verdicts_summary
+from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.metrics import Evaluation, measure_once
+from waterflow_cli.models.reference import Reference, hash_rows
+from waterflow_cli.models.verdict_records import verdicts_summary
+from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.designs import draw_rows
 from waterflow_cli.training.trainer import Measured, TrainingResult
+
+MOST_ROWS, MOST_HASHES = 5_000, 200_000
 
 
 def result_summary(result: TrainingResult) -> dict[str, Any]:
@@ -78,3 +88,73 @@ def flat_metrics(evaluation: Evaluation, prefix: str) -> dict[str, float]:
         flat[f"{prefix}_{name}_low"] = estimate.low
         flat[f"{prefix}_{name}_high"] = estimate.high
     return {name: value for name, value in flat.items() if value == value}
+
+
+def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0) -> Reference:
+    """Put together what a trained model remembers of its rows.
+
+    Parameters
+    ----------
+    data : TrainingData
+        What `train_model` was given.
+    result : TrainingResult
+        What it returned.
+    seed : int
+        Of the rows drawn.
+    """
+    part = data.take(result.rows)
+    X = part.X[list(result.model.measurements)]
+    probability = unseen_probabilities(result)
+    hashes = hash_rows(X)
+    distinct, first = np.unique(hashes, return_index=True)
+    tested = probability[~np.isnan(probability)]
+    verdicts = np.bincount(result.model.verdict(tested), minlength=len(VERDICTS))
+    kept = Reference(
+        n_rows=len(X),
+        n_invalid=data.n_invalid,
+        n_read=data.n_read,
+        nondetect=data.options.reading.nondetect,
+        missing={str(name): _count_missing(X[name], data) for name in X},
+        below={str(name): data.cells.nondetects[str(name)] for name in X},
+        above={str(name): data.cells.above_range[str(name)] for name in X},
+        classes=part.class_counts,
+        verdicts=tuple(map(int, verdicts)),
+        n_repeated=len(X) - len(distinct),
+        X=X,
+        label=part.y.astype(np.float64),
+        probability=probability,
+        hashes=distinct[:MOST_HASHES],
+        hash_cut=int(distinct[MOST_HASHES]) if len(distinct) > MOST_HASHES else None,
+    )
+    rows = np.sort(first) if kept.copies_count_once else np.arange(len(X))
+    drawn = rows[draw_rows(len(rows), MOST_ROWS, seed)]
+    return replace(
+        kept,
+        X=X.iloc[drawn].reset_index(drop=True),
+        label=kept.label[drawn],
+        probability=probability[drawn],
+    )
+
+
+def _count_missing(values: pd.Series, data: TrainingData) -> int:
+    """Count what is missing, but for bounds that `--nondetect missing` made so.
+
+    Bounds are counted of all rows of the file, and stand for the same share of the fitted ones.
+    """
+    count = int(values.isna().sum())
+    if data.options.reading.nondetect == "missing":
+        name = str(values.name)
+        n_bounds = data.cells.nondetects[name] + data.cells.above_range[name]
+        count -= round(n_bounds * len(values) / data.n_read)
+    return max(0, count)
+
+
+def unseen_probabilities(result: TrainingResult) -> FloatArray:
+    """Give what models said of each fitted row that had not seen it, in the first repeat.
+
+    NaN for rows that were not tested: those of a hold-out's other part, and the oldest in time.
+    """
+    probability = np.full(len(result.rows), np.nan)
+    for fold in result.measured.folds[0]:
+        probability[fold.rows] = fold.probability
+    return probability

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ from waterflow_cli.training.judging import (
     OperatingPoint,
     TestedFold,
     evaluate_folds,
+    join_folds,
     judge_fold,
     operating_points,
 )
@@ -55,7 +57,7 @@ from waterflow_cli.training.learners import (
     single_threaded_fits,
 )
 from waterflow_cli.training.options import DEFAULT_RULE, TrainingOptions
-from waterflow_cli.training.tuning import Trial, TunedLearner
+from waterflow_cli.training.tuning import Search, Trial, TunedLearner
 
 # A guarantee is certified on this share of the rows.
 CERTIFYING_SHARE = 0.3
@@ -135,28 +137,18 @@ class TrainingResult:
     @property
     def false_potable_rate(self) -> float:
         """Share of the tested not potable rows that the final threshold calls potable."""
-        folds = [fold for repeat in self.measured.folds for fold in repeat]
-        unsafe = np.concatenate([fold.scores[fold.y == 0] for fold in folds])
+        unsafe = np.concatenate([fold.scores[fold.y == 0] for fold in chain(*self.measured.folds)])
         return float(self.model.predict(self.model.calibrator.apply(unsafe)).mean())
 
     @property
     def verdicts(self) -> dict[str, VerdictRecord]:
         """How often the final policy's verdicts were right, in the first repeat."""
-        folds = self.measured.folds[0]
-        return record_verdicts(
-            self.model,
-            np.concatenate([fold.y for fold in folds]),
-            np.concatenate([fold.probability for fold in folds]),
-        )
+        return record_verdicts(self.model, *join_folds(self.measured.folds[0]))
 
     @property
     def tested(self) -> tuple[IntArray, FloatArray]:
         """Labels and probabilities of all tested rows, repeat after repeat."""
-        folds = [fold for repeat in self.measured.folds for fold in repeat]
-        return (
-            np.concatenate([fold.y for fold in folds]),
-            np.concatenate([fold.probability for fold in folds]),
-        )
+        return join_folds(list(chain(*self.measured.folds)))
 
 
 def train_model(
@@ -198,48 +190,45 @@ def train_model(
     part, unseen = data.take(used), data.take(certifying)
     design = make_design(part, options)
     learner = choose_learner(plugin, part, options)
-    unbalanced = (
-        choose_learner(plugin, part, replace(options, balance="none"))
-        if options.balance != "none"
-        else None
-    )
-    n_fits = design.n_fits + 1 + (len(design.tested) if unbalanced else 0)
+    n_fits = design.n_fits + 1
+    unbalanced = None
+    if options.balance != "none":
+        unbalanced = choose_learner(plugin, part, replace(options, balance="none"))
+        n_fits += len(design.tested)
     report(_describe_fits(plugin, design, n_fits, len(used), options))
     with single_threaded_fits():
         with plugin.guarded(Message("train")):
             scores = score_folds(design, learner, jobs=options.jobs)
-            plain = (
-                None
-                if unbalanced is None
-                else _scored(part.y, score_tested(design, unbalanced, jobs=options.jobs))
-            )
+            plain = None
+            if unbalanced is not None:
+                plain = _scored(part.y, score_tested(design, unbalanced, jobs=options.jobs))
             every = np.arange(len(part.y))
-            search = None
+            found = Search({}, [])
             if isinstance(learner, TunedLearner):
-                search = learner.search(every)
-                fitted = learner.fit_with(search.params, every)
+                found = learner.search(every)
+                fitted = learner.fit_with(found.params, every)
             else:
                 fitted = learner.fit(every)
         if options.guarantees:
             report(Message("Certifying on {n_kept} rows that took no part", n_kept=len(certifying)))
         with plugin.guarded(Message("predict")):
-            model, certificates = decide(fitted, scores, part, unseen, options)
+            model, certificates = _decide(fitted, scores, part, unseen, options)
         report(Message("Measuring baselines, and which measurements matter"))
         measured = measure(scores, part.y, model.threshold, options)
         with plugin.guarded(Message("predict")):
-            importance = measure_importance(scores[0], part, options)
+            importance = _measure_importance(scores[0], part, options)
         return TrainingResult(
             model=model,
-            params=params if search is None else {**params, **search.params},
+            params={**params, **found.params},
             design=design,
             n_fits=n_fits,
             measured=measured,
-            baselines=measure_baselines(design, part, options),
+            baselines=_measure_baselines(design, part, options),
             points=operating_points(measured.folds[0], plain, options.costs),
             certificates=certificates,
             importance=importance,
             loss_curve=_loss_curve(model),
-            trials=[] if search is None else search.trials,
+            trials=found.trials,
             rows=used,
         )
 
@@ -247,14 +236,10 @@ def train_model(
 def _describe_fits(
     plugin: LoadedPlugin, design: Design, n_fits: int, n_rows: int, options: TrainingOptions
 ) -> str:
-    searched = (
-        counted(
-            ", each after a search of {n} trial",
-            ", each after a search of {n} trials",
-            options.n_trials,
-        )
-        if options.n_trials
-        else ""
+    searched = counted(
+        ", each after a search of {n} trial",
+        ", each after a search of {n} trials",
+        options.n_trials,
     )
     return Message(
         "Measuring {plugin} by {design}; {n_fits} fits of up to {n_trained} rows{searched}",
@@ -262,7 +247,7 @@ def _describe_fits(
         design=describe_design(design.name),
         n_fits=n_fits,
         n_trained=n_rows,
-        searched=searched,
+        searched=searched if options.n_trials else "",
     )
 
 
@@ -275,7 +260,7 @@ def choose_learner(
     return make_learner(plugin, data, options)
 
 
-def decide(
+def _decide(
     fitted: Any,
     scores: Sequence[Sequence[FoldScores]],
     data: TrainingData,
@@ -284,14 +269,8 @@ def decide(
 ) -> tuple[DecisionModel, list[Certificate]]:
     """Make a fitted pipeline a decision model: calibrate, choose the threshold, certify.
 
-    Parameters
-    ----------
-    fitted : imblearn.pipeline.Pipeline
-        Fitted on all of the data.
-    scores : sequence of sequence of FoldScores
-        What calibration and threshold rest on: each row scored by pipelines that did not see it.
-    unseen : TrainingData
-        Rows that certify the guarantees.
+    Calibration and threshold rest on scores of pipelines that did not see the row, the guarantees
+    on rows that nothing else has seen.
     """
     rows, known = all_scores(scores)
     calibrator = fit_calibrator(data.y[rows], known, options.calibration)
@@ -384,7 +363,7 @@ def measure(
     return Measured(folds, evaluate_folds(folds, threshold, seed=options.seed))
 
 
-def measure_baselines(
+def _measure_baselines(
     design: Design, data: TrainingData, options: TrainingOptions
 ) -> dict[str, Measured]:
     """Measure what a constant and a straight line reach on the same folds."""
@@ -392,18 +371,18 @@ def measure_baselines(
         marked("always the base rate"): DummyClassifier(strategy="prior"),
         marked("logistic regression"): LogisticRegression(max_iter=1000),
     }
+    plain = replace(options, threshold=DEFAULT_RULE, calibration="sigmoid")
     baselines = {}
     for name, classifier in classifiers.items():
         pipeline = balanced_pipeline(
             classifier, balance="none", random_state=options.seed, scale=True
         )
         scores = score_folds(design, PipelineLearner(pipeline, data.X, data.y), jobs=options.jobs)
-        plain = replace(options, threshold=DEFAULT_RULE, calibration="sigmoid")
         baselines[name] = measure(scores, data.y, np.nan, plain)
     return baselines
 
 
-def measure_importance(
+def _measure_importance(
     folds: Sequence[FoldScores], data: TrainingData, options: TrainingOptions
 ) -> pd.DataFrame:
     """Measure what shuffling a measurement costs in ROC AUC (Breiman 2001, "Random forests").

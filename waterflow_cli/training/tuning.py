@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+from sklearn.model_selection import TimeSeriesSplit
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, UsageError
@@ -17,7 +17,7 @@ from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.training.data import TrainingData
-from waterflow_cli.training.designs import MIN_PER_CLASS
+from waterflow_cli.training.designs import MIN_PER_CLASS, stratified_folds
 from waterflow_cli.training.learners import PipelineLearner, make_learner
 from waterflow_cli.training.options import TrainingOptions
 
@@ -142,28 +142,18 @@ class TunedLearner:
 
     def _inner_folds(self, rows: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
         """Split rows as the evaluation does: groups kept together, the older before the newer."""
-        data, seed = self.data, self.options.seed
+        data = self.data
         if data.when is not None:
             rows = rows[np.argsort(data.when[rows], kind="stable")]
             splits = TimeSeriesSplit(_N_FOLDS).split(rows)
-        elif data.groups is not None:
-            folds = StratifiedGroupKFold(_N_FOLDS, shuffle=True, random_state=seed)
-            splits = folds.split(rows, data.y[rows], data.groups[rows])
         else:
-            splits = StratifiedKFold(_N_FOLDS, shuffle=True, random_state=seed).split(
-                rows, data.y[rows]
-            )
+            groups = None if data.groups is None else data.groups[rows]
+            splits = stratified_folds(data.y[rows], _N_FOLDS, self.options.seed, groups)
         for train, test in splits:
             yield rows[train], rows[test]
 
     def _check_inner_folds(self, rows: IntArray) -> None:
-        """Refuse rows that cannot be split for a search.
-
-        Raises
-        ------
-        DataRefusedError
-            If a part would hold too few rows of a class, or too few groups.
-        """
+        """Refuse rows some part of which would hold too few of a class, or too few groups."""
         data = self.data
         known = rows if data.groups is None else np.unique(data.groups[rows])
         enough = len(known) >= _N_FOLDS and np.bincount(data.y[rows], minlength=2).min() >= _N_FOLDS

@@ -12,6 +12,7 @@ from waterflow_cli.training.retraining.gate import (
     false_potable_ceiling,
     judge_challenger,
 )
+from waterflow_cli.training.retraining.options import RetrainingOptions
 
 RECORDED = Estimate(0.8, 0.76, 0.84)
 BEGINNING = Beginning(3, balanced_accuracy=0.7, false_potable_rate=0.2)
@@ -75,10 +76,12 @@ def test_a_threshold_cannot_be_raised_without_end(rows):
 def test_a_worse_ranking_fails_by_the_margin_that_is_stated(rows):
     y, probability = rows
     worse = calls(blur(probability, 0.12), threshold=0.6)
-    strict = judge(y, calls(probability), worse, margin=0.02)
+    strict = judge(y, calls(probability), worse, options=RetrainingOptions(margin=0.02))
     assert "not_worse" in failed(strict)
     assert "worse by more than 0.02" in " ".join(strict.reasons)
-    assert "not_worse" not in failed(judge(y, calls(probability), worse, margin=0.2))
+    assert "not_worse" not in failed(
+        judge(y, calls(probability), worse, options=RetrainingOptions(margin=0.2))
+    )
 
 
 def test_a_challenger_without_skill_fails(rows):

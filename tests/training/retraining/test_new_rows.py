@@ -11,6 +11,7 @@ from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import DataOptions, TrainingData, load_training_data
 from waterflow_cli.training.retraining.new_rows import set_apart, sort_new_rows
+from waterflow_cli.training.retraining.options import RetrainingOptions
 from waterflow_cli.training.runs.combined_data import COMBINED, combine, read_combined
 
 
@@ -88,7 +89,7 @@ def test_a_copy_of_a_corrected_row_does_not_judge():
     object.__setattr__(recorded, "ids", ids[:300])
     object.__setattr__(new, "ids", np.append(ids[:40], ids[300:460]))  # 40 contradict
     new.X.iloc[80:120] = new.X.iloc[:40].to_numpy()
-    found = sort_new_rows(recorded, new, on_conflict="new")
+    found = sort_new_rows(recorded, new, RetrainingOptions(on_conflict="new"))
     assert set(range(40)) <= set(found.learned)
     assert not set(found.judging.X["ph"]) & set(new.X["ph"].iloc[found.learned])
 
@@ -108,7 +109,7 @@ def test_rows_of_a_group_that_was_learned_from_do_not_judge():
 def test_the_latest_rows_judge_where_rows_have_times():
     recorded, new = table(300, seed=1), table(200, seed=2)
     when = np.random.default_rng(0).integers(0, 30, 200).astype(float)
-    found = sort_new_rows(recorded, replace(new, when=when), holdout=0.4)
+    found = sort_new_rows(recorded, replace(new, when=when), RetrainingOptions(holdout=0.4))
     assert when[found.learned].max() < found.judging.when.min()
     assert len(found.judging.y) == pytest.approx(80, abs=8)
     with pytest.raises(DataRefusedError, match="all new samples are of one time"):
@@ -130,7 +131,9 @@ def test_conflicts_are_told(on_conflict, outcome, n_learned):
     new.X.iloc[:10] = recorded.X.iloc[:10].to_numpy()
     new.y[:10] = 1 - recorded.y[:10]
     said = []
-    found = sort_new_rows(recorded, new, on_conflict=on_conflict, warn=said.append)
+    found = sort_new_rows(
+        recorded, new, RetrainingOptions(on_conflict=on_conflict), warn=said.append
+    )
     assert said[0].startswith("10 new rows contradict an earlier row")
     assert outcome in said[0]
     assert "and 10 rows of the training data are not learned from any more" in said[0]

@@ -140,16 +140,16 @@ def test_shuffled_labels_are_refused_and_the_challenger_is_kept(cli, uri, months
 
 def test_the_threshold_is_raised_on_training_rows_and_the_figures_are_those_of_it(retrained):
     uri, found = retrained
-    rule = found.prepared.options.threshold
+    rule = found.prepared.training.options.threshold
     assert rule.text == f"balanced-accuracy+fpr:{found.prepared.ceiling:g}"
     assert found.prepared.ceiling < found.prepared.champion.measures.false_potable_rate
     assert found.result.false_potable_rate <= found.prepared.ceiling
     record = read_record(connect(uri), found.registered.run_id)
     assert record.options.threshold == rule
-    assert record.options.verdict_ceiling == found.prepared.options.verdict_ceiling
+    assert record.options.verdict_ceiling == found.prepared.training.options.verdict_ceiling
     given = found.result.verdicts["likely_potable"]
     n_false = given.n_given - given.n_right
-    share = n_false / found.prepared.data.class_counts[0]
+    share = n_false / found.prepared.training.data.class_counts[0]
     assert share <= found.prepared.champion.measures.false_likely_potable_rate
     assert find_champion(NAME, uri).version == 1
 
@@ -252,7 +252,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_trained(
         (months / "old.csv").rename(workdir / "old.csv")
     if change == "evaluation":
         monkeypatch.setattr(
-            "waterflow_cli.training.retraining.champion._EVALUATION_FILE", "lost.json"
+            "waterflow_cli.training.retraining.champion.EVALUATION_FILE", "lost.json"
         )
         message = message.replace("evaluation.json", "lost.json")
     done = cli("retrain", "--with", "new.csv", *options, "--tracking-uri", uri)

@@ -41,6 +41,7 @@ from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.log import run_training
+from waterflow_cli.training.runs.record import Training
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
@@ -60,7 +61,7 @@ PLOTS = {
 def run(data, plugin, uri, report=lambda _text: None, name="waterflow", **options):
     tracking = TrackingOptions(uri, name=name)
     options = TrainingOptions(**{"cv": CrossValidation(3, 1), **options})
-    return run_training(data, load_schema(), plugin, options, tracking, report)
+    return run_training(Training(data, load_schema(), plugin, options), tracking, report)
 
 
 def runs_of(uri, experiment="waterflow"):

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from waterflow_cli.training.data import TrainingData, load_training_data
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.page import health_limits, render_page
 from waterflow_cli.training.runs.plots import save_plots
+from waterflow_cli.training.runs.record import Training
 from waterflow_cli.training.trainer import train_model
 from waterflow_cli.validation.limit_checks import rows_above
 
@@ -103,9 +105,15 @@ def trained(data, tmp_path_factory):
     return result, save_plots(result, tmp_path_factory.mktemp("plots"))
 
 
+def render(data, trained, plugin="logreg", options=OPTIONS):
+    """Write the page of a model that learned from some data, as far as the page knows."""
+    training = Training(data, load_schema(), SimpleNamespace(name=plugin), options)
+    return render_page(training, *trained)
+
+
 @pytest.fixture(scope="module")
 def page(data, trained):
-    return render_page("logreg", data, OPTIONS, *trained)
+    return render(data, trained)
 
 
 def assert_loads_nothing(text):
@@ -175,11 +183,8 @@ def test_the_page_tells_data_plugin_and_the_number_of_rows(page, data, trained):
 
 def test_repeated_rows_are_counted_only_where_there_are_some(page, data, trained):
     assert "repeat another" not in page
-    repeated = render_page(
-        "logreg",
-        replace(data, X=pd.concat([data.X, data.X[:7]]), y=np.r_[data.y, data.y[:7]]),
-        OPTIONS,
-        *trained,
+    repeated = render(
+        replace(data, X=pd.concat([data.X, data.X[:7]]), y=np.r_[data.y, data.y[:7]]), trained
     )
     (cells,) = [row[1:] for row in Page(repeated).rows if row[0].startswith("repeat another")]
     assert cells == ["7", f"{7 / 307:.1%}"]
@@ -234,7 +239,7 @@ def test_names_from_data_plugin_and_schema_are_escaped(trained):
     named = TrainingData(path=f"dir/{HOSTILE}.csv", X=X, y=y, sha256="0" * 64, n_dropped=0)
     options = replace(OPTIONS, guarantees=())
     result = train_model(named, load_plugin("logreg"), options)
-    text = render_page(HOSTILE, named, options, result, trained[1])
+    text = render(named, (result, trained[1]), HOSTILE, options)
     assert "<b>" not in text
     assert_loads_nothing(text)
     assert text.count(ESCAPED) >= 8
@@ -247,7 +252,7 @@ def test_names_from_data_plugin_and_schema_are_escaped(trained):
 
 def test_bytes_of_a_name_that_are_no_utf_8_are_shown(data, trained):
     named = replace(data, path=os.fsdecode(b"river \xff.csv"))
-    text = render_page("logreg", named, OPTIONS, *trained)
+    text = render(named, trained)
     assert r"river \udcff.csv" in text
     text.encode("utf-8")
 
@@ -267,7 +272,7 @@ POTABLE = np.array([1, 1, 1, 1, 0, 0, 0, 0])
 
 def test_shares_above_a_health_limit_are_counted_by_hand(trained):
     few = TrainingData(path="few.csv", X=LIMITED, y=POTABLE, sha256="0" * 64, n_dropped=0)
-    text = render_page("logreg", few, OPTIONS, *trained)
+    text = render(few, trained)
     assert "labelled potable, 50.0% lie above at least one" in " ".join(text.split())
     limits = {limit.column: limit for limit in health_limits()}
     assert list(limits) == ["Chloramines", "Trihalomethanes"]
@@ -287,18 +292,15 @@ def test_a_value_at_the_limit_and_a_missing_one_are_not_above_it():
 
 def test_measurements_without_a_limit_are_told_so(trained):
     other = TrainingData(path="few.csv", X=LIMITED[["ph"]], y=POTABLE, sha256="0" * 64, n_dropped=0)
-    text = render_page("logreg", other, OPTIONS, *trained)
+    text = render(other, trained)
     assert "None of the measurements has a health-based value." in text
     assert "at least one health-based value" not in text
 
 
 def test_a_measurement_without_any_value_is_described_without_nan(trained):
     empty = LIMITED.assign(ph=np.nan)
-    text = render_page(
-        "logreg",
-        TrainingData(path="e.csv", X=empty, y=POTABLE, sha256="0" * 64, n_dropped=0),
-        OPTIONS,
-        *trained,
+    text = render(
+        TrainingData(path="e.csv", X=empty, y=POTABLE, sha256="0" * 64, n_dropped=0), trained
     )
     (cells,) = [row[1:] for row in Page(text).rows if row[0] == "ph" and len(row) == 5]
     assert cells[0] == "100.0%"

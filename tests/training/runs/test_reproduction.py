@@ -24,7 +24,7 @@ from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import DataOptions, TrainingData, load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.log import run_training
-from waterflow_cli.training.runs.record import TrainingRecord, deciding_versions
+from waterflow_cli.training.runs.record import Training, TrainingRecord, deciding_versions
 from waterflow_cli.training.runs.reproduction import (
     Comparison,
     compare_models,
@@ -82,14 +82,13 @@ def uri(trained, tmp_path):
 
 def train(path, uri, plugin, **options):
     """Train in a run, and give its id."""
-    report = run_training(
+    training = Training(
         load_training_data(str(path), load_schema()),
         load_schema(),
         load_plugin(plugin),
         TrainingOptions(**{"params": QUICK[plugin], "cv": CV, **options}),
-        TrackingOptions(uri),
-        lambda _step: None,
     )
+    report = run_training(training, TrackingOptions(uri), lambda _step: None)
     return report.registered.run_id
 
 
@@ -144,7 +143,7 @@ def test_a_record_comes_back_from_json_as_it_was(data):
     data = TrainingData(
         path=data.path, X=data.X, y=data.y, sha256=data.sha256, n_dropped=3, options=read
     )
-    record = TrainingRecord.of(data, load_schema(), load_plugin("mlp"), options)
+    record = TrainingRecord.of(Training(data, load_schema(), load_plugin("mlp"), options))
     assert record.path == data.path
     assert TrainingRecord.from_json(record.to_json().encode(), "run") == record
 
@@ -152,13 +151,16 @@ def test_a_record_comes_back_from_json_as_it_was(data):
 def test_a_path_is_recorded_in_full(table, workdir):
     shutil.copy(table, "river.csv")
     data = load_training_data("river.csv", load_schema())
-    record = TrainingRecord.of(data, load_schema(), load_plugin("logreg"), TrainingOptions())
+    training = Training(data, load_schema(), load_plugin("logreg"), TrainingOptions())
+    record = TrainingRecord.of(training)
     assert record.path == str(workdir / "river.csv")
 
 
 def test_the_number_of_jobs_is_no_part_of_a_record(data):
     records = [
-        TrainingRecord.of(data, load_schema(), load_plugin("rf"), TrainingOptions(jobs=jobs))
+        TrainingRecord.of(
+            Training(data, load_schema(), load_plugin("rf"), TrainingOptions(jobs=jobs))
+        )
         for jobs in (1, 4)
     ]
     assert records[0].to_json() == records[1].to_json()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -25,10 +23,9 @@ from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.retraining.gate import Beginning, Calls
-from waterflow_cli.training.runs.record import TrainingRecord
+from waterflow_cli.training.runs.record import EVALUATION_FILE, TrainingRecord, read_run_file
 from waterflow_cli.training.runs.reproduction import load_recorded, read_record, recorded_data
 
-_EVALUATION_FILE = "evaluation.json"
 # With the run of a version that was retrained: where the retrainings began, and its figures.
 BEGINNING_TAG = "waterflow.retrainings_began_from"
 _BEGINNING_METRICS = ("beginning_balanced_accuracy", "beginning_false_potable_rate")
@@ -172,14 +169,11 @@ def _read_measures(client: MlflowClient, run_id: str) -> Measures:
         If it left no evaluation, or one that cannot be read.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-            path = client.download_artifacts(run_id, _EVALUATION_FILE, scratch)
-            content = json.loads(Path(path).read_bytes())
-        return Measures.of(content)
+        return Measures.of(json.loads(read_run_file(client, run_id, EVALUATION_FILE)))
     except (MlflowException, ArithmeticError, OSError, ValueError, TypeError, KeyError) as exc:
         raise ModelError(
             "The run {run_id} has no {file} to judge by.",
             tr("Train the champion again: waterflow train"),
             run_id=run_id,
-            file=_EVALUATION_FILE,
+            file=EVALUATION_FILE,
         ) from exc

@@ -16,7 +16,7 @@ from waterflow_cli.common.messages import Message, marked
 from waterflow_cli.common.number_formats import CHANCE, Estimate, describe_estimate
 from waterflow_cli.models.decision import LIKELY_POTABLE, VERDICTS, DecisionModel
 from waterflow_cli.models.metrics import measure_once, measure_resamples
-from waterflow_cli.training.retraining.options import RetrainingOptions
+from waterflow_cli.training.retraining.options import USUAL_OPTIONS, RetrainingOptions
 
 # With this confidence the challenger is not worse by more than the margin.
 CONFIDENCE = 0.95
@@ -155,9 +155,8 @@ def judge_challenger(
     on_new: Estimate,
     beginning: Beginning,
     balanced_accuracy: float,
-    margin: float = RetrainingOptions.margin,
     groups: Any | None = None,
-    seed: int = 0,
+    options: RetrainingOptions = USUAL_OPTIONS,
 ) -> GateResult:
     """Judge two models by rows that neither learned from.
 
@@ -171,14 +170,11 @@ def judge_challenger(
         What balanced accuracy is compared with too, so that it cannot fall a little each time.
     balanced_accuracy : float
         The challenger's, as its training measured it.
-    margin : float
-        By how much ROC AUC and balanced accuracy may be worse.
     groups : ndarray of shape (n_samples,), optional
         What is resampled as a whole.
-    seed : int
-        Of the resampling.
     """
-    figures, sure_gain = _compare(y, champion, challenger, groups, seed)
+    margin = options.margin
+    figures, sure_gain = _compare(y, champion, challenger, groups, options.seed)
     auc, accuracy = figures["roc_auc"], figures["balanced_accuracy"].difference
     conditions = [
         _condition("skill", auc.challenger.low > CHANCE, shown=describe_estimate(auc.challenger)),

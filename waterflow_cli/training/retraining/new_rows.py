@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.common.messages import Message, counted, joined, tr, trn
 from waterflow_cli.models.reference import hash_rows
 from waterflow_cli.training.data import TrainingData
-from waterflow_cli.training.retraining.options import OnConflict, RetrainingOptions
+from waterflow_cli.training.designs import stratified_folds
+from waterflow_cli.training.retraining.options import (
+    USUAL_OPTIONS,
+    OnConflict,
+    RetrainingOptions,
+)
 from waterflow_cli.training.retraining.row_matching import Matching, match_rows
 
 # Fewer rows of a class, or groups, tell two models apart by luck alone.
@@ -60,29 +65,19 @@ class NewRows:
 def sort_new_rows(
     recorded: TrainingData,
     new: TrainingData,
-    *,
-    on_conflict: OnConflict = "drop",
-    holdout: float = RetrainingOptions.holdout,
-    seed: int = 0,
+    options: RetrainingOptions = USUAL_OPTIONS,
     warn: Callable[[str], None] = lambda _text: None,
 ) -> NewRows:
     """Find out what is new, and set rows apart for the gate before anything is learned.
-
-    Parameters
-    ----------
-    on_conflict : str
-        See `match_rows`.
-    holdout : float
-        Share of the new samples that judge.
 
     Raises
     ------
     DataRefusedError
         If nothing is new, rows contradict each other and that is refused, or too few would judge.
     """
-    matching = match_rows(recorded, new, on_conflict)
+    matching = match_rows(recorded, new, options.on_conflict)
     if matching.conflicts:
-        warn(_describe_conflicts(matching, on_conflict))
+        warn(_describe_conflicts(matching, options.on_conflict))
     fresh = matching.fresh
     if not len(fresh):
         raise DataRefusedError(
@@ -94,7 +89,7 @@ def sort_new_rows(
     met = in_groups_of(new, recorded)
     may_judge = fresh[~(met | in_groups_of(new, corrected))[fresh]]
     _refuse_few(new.take(may_judge), n_met=len(fresh) - len(may_judge))
-    apart, _ = set_apart(new.take(may_judge), holdout, seed)
+    apart, _ = set_apart(new.take(may_judge), options.holdout, options.seed)
     judging = may_judge[apart]
     learned = np.union1d(np.setdiff1d(fresh, judging), matching.corrected)
     # An id can be new though the sample is not.
@@ -209,8 +204,7 @@ def _split_groups(new: TrainingData, share: float, seed: int) -> tuple[IntArray,
     """Give the rows of some groups, and those of the others: about the share of all."""
     is_small = share <= 0.5
     n_folds = round(1 / (share if is_small else 1 - share))
-    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    larger, smaller = next(folds.split(np.zeros(len(new.y)), new.y, new.groups))
+    larger, smaller = next(stratified_folds(new.y, n_folds, seed, new.groups))
     return (larger, smaller) if is_small else (smaller, larger)
 
 

@@ -19,7 +19,7 @@ class RetrainingOptions:
     holdout : float
         Share of the new samples that judge.
     margin : float
-        See `waterflow_cli.training.retraining.gate.judge_challenger`.
+        By how much ROC AUC and balanced accuracy may be worse.
     on_conflict : str
         See `waterflow_cli.training.retraining.row_matching.match_rows`.
     promote : bool
@@ -35,3 +35,6 @@ class RetrainingOptions:
     promote: bool = False
     seed: int = 0
     jobs: int = 1
+
+
+USUAL_OPTIONS = RetrainingOptions()

@@ -30,8 +30,8 @@ from waterflow_cli.training.retraining.gate import (
 from waterflow_cli.training.retraining.new_rows import NewRows, sort_new_rows
 from waterflow_cli.training.retraining.options import RetrainingOptions
 from waterflow_cli.training.runs.combined_data import COMBINED_FILE, combine
-from waterflow_cli.training.runs.log import log_model, log_result, log_start
-from waterflow_cli.training.runs.record import TrainingRecord
+from waterflow_cli.training.runs.log import log_model, log_result, log_start, row_counts
+from waterflow_cli.training.runs.record import Training, TrainingRecord
 from waterflow_cli.training.runs.reproduction import plugin_of
 from waterflow_cli.training.summary import result_summary
 from waterflow_cli.training.trainer import TrainingResult, train_model
@@ -47,10 +47,10 @@ class Preparation:
     ----------
     ceiling : float
         Share of not potable training rows that its threshold may call potable.
-    data : TrainingData
-        Recorded rows and new ones.
+    training : Training
+        On recorded rows and new ones.
     content : bytes
-        The file that holds them.
+        The file that holds these rows.
     on_judging : Calls
         The champion's, on the rows that judge.
     on_new : Estimate
@@ -58,11 +58,9 @@ class Preparation:
     """
 
     champion: Champion
-    plugin: LoadedPlugin
-    options: TrainingOptions
+    training: Training
     ceiling: float
     rows: NewRows
-    data: TrainingData
     content: bytes
     on_judging: Calls
     on_new: Estimate
@@ -80,17 +78,17 @@ class Retraining:
 
     def summary(self) -> dict[str, Any]:
         """Put it into a JSON object."""
-        prepared = self.prepared
+        prepared, training = self.prepared, self.prepared.training
         return {
             "passed": self.gate.passed,
             "promoted": self.promoted,
             "reasons": self.gate.reasons,
             "champion": {"name": prepared.champion.name, "version": prepared.champion.version},
-            "challenger": {**asdict(self.registered), "plugin": prepared.plugin.name},
+            "challenger": {**asdict(self.registered), "plugin": training.plugin.name},
             "new": prepared.rows.summary(),
-            "data": prepared.data.summary(),
+            "data": training.data.summary(),
             "false_potable_ceiling": prepared.ceiling,
-            "false_likely_potable_ceiling": prepared.options.verdict_ceiling,
+            "false_likely_potable_ceiling": training.options.verdict_ceiling,
             "gate": self.gate.summary(),
             "training": result_summary(self.result),
         }
@@ -124,12 +122,11 @@ def retrain(
         If the store cannot be used, or another version became the champion meanwhile.
     """
     prepared = prepare(champion, recorded, new, options, warn)
-    plugin, data, chosen = prepared.plugin, prepared.data, prepared.options
-    schema = champion.record.schema
+    training = prepared.training
     with tracked_run(TrackingOptions(champion.uri, champion.experiment, champion.name)) as run:
         _log_origin(run, prepared, new)
-        log_start(run, data, schema, plugin, chosen)
-        result = train_model(data, plugin, chosen, report=report)
+        log_start(training)
+        result = train_model(training.data, training.plugin, training.options, report=report)
         report(
             Message(
                 "Judging both models by {n_judging} rows", n_judging=len(prepared.rows.judging.y)
@@ -137,11 +134,11 @@ def retrain(
         )
         gate = judge(prepared, result, options)
         report(Message("Logging the run and the model to MLflow"))
-        log_result(run, data, plugin, result, chosen)
+        log_result(run, training, result)
         run.log_more(metrics=gate.metrics(), files={GATE_FILE: json_text(gate.summary()).encode()})
         verdict = GateVerdict(gate.passed, _say_why(champion, gate), champion.version)
         origin = Origin(Action.RETRAIN, path_text(new.path), verdict)
-        registered = log_model(run, data, result, schema, plugin, origin)
+        registered = log_model(run, training, result, origin)
     promoted = gate.passed and options.promote
     if promoted:
         promote(
@@ -171,17 +168,14 @@ def prepare(
         If the new rows cannot judge two models.
     """
     plugin, chosen = _choose_procedure(champion.record, options)
-    rows = sort_new_rows(
-        recorded,
-        new,
-        on_conflict=options.on_conflict,
-        holdout=options.holdout,
-        seed=options.seed,
-        warn=warn,
-    )
+    rows = sort_new_rows(recorded, new, options, warn)
     ceiling, verdict_ceiling = _ceilings(champion, rows)
     parts = [(recorded, rows.matching.kept), (new, rows.learned)]
-    data, content = combine(parts, champion.record.schema, rows.matching.contested)
+    schema = champion.record.schema
+    data, content = combine(parts, schema, rows.matching.contested)
+    chosen = replace(
+        chosen, threshold=chosen.threshold.below(ceiling), verdict_ceiling=verdict_ceiling
+    )
     on_new = estimate_auc(
         rows.unseen.y,
         champion.judge(rows.unseen).probability,
@@ -190,13 +184,9 @@ def prepare(
     )
     return Preparation(
         champion=champion,
-        plugin=plugin,
-        options=replace(
-            chosen, threshold=chosen.threshold.below(ceiling), verdict_ceiling=verdict_ceiling
-        ),
+        training=Training(data, schema, plugin, chosen),
         ceiling=ceiling,
         rows=rows,
-        data=data,
         content=content,
         on_judging=champion.judge(rows.judging),
         on_new=on_new,
@@ -232,7 +222,7 @@ def _ceilings(champion: Champion, rows: NewRows) -> tuple[float, float]:
 def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOptions) -> GateResult:
     """Judge what was trained beside the champion, by the rows that were set apart."""
     rows = prepared.rows.judging
-    with prepared.plugin.guarded(Message("predict")), threadpool_limits(limits=1):
+    with prepared.training.plugin.guarded(Message("predict")), threadpool_limits(limits=1):
         challenger = Calls.of(result.model, result.model.probability(rows.X))
     return judge_challenger(
         rows.y,
@@ -242,9 +232,8 @@ def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOpti
         on_new=prepared.on_new,
         beginning=prepared.champion.beginning,
         balanced_accuracy=result.evaluation.estimates["balanced_accuracy"].value,
-        margin=options.margin,
         groups=rows.groups,
-        seed=options.seed,
+        options=options,
     )
 
 
@@ -260,11 +249,7 @@ def _log_origin(run: TrackedRun, prepared: Preparation, new: TrainingData) -> No
         },
         metrics={
             **metrics,
-            **{
-                f"retrain_{name}": float(value)
-                for name, value in prepared.rows.summary().items()
-                if name.startswith("rows_")
-            },
+            **{f"retrain_{name}": n for name, n in row_counts(prepared.rows.summary()).items()},
         },
         files={COMBINED_FILE: prepared.content},
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +12,7 @@ from mlflow import MlflowClient
 
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import Message, tr
-from waterflow_cli.common.number_formats import Estimate
-from waterflow_cli.registry.lookup import download, find_run
+from waterflow_cli.registry.lookup import find_run
 from waterflow_cli.registry.runs import design_name
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.training.comparison import (
@@ -25,8 +22,8 @@ from waterflow_cli.training.comparison import (
     rank_candidates,
 )
 from waterflow_cli.training.designs import describe_design
+from waterflow_cli.training.runs.record import EVALUATION_FILE, read_run_file
 
-_EVALUATION = "evaluation.json"
 _SHORT_ID = 8
 
 
@@ -74,7 +71,7 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
         found = [find_run(client, reference, name, tracking_uri) for reference in references]
-        runs = [_read_run(run, client, tracking_uri) for run in found]
+        runs = [_read_run(run, client) for run in found]
     _refuse_different(runs)
     candidates = [
         Candidate(label, run.origin, _estimates(run.content), run.content["folds"])
@@ -89,12 +86,12 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
     )
 
 
-def _read_run(run: Any, client: MlflowClient, uri: str) -> TrainedRun:
+def _read_run(run: Any, client: MlflowClient) -> TrainedRun:
     run_id = str(run.info.run_id)
     tags, params = run.data.tags, run.data.params
     kept = {artifact.path for artifact in client.list_artifacts(run_id)}
-    trained = "waterflow.plugin" in tags and _EVALUATION in kept
-    content = _download_evaluation(run_id, uri) if trained else {}
+    trained = "waterflow.plugin" in tags and EVALUATION_FILE in kept
+    content = json.loads(read_run_file(client, run_id, EVALUATION_FILE)) if trained else {}
     if "folds" not in content:
         raise ModelError(
             "The run {run_id} keeps no figures by fold, so it cannot be compared.",
@@ -110,13 +107,6 @@ def _read_run(run: Any, client: MlflowClient, uri: str) -> TrainedRun:
         "seed": int(params["seed"]),
     }
     return TrainedRun(run_id, tags["waterflow.data_sha256"], origin, content)
-
-
-def _download_evaluation(run_id: str, uri: str) -> dict[str, Any]:
-    with TemporaryDirectory(prefix="waterflow-") as folder:
-        path = download(f"runs:/{run_id}/{_EVALUATION}", Path(folder), uri)
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return content
 
 
 def _refuse_different(runs: Sequence[TrainedRun]) -> None:

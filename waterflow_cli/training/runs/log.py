@@ -7,7 +7,7 @@ import platform
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -29,56 +29,42 @@ from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.uris import sqlite_path
 from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
-from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.training.data import TrainingData
-from waterflow_cli.training.options import TrainingOptions
-from waterflow_cli.training.reference import build_reference
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.training.runs.page import render_page
 from waterflow_cli.training.runs.plots import save_plots
-from waterflow_cli.training.runs.record import TrainingRecord
-from waterflow_cli.training.summary import flat_metrics, result_summary
+from waterflow_cli.training.runs.record import EVALUATION_FILE, Training, TrainingRecord
+from waterflow_cli.training.summary import build_reference, flat_metrics, result_summary
 from waterflow_cli.training.trainer import TrainingResult, train_model
 
 # What a machine needs to load the model; the plugin's own distribution is added to it.
 _REQUIRED = sorted((*SCORING, "imbalanced-learn", "mlflow", "skops"))
 # MLflow's limit for one parameter's text.
 _MAX_PARAM = 500
-_BY_TRAINING = Origin(Action.TRAIN)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TrainingReport:
-    """What a training leaves: its data, its result and the version it registered."""
+    """What a training leaves: what it started from, its result and the version it registered."""
 
-    plugin: str
-    options: TrainingOptions
-    data: TrainingData
+    training: Training
     result: TrainingResult
     registered: RegisteredVersion
 
     def summary(self) -> dict[str, Any]:
         """Put the report into a JSON object."""
         return {
-            "plugin": self.plugin,
-            "data": self.data.summary(),
+            "plugin": self.training.plugin.name,
+            "data": self.training.data.summary(),
             "registered": asdict(self.registered),
             "decided_share": self.result.decided_share,
             **result_summary(self.result),
         }
 
 
-def log_start(
-    run: TrackedRun,
-    data: TrainingData,
-    schema: TableSchema,
-    plugin: LoadedPlugin,
-    options: TrainingOptions,
-) -> None:
+def log_start(training: Training) -> None:
     """Log what the run starts from, so that a failed run says it too."""
-    record = TrainingRecord.of(data, schema, plugin, options)
-    mlflow.log_text(record.to_json(), RECORD_FILE)
-    negatives, positives = data.class_counts
+    data, schema, plugin = training.data, training.schema, training.plugin
+    mlflow.log_text(TrainingRecord.of(training).to_json(), RECORD_FILE)
     mlflow.set_tags(
         {
             "waterflow.version": __version__,
@@ -90,36 +76,24 @@ def log_start(
             "waterflow.schema_sha256": schema.sha256,
         }
     )
-    mlflow.log_metrics(
-        {
-            "rows": len(data.y),
-            "rows_not_potable": negatives,
-            "rows_potable": positives,
-            "rows_dropped": data.n_dropped,
-            "rows_repeated": data.n_repeated,
-        }
-    )
+    mlflow.log_metrics({"rows": len(data.y), **row_counts(data.summary())})
     source = COMBINED_FILE if data.path == COMBINED else path_text(data.path)
     frame = data.X.assign(**{str(schema.label): data.y.astype(float)})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         dataset = mlflow.data.from_pandas(
-            frame,
-            source=source,
-            targets=schema.label,
-            name=Path(source).name,
+            frame, source=source, targets=schema.label, name=Path(source).name
         )
         mlflow.log_input(dataset, context="training")
 
 
-def log_result(
-    run: TrackedRun,
-    data: TrainingData,
-    plugin: LoadedPlugin,
-    result: TrainingResult,
-    options: TrainingOptions,
-) -> str:
+def row_counts(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Take the counts of rows from a summary, for MLflow."""
+    return {name: float(value) for name, value in summary.items() if name.startswith("rows_")}
+
+
+def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> str:
     """Log parameters, metrics, pictures, the environment and the page; return the last."""
+    options = training.options
     chosen = {
         "balance": options.balance,
         "threshold_rule": options.threshold.text,
@@ -128,11 +102,9 @@ def log_result(
         "guarantees": ", ".join(map(str, options.guarantees)) or "none",
         "trials": options.n_trials,
         "seed": options.seed,
+        **{f"plugin.{name}": value for name, value in result.params.items()},
     }
-    plugin_params = {f"plugin.{name}": value for name, value in result.params.items()}
-    mlflow.log_params(
-        {name: str(value)[:_MAX_PARAM] for name, value in (chosen | plugin_params).items()}
-    )
+    mlflow.log_params({name: str(value)[:_MAX_PARAM] for name, value in chosen.items()})
     mlflow.log_metrics({"threshold": result.model.threshold})
     mlflow.log_metrics(flat_metrics(result.evaluation, "test"))
     for name, baseline in result.baselines.items():
@@ -143,10 +115,9 @@ def log_result(
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         folder = Path(scratch)
         (folder / "plots").mkdir()
-        pictures = save_plots(result, folder / "plots")
-        page = render_page(plugin.name, data, options, result, pictures)
+        page = render_page(training, result, save_plots(result, folder / "plots"))
         (folder / "report.html").write_text(page, "utf-8")
-        (folder / "evaluation.json").write_text(json_text(result_summary(result)), "utf-8")
+        (folder / EVALUATION_FILE).write_text(json_text(result_summary(result)), "utf-8")
         (folder / "environment.json").write_text(json_text(_environment()), "utf-8")
         mlflow.log_artifacts(scratch)
     for number, trial in enumerate(result.trials):
@@ -161,44 +132,16 @@ def log_result(
 
 
 def log_model(
-    run: TrackedRun,
-    data: TrainingData,
-    result: TrainingResult,
-    schema: TableSchema,
-    plugin: LoadedPlugin,
-    origin: Origin = _BY_TRAINING,
+    run: TrackedRun, training: Training, result: TrainingResult, origin: Origin
 ) -> RegisteredVersion:
     """Save the model without pickle, record its manifest's sha256, and register a version."""
-    model_id = _log_pyfunc(run, data, result, schema, plugin)
-    return register(
-        run.client,
-        run.options.name,
-        model_id,
-        run.run_id,
-        uri=run.options.uri,
-        plugin=plugin.name,
-        origin=origin,
-    )
-
-
-def _log_pyfunc(
-    run: TrackedRun,
-    data: TrainingData,
-    result: TrainingResult,
-    schema: TableSchema,
-    plugin: LoadedPlugin,
-) -> str:
-    details = {
-        "waterflow": __version__,
-        "run_id": run.run_id,
-        "data_sha256": data.sha256,
-    }
+    data, plugin = training.data, training.plugin
+    details = {"waterflow": __version__, "run_id": run.run_id, "data_sha256": data.sha256}
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         payload = Path(scratch) / PAYLOAD
         reference = build_reference(data, result)
-        save_payload(payload, result.model, schema, plugin, details, reference)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it would like an input example
+        save_payload(payload, result.model, training.schema, plugin, details, reference)
+        with warnings.catch_warnings(action="ignore"):  # it would like an input example
             info = mlflow.pyfunc.log_model(
                 name="model",
                 loader_module="waterflow_cli.pyfunc",
@@ -213,14 +156,19 @@ def _log_pyfunc(
         digest = write_manifest(folder)
         run.client.log_model_artifact(info.model_id, str(folder / MANIFEST))
     run.client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
-    return str(info.model_id)
+    return register(
+        run.client,
+        run.options.name,
+        str(info.model_id),
+        run.run_id,
+        uri=run.options.uri,
+        plugin=plugin.name,
+        origin=origin,
+    )
 
 
 def run_training(
-    data: TrainingData,
-    schema: TableSchema,
-    plugin: LoadedPlugin,
-    options: TrainingOptions,
+    training: Training,
     tracking: TrackingOptions,
     report: Callable[[str], None],
     keep_page: Callable[[str], None] = lambda _text: None,
@@ -243,14 +191,12 @@ def run_training(
     if database is not None and not database.exists():
         report(Message("Creating the tracking store {uri}", uri=tracking.uri))
     with tracked_run(tracking) as run:
-        log_start(run, data, schema, plugin, options)
-        result = train_model(data, plugin, options, report=report)
+        log_start(training)
+        result = train_model(training.data, training.plugin, training.options, report=report)
         report(Message("Logging the run and the model to MLflow"))
-        keep_page(log_result(run, data, plugin, result, options))
-        registered = log_model(run, data, result, schema, plugin)
-    return TrainingReport(
-        plugin=plugin.name, options=options, data=data, result=result, registered=registered
-    )
+        keep_page(log_result(run, training, result))
+        registered = log_model(run, training, result, Origin(Action.TRAIN))
+    return TrainingReport(training, result, registered)
 
 
 def _signature(result: TrainingResult) -> ModelSignature:

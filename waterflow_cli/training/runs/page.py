@@ -21,21 +21,13 @@ from waterflow_cli.models.metrics import METRICS
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import describe_design
 from waterflow_cli.training.judging import OperatingPoint
-from waterflow_cli.training.options import TrainingOptions
+from waterflow_cli.training.runs.record import Training
 from waterflow_cli.training.trainer import TrainingResult
 from waterflow_cli.validation.limit_checks import rows_above
 from waterflow_cli.validation.limits import Limit, load_limits
 
-_TEMPLATE = "report.html"
 
-
-def render_page(
-    plugin: str,
-    data: TrainingData,
-    options: TrainingOptions,
-    result: TrainingResult,
-    pictures: Iterable[Path],
-) -> str:
+def render_page(training: Training, result: TrainingResult, pictures: Iterable[Path]) -> str:
     """Write the page as HTML that loads nothing; whatever comes from the data is escaped.
 
     Parameters
@@ -43,6 +35,7 @@ def render_page(
     pictures : iterable of Path
         PNG files, by name: see `waterflow_cli.training.runs.plots.save_plots`.
     """
+    data, options, plugin = training.data, training.options, training.plugin.name
     health = health_limits()
     evaluations = {
         plugin: result.evaluation,
@@ -50,7 +43,7 @@ def render_page(
     }
     return (
         page_environment()
-        .get_template(_TEMPLATE)
+        .get_template("report.html")
         .render(
             plugin=plugin,
             data={"path": path_text(data.path), "sha256": data.sha256},

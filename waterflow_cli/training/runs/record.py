@@ -6,11 +6,14 @@ import ast
 import json
 import platform
 import sysconfig
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
+
+from mlflow import MlflowClient
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import ModelError, WaterflowError
@@ -31,6 +34,17 @@ from waterflow_cli.training.runs.combined_data import COMBINED
 
 RECORD_FORMAT = 1
 PIPE = "-"
+EVALUATION_FILE = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training starts from."""
+
+    data: TrainingData
+    schema: TableSchema
+    plugin: LoadedPlugin
+    options: TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +76,17 @@ class TrainingRecord:
     versions: Mapping[str, str]
 
     @classmethod
-    def of(
-        cls,
-        data: TrainingData,
-        schema: TableSchema,
-        plugin: LoadedPlugin,
-        options: TrainingOptions,
-    ) -> TrainingRecord:
+    def of(cls, training: Training) -> TrainingRecord:
         """Record what a training starts from."""
         return cls(
-            path=_lasting_path(data),
-            sha256=data.sha256,
-            reading=data.options,
-            schema=schema,
-            plugin=plugin.name,
-            plugin_distribution=plugin.installed.distribution,
-            options=options,
-            versions=deciding_versions(plugin),
+            path=_lasting_path(training.data),
+            sha256=training.data.sha256,
+            reading=training.data.options,
+            schema=training.schema,
+            plugin=training.plugin.name,
+            plugin_distribution=training.plugin.installed.distribution,
+            options=training.options,
+            versions=deciding_versions(training.plugin),
         )
 
     def to_json(self) -> str:
@@ -145,6 +153,12 @@ class TrainingRecord:
                 kind=type(exc).__name__,
                 cause=str(exc)[:100],
             ) from exc
+
+
+def read_run_file(client: MlflowClient, run_id: str, name: str) -> bytes:
+    """Read a file that lies with a run."""
+    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+        return Path(client.download_artifacts(run_id, name, scratch)).read_bytes()
 
 
 def deciding_versions(plugin: LoadedPlugin) -> dict[str, str]:

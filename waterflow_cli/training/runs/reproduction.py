@@ -28,7 +28,12 @@ from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.training.data import TrainingData, load_training_data, simulated_sample
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE, read_combined
-from waterflow_cli.training.runs.record import PIPE, TrainingRecord, deciding_versions
+from waterflow_cli.training.runs.record import (
+    PIPE,
+    TrainingRecord,
+    deciding_versions,
+    read_run_file,
+)
 from waterflow_cli.training.trainer import train_model
 
 
@@ -198,8 +203,7 @@ def read_record(client: MlflowClient, run_id: str) -> TrainingRecord:
             run_id=run_id,
             file=RECORD_FILE,
         )
-    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-        text = Path(client.download_artifacts(run_id, RECORD_FILE, scratch)).read_bytes()
+    text = read_run_file(client, run_id, RECORD_FILE)
     return TrainingRecord.from_json(text, Message("The run {run_id}", run_id=run_id))
 
 
