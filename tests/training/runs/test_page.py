@@ -21,7 +21,7 @@ from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.data import TrainingData, load_training_data
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.page import health_limits, render_page
-from waterflow_cli.training.runs.plots import save_plots
+from waterflow_cli.training.runs.plots import draw_result
 from waterflow_cli.training.runs.record import Training
 from waterflow_cli.training.trainer import train_model
 from waterflow_cli.validation.limit_checks import rows_above
@@ -99,10 +99,10 @@ def data(table):
 
 
 @pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
+def trained(data):
     """A result, and its pictures."""
     result = train_model(data, load_plugin("logreg"), OPTIONS)
-    return result, save_plots(result, tmp_path_factory.mktemp("plots"))
+    return result, draw_result(result)
 
 
 def render(data, trained, plugin="logreg", options=OPTIONS):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 
 import matplotlib.image
 import numpy as np
@@ -15,7 +16,7 @@ from waterflow_cli.training.judging import (
     TestedFold as Judged,  # pytest takes a name with Test for a test
 )
 from waterflow_cli.training.options import TrainingOptions, parse_cv
-from waterflow_cli.training.runs.plots import save_plots
+from waterflow_cli.training.runs.plots import draw_result
 from waterflow_cli.training.trainer import Measured, train_model
 
 NAMES = [
@@ -36,17 +37,16 @@ def result(samples):
 
 
 @pytest.fixture(scope="module")
-def first(result, tmp_path_factory):
-    """The pictures of the result, and their folder."""
-    folder = tmp_path_factory.mktemp("plots") / "first"
-    return drawn(result, folder), folder
+def first(result):
+    """The pictures of the result."""
+    return drawn(result)
 
 
-def drawn(result, folder):
-    folder.mkdir()
-    paths = save_plots(result, folder)
-    assert sorted(folder.iterdir()) == sorted(paths)
-    return {path.stem: matplotlib.image.imread(path) for path in paths}
+def drawn(result):
+    return {
+        name: matplotlib.image.imread(BytesIO(content))
+        for name, content in draw_result(result).items()
+    }
 
 
 def seen_as(result, y, probability, threshold=0.5):
@@ -56,57 +56,54 @@ def seen_as(result, y, probability, threshold=0.5):
     return replace(result, measured=Measured([[fold]], evaluation))
 
 
-def test_every_picture_is_drawn_into_the_folder(first):
-    pictures, folder = first
-    assert list(pictures) == NAMES
-    assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in NAMES}
-    for picture in pictures.values():
+def test_every_picture_is_drawn(first):
+    assert list(first) == NAMES
+    for picture in first.values():
         assert picture.shape[0] > 400
         assert picture.std() > 0.05  # it is not blank
 
 
 @pytest.mark.slow
-def test_a_loss_curve_is_drawn_where_there_is_one(result, tmp_path):
-    pictures = drawn(replace(result, loss_curve=[0.7, 0.5, 0.4]), tmp_path / "with")
+def test_a_loss_curve_is_drawn_where_there_is_one(result):
+    pictures = drawn(replace(result, loss_curve=[0.7, 0.5, 0.4]))
     assert list(pictures) == [*NAMES, "loss_curve"]
-    other = drawn(replace(result, loss_curve=[0.4, 0.5, 0.7]), tmp_path / "other")
+    other = drawn(replace(result, loss_curve=[0.4, 0.5, 0.7]))
     assert not np.array_equal(pictures["loss_curve"], other["loss_curve"])
 
 
-def test_pictures_show_the_result(result, first, tmp_path):
+def test_pictures_show_the_result(result, first):
     """Another result gives another picture, and the same one the same."""
-    pictures, _ = first
-    again = drawn(result, tmp_path / "again")
+    again = drawn(result)
     y, probability = result.tested
     other = replace(
         seen_as(result, y, 1 - probability, threshold=0.7),
         model=replace(result.model, threshold=0.7),
         importance=result.importance.iloc[::-1] * 2,
     )
-    changed = drawn(other, tmp_path / "changed")
+    changed = drawn(other)
     for name in NAMES:
-        assert np.array_equal(pictures[name], again[name]), name
-        assert not np.array_equal(pictures[name], changed[name]), name
+        assert np.array_equal(first[name], again[name]), name
+        assert not np.array_equal(first[name], changed[name]), name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 1.0])
-def test_a_constant_model_can_be_drawn(result, tmp_path, probability):
+def test_a_constant_model_can_be_drawn(result, probability):
     # With 0 and 0.3 nothing is called potable, so precision is undefined.
     y, _ = result.tested
     constant = seen_as(result, y, np.full(len(y), probability))
-    assert list(drawn(constant, tmp_path / "plots")) == NAMES
+    assert list(drawn(constant)) == NAMES
 
 
-def test_few_rows_can_be_drawn(result, tmp_path):
+def test_few_rows_can_be_drawn(result):
     few = replace(
         seen_as(result, np.array([0, 1]), np.array([0.4, 0.6])),
         importance=pd.DataFrame({"value": [0.0], "low": [0.0], "high": [0.0]}, index=["ph"]),
     )
-    assert list(drawn(few, tmp_path / "plots")) == NAMES
+    assert list(drawn(few)) == NAMES
 
 
-def test_importance_without_an_interval_can_be_drawn(result, tmp_path):
+def test_importance_without_an_interval_can_be_drawn(result):
     # A single hold-out gives one value, and no interval.
     alone = result.importance.assign(low=np.nan, high=np.nan)
-    assert list(drawn(replace(result, importance=alone), tmp_path / "plots")) == NAMES
+    assert list(drawn(replace(result, importance=alone))) == NAMES

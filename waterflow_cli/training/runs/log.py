@@ -31,7 +31,7 @@ from waterflow_cli.registry.uris import sqlite_path
 from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.training.runs.page import render_page
-from waterflow_cli.training.runs.plots import save_plots
+from waterflow_cli.training.runs.plots import draw_result
 from waterflow_cli.training.runs.record import EVALUATION_FILE, Training, TrainingRecord
 from waterflow_cli.training.summary import build_reference, flat_metrics, result_summary
 from waterflow_cli.training.trainer import TrainingResult, train_model
@@ -115,7 +115,10 @@ def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> s
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         folder = Path(scratch)
         (folder / "plots").mkdir()
-        page = render_page(training, result, save_plots(result, folder / "plots"))
+        pictures = draw_result(result)
+        for name, picture in pictures.items():
+            (folder / "plots" / f"{name}.png").write_bytes(picture)
+        page = render_page(training, result, pictures)
         (folder / "report.html").write_text(page, "utf-8")
         (folder / EVALUATION_FILE).write_text(json_text(result_summary(result)), "utf-8")
         (folder / "environment.json").write_text(json_text(_environment()), "utf-8")

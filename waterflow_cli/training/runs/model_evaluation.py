@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -117,13 +116,10 @@ def save_pictures(evaluated: ModelEvaluation, folder: str, *, force: bool = Fals
     )
     with write_errors(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
-    with (
-        TemporaryDirectory(prefix="waterflow-") as scratch,
-        OutputGroup(force=force, inputs=[path]) as outputs,
-    ):
-        written = []
-        for picture in draw_plots(rows, Path(scratch)):
-            written.append(str(Path(folder) / picture.name))
+    written = []
+    with OutputGroup(force=force, inputs=[path]) as outputs:
+        for name, picture in draw_plots(rows).items():
+            written.append(str(Path(folder) / f"{name}.png"))
             with outputs.open(written[-1]) as file:
-                file.write(picture.read_bytes())
+                file.write(picture)
     return written

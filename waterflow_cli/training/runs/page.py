@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,13 @@ from waterflow_cli.validation.limit_checks import rows_above
 from waterflow_cli.validation.limits import Limit, load_limits
 
 
-def render_page(training: Training, result: TrainingResult, pictures: Iterable[Path]) -> str:
+def render_page(training: Training, result: TrainingResult, pictures: Mapping[str, bytes]) -> str:
     """Write the page as HTML that loads nothing; whatever comes from the data is escaped.
 
     Parameters
     ----------
-    pictures : iterable of Path
-        PNG files, by name: see `waterflow_cli.training.runs.plots.save_plots`.
+    pictures : mapping of str to bytes
+        See `waterflow_cli.training.runs.plots.draw_result`.
     """
     data, options, plugin = training.data, training.options, training.plugin.name
     health = health_limits()
@@ -81,7 +80,8 @@ def render_page(training: Training, result: TrainingResult, pictures: Iterable[P
                 )
             ],
             pictures={
-                path.stem: base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures
+                name: base64.b64encode(content).decode("ascii")
+                for name, content in pictures.items()
             },
         )
     )

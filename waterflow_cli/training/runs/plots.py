@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
@@ -54,26 +52,16 @@ class JudgedRows:
     name: str
 
 
-def save_plots(result: TrainingResult, folder: Path) -> list[Path]:
-    """Draw every picture that a training result allows into a folder.
-
-    Returns
-    -------
-    list of Path
-        The files written.
-    """
+def draw_result(result: TrainingResult) -> dict[str, bytes]:
+    """Draw every picture that a training result allows; see `draw_plots`."""
     rows = JudgedRows(*result.tested, result.evaluation, tr("tested rows"))
-    return draw_plots(rows, folder, importance=result.importance, losses=result.loss_curve)
+    return draw_plots(rows, importance=result.importance, losses=result.loss_curve)
 
 
 def draw_plots(
-    rows: JudgedRows,
-    folder: Path,
-    *,
-    importance: pd.DataFrame | None = None,
-    losses: Sequence[float] = (),
-) -> list[Path]:
-    """Draw what is known of some rows, and of a training where there was one, into a folder.
+    rows: JudgedRows, *, importance: pd.DataFrame | None = None, losses: Sequence[float] = ()
+) -> dict[str, bytes]:
+    """Draw what is known of some rows, and of a training where there was one.
 
     Parameters
     ----------
@@ -84,8 +72,8 @@ def draw_plots(
 
     Returns
     -------
-    list of Path
-        The files written.
+    dict of str to bytes
+        PNG files, by name.
     """
     drawings = {
         "roc": partial(_draw_roc, rows),
@@ -98,14 +86,22 @@ def draw_plots(
     drawings["metrics_by_threshold"] = partial(_draw_thresholds, rows)
     if losses:
         drawings["loss_curve"] = partial(_draw_loss, losses)
-    paths = []
+    pictures = {}
     for name, draw in drawings.items():
-        figure = Figure(figsize=(6, 4.5), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = _figure(6, 4.5)
         draw(figure.add_subplot())
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1])
-    return paths
+        pictures[name] = _to_png(figure)
+    return pictures
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _to_png(figure: Figure) -> bytes:
+    content = BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def _draw_roc(rows: JudgedRows, axes: Any) -> None:
@@ -233,9 +229,7 @@ def _label(axes: Any, title: str, x: str, y: str) -> None:
 def draw_leaderboard(board: Leaderboard) -> bytes:
     """Draw each candidate's ROC AUC and its difference to the best, as a PNG."""
     names = [each.name for each in board.candidates]
-    size = (10, 1.7 + _INCHES_PER_CANDIDATE * len(names))
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(10, 1.7 + _INCHES_PER_CANDIDATE * len(names))
     figure.suptitle(tr(board.title), fontsize=11)
     values, differences = figure.subplots(1, 2, sharey=True)
     _draw_candidates(board, values, differences)
@@ -247,9 +241,7 @@ def draw_leaderboard(board: Leaderboard) -> bytes:
     for axes in (values, differences):
         axes.grid(axis="x", alpha=0.3)
         axes.tick_params(axis="y", length=0)
-    content = BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
+    return _to_png(figure)
 
 
 def _draw_candidates(board: Leaderboard, values: Any, differences: Any) -> None:
