@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from waterflow_cli.common.arrays import FloatArray
+from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.json import without_nan
 from waterflow_cli.models.calibration import calibrator_to_json
 from waterflow_cli.models.decision import VERDICTS
@@ -80,10 +82,10 @@ def fold_summary(measured: Measured) -> list[dict[str, Any]]:
     ]
 
 
-def flat_metrics(evaluation: Evaluation, prefix: str) -> dict[str, float]:
+def flat_metrics(estimates: Mapping[str, Estimate], prefix: str) -> dict[str, float]:
     """Name each figure and its interval for MLflow, which takes no NaN."""
     flat = {}
-    for name, estimate in evaluation.estimates.items():
+    for name, estimate in estimates.items():
         flat[f"{prefix}_{name}"] = estimate.value
         flat[f"{prefix}_{name}_low"] = estimate.low
         flat[f"{prefix}_{name}_high"] = estimate.high

@@ -24,7 +24,7 @@ from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.retraining.gate import Beginning, Calls
 from waterflow_cli.training.runs.record import EVALUATION_FILE, TrainingRecord, read_run_file
-from waterflow_cli.training.runs.reproduction import load_recorded, read_record, recorded_data
+from waterflow_cli.training.runs.reproduction import load_recorded, read_record
 
 # With the run of a version that was retrained: where the retrainings began, and its figures.
 BEGINNING_TAG = "waterflow.retrainings_began_from"
@@ -89,23 +89,8 @@ class Champion:
     model: StoredModel
 
     def load_data(self, path: str | None, ids: IdColumn) -> TrainingData:
-        """Load what it was trained on, if that is the same still.
-
-        Parameters
-        ----------
-        path : str, optional
-            Where the data lies now, if not where it was.
-
-        Raises
-        ------
-        InputError
-            If it cannot be read.
-        DataRefusedError
-            If it is other data.
-        """
-        client = connect(self.uri)
-        with recorded_data(client, self.run_id, self.record, path) as found:
-            return load_recorded(found, self.record, ids)
+        """Load what it was trained on, if that is the same still; see `load_recorded`."""
+        return load_recorded(connect(self.uri), self.run_id, self.record, path, ids)
 
     def judge(self, rows: TrainingData) -> Calls:
         """Let it decide on rows."""
@@ -148,9 +133,8 @@ def find_champion(name: str, tracking_uri: str) -> Champion:
 
 def beginning_to_log(beginning: Beginning) -> tuple[dict[str, str], dict[str, float]]:
     """Give the tag and the metrics with which the run of a retraining keeps its beginning."""
-    figures = (beginning.balanced_accuracy, beginning.false_potable_rate)
-    metrics = dict(zip(_BEGINNING_METRICS, figures, strict=True))
-    return {BEGINNING_TAG: str(beginning.version)}, metrics
+    version, *figures = beginning
+    return {BEGINNING_TAG: str(version)}, dict(zip(_BEGINNING_METRICS, figures, strict=True))
 
 
 def _find_beginning(run: RunData, version: int, measures: Measures) -> Beginning:
@@ -161,13 +145,7 @@ def _find_beginning(run: RunData, version: int, measures: Measures) -> Beginning
 
 
 def _read_measures(client: MlflowClient, run_id: str) -> Measures:
-    """Read how a run measured its model.
-
-    Raises
-    ------
-    ModelError
-        If it left no evaluation, or one that cannot be read.
-    """
+    """Read how a run measured its model, if it left that, and it can be read."""
     try:
         return Measures.of(json.loads(read_run_file(client, run_id, EVALUATION_FILE)))
     except (MlflowException, ArithmeticError, OSError, ValueError, TypeError, KeyError) as exc:

@@ -17,6 +17,7 @@ from waterflow_cli.common.number_formats import CHANCE, Estimate, describe_estim
 from waterflow_cli.models.decision import LIKELY_POTABLE, VERDICTS, DecisionModel
 from waterflow_cli.models.metrics import measure_once, measure_resamples
 from waterflow_cli.training.retraining.options import USUAL_OPTIONS, RetrainingOptions
+from waterflow_cli.training.summary import flat_metrics
 
 # With this confidence the challenger is not worse by more than the margin.
 CONFIDENCE = 0.95
@@ -140,9 +141,7 @@ class GateResult:
         for name, figure in self.figures.items():
             flat[f"gate_{name}"] = figure.challenger.value
             flat[f"gate_champion_{name}"] = figure.champion.value
-            flat[f"gate_difference_{name}"] = figure.difference.value
-            flat[f"gate_difference_{name}_low"] = figure.difference.low
-            flat[f"gate_difference_{name}_high"] = figure.difference.high
+            flat |= flat_metrics({name: figure.difference}, "gate_difference")
         return {name: value for name, value in flat.items() if value == value}
 
 

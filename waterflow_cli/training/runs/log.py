@@ -106,7 +106,7 @@ def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> s
     }
     mlflow.log_params({name: str(value)[:_MAX_PARAM] for name, value in chosen.items()})
     mlflow.log_metrics({"threshold": result.model.threshold})
-    mlflow.log_metrics(flat_metrics(result.evaluation, "test"))
+    mlflow.log_metrics(flat_metrics(result.evaluation.estimates, "test"))
     for name, baseline in result.baselines.items():
         value = baseline.evaluation.estimates["roc_auc"].value
         mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)

@@ -8,7 +8,7 @@ import platform
 import sysconfig
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -188,11 +188,9 @@ def _lasting_path(data: TrainingData) -> str | None:
 
 
 def _options_to_json(options: TrainingOptions) -> dict[str, Any]:
-    content = {each.name: getattr(options, each.name) for each in fields(options)}
-    for name in ("jobs", "journal"):  # they change no result
-        del content[name]
+    no_result = ("jobs", "journal")  # they change none
     return {
-        **content,
+        **{name: value for name, value in vars(options).items() if name not in no_result},
         # As Python literals: JSON has no tuple, and a plugin may not take a list for one.
         "params": {name: repr(value) for name, value in options.params.items()},
         "threshold": options.threshold.text,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -179,8 +178,7 @@ def reproduce_run(
                 pairs=joined(pairs),
             )
         )
-    with recorded_data(client, run_id, record, path) as found:
-        data = load_recorded(found, record)
+    data = load_recorded(client, run_id, record, path)
     result = train_model(data, plugin, replace(record.options, jobs=jobs), report=report)
     report(Message("Comparing with the stored model"))
     with plugin.guarded(Message("predict")):
@@ -215,21 +213,57 @@ def compare_versions(
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def load_recorded(path: str, record: TrainingRecord, ids: IdColumn | None = None) -> TrainingData:
+def load_recorded(
+    client: MlflowClient,
+    run_id: str,
+    record: TrainingRecord,
+    path: str | None,
+    ids: IdColumn | None = None,
+) -> TrainingData:
     """Read data as a run read it, if it is the same data.
 
     Parameters
     ----------
+    path : str, optional
+        Where the data lies now, if not with the run or where it was.
     ids : IdColumn, optional
         Where it stands which sample a row is of, if that is wanted.
 
     Raises
     ------
     InputError
-        If it cannot be read.
+        If it cannot be read, or came through a pipe and is not named.
+    ModelError
+        If it should lie with the run, and does not.
     DataRefusedError
         If it is other data.
     """
+    if path is not None:
+        return _load(path, record, ids)
+    if record.path is None:
+        with simulated_sample() as sample:
+            return _load(sample, record, ids)
+    if record.path == PIPE:
+        raise InputError(
+            PIPE, "the run read its data through a pipe.", hint=tr("Pipe it again: --data -")
+        )
+    if record.path != COMBINED:
+        return _load(record.path, record, ids)
+    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
+        try:
+            path = str(client.download_artifacts(run_id, COMBINED_FILE, scratch))
+        except (MlflowException, OSError) as exc:
+            raise ModelError(
+                "The run {run_id} has lost its {file}.",
+                tr("If there is a copy, name it: --data FILE"),
+                run_id=run_id,
+                file=COMBINED_FILE,
+            ) from exc
+        return _load(path, record, ids)
+
+
+def _load(path: str, record: TrainingRecord, ids: IdColumn | None) -> TrainingData:
+    """Read a file as a run read it, if it holds the same data."""
     hint = Message("Name the file as it was then: --data FILE (or - for what came through a pipe).")
 
     def refuse_other(digest: str) -> None:
@@ -273,47 +307,6 @@ def compare_models(stored: StoredModel, again: DecisionModel, X: pd.DataFrame) -
         thresholds=(stored.decision.threshold, again.threshold),
         policies=(stored.decision.policy, again.policy),
     )
-
-
-@contextmanager
-def recorded_data(
-    client: MlflowClient, run_id: str, record: TrainingRecord, path: str | None
-) -> Iterator[str]:
-    """Give the data that is named, else what lies with the run, else the path of then.
-
-    Raises
-    ------
-    InputError
-        If it came through a pipe.
-    ModelError
-        If it should lie with the run, and does not.
-    """
-    if path is not None:
-        yield path
-    elif record.path is None:
-        with simulated_sample() as sample:
-            yield sample
-    elif record.path == PIPE:
-        raise InputError(
-            PIPE, "the run read its data through a pipe.", hint=tr("Pipe it again: --data -")
-        )
-    elif record.path == COMBINED:
-        with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-            yield _download_combined(client, run_id, scratch)
-    else:
-        yield record.path
-
-
-def _download_combined(client: MlflowClient, run_id: str, folder: str) -> str:
-    try:
-        return str(client.download_artifacts(run_id, COMBINED_FILE, folder))
-    except (MlflowException, OSError) as exc:
-        raise ModelError(
-            "The run {run_id} has lost its {file}.",
-            tr("If there is a copy, name it: --data FILE"),
-            run_id=run_id,
-            file=COMBINED_FILE,
-        ) from exc
 
 
 def plugin_of(record: TrainingRecord) -> LoadedPlugin:
