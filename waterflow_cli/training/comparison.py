@@ -65,8 +65,6 @@ class Leaderboard:
     ----------
     design, design_sha256 : str
         How the rows were split: the identifier, and the digest of the splits.
-    n_fits : int
-        Pipelines that were fitted for it.
     """
 
     candidates: Sequence[Candidate]
@@ -124,7 +122,9 @@ class Leaderboard:
                 {
                     "first": first.name,
                     "second": second.name,
-                    "second_minus_first": _difference_summary(first, second),
+                    "second_minus_first": {
+                        name: _judged(paired_difference(first, second, name)) for name in COMPARED
+                    },
                 }
                 for first, second in combinations(self.candidates, 2)
             ],
@@ -134,10 +134,7 @@ class Leaderboard:
 def paired_difference(first: Candidate, second: Candidate, metric: str) -> Estimate:
     """Subtract the first candidate's metric from the second's, fold by fold.
 
-    Returns
-    -------
-    Estimate
-        With the interval of Nadeau and Bengio (2003); NaN where a single fold was tested.
+    The interval is that of `corrected_interval`; NaN where a single fold was tested.
     """
     differences = [
         theirs[metric] - ours[metric]
@@ -186,8 +183,6 @@ def plan_procedures(
     ----------
     assignments : sequence of str
         ``NAME=VALUE``, for each plugin that has a parameter of that name.
-    common : TrainingOptions
-        What all procedures share.
 
     Raises
     ------
@@ -231,11 +226,6 @@ def compare_procedures(
 ) -> Leaderboard:
     """Measure procedures on the same folds, each as its training would.
 
-    Parameters
-    ----------
-    report : callable
-        Told what happens next.
-
     Raises
     ------
     PluginError
@@ -253,7 +243,8 @@ def compare_procedures(
         )
     )
     candidates = []
-    for number, (name, procedure) in enumerate(_name_procedures(procedures), 1):
+    names = _name_procedures(procedures)
+    for number, (name, procedure) in enumerate(zip(names, procedures, strict=True), 1):
         report(
             Message(
                 "{number} of {n_procedures}: {name}",
@@ -273,15 +264,10 @@ def compare_procedures(
 
 
 def split_list(option: str, text: str) -> list[str]:
-    """Read the value of an option that takes a list with commas.
+    """Read the value of an option that takes a list with commas; nothing in between is refused.
 
     >>> split_list("--plugin", "rf, hgb")
     ['rf', 'hgb']
-
-    Raises
-    ------
-    UsageError
-        If nothing stands before, between or behind a comma.
     """
     names = [name.strip() for name in text.split(",")]
     if not all(names):
@@ -294,13 +280,7 @@ def split_list(option: str, text: str) -> list[str]:
 
 
 def parse_balances(text: str) -> list[Balance]:
-    """Read the value of ``--balance``.
-
-    Raises
-    ------
-    UsageError
-        If there is no such way to balance.
-    """
+    """Read the value of ``--balance``; a way that there is not is refused."""
     known: dict[str, Balance] = {name: name for name in BALANCES}
     names = split_list("--balance", text)
     for name in names:
@@ -314,15 +294,10 @@ def parse_balances(text: str) -> list[Balance]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Read the value of ``--seed``.
+    """Read the value of ``--seed``; what is no whole number from 0 on is refused.
 
     >>> parse_seeds("0,7")
     [0, 7]
-
-    Raises
-    ------
-    UsageError
-        If one is no whole number from 0 on.
     """
     seeds = split_list("--seed", text)
     if not all(seed.isdecimal() for seed in seeds):
@@ -344,14 +319,15 @@ def number_repeats(names: Sequence[str]) -> list[str]:
     return distinct
 
 
-def _name_procedures(procedures: Sequence[Procedure]) -> list[tuple[str, Procedure]]:
+def _name_procedures(procedures: Sequence[Procedure]) -> list[str]:
     """Name each by plugin and balancing, and by the seed where there are several."""
     several = len({procedure.options.seed for procedure in procedures}) > 1
-    names = [
-        f"{plugin.name}, {options.balance}" + (f", seed {options.seed}" if several else "")
-        for plugin, options in procedures
-    ]
-    return list(zip(number_repeats(names), procedures, strict=True))
+    return number_repeats(
+        [
+            f"{plugin.name}, {options.balance}" + (f", seed {options.seed}" if several else "")
+            for plugin, options in procedures
+        ]
+    )
 
 
 def _measure_candidate(
@@ -371,9 +347,5 @@ def _measure_candidate(
     return Candidate(name, origin, measured.evaluation.estimates, fold_summary(measured))
 
 
-def _difference_summary(first: Candidate, second: Candidate) -> dict[str, Any]:
-    found = {name: paired_difference(first, second, name) for name in COMPARED}
-    return {
-        name: {**asdict(difference), "verdict": judge_difference(difference)}
-        for name, difference in found.items()
-    }
+def _judged(difference: Estimate) -> dict[str, Any]:
+    return {**asdict(difference), "verdict": judge_difference(difference)}

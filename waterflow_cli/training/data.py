@@ -73,8 +73,6 @@ class TrainingData:
         What must not be split between training and testing, such as sites.
     when : ndarray of float64, shape (n_samples,), optional
         When the samples were taken, in whatever unit; only their order counts.
-    reading : str
-        How it was read.
     cells : CellCounts
         What the cells of each column are, in the whole file.
     ids : ndarray of object, shape (n_samples,), optional
@@ -149,13 +147,8 @@ def find_training_data(
 ) -> Iterator[str]:
     """Choose what to train on, and say which.
 
-    Parameters
-    ----------
-    path : str or None
-        What the user named; else the public table by its usual name in the working folder, else
-        a simulated sample.
-    report, warn : callable
-        Told which; a simulated sample is worth a warning.
+    That is what the user named, else the public table by its usual name in the working folder,
+    else a simulated sample, which is worth a warning.
     """
     if path is not None:
         yield path
@@ -197,8 +190,6 @@ def load_training_data(
 
     Parameters
     ----------
-    min_per_class : int
-        How many rows of each class there must be.
     ids : IdColumn, optional
         Where it stands which sample a row is of, if that is wanted, and the rows' lines with it.
 

@@ -99,13 +99,7 @@ class Design:
         return {"name": self.name, "text": describe_design(self.name), "sha256": self.digest}
 
     def check(self, y: IntArray) -> Design:
-        """Refuse a design some of whose parts hold too few rows of a class.
-
-        Raises
-        ------
-        DataRefusedError
-            If a pipeline would be fitted on, or tested with, too few.
-        """
+        """Refuse a design that would fit or test a pipeline on too few rows of a class."""
         for block in self.repeats:
             counts = {k: np.bincount(y[block == k], minlength=2) for k in self.trains}
             for blocks in self.fits():
@@ -240,8 +234,6 @@ def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
 
     Parameters
     ----------
-    when : ndarray of shape (n_samples,)
-        What the rows are ordered by.
     n_folds : int
         How many spans are tested. The two oldest are only learned from.
 

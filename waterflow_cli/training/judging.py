@@ -93,8 +93,6 @@ def evaluate_folds(
 
     Parameters
     ----------
-    repeats : sequence of sequence of TestedFold
-        By repeat.
     threshold : float
         Of the final model, for the record; each fold is judged by its own.
     seed : int
@@ -169,8 +167,6 @@ def operating_points(
 
     Parameters
     ----------
-    folds : sequence of TestedFold
-        Of the first repeat.
     unbalanced : tuple of ndarrays, optional
         Labels and scores of the same model fitted without balancing.
     costs : tuple of float

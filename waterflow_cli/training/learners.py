@@ -61,13 +61,7 @@ def make_learner(
 def build_pipeline(
     plugin: LoadedPlugin, columns: list[str], options: TrainingOptions
 ) -> BalancedPipeline:
-    """Ask a plugin for its unfitted pipeline.
-
-    Raises
-    ------
-    PluginError
-        If it fails, or gives something else.
-    """
+    """Ask a plugin for its unfitted pipeline; `PluginError` if it gives something else."""
     with plugin.guarded(Message("build a pipeline")):
         pipeline = plugin.model.build_pipeline(
             columns=columns,
@@ -103,15 +97,9 @@ def single_threaded_fits() -> Iterator[None]:
 
 
 def check_scores(scores: FloatArray, owner: str) -> None:
-    """Refuse what is no probability.
-
-    Raises
-    ------
-    PluginError
-        Naming whose pipeline gave it.
-    """
-    if not np.isfinite(scores).all():
-        bad = int((~np.isfinite(scores)).sum())
+    """Refuse what is no probability, with a `PluginError` that names whose pipeline gave it."""
+    bad = int((~np.isfinite(scores)).sum())
+    if bad:
         raise PluginError(
             trn(
                 "The {plugin} gave no probability for {bad} of {n} row (NaN).",

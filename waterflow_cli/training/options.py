@@ -32,15 +32,10 @@ DEFAULT_CV = CrossValidation()
 
 
 def parse_cv(text: str) -> CrossValidation:
-    """Read the value of ``--cv``.
+    """Read the value of ``--cv``; with two folds none is left to calibrate and tune on.
 
     >>> parse_cv("5x2")
     CrossValidation(n_folds=5, n_repeats=2)
-
-    Raises
-    ------
-    UsageError
-        If it is not of that form. With two folds none is left to calibrate and tune on.
     """
     folds, _, repeats = text.strip().lower().partition("x")
     if not (folds.isdecimal() and repeats.isdecimal()):
@@ -52,13 +47,7 @@ def parse_cv(text: str) -> CrossValidation:
 
 
 def check_journal(path: str) -> None:
-    """Refuse a file that is no journal of trials, before anything is added to it.
-
-    Raises
-    ------
-    UsageError
-        If it is something else, or cannot be used.
-    """
+    """Refuse a file that is no journal of trials, before anything is added to it."""
     try:
         with Path(path).open(encoding="utf-8") as file:
             line = file.readline()
@@ -79,10 +68,8 @@ class TrainingOptions:
 
     Attributes
     ----------
-    cv : CrossValidation
-        How the procedure is measured.
     test_size : float, optional
-        Share of the rows held out instead, once.
+        Share of the rows held out once, instead of cross-validation.
     guarantees : tuple of Guarantee
         What the verdicts are to keep.
     verdict_ceiling : float, optional

@@ -93,20 +93,10 @@ def flat_metrics(estimates: Mapping[str, Estimate], prefix: str) -> dict[str, fl
 
 
 def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0) -> Reference:
-    """Put together what a trained model remembers of its rows.
-
-    Parameters
-    ----------
-    data : TrainingData
-        What `train_model` was given.
-    result : TrainingResult
-        What it returned.
-    seed : int
-        Of the rows drawn.
-    """
+    """Put together what a trained model remembers of the rows that `train_model` was given."""
     part = data.take(result.rows)
     X = part.X[list(result.model.measurements)]
-    probability = unseen_probabilities(result)
+    probability = _unseen_probabilities(result)
     hashes = hash_rows(X)
     distinct, first = np.unique(hashes, return_index=True)
     tested = probability[~np.isnan(probability)]
@@ -151,7 +141,7 @@ def _count_missing(values: pd.Series, data: TrainingData) -> int:
     return max(0, count)
 
 
-def unseen_probabilities(result: TrainingResult) -> FloatArray:
+def _unseen_probabilities(result: TrainingResult) -> FloatArray:
     """Give what models said of each fitted row that had not seen it, in the first repeat.
 
     NaN for rows that were not tested: those of a hold-out's other part, and the oldest in time.

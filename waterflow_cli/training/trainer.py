@@ -66,13 +66,7 @@ N_IMPORTANCE_REPEATS = 3
 
 @dataclass(frozen=True)
 class Measured:
-    """A procedure as its folds show it.
-
-    Attributes
-    ----------
-    folds : list of list of TestedFold
-        By repeat.
-    """
+    """A procedure as its folds, by repeat, show it."""
 
     folds: list[list[TestedFold]]
     evaluation: Evaluation
@@ -84,8 +78,6 @@ class TrainingResult:
 
     Attributes
     ----------
-    design : Design
-        How the rows were split to measure the procedure.
     n_fits : int
         Pipelines that were fitted for the evaluation and the final model.
     measured : Measured
@@ -99,6 +91,8 @@ class TrainingResult:
     importance : DataFrame of shape (n_measurements, 3)
         The loss in ROC AUC when a measurement's tested values are shuffled, and its interval
         (``value``, ``low``, ``high``), by measurement, the largest first.
+    loss_curve : list of float
+        By epoch, of a model that is trained by epochs.
     trials : list of Trial
         What the search for the final model's parameters tried.
     rows : ndarray of int64, shape (n_trained,)
@@ -168,12 +162,8 @@ def train_model(
     ----------
     data : TrainingData
         Labelled rows; both classes occur.
-    plugin : LoadedPlugin
-        What builds the pipeline.
     options : TrainingOptions
-        The user's choices; equal options give an equal model.
-    report : callable
-        Told what happens next.
+        Equal options give an equal model.
 
     Raises
     ------
@@ -201,7 +191,9 @@ def train_model(
             scores = score_folds(design, learner, jobs=options.jobs)
             plain = None
             if unbalanced is not None:
-                plain = _scored(part.y, score_tested(design, unbalanced, jobs=options.jobs))
+                unseen_scores = score_tested(design, unbalanced, jobs=options.jobs)
+                tested = ~np.isnan(unseen_scores)
+                plain = part.y[tested], unseen_scores[tested]
             every = np.arange(len(part.y))
             found = Search({}, [])
             if isinstance(learner, TunedLearner):
@@ -227,7 +219,7 @@ def train_model(
             points=operating_points(measured.folds[0], plain, options.costs),
             certificates=certificates,
             importance=importance,
-            loss_curve=_loss_curve(model),
+            loss_curve=list(map(float, getattr(model.estimator[-1], "loss_curve_", []))),
             trials=found.trials,
             rows=used,
         )
@@ -311,10 +303,7 @@ def _choose_policy(
 def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[IntArray, IntArray]:
     """Set rows apart for guarantees, where some are asked for; the others are learned from.
 
-    Raises
-    ------
-    UsageError
-        If rows are not exchangeable: no distribution-free guarantee holds for them.
+    Rows that are not exchangeable are refused: no distribution-free guarantee holds for them.
     """
     every = np.arange(len(data.y))
     if not options.guarantees:
@@ -331,13 +320,7 @@ def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[
 
 
 def make_design(data: TrainingData, options: TrainingOptions) -> Design:
-    """Choose how the rows are split to measure a procedure on them.
-
-    Raises
-    ------
-    DataRefusedError
-        If there are too few rows, groups or times.
-    """
+    """Choose how the rows are split to measure a procedure; too few of them are refused."""
     if data.when is not None:
         design = forward_chaining(data.when, n_folds=options.cv.n_folds)
     elif options.test_size is not None:
@@ -407,13 +390,3 @@ def _measure_importance(
     ]
     frame = pd.DataFrame([asdict(estimate) for estimate in estimates], index=data.X.columns)
     return frame.sort_values("value", ascending=False)
-
-
-def _loss_curve(model: DecisionModel) -> list[float]:
-    """Loss by epoch, of a model that is trained by epochs."""
-    return [float(loss) for loss in getattr(model.estimator[-1], "loss_curve_", [])]
-
-
-def _scored(y: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
-    known = ~np.isnan(scores)
-    return y[known], scores[known]

@@ -37,8 +37,7 @@ class Trial(NamedTuple):
     roc_auc: float
 
 
-@dataclass(frozen=True)
-class Search:
+class Search(NamedTuple):
     """What a search found."""
 
     params: dict[str, Any]
@@ -112,7 +111,7 @@ class TunedLearner:
                     return float(earlier.values[0])
             return self._measure(trial, self._named(trial.params), rows)
 
-        while (number := _count_finished(study)) < self.options.n_trials:
+        while (number := len(_finished(study))) < self.options.n_trials:
             if number and time.monotonic() - start > limit:
                 break
             seed = np.random.SeedSequence((self.options.seed, number)).generate_state(1)[0]
@@ -123,7 +122,7 @@ class TunedLearner:
                 self._named(trial.params),
                 trial.values[0] if trial.state == optuna.trial.TrialState.COMPLETE else np.nan,
             )
-            for trial in study.get_trials(states=_finished())
+            for trial in _finished(study)
         ]
         return Search(self._named(study.best_params), trials)
 
@@ -200,12 +199,9 @@ class TunedLearner:
         return {name: self.space[name][position] for name, position in positions.items()}
 
 
-def _finished() -> tuple[optuna.trial.TrialState, ...]:
-    """Name the states of trials that count; one that was interrupted is made anew."""
+def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Give the trials that count; one that was interrupted is made anew."""
     from optuna.trial import TrialState
 
-    return TrialState.COMPLETE, TrialState.PRUNED
-
-
-def _count_finished(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=_finished()))
+    counting = (TrialState.COMPLETE, TrialState.PRUNED)
+    return list(study.get_trials(deepcopy=False, states=counting))

@@ -37,8 +37,6 @@ class Measures:
 
     Attributes
     ----------
-    roc_auc : Estimate
-        Of its procedure.
     false_potable_rate : float
         Share of the tested not potable rows that its threshold calls potable.
     false_likely_potable_rate : float

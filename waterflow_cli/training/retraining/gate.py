@@ -5,8 +5,9 @@ Everything here is a function of labels and of what the two models say of the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,10 +42,8 @@ class Calls(NamedTuple):
 
     Attributes
     ----------
-    probability : ndarray of float
-        P(potable).
     threshold : float
-        From which on it calls a sample potable.
+        From which probability on it calls a sample potable.
     likely_potable : ndarray of bool
         Which rows get that verdict.
     """
@@ -66,13 +65,7 @@ class Calls(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """The version from which the retrainings began, by the rows that its training tested.
-
-    Attributes
-    ----------
-    false_potable_rate : float
-        Share of the not potable rows that its threshold calls potable.
-    """
+    """The version from which the retrainings began, by the rows that its training tested."""
 
     version: int
     balanced_accuracy: float
@@ -106,7 +99,7 @@ class GateResult:
     counts : tuple of int
         Not potable and potable rows that judged.
     figures : dict of str to Figure
-        See `FIGURES`.
+        By the names of `FIGURES`.
     """
 
     counts: tuple[int, int]
@@ -216,15 +209,9 @@ def estimate_auc(
 def false_potable_ceiling(rate: float, n_known: int, n_judging: int) -> float:
     """Choose the share of not potable training rows that a challenger may call potable.
 
-    It lies below the champion's, so that chance seldom makes an equally good model fail the gate.
-    The share that it may call likely_potable is chosen in the same way.
-
-    Parameters
-    ----------
-    rate : float
-        The champion's share of not potable rows that it calls so.
-    n_known, n_judging : int
-        Not potable rows that the rate rests on, and those of the gate.
+    It lies below the champion's `rate` on `n_known` such rows, so that chance seldom makes an
+    equally good model fail the gate, with its `n_judging` of them. The share that it may call
+    likely_potable is chosen in the same way.
 
     Notes
     -----
@@ -239,33 +226,29 @@ def _compare(
     y: IntArray, champion: Calls, challenger: Calls, groups: Any | None, seed: int
 ) -> tuple[dict[str, Figure], float]:
     """Measure both models, and by how much the challenger's ROC AUC is larger for sure."""
-    pair = (champion, challenger)
-    values = [measure_once(y, each.probability, each.threshold) for each in pair]
-    resampled = [
-        measure_resamples(y, each.probability, each.threshold, seed, groups) for each in pair
-    ]
-    # The two rates are about the not potable rows alone.
-    of_likely = [each.likely_potable.astype(np.float64) for each in pair]
-    for found, drawn, calls in zip(values, resampled, of_likely, strict=True):
-        found["false_potable_rate"] = 1 - found["recall_not_potable"]
-        drawn["false_potable_rate"] = 1 - drawn["recall_not_potable"]
-        measured = measure_once(y, calls, CHANCE), measure_resamples(y, calls, CHANCE, seed, groups)
-        found["false_likely_potable_rate"] = 1 - measured[0]["recall_not_potable"]
-        drawn["false_likely_potable_rate"] = 1 - measured[1]["recall_not_potable"]
+    (before, now), (drawn_before, drawn_now) = (
+        [_measure(measure, y, calls) for calls in (champion, challenger)]
+        for measure in (measure_once, partial(measure_resamples, seed=seed, groups=groups))
+    )
+    gains = {name: drawn_now[name] - drawn_before[name] for name in FIGURES}
     figures = {
         name: Figure(
-            _estimate(values[0][name], resampled[0][name], _INTERVAL),
-            _estimate(values[1][name], resampled[1][name], _INTERVAL),
-            _estimate(
-                values[1][name] - values[0][name],
-                resampled[1][name] - resampled[0][name],
-                (1 - CONFIDENCE, CONFIDENCE),
-            ),
+            _estimate(before[name], drawn_before[name], _INTERVAL),
+            _estimate(now[name], drawn_now[name], _INTERVAL),
+            _estimate(now[name] - before[name], gains[name], (1 - CONFIDENCE, CONFIDENCE)),
         )
         for name in FIGURES
     }
-    gains = resampled[1]["roc_auc"] - resampled[0]["roc_auc"]
-    return figures, float(np.nanquantile(gains, _SURELY))
+    return figures, float(np.nanquantile(gains["roc_auc"], _SURELY))
+
+
+def _measure(measure: Callable[..., dict[str, Any]], y: IntArray, calls: Calls) -> dict[str, Any]:
+    """Give the figures of a model; the two rates are about the not potable rows alone."""
+    found = measure(y, calls.probability, calls.threshold)
+    likely = measure(y, calls.likely_potable.astype(np.float64), CHANCE)
+    found["false_potable_rate"] = 1 - found["recall_not_potable"]
+    found["false_likely_potable_rate"] = 1 - likely["recall_not_potable"]
+    return found
 
 
 # By condition: what is said where it holds, and where not.

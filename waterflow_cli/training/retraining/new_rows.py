@@ -110,20 +110,11 @@ def sort_new_rows(
 
 
 def set_apart(new: TrainingData, share: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Split rows into those that judge and those that are learned from.
+    """Give the positions of the rows that judge, and of those that are learned from.
 
     Each class is split by the share, at random; where rows belong to groups, each group stays
-    whole, and the share is about that; where rows have times, the latest ones judge.
-
-    Returns
-    -------
-    tuple of ndarray of int
-        Positions of the rows that judge, and of the others.
-
-    Raises
-    ------
-    DataRefusedError
-        If too few rows or groups would judge.
+    whole, and the share is about that; where rows have times, the latest ones judge. Too few rows
+    or groups to judge by are refused.
     """
     _refuse_few(new)  # fewer could not be split
     if new.when is not None:
@@ -151,13 +142,7 @@ def in_groups_of(rows: TrainingData, learned: TrainingData) -> BoolArray:
 
 
 def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
-    """Refuse to judge models by too few rows.
-
-    Parameters
-    ----------
-    n_met : int
-        Rows that are none of them, for their groups were learned from.
-    """
+    """Refuse to judge models by too few rows; the groups of `n_met` more were learned from."""
     hint = (
         counted(
             "{n} new sample cannot judge, for its group was learned from: gather samples of new "

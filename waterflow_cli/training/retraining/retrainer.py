@@ -111,8 +111,6 @@ def retrain(
         What the champion was trained on; see `Champion.load_data`.
     new : TrainingData
         Read by the champion's schema.
-    report, warn : callable
-        Told what happens next, and what should be looked at.
 
     Raises
     ------
@@ -127,11 +125,8 @@ def retrain(
         _log_origin(run, prepared, new)
         log_start(training)
         result = train_model(training.data, training.plugin, training.options, report=report)
-        report(
-            Message(
-                "Judging both models by {n_judging} rows", n_judging=len(prepared.rows.judging.y)
-            )
-        )
+        n_judging = len(prepared.rows.judging.y)
+        report(Message("Judging both models by {n_judging} rows", n_judging=n_judging))
         gate = judge(prepared, result, options)
         report(Message("Logging the run and the model to MLflow"))
         log_result(run, training, result)
@@ -160,13 +155,7 @@ def prepare(
     options: RetrainingOptions,
     warn: Callable[[str], None] = lambda _text: None,
 ) -> Preparation:
-    """Set rows apart for the gate, put the others together, and choose how to learn from them.
-
-    Raises
-    ------
-    DataRefusedError
-        If the new rows cannot judge two models.
-    """
+    """Set rows apart for the gate, put the others together, and choose how to learn from them."""
     plugin, chosen = _choose_procedure(champion.record, options)
     rows = sort_new_rows(recorded, new, options, warn)
     ceiling, verdict_ceiling = _ceilings(champion, rows)

@@ -24,13 +24,11 @@ class Conflict:
 
     Attributes
     ----------
-    line : int
-        Of the new row.
     sample : str
         Its id; empty where rows are told apart by their measurements.
-    other : str
+    other : Message
         Where the earlier row stands.
-    differs : str
+    differs : Message
         In what they differ: here, and there.
     """
 
@@ -61,10 +59,8 @@ class Matching:
     ----------
     by_id : bool
         Whether samples are told apart by ids in both; otherwise by their measurements.
-    kept : ndarray of int
-        Positions of the recorded rows that are still learned from.
-    n_removed : int
-        The other recorded rows.
+    kept, n_removed : ndarray of int, int
+        Positions of the recorded rows that are still learned from, and the number of the others.
     fresh : ndarray of int
         Positions of the new rows of samples that were not recorded.
     corrected : ndarray of int
@@ -243,16 +239,13 @@ def _contents(data: TrainingData) -> list[tuple[int, int]]:
 
 
 def _conflict(new: TrainingData, row: int, other: TrainingData, there: int) -> Conflict:
-    known = None if new.ids is None else new.ids[row]
-    if other.lines is None:
-        place = Message("the training data")
-    else:
+    place = Message("the training data")
+    if other.lines is not None:
         place = Message("{path}, line {line}", path=other.path, line=other.lines[there])
-    line = 0 if new.lines is None else int(new.lines[row])
     return Conflict(
         file=new.path,
-        line=line,
-        sample=known or "",
+        line=0 if new.lines is None else int(new.lines[row]),
+        sample=_ids(new)[row] or "",
         other=place,
         differs=_difference(new, row, other, there),
     )

@@ -24,24 +24,18 @@ from waterflow_cli.training.comparison import (
 from waterflow_cli.training.designs import describe_design
 from waterflow_cli.training.runs.record import EVALUATION_FILE, read_run_file
 
-_SHORT_ID = 8
-
 
 class TrainedRun(NamedTuple):
-    """What a training run kept of its evaluation.
+    """What a training run kept: what names it, and its `result_summary`."""
 
-    Attributes
-    ----------
-    origin : dict
-        What names the run, for people and scripts.
-    content : dict
-        See `waterflow_cli.training.summary.result_summary`.
-    """
-
-    run_id: str
     data_sha256: str
     origin: dict[str, Any]
     content: dict[str, Any]
+
+    @property
+    def short_id(self) -> str:
+        """What people know the run by."""
+        return str(self.origin["run_id"])[:8]
 
 
 def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> Leaderboard:
@@ -106,7 +100,7 @@ def _read_run(run: Any, client: MlflowClient) -> TrainedRun:
         "balance": params["balance"],
         "seed": int(params["seed"]),
     }
-    return TrainedRun(run_id, tags["waterflow.data_sha256"], origin, content)
+    return TrainedRun(tags["waterflow.data_sha256"], origin, content)
 
 
 def _refuse_different(runs: Sequence[TrainedRun]) -> None:
@@ -131,8 +125,8 @@ def _refuse_different(runs: Sequence[TrainedRun]) -> None:
                 "Train both with the same data, --seed, --cv, --group and --time, or "
                 "compare plugins: waterflow compare DATA --plugin A,B"
             ),
-            first=first.run_id[:_SHORT_ID],
-            second=run.run_id[:_SHORT_ID],
+            first=first.short_id,
+            second=run.short_id,
             problem=problem,
         )
 
@@ -142,7 +136,7 @@ def _name_runs(runs: Sequence[TrainedRun]) -> list[str]:
     plugins = Counter(run.origin["plugin"] for run in runs)
     return number_repeats(
         [
-            run.origin["plugin"] if plugins[run.origin["plugin"]] == 1 else run.run_id[:_SHORT_ID]
+            run.origin["plugin"] if plugins[run.origin["plugin"]] == 1 else run.short_id
             for run in runs
         ]
     )

@@ -62,13 +62,6 @@ class ModelEvaluation:
 def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> ModelEvaluation:
     """Measure a model at its own threshold and with its own policy.
 
-    Parameters
-    ----------
-    data : TrainingData
-        Labelled rows with the model's measurements; both classes occur.
-    seed : int
-        Of the resampling behind the intervals of the metrics.
-
     Raises
     ------
     ModelError
@@ -98,17 +91,9 @@ def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> 
 
 
 def save_pictures(evaluated: ModelEvaluation, folder: str, *, force: bool = False) -> list[str]:
-    """Draw an evaluation into a folder, which is made where there is none.
+    """Draw an evaluation into a folder, which is made where there is none; name the files.
 
-    Returns
-    -------
-    list of str
-        The files written: all, or none.
-
-    Raises
-    ------
-    UsageError
-        If they cannot be written, or exist and are not to be replaced.
+    All are written, or none: not where one exists that is not to be replaced.
     """
     path = evaluated.data.path
     rows = JudgedRows(

@@ -36,15 +36,7 @@ _THRESHOLD_METRICS = (
 
 @dataclass(frozen=True)
 class JudgedRows:
-    """What most pictures show: rows, what the laboratory says and what a model said.
-
-    Attributes
-    ----------
-    y, probability : ndarray of shape (n_samples,)
-        Labels, and P(potable).
-    name : str
-        What the titles call the rows.
-    """
+    """What most pictures show: labels, P(potable), and what the titles call the rows."""
 
     y: IntArray
     probability: FloatArray
@@ -61,20 +53,7 @@ def draw_result(result: TrainingResult) -> dict[str, bytes]:
 def draw_plots(
     rows: JudgedRows, *, importance: pd.DataFrame | None = None, losses: Sequence[float] = ()
 ) -> dict[str, bytes]:
-    """Draw what is known of some rows, and of a training where there was one.
-
-    Parameters
-    ----------
-    importance : DataFrame of shape (n_measurements, 3), optional
-        See `waterflow_cli.training.trainer.TrainingResult`.
-    losses : sequence of float
-        By epoch.
-
-    Returns
-    -------
-    dict of str to bytes
-        PNG files, by name.
-    """
+    """Draw PNG files, by name, of some rows, and of a training (see `TrainingResult`) if any."""
     drawings = {
         "roc": partial(_draw_roc, rows),
         "precision_recall": partial(_draw_precision_recall, rows),

@@ -108,12 +108,7 @@ class TrainingRecord:
 
     @classmethod
     def from_json(cls, text: bytes, source: str) -> TrainingRecord:
-        """Take a record back.
-
-        Parameters
-        ----------
-        source : str
-            Whose record it is, for messages.
+        """Take a record back; `source` says in messages whose it is.
 
         Raises
         ------

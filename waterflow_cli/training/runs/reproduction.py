@@ -83,12 +83,10 @@ class Comparison:
         if self.n_differing:
             parts.append(Message("by at most {largest:.3g} in probability", largest=self.largest))
             parts.append(Message("{n_verdicts} in the verdict", n_verdicts=self.n_verdicts))
-        for text, (before, after) in (
-            (Message("the threshold is another"), self.thresholds),
-            (Message("the policy is another"), self.policies),
-        ):
-            if before != after:
-                parts.append(text)
+        if self.thresholds[0] != self.thresholds[1]:
+            parts.append(Message("the threshold is another"))
+        if self.policies[0] != self.policies[1]:
+            parts.append(Message("the policy is another"))
         return Message("Not identical: {parts}.", parts=joined(parts))
 
 
@@ -148,8 +146,8 @@ def reproduce_run(
         Where the data lies now, if not where it was.
     name : str
         The registered model that aliases and version numbers belong to.
-    report, warn : callable
-        Told what happens next, and which versions are not those that trained.
+    warn : callable
+        Told which versions are not those that trained.
 
     Raises
     ------
@@ -187,13 +185,7 @@ def reproduce_run(
 
 
 def read_record(client: MlflowClient, run_id: str) -> TrainingRecord:
-    """Read what a run was trained from.
-
-    Raises
-    ------
-    ModelError
-        If the run recorded nothing, or its record cannot be read.
-    """
+    """Read what a run was trained from, if it recorded that, and it can be read."""
     if RECORD_FILE not in {file.path for file in client.list_artifacts(run_id)}:
         raise ModelError(
             "The run {run_id} has no {file}, so it cannot be trained again.",
@@ -227,7 +219,7 @@ def load_recorded(
     path : str, optional
         Where the data lies now, if not with the run or where it was.
     ids : IdColumn, optional
-        Where it stands which sample a row is of, if that is wanted.
+        See `load_training_data`.
 
     Raises
     ------
@@ -310,13 +302,7 @@ def compare_models(stored: StoredModel, again: DecisionModel, X: pd.DataFrame) -
 
 
 def plugin_of(record: TrainingRecord) -> LoadedPlugin:
-    """Load the plugin that trained a run.
-
-    Raises
-    ------
-    ModelError
-        If it is not installed.
-    """
+    """Load the plugin that trained a run; `ModelError` if it is not installed."""
     try:
         return load_plugin(record.plugin)
     except UsageError as exc:
