@@ -224,15 +224,7 @@ def compare_procedures(
     *,
     report: Callable[[str], None] = lambda _step: None,
 ) -> Leaderboard:
-    """Measure procedures on the same folds, each as its training would.
-
-    Raises
-    ------
-    PluginError
-        If a plugin's code fails, or its probabilities are none.
-    UsageError
-        If a parameter's value is refused.
-    """
+    """Measure procedures on the same folds, each as `train_model` would, with its errors."""
     n_fits = design.n_fits * len(procedures)
     report(
         Message(

@@ -205,7 +205,7 @@ def load_training_data(
     """
     label = _label_of(schema)
     frames: list[pd.DataFrame] = []
-    refused, lines = Refusals(label), []
+    lines, first, n_refused = [], None, 0
     with pass_over(path, schema, PassOptions(reading=options.reading)) as file:
         file.require_label(
             Message(
@@ -218,14 +218,19 @@ def load_training_data(
         times = _Column.of(table, options.time, "--time")
         samples = None if ids is None else _Column.of_ids(table, ids)
         for checked in file.batches():
-            good = refused.note(checked)
+            unlabelled = checked.missing[label]
+            bad = checked.invalid | unlabelled
+            if first is None and bad.any():
+                first = _first_refused(checked, label, unlabelled)
+            n_refused += int(bad.sum())
+            good = ~bad
             frames.append(pd.DataFrame(checked.numbers)[good])
             lines.append(checked.batch.lines[good])
             for column in (groups, times, samples):
                 if column is not None:
                     column.note(checked.batch, good)
-    if not options.drop_invalid:
-        refused.raise_if_any()
+    if first is not None and not options.drop_invalid:
+        _refuse_rows(first, n_refused)
     frame = pd.concat(frames, ignore_index=True)
     # A measurement that the schema lets a file lack is missing throughout.
     X, y = frame.reindex(columns=list(schema.measurements)), frame[label].to_numpy()
@@ -235,7 +240,7 @@ def load_training_data(
         X=X,
         y=y.astype(np.int64),
         sha256=_digest(path, frame),
-        n_dropped=refused.n_rows,
+        n_dropped=n_refused,
         groups=None if groups is None else groups.as_groups(),
         when=None if times is None else times.as_times(),
         options=options,
@@ -329,55 +334,36 @@ class _Column:
             )
 
 
-class Refusals:
-    """Counts the rows that cannot be trained on, and remembers the first."""
+def _first_refused(checked: CheckedBatch, label: str, unlabelled: BoolArray) -> Finding:
+    """Say what is wrong with the first row that breaks the schema or has no label."""
+    found = checked.findings(1)
+    line = int(checked.batch.lines[np.argmax(unlabelled)])
+    if not unlabelled.any() or (found and found[0].line <= line):
+        return found[0]
+    rule = RULES["missing_label"]
+    return Finding(
+        file=checked.file,
+        line=line,
+        column=label,
+        value="",
+        rule=rule.code,
+        message=rule.describe({}),
+    )
 
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._first: Finding | None = None
-        self.n_rows = 0
 
-    def note(self, checked: CheckedBatch) -> np.ndarray:
-        """Say which rows are good, and count the others."""
-        unlabelled = checked.missing[self._label]
-        bad = checked.invalid | unlabelled
-        self.n_rows += int(bad.sum())
-        if self._first is None and bad.any():
-            lines = checked.batch.lines
-            found = checked.findings(1)
-            if unlabelled.any():
-                line = int(lines[np.flatnonzero(unlabelled)[0]])
-                if not found or line < found[0].line:
-                    rule = RULES["missing_label"]
-                    found = [
-                        Finding(
-                            file=checked.file,
-                            line=line,
-                            column=self._label,
-                            value="",
-                            rule=rule.code,
-                            message=rule.describe({}),
-                        )
-                    ]
-            self._first = found[0]
-        return ~bad
-
-    def raise_if_any(self) -> None:
-        """Refuse the file for its first bad row."""
-        if self._first is not None:
-            raise DataRefusedError(
-                trn(
-                    "{first}. Stopped: this row cannot be learned from or measured with.",
-                    "{first}. Stopped: {n} rows, this one first, cannot be learned from or "
-                    "measured with.",
-                    self.n_rows,
-                    first=str(self._first).rstrip("."),
-                ),
-                tr(
-                    "See all: waterflow validate {file}. To do without them: --on-invalid drop",
-                    file=self._first.file,
-                ),
-            )
+def _refuse_rows(first: Finding, n_refused: int) -> None:
+    raise DataRefusedError(
+        trn(
+            "{first}. Stopped: this row cannot be learned from or measured with.",
+            "{first}. Stopped: {n} rows, this one first, cannot be learned from or measured with.",
+            n_refused,
+            first=str(first).rstrip("."),
+        ),
+        tr(
+            "See all: waterflow validate {file}. To do without them: --on-invalid drop",
+            file=first.file,
+        ),
+    )
 
 
 def _label_of(schema: TableSchema) -> str:

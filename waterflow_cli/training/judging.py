@@ -26,8 +26,6 @@ from waterflow_cli.models.thresholds import ThresholdRule, tune_threshold
 from waterflow_cli.training.designs import FoldScores, corrected_interval
 
 INTERVAL = marked("corrected resampled t (Nadeau and Bengio 2003)")
-# What a false "potable" and a missed potable sample cost, unless the user says it.
-DEFAULT_COSTS = (10.0, 1.0)
 
 
 class TestedFold(NamedTuple):
@@ -40,9 +38,7 @@ class TestedFold(NamedTuple):
     y, scores, probability : ndarray of shape (n_tested,)
         Labels; what the pipeline gave; the same, calibrated.
     threshold : float
-        Tuned on the training rows; above 1 where none serves the rule.
-    n_trained : int
-        Rows that the pipeline was fitted on.
+        Tuned on the `n_trained` rows of the other blocks; above 1 where none serves the rule.
     """
 
     rows: IntArray
@@ -139,8 +135,6 @@ class OperatingPoint:
 
     Attributes
     ----------
-    name : str
-        For people.
     precision_potable, recall_potable, precision_not_potable, recall_not_potable : float
         NaN where nothing is called so.
     false_potable_per_1000 : float

@@ -13,8 +13,9 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.models.contract import Balance, Calibration
 from waterflow_cli.models.guarantees import Guarantee
 from waterflow_cli.models.thresholds import ThresholdRule, parse_threshold
-from waterflow_cli.training.judging import DEFAULT_COSTS
 
+# What a false "potable" and a missed potable sample cost, unless the user says it.
+DEFAULT_COSTS = (10.0, 1.0)
 DEFAULT_RULE = parse_threshold("balanced-accuracy")
 
 

@@ -80,8 +80,6 @@ class TrainingResult:
     ----------
     n_fits : int
         Pipelines that were fitted for the evaluation and the final model.
-    measured : Measured
-        The procedure that gave the model.
     baselines : dict of str to Measured
         A constant and a logistic regression on the same folds.
     points : list of OperatingPoint
@@ -94,7 +92,7 @@ class TrainingResult:
     loss_curve : list of float
         By epoch, of a model that is trained by epochs.
     trials : list of Trial
-        What the search for the final model's parameters tried.
+        Of the search for the final model's parameters.
     rows : ndarray of int64, shape (n_trained,)
         Positions, in the data given, of the rows that the final model was fitted on. The folds'
         positions are places in this list.

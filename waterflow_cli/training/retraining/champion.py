@@ -113,9 +113,8 @@ def find_champion(name: str, tracking_uri: str) -> Champion:
         run = client.get_run(found.run_id)
         experiment = client.get_experiment(run.info.experiment_id).name
         measures = _read_measures(client, found.run_id)
-    model = load_model(
-        f"models:/{found.name}/{found.version}", name=name, tracking_uri=tracking_uri
-    )
+    location = f"models:/{found.name}/{found.version}"
+    model = load_model(location, name=name, tracking_uri=tracking_uri)
     return Champion(
         uri=tracking_uri,
         name=str(found.name),

@@ -47,10 +47,8 @@ class Preparation:
     ----------
     ceiling : float
         Share of not potable training rows that its threshold may call potable.
-    training : Training
-        On recorded rows and new ones.
     content : bytes
-        The file that holds these rows.
+        The file that holds the recorded rows and the new ones.
     on_judging : Calls
         The champion's, on the rows that judge.
     on_new : Estimate

@@ -26,10 +26,8 @@ class Conflict:
     ----------
     sample : str
         Its id; empty where rows are told apart by their measurements.
-    other : Message
-        Where the earlier row stands.
-    differs : Message
-        In what they differ: here, and there.
+    other, differs : Message
+        Where the earlier row stands, and in what they differ: here, and there.
     """
 
     file: str
@@ -201,12 +199,13 @@ class _KnownRows:
         n_recorded = len(self._recorded.y)
         tables = []
         if on_conflict == "drop":
-            tables.append(self._recorded.take(_below(contradicted, n_recorded)))
+            rows = sorted({row for row in contradicted if row < n_recorded})
+            tables.append(self._recorded.take(np.array(rows, dtype=np.int64)))
         if self._contested is not None:
-            rows = np.arange(len(self._contested.y))
+            still = np.arange(len(self._contested.y))
             if on_conflict == "new":
-                rows = np.setdiff1d(rows, np.array(contradicted, dtype=np.int64) - n_recorded)
-            tables.append(self._contested.take(rows))
+                still = np.setdiff1d(still, np.array(contradicted, dtype=np.int64) - n_recorded)
+            tables.append(self._contested.take(still))
         return [table for table in tables if len(table.y)]
 
     def not_yet_contested(self, new: TrainingData, rows: list[int]) -> list[TrainingData]:
@@ -216,10 +215,6 @@ class _KnownRows:
         said = list(zip(_ids(new), _contents(new), strict=True))
         unknown = [row for row in rows if said[row] not in before]
         return [new.take(np.array(unknown))] if unknown else []
-
-
-def _below(rows: list[int], end: int) -> IntArray:
-    return np.array(sorted({row for row in rows if row < end}), dtype=np.int64)
 
 
 def _group_rows(keys: Sequence[Hashable]) -> dict[Hashable, list[int]]:

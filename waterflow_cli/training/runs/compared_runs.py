@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
@@ -23,19 +23,6 @@ from waterflow_cli.training.comparison import (
 )
 from waterflow_cli.training.designs import describe_design
 from waterflow_cli.training.runs.record import EVALUATION_FILE, read_run_file
-
-
-class TrainedRun(NamedTuple):
-    """What a training run kept: what names it, and its `result_summary`."""
-
-    data_sha256: str
-    origin: dict[str, Any]
-    content: dict[str, Any]
-
-    @property
-    def short_id(self) -> str:
-        """What people know the run by."""
-        return str(self.origin["run_id"])[:8]
 
 
 def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> Leaderboard:
@@ -65,22 +52,14 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
         found = [find_run(client, reference, name, tracking_uri) for reference in references]
-        runs = [_read_run(run, client) for run in found]
-    _refuse_different(runs)
-    candidates = [
-        Candidate(label, run.origin, _estimates(run.content), run.content["folds"])
-        for label, run in zip(_name_runs(runs), runs, strict=True)
-    ]
-    design = runs[0].content["design"]
-    return Leaderboard(
-        candidates=rank_candidates(candidates),
-        design=design["name"],
-        design_sha256=design["sha256"],
-        data_sha256=runs[0].data_sha256,
-    )
+        boards = [_read_run(run, client) for run in found]
+    _refuse_different(boards)
+    candidates = _name_candidates([board.candidates[0] for board in boards])
+    return replace(boards[0], candidates=rank_candidates(candidates))
 
 
-def _read_run(run: Any, client: MlflowClient) -> TrainedRun:
+def _read_run(run: Any, client: MlflowClient) -> Leaderboard:
+    """Read what a run kept of its evaluation, as a board of one candidate with a short id."""
     run_id = str(run.info.run_id)
     tags, params = run.data.tags, run.data.params
     kept = {artifact.path for artifact in client.list_artifacts(run_id)}
@@ -92,30 +71,36 @@ def _read_run(run: Any, client: MlflowClient) -> TrainedRun:
             tr("Compare runs that this version of waterflow train finished, or train it again."),
             run_id=run_id,
         )
-    design = content["design"]
-    design.setdefault("name", design_name(design["text"]))  # runs of 0.1.0 keep only the text
     origin = {
         "run_id": run_id,
         "plugin": tags["waterflow.plugin"],
         "balance": params["balance"],
         "seed": int(params["seed"]),
     }
-    return TrainedRun(tags["waterflow.data_sha256"], origin, content)
+    design = content["design"]
+    return Leaderboard(
+        candidates=[Candidate(run_id[:8], origin, _estimates(content), content["folds"])],
+        # Runs of 0.1.0 keep only the text.
+        design=design.get("name") or design_name(design["text"]),
+        design_sha256=design["sha256"],
+        data_sha256=tags["waterflow.data_sha256"],
+    )
 
 
-def _refuse_different(runs: Sequence[TrainedRun]) -> None:
-    first = runs[0]
-    for run in runs[1:]:
-        if run.data_sha256 != first.data_sha256:
+def _refuse_different(boards: Sequence[Leaderboard]) -> None:
+    first = boards[0]
+    for board in boards[1:]:
+        one, other = first.candidates[0], board.candidates[0]
+        if board.data_sha256 != first.data_sha256:
             problem = Message("were trained on different data")
-        elif run.content["design"]["sha256"] != first.content["design"]["sha256"]:
+        elif board.design_sha256 != first.design_sha256:
             problem = Message(
                 "were measured on different folds ({design}, seed {seed}; "
                 "{other_design}, seed {other_seed})",
-                design=describe_design(first.content["design"]["name"]),
-                seed=first.origin["seed"],
-                other_design=describe_design(run.content["design"]["name"]),
-                other_seed=run.origin["seed"],
+                design=describe_design(first.design),
+                seed=one.origin["seed"],
+                other_design=describe_design(board.design),
+                other_seed=other.origin["seed"],
             )
         else:
             continue
@@ -125,28 +110,26 @@ def _refuse_different(runs: Sequence[TrainedRun]) -> None:
                 "Train both with the same data, --seed, --cv, --group and --time, or "
                 "compare plugins: waterflow compare DATA --plugin A,B"
             ),
-            first=first.short_id,
-            second=run.short_id,
+            first=one.name,
+            second=other.name,
             problem=problem,
         )
 
 
-def _name_runs(runs: Sequence[TrainedRun]) -> list[str]:
-    """Name each run by its plugin, and by its id where several have the same."""
-    plugins = Counter(run.origin["plugin"] for run in runs)
-    return number_repeats(
-        [
-            run.origin["plugin"] if plugins[run.origin["plugin"]] == 1 else run.short_id
-            for run in runs
-        ]
-    )
+def _name_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Name each by its plugin, and by its run's id where several have the same."""
+    plugins = [each.origin["plugin"] for each in candidates]
+    names = [
+        plugin if plugins.count(plugin) == 1 else each.name
+        for plugin, each in zip(plugins, candidates, strict=True)
+    ]
+    distinct = zip(candidates, number_repeats(names), strict=True)
+    return [replace(each, name=name) for each, name in distinct]
 
 
 def _estimates(content: dict[str, Any]) -> dict[str, Estimate]:
     """Read the figures of a run; JSON has null for what is undefined."""
     return {
-        name: Estimate(
-            *(np.nan if found[k] is None else found[k] for k in ("value", "low", "high"))
-        )
+        name: Estimate(**{part: np.nan if each is None else each for part, each in found.items()})
         for name, found in content["evaluation"]["estimates"].items()
     }

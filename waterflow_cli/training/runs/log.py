@@ -223,20 +223,16 @@ def _requirements(plugin: LoadedPlugin) -> list[str]:
 
 
 def _environment() -> dict[str, Any]:
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "distributions": dict(sorted(_installed_versions().items())),
-    }
-
-
-def _installed_versions() -> dict[str, str]:
-    """Give the version of each installed distribution; leftovers without metadata have none."""
+    """Describe the machine; leftovers of distributions without metadata have no version."""
     versions: dict[str, str] = {}
     for dist in distributions():
         with suppress(OSError):
             if dist.name:
                 versions.setdefault(dist.name, dist.version)
-    return versions
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "distributions": dict(sorted(versions.items())),
+    }

@@ -26,8 +26,6 @@ class ModelEvaluation:
 
     Attributes
     ----------
-    model : str
-        Its label.
     probability : ndarray of shape (n_samples,)
         What it gave for the rows of `data`.
     verdicts : dict of str to VerdictRecord

@@ -91,12 +91,7 @@ def _draw_roc(rows: JudgedRows, axes: Any) -> None:
         false_positive,
         true_positive,
         color=BLUE,
-        label=tr(
-            "AUC {value:.3f} ({low:.3f} to {high:.3f})",
-            value=estimate.value,
-            low=estimate.low,
-            high=estimate.high,
-        ),
+        label=tr("AUC {value:.3f} ({low:.3f} to {high:.3f})", **vars(estimate)),
     )
     negatives, alarms, misses, hits = rows.evaluation.confusion
     axes.plot(
@@ -135,29 +130,16 @@ def _draw_precision_recall(rows: JudgedRows, axes: Any) -> None:
 
 
 def _draw_confusion(rows: JudgedRows, axes: Any) -> None:
-    counts = np.reshape(rows.evaluation.confusion, (2, 2))
+    counts, threshold = np.reshape(rows.evaluation.confusion, (2, 2)), rows.evaluation.threshold
     axes.imshow(counts, cmap="Blues", vmin=0)
     for (row, column), count in np.ndenumerate(counts):
-        dark = count > counts.max() / 2
-        axes.text(
-            column,
-            row,
-            f"{count:.0f}",
-            ha="center",
-            va="center",
-            fontsize=16,
-            color="white" if dark else "black",
-        )
+        color = "white" if count > counts.max() / 2 else "black"
+        style = {"ha": "center", "va": "center", "fontsize": 16, "color": color}
+        axes.text(column, row, f"{count:.0f}", **style)
     names = [tr("not potable"), tr("potable")]
     axes.set_xticks([0, 1], names)
     axes.set_yticks([0, 1], names)
-    axes.set_title(
-        tr(
-            "At threshold {threshold:.3f}, {rows}",
-            threshold=rows.evaluation.threshold,
-            rows=rows.name,
-        )
-    )
+    axes.set_title(tr("At threshold {threshold:.3f}, {rows}", threshold=threshold, rows=rows.name))
     axes.set_xlabel(tr("predicted"))
     axes.set_ylabel(tr("in the laboratory"))
 

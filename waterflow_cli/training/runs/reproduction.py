@@ -108,7 +108,6 @@ class Reproduction:
     def summary(self) -> dict[str, Any]:
         """Put the result into a JSON object."""
         found = self.comparison
-        policies = [asdict(policy) for policy in found.policies]
         return {
             "identical": found.identical,
             "run_id": self.run_id,
@@ -119,7 +118,7 @@ class Reproduction:
             "verdicts_differing": found.n_verdicts,
             "largest_difference": found.largest,
             "threshold": _pair(found.thresholds),
-            "policy": _pair(policies),
+            "policy": _pair(map(asdict, found.policies)),
             "versions_differing": {name: _pair(pair) for name, pair in self.versions.items()},
         }
 
@@ -142,8 +141,6 @@ def reproduce_run(
     ----------
     reference : str
         A run id, ``@alias``, a version number, ``models:/…`` or ``runs:/ID/model``.
-    path : str, optional
-        Where the data lies now, if not where it was.
     name : str
         The registered model that aliases and version numbers belong to.
     warn : callable
@@ -153,10 +150,8 @@ def reproduce_run(
     ------
     ModelError
         If there is no such run, it recorded nothing or left no model, or its plugin is missing.
-    InputError
-        If the data cannot be read.
-    DataRefusedError
-        If the data is not what the run was trained on.
+    InputError, DataRefusedError
+        If the data cannot be read, or is other data; see `load_recorded`.
     """
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
@@ -218,8 +213,6 @@ def load_recorded(
     ----------
     path : str, optional
         Where the data lies now, if not with the run or where it was.
-    ids : IdColumn, optional
-        See `load_training_data`.
 
     Raises
     ------
