@@ -235,11 +235,13 @@ def load_training_data(
     # A measurement that the schema lets a file lack is missing throughout.
     X, y = frame.reindex(columns=list(schema.measurements)), frame[label].to_numpy()
     _refuse_unlearnable(path, label, y, min_per_class)
+    # What came through a pipe cannot be read again.
+    values = None if Path(path).is_file() else frame.to_numpy(np.float64).tobytes()
     return TrainingData(
         path=path,
         X=X,
         y=y.astype(np.int64),
-        sha256=_digest(path, frame),
+        sha256=file_sha256(path) if values is None else sha256_of(values),
         n_dropped=n_refused,
         groups=None if groups is None else groups.as_groups(),
         when=None if times is None else times.as_times(),
@@ -303,8 +305,8 @@ class _Column:
 
     def as_times(self) -> FloatArray:
         """Give numbers, or dates as numbers that rise with them, shape (n_samples,)."""
-        self._refuse([text is None for text in self._texts], Message("the time is missing"))
         texts = pd.Series(self._texts, dtype=str)
+        self._refuse(texts.isna(), Message("the time is missing"))
         numbers = pd.to_numeric(texts, errors="coerce")
         if not numbers.isna().any():
             return np.asarray(numbers, dtype=np.float64)
@@ -422,9 +424,3 @@ def _refuse_unlearnable(path: str, label: str, y: np.ndarray, min_per_class: int
                 min_per_class=min_per_class,
             )
         )
-
-
-def _digest(path: str, frame: pd.DataFrame) -> str:
-    if not Path(path).is_file():  # what came through a pipe cannot be read again
-        return sha256_of(frame.to_numpy(dtype=np.float64).tobytes())
-    return file_sha256(path)

@@ -306,10 +306,25 @@ def score_folds(design: Design, learner: Learner, *, jobs: int = 1) -> list[list
 
     done = Parallel(n_jobs=jobs)(delayed(fit)(*key) for key in keys)
     scored_by = dict(zip(keys, done, strict=True))
-    return [
-        [_fold_scores(design, repeat, k, scored_by) for k in design.tested]
-        for repeat in range(len(design.repeats))
-    ]
+
+    def gather(repeat: int, k: int) -> FoldScores:
+        block, trained = design.repeats[repeat], design.trains[k]
+        rows = np.flatnonzero(block == k)
+        tuning = [
+            (np.flatnonzero(block == j), scored_by[repeat, blocks][0])
+            for j, blocks in design.calibrating(k).items()
+        ]
+        scores, fitted = scored_by[repeat, trained]
+        return FoldScores(
+            rows,
+            scores[rows],
+            np.concatenate([each for each, _ in tuning]),
+            np.concatenate([found[each] for each, found in tuning]),
+            len(_rows_in(block, trained)),
+            fitted,
+        )
+
+    return [[gather(repeat, k) for k in design.tested] for repeat in range(len(design.repeats))]
 
 
 def score_tested(design: Design, learner: Learner, *, jobs: int = 1) -> FloatArray:
@@ -350,29 +365,6 @@ def _rows_in(block: IntArray, blocks: Collection[int]) -> IntArray:
     return np.flatnonzero(np.isin(block, list(blocks)))
 
 
-def _fold_scores(
-    design: Design,
-    repeat: int,
-    k: int,
-    scored_by: Mapping[tuple[int, Blocks], tuple[FloatArray, Any]],
-) -> FoldScores:
-    block = design.repeats[repeat]
-    rows = np.flatnonzero(block == k)
-    tuning = [
-        (np.flatnonzero(block == j), scored_by[repeat, blocks][0])
-        for j, blocks in design.calibrating(k).items()
-    ]
-    scores, fitted = scored_by[repeat, design.trains[k]]
-    return FoldScores(
-        rows,
-        scores[rows],
-        np.concatenate([each for each, _ in tuning]),
-        np.concatenate([scores[each] for each, scores in tuning]),
-        len(_rows_in(block, design.trains[k])),
-        fitted,
-    )
-
-
 def corrected_interval(values: FloatArray, test_share: float, *, n_repeats: int = 1) -> Estimate:
     """Give the mean over folds with an interval that respects their overlap.
 
@@ -394,11 +386,10 @@ def corrected_interval(values: FloatArray, test_share: float, *, n_repeats: int 
     of all folds the intervals came out a little short (benchmarks/bench_honesty.py).
     """
     values = values[np.isfinite(values)]
+    mean = float(values.mean()) if len(values) else np.nan
     freedom = len(values) / n_repeats - 1
     if freedom <= 0:
-        mean = float(values.mean()) if len(values) else np.nan
         return Estimate(mean, np.nan, np.nan)
     spread = np.sqrt((1 / len(values) + test_share) * values.var(ddof=1))
     reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * spread)
-    mean = float(values.mean())
     return Estimate(mean, mean - reach, mean + reach)

@@ -101,15 +101,11 @@ def evaluate_folds(
         return replace(found, threshold=threshold)
     values = [measure_once(fold.y, fold.probability, fold.threshold) for fold in folds]
     share = float(np.mean([len(fold.rows) / fold.n_trained for fold in folds]))
-    estimates = {
-        name: _within(
-            name,
-            corrected_interval(
-                np.array([each[name] for each in values]), share, n_repeats=len(repeats)
-            ),
-        )
-        for name in values[0]
-    }
+    estimates = {}
+    for name in values[0]:
+        by_fold = np.array([each[name] for each in values])
+        mean = corrected_interval(by_fold, share, n_repeats=len(repeats))
+        estimates[name] = _within(name, mean)
     errors = [
         estimate_calibration_error(*join_folds(repeat), seed=seed + number)
         for number, repeat in enumerate(repeats)

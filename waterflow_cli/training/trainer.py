@@ -266,12 +266,16 @@ def _decide(
     calibrator = fit_calibrator(data.y[rows], known, options.calibration)
     learned = data.y[rows], calibrator.apply(known)
     threshold = tune_threshold(options.threshold, *learned)
+    policy = Policy.default(threshold)
+    if options.verdict_ceiling is not None:
+        lowest = lowest_within(options.verdict_ceiling, *learned)
+        policy = replace(policy, potable_from=max(policy.potable_from, lowest))
     model = DecisionModel(
         estimator=strip_for_scoring(fitted),
         measurements=list(data.X.columns),
         calibrator=calibrator,
         threshold=threshold,
-        policy=_choose_policy(threshold, *learned, options.verdict_ceiling),
+        policy=policy,
         typical=data.X.median().fillna(0.0).tolist(),
     )
     if not options.guarantees:
@@ -285,17 +289,6 @@ def _decide(
     if options.require_guarantee:
         refuse_uncertified(certificates)
     return replace(model, policy=certified_policy(certificates, model.policy)), certificates
-
-
-def _choose_policy(
-    threshold: float, y: IntArray, probability: FloatArray, ceiling: float | None
-) -> Policy:
-    """Take the usual policy, raised so far that a ceiling of false likely_potable is kept."""
-    policy = Policy.default(threshold)
-    if ceiling is None:
-        return policy
-    lowest = lowest_within(ceiling, y, probability)
-    return replace(policy, potable_from=max(policy.potable_from, lowest))
 
 
 def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[IntArray, IntArray]:
@@ -383,8 +376,7 @@ def _measure_importance(
         )
         losses.append(found.importances_mean)
         shares.append(len(fold.rows) / fold.n_trained)
-    estimates = [
-        corrected_interval(values, float(np.mean(shares))) for values in np.transpose(losses)
-    ]
-    frame = pd.DataFrame([asdict(estimate) for estimate in estimates], index=data.X.columns)
+    share = float(np.mean(shares))
+    estimates = [asdict(corrected_interval(each, share)) for each in np.transpose(losses)]
+    frame = pd.DataFrame(estimates, index=data.X.columns)
     return frame.sort_values("value", ascending=False)

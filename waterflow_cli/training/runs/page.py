@@ -75,9 +75,7 @@ def render_page(training: Training, result: TrainingResult, pictures: Mapping[st
             certificates=[tr(each.describe()) for each in result.certificates],
             importance=[
                 (str(name), *("-" if value != value else f"{value:+.3f}" for value in row))
-                for name, row in zip(
-                    result.importance.index, result.importance.to_numpy(), strict=True
-                )
+                for name, row in result.importance.iterrows()
             ],
             pictures={
                 name: base64.b64encode(content).decode("ascii")
