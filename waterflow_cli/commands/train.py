@@ -226,11 +226,9 @@ def _show_decision(report: TrainingReport, console: Console) -> None:
         n_fits=result.n_fits,
     )
     console.result(
-        tr(
-            "Threshold {threshold:.3f} ({rule}).",
-            threshold=result.model.threshold,
-            rule=report.training.options.threshold.text,
-        )
+        "Threshold {threshold:.3f} ({rule}).",
+        threshold=result.model.threshold,
+        rule=report.training.options.threshold.text,
     )
     for certificate in result.certificates:
         console.result("Guarantee {certificate}.", certificate=certificate.describe())

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from waterflow_cli.common.arrays import FloatArray
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.json import without_nan
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.calibration import calibrator_to_json
-from waterflow_cli.models.decision import VERDICTS
+from waterflow_cli.models.decision import VERDICTS, verdicts_summary
 from waterflow_cli.models.metrics import Evaluation, measure_once
 from waterflow_cli.models.reference import Reference, hash_rows
-from waterflow_cli.models.verdict_records import verdicts_summary
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import draw_rows
 from waterflow_cli.training.trainer import Measured, TrainingResult

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import Message, tr
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.registry.lookup import find_run
 from waterflow_cli.registry.runs import design_name
 from waterflow_cli.registry.stores import connect, store_errors

@@ -14,8 +14,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
-from waterflow_cli.common.estimates import Estimate
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.metrics import METRICS, Evaluation, measure_at_thresholds
 from waterflow_cli.training.comparison import BEST, Leaderboard
 
