@@ -91,7 +91,12 @@ def _draw_roc(rows: JudgedRows, axes: Any) -> None:
         false_positive,
         true_positive,
         color=BLUE,
-        label=tr("AUC {value:.3f} ({low:.3f} to {high:.3f})", **vars(estimate)),
+        label=tr(
+            "AUC {value:.3f} ({low:.3f} to {high:.3f})",
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+        ),
     )
     negatives, alarms, misses, hits = rows.evaluation.confusion
     axes.plot(
