@@ -107,13 +107,7 @@ class Console:
 
     @contextmanager
     def progress(self, unit: str) -> Iterator[Report]:
-        """Show how far a job came: a bar on a terminal, with ``--verbose`` lines elsewhere.
-
-        Yields
-        ------
-        callable
-            To be told what is done so far, and the share of it: 0 to 1, None if unknown.
-        """
+        """Show how far a job is: a bar on a terminal, with ``--verbose`` lines elsewhere."""
         if self.verbosity < 0 or sys.stderr is None:
             yield say_nothing
         elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":

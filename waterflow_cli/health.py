@@ -41,13 +41,7 @@ class Check:
 
 
 def check_installation(tracking_uri: str) -> list[Check]:
-    """Check Python, the libraries that scoring needs, and the tracking store.
-
-    Parameters
-    ----------
-    tracking_uri : str
-        As MLflow takes it. The store is only read, and not created.
-    """
+    """Check Python, what scoring needs to import, and the tracking store, which is only read."""
     libraries = check_libraries(LIBRARIES)
     store = Check(marked("tracking store"), NOT_CHECKED)
     if libraries.status == OK:

@@ -31,7 +31,15 @@ def engine(command: Callable[..., Any]) -> Any:
     @_spark
     @wraps(command)
     def choosing(*args: Any, engine_name: str, engine: SparkOptions, **values: Any) -> Any:
-        _refuse_options_of_other(engine_name)
+        # Settings can hold options of the other engine, for other runs.
+        other = "local" if engine_name == "spark" else "spark"
+        if option := first_asked(_OF_ENGINE[other]):
+            raise UsageError(
+                "{option} is for --engine {engine}.",
+                tr("Leave it out, or choose that engine."),
+                option=option,
+                engine=other,
+            )
         chosen = engine if engine_name == "spark" else None
         return command(*args, engine=chosen, **values)
 
@@ -56,18 +64,6 @@ def open_engine(
         )  # imports pyspark, which was missed above
 
         yield SparkEngine(spark, report)
-
-
-def _refuse_options_of_other(engine: str) -> None:
-    """Refuse options of another engine; settings can hold them for other runs."""
-    other = "local" if engine == "spark" else "spark"
-    if option := first_asked(_OF_ENGINE[other]):
-        raise UsageError(
-            "{option} is for --engine {engine}.",
-            tr("Leave it out, or choose that engine."),
-            option=option,
-            engine=other,
-        )
 
 
 def _spark_conf(

@@ -127,13 +127,7 @@ def count(name: str, text: str, *, least: int = 1, **attributes: Any) -> Decorat
 
 
 def parsed_by(parser: str) -> Callable[..., Any]:
-    """Make the callback of an option whose texts a function of a room below reads.
-
-    Parameters
-    ----------
-    parser : str
-        Where it stands below the package, such as ``training.options:parse_cv``.
-    """
+    """Make the callback of an option that ``room.module:name``, below the package, reads."""
 
     def callback(ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
         if value is None or ctx.resilient_parsing:  # completions are not kept waiting

@@ -64,13 +64,7 @@ def note_reading(
     reading: ReadingOptions,
     console: Console,
 ) -> None:
-    """Say on stderr how files were read, what is missing or a bound, and what looks wrong.
-
-    Parameters
-    ----------
-    files : mapping of str to str
-        Each file, and how it was read.
-    """
+    """Say on stderr how each file was read, what is missing or a bound, and what looks wrong."""
     for path, how in files.items():
         console.note("Read {path} as {how}.", path=path, how=how)
     absent = [f"{name} {count}" for name, count in cells.missing.items() if count]

@@ -141,6 +141,8 @@ def _note_new(
     champion: Champion, recorded: TrainingData, new: TrainingData, console: Console
 ) -> None:
     """Say how the new rows were read, and by what samples are told apart."""
+    from waterflow_cli.training.runs.combined_data import COMBINED
+
     schema, reading = champion.record.schema, new.options.reading
     note_reading({new.path: new.reading}, new.cells, schema, reading, console)
     note_dropped(new.n_dropped, console)
@@ -152,7 +154,8 @@ def _note_new(
             "apart by their measurements.",
             column=new.id_column,
         )
-    elif _name_of_ids(recorded) in ("", new.id_column):
+    # Rows of several files that came together have no one column of ids.
+    elif recorded.path == COMBINED or recorded.id_column in ("", new.id_column):
         text = tr("Sample ids: '{column}'.", column=new.id_column)
     else:
         text = tr(
@@ -161,13 +164,6 @@ def _note_new(
             recorded=recorded.id_column,
         )
     console.note(text)
-
-
-def _name_of_ids(recorded: TrainingData) -> str:
-    """Name the column of ids; empty where rows of several files came together."""
-    from waterflow_cli.training.runs.combined_data import COMBINED
-
-    return "" if recorded.path == COMBINED else recorded.id_column
 
 
 def _show(found: Retraining, console: Console) -> None:
