@@ -27,9 +27,9 @@ from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.runs.page import health_limits
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limit_checks import (
-    LimitChecker,
     LimitCounts,
     LimitStatus,
+    check_limits,
     compare_with_limit,
     rows_above,
 )
@@ -130,7 +130,7 @@ def test_a_bound_decides_just_when_all_values_that_it_allows_agree(limit, bound,
 
 
 def check(batch, profiles=(EPA,)):
-    return LimitChecker(profiles, NINE).check(batch)
+    return check_limits(batch, profiles, NINE)
 
 
 def test_rows_name_what_is_above_below_and_indeterminate():
@@ -196,12 +196,12 @@ def test_texts_and_counts_are_those_of_the_rows_one_by_one(data):
     columns = {
         name: data.draw(cells) for name in data.draw(st.sets(st.sampled_from(NINE), min_size=1))
     }
-    checker = LimitChecker(ALL, NINE)
-    whole = checker.check(checked_batch(columns))
-    counts = LimitCounts(checker.profiles, checker.measurements)
+    whole = check_limits(checked_batch(columns), ALL, NINE)
+    counts = LimitCounts(ALL, NINE)
     texts = []
     for row in range(n_rows):
-        flags = checker.check(checked_batch({name: [v[row]] for name, v in columns.items()}))
+        held = checked_batch({name: [v[row]] for name, v in columns.items()})
+        flags = check_limits(held, ALL, NINE)
         counts.add(flags)
         texts += flags.texts().to_pylist()
     assert whole.texts().to_pylist() == texts
@@ -211,9 +211,10 @@ def test_texts_and_counts_are_those_of_the_rows_one_by_one(data):
 
 
 def test_counts_go_on_from_their_json():
-    checker = LimitChecker(load_limits(["epa", "who"]), NINE)
-    first, second = (LimitCounts(checker.profiles, checker.measurements) for _ in range(2))
-    first.add(checker.check(checked_batch({"ph": [6.0, 9.0, 7.0], "Sulfate": [1, NAN, 300]})))
+    profiles = load_limits(["epa", "who"])
+    first, second = (LimitCounts(profiles, NINE) for _ in range(2))
+    batch = checked_batch({"ph": [6.0, 9.0, 7.0], "Sulfate": [1, NAN, 300]})
+    first.add(check_limits(batch, profiles, NINE))
     second.take_up(json.loads(json.dumps(first.content())))
     assert second.content() == first.content()
     (value,) = [each for each in first.content()["values"] if each["column"] == "ph"]

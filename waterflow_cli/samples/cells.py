@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, empty_cells
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, empty_cells
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import find_marks
-from waterflow_cli.tables.numbers import NumberColumn, NumberMarks, parse_numbers
+from waterflow_cli.tables.numbers import NumberMarks, parse_numbers
 from waterflow_cli.tables.reading_options import Nondetect, ReadingOptions
 from waterflow_cli.tables.units import conversion, convert, parse_unit
 
@@ -84,33 +84,30 @@ class CellReader:
         if self.nondetect is None or not pa.types.is_string(column.type):
             return plain
         odd = numbers.bad | (numbers.missing & ~empty_cells(column))
-        if not odd.any():
-            return plain
-        return self._read_odd(column, numbers, values, np.flatnonzero(odd))
+        return self._read_odd(column, plain, np.flatnonzero(odd)) if odd.any() else plain
 
-    def _read_odd(
-        self, column: pa.Array, numbers: NumberColumn, values: FloatArray, rows: np.ndarray
-    ) -> ReadCells:
+    def _read_odd(self, column: pa.Array, plain: ReadCells, rows: IntArray) -> ReadCells:
         """Look again at the cells of some rows, which are neither numbers nor empty."""
+        assert self.nondetect is not None
         found = find_nondetects(column.take(pa.array(rows)), self.marks)
         is_known = np.isfinite(found.bound)
         bound = np.where(is_known, convert(found.bound, self.factor), np.nan)
         censored = found.below | found.above
         without_limit = 0
         if self.loq is None:  # then ND and the like are missing, as they stand
-            silent = found.below & ~is_known & numbers.missing[rows]
+            silent = found.below & ~is_known & plain.missing[rows]
             without_limit, censored = int(silent.sum()), censored & ~silent
         else:
             bound[found.below & ~is_known] = self.loq
         if not censored.any() and not without_limit:
-            return ReadCells(values=values, missing=numbers.missing, bad=numbers.bad)
-        assert self.nondetect is not None
+            return plain
         refused = censored & (self.nondetect == "error")
         unnamed = censored & np.isnan(bound) & (self.nondetect in ("half", "loq"))
         taken = censored & ~refused & ~unnamed
         below, above = found.below & taken, found.above & taken
+        values = plain.values
         values[rows[taken]] = substitute(below, above, bound, self.nondetect)[taken]
-        missing, bad = numbers.missing.copy(), numbers.bad.copy()
+        missing, bad = plain.missing.copy(), plain.bad.copy()
         missing[rows[censored]] = False
         missing[rows[taken]] = self.nondetect == "missing"
         bad[rows[censored]] = ~taken[censored]

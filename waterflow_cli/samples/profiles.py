@@ -123,12 +123,7 @@ def bundled_profiles() -> list[str]:
 
 
 def load_profile(name: str) -> Profile:
-    """Read a profile.
-
-    Parameters
-    ----------
-    name : str
-        A bundled one's name, or a file's that ends in ``.toml``.
+    """Read a bundled profile by its name, or a file's whose name ends in ``.toml``.
 
     Raises
     ------

@@ -187,8 +187,9 @@ def _read_with_pandera(text: str, source: str) -> DataFrameSchema:
         _check_keys(content, source)
         schema = read_with_pandera(text)
     except yaml.YAMLError as exc:
+        cause = _first_line(exc)
         raise UsageError(
-            "Schema {source}: is no YAML ({cause}).", source=source, cause=_first_line(exc)
+            "Schema {source}: is no YAML ({cause}).", source=source, cause=cause
         ) from exc
     except (
         AttributeError,

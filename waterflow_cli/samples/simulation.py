@@ -161,10 +161,8 @@ def simulate_batches(
 
     Parameters
     ----------
-    n_rows : int
-        At least 1.
-    seed : int
-        At least 0.
+    n_rows, seed : int
+        At least 1 and 0.
     signal : float
         The best possible ROC AUC given complete measurements, from 0.5 (pure noise) to 0.99.
         Missing values lower what can be reached: see `best_auc_with_missing`.
@@ -200,12 +198,7 @@ def write_simulation(
     signal: float = DEFAULT_SIGNAL,
     force: bool = False,
 ) -> None:
-    """Write simulated samples to a file, or to standard output.
-
-    Parameters
-    ----------
-    output : str
-        Its suffix names the format; see `waterflow_cli.tables.writing.output_format`.
+    """Write simulated samples to a file, or to standard output; its suffix names the format.
 
     Raises
     ------
@@ -332,8 +325,9 @@ def _draw_chunk(seed: int, chunk: int, model: LabelModel) -> pa.RecordBatch:
     probability = model.probability(_score(deviations))
     label = rng.random(_CHUNK_ROWS) < probability
     numbers = np.arange(chunk * _CHUNK_ROWS, (chunk + 1) * _CHUNK_ROWS) + 1
+    digits = pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width=7, padding="0")
     columns = {
-        "sample_id": _sample_ids(numbers),
+        "sample_id": pc.binary_join_element_wise("S", digits, ""),
         "site": pa.array(SITES).take(pa.array(sites)),
         "date": _dates().take(pa.array(days)),
         **{each.name: _report(each, deviations[each.name], rng) for each in MEASUREMENTS},
@@ -384,11 +378,6 @@ def _report(each: Measurement, deviation: FloatArray, rng: np.random.Generator) 
         values = each.mean + each.sd * deviation
     mask = rng.random(len(values)) < each.missing if each.missing else None
     return pa.array(np.round(values, each.decimals), mask=mask)
-
-
-def _sample_ids(numbers: IntArray) -> pa.Array:
-    digits = pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width=7, padding="0")
-    return pc.binary_join_element_wise("S", digits, "")
 
 
 @lru_cache

@@ -229,8 +229,7 @@ class _ScoringJob:
     ) -> None:
         self.summary = ScoringSummary(model=model.label)
         if options.limits:  # an earlier run's counts are added to these
-            names = tuple(model.decision.measurements)
-            self.summary.limits = LimitCounts(tuple(options.limits), names)
+            self.summary.limits = LimitCounts(options.limits, model.decision.measurements)
         self._model, self._options, self._inputs = model, options, inputs
         self._progress = InputProgress(inputs, report)
         check_n_listed(model, options.explain)

@@ -93,42 +93,36 @@ class LimitFlags:
         return [np.bincount(codes, minlength=len(LimitStatus)).tolist() for codes in self.codes]
 
 
-class LimitChecker:
-    """Holds batches against limits; threads may share it.
+def check_limits(
+    checked: CheckedBatch, profiles: Sequence[LimitProfile], measurements: Sequence[str]
+) -> LimitFlags:
+    """Compare each measurement with each limit of its column.
+
+    A cell that is missing or no number, and each cell of a row that was not read whole, counts as
+    not measured. What ``--nondetect`` made of a cell is never compared.
 
     Parameters
     ----------
     profiles : sequence of LimitProfile
         The limits, in the order in which rows name them.
     measurements : sequence of str
-        The schema's; those without any result are listed as not measured.
+        Those of which the results are counted.
     """
-
-    def __init__(self, profiles: Sequence[LimitProfile], measurements: Sequence[str]) -> None:
-        self.profiles, self.measurements = tuple(profiles), tuple(measurements)
-        self._limits = tuple(limit for profile in profiles for limit in profile.limits)
-
-    def check(self, checked: CheckedBatch) -> LimitFlags:
-        """Compare each measurement with each limit of its column.
-
-        A cell that is missing or no number, and each cell of a row that was not read whole, counts
-        as not measured. What ``--nondetect`` made of a cell is never compared.
-        """
-        n_rows = len(checked.batch)
-        nowhere = np.full(n_rows, np.nan)
-        names = dict.fromkeys([*self.measurements, *(limit.column for limit in self._limits)])
-        measured = {name: checked.whole & _has_result(checked, name, nowhere) for name in names}
-        codes = tuple(
-            compare_with_limit(
-                limit,
-                checked.numbers.get(limit.column, nowhere),
-                measured[limit.column],
-                checked.censored.get(limit.column),
-            )
-            for limit in self._limits
+    limits = tuple(limit for profile in profiles for limit in profile.limits)
+    nowhere = np.full(len(checked.batch), np.nan)
+    names = dict.fromkeys([*measurements, *(limit.column for limit in limits)])
+    measured = {name: checked.whole & _has_result(checked, name, nowhere) for name in names}
+    codes = tuple(
+        compare_with_limit(
+            limit,
+            checked.numbers.get(limit.column, nowhere),
+            measured[limit.column],
+            checked.censored.get(limit.column),
         )
-        sums = {name: int(measured[name].sum()) for name in self.measurements}
-        return LimitFlags(self._limits, codes, sums, n_rows)
+        for limit in limits
+    )
+    sums = {name: int(measured[name].sum()) for name in measurements}
+    return LimitFlags(limits, codes, sums, len(checked.batch))
 
 
 def compare_with_limit(
@@ -183,8 +177,8 @@ def rows_above(limits: Iterable[Limit], values: pd.DataFrame) -> BoolArray:
 class LimitCounts:
     """Counts of rows by limit, over batches; see `LimitFlags` for what is counted."""
 
-    profiles: tuple[LimitProfile, ...]
-    measurements: tuple[str, ...]
+    profiles: Sequence[LimitProfile]
+    measurements: Sequence[str]
     measured: Counter[str] = field(init=False)
     by_limit: list[list[int]] = field(init=False)
 

@@ -22,7 +22,7 @@ from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.sources import open_source
 from waterflow_cli.validation.cell_counts import CellCounts
-from waterflow_cli.validation.limit_checks import LimitChecker, LimitCounts
+from waterflow_cli.validation.limit_checks import LimitCounts, check_limits
 from waterflow_cli.validation.row_checker import RowChecker
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ class Pass:
     ) -> None:
         self.table, self.schema = table, schema
         self._options, self._report = options, report
-        names = schema.measurements if options.measurements is None else options.measurements
-        self._against = LimitChecker(options.limits, names) if options.limits else None
+        asked = options.measurements
+        self._measurements = schema.measurements if asked is None else asked
         self.counts = counts or RowCounts()
 
     @cached_property
@@ -169,9 +169,9 @@ class Pass:
             if name not in checked.numbers:
                 checked.numbers[name] = np.full(len(batch), np.nan)
                 checked.missing[name] = np.ones(len(batch), dtype=bool)
-        if self._against is None:
+        if not (limits := self._options.limits):
             return checked
-        return replace(checked, flags=self._against.check(checked))
+        return replace(checked, flags=check_limits(checked, limits, self._measurements))
 
     def batches(self) -> Iterator[CheckedBatch]:
         """Check and count all rows, and yield the batches in order."""
@@ -209,8 +209,8 @@ class Pass:
             n_invalid=int(checked.invalid.sum()),
             cells=CellCounts.of(checked, self.schema),
         )
-        if self._against is not None and checked.flags is not None:
-            counts.limits = LimitCounts(self._against.profiles, self._against.measurements)
+        if checked.flags is not None:
+            counts.limits = LimitCounts(self._options.limits, self._measurements)
             counts.limits.add(checked.flags)
         return counts
 
