@@ -5,15 +5,6 @@ from typing import Any
 
 from waterflow_cli.pipelines import EstimatorPlugin
 
-_DEFAULTS = {
-    "n_estimators": 500,
-    "max_features": None,
-    "C": 1.0,
-    "gamma": "scale",
-    "hidden_layer_sizes": (64, 32),
-    "n_networks": 10,
-}
-
 
 class BlendPlugin(EstimatorPlugin):
     """The mean of three probabilities; models that err differently err less together.
@@ -56,7 +47,14 @@ class BlendPlugin(EstimatorPlugin):
 plugin = BlendPlugin(
     summary="Blend of extra trees, a support vector machine and networks: the best, and slow",
     estimator="sklearn.ensemble:VotingClassifier",
-    defaults=_DEFAULTS,
+    defaults={
+        "n_estimators": 500,
+        "max_features": None,
+        "C": 1.0,
+        "gamma": "scale",
+        "hidden_layer_sizes": (64, 32),
+        "n_networks": 10,
+    },
     scale=True,
     trusted_types=("sklearn.utils._bunch.Bunch",),  # VotingClassifier's list of members
     search_space={

@@ -21,7 +21,6 @@ from waterflow_cli.models.metrics import (
     METRICS,
     estimate_calibration_error,
     evaluate_predictions,
-    measure_at_thresholds,
     measure_once,
 )
 
@@ -66,10 +65,10 @@ def reference(y, probability, threshold):
 def test_each_metric_equals_scikit_learns_with_ties_too(rows, threshold):
     y, probability = rows
     expected = reference(y, probability, threshold)
-    found = measure_at_thresholds(y, probability, np.array([threshold]))
+    found = measure_once(y, probability, threshold)
     assert found.keys() == expected.keys() == METRICS.keys() - {"calibration_error"}
     for name, value in expected.items():
-        assert found[name][0] == pytest.approx(value, abs=1e-12, nan_ok=True), name
+        assert found[name] == pytest.approx(value, abs=1e-12, nan_ok=True), name
 
 
 @given(rows=predictions(), threshold=PROBABILITY)
@@ -92,10 +91,10 @@ def test_resampled_rows_are_measured_as_repeated_rows(rows, threshold):
 def test_order_of_the_rows_does_not_change_an_estimate(rows, seed):
     y, probability = rows
     order = np.random.default_rng(seed).permutation(len(y))
-    there = measure_at_thresholds(y, probability, np.array([0.5]))
-    back = measure_at_thresholds(y[order], probability[order], np.array([0.5]))
+    there = measure_once(y, probability, 0.5)
+    back = measure_once(y[order], probability[order], 0.5)
     for name in there:
-        assert there[name][0] == pytest.approx(back[name][0], abs=1e-12, nan_ok=True)
+        assert there[name] == pytest.approx(back[name], abs=1e-12, nan_ok=True)
 
 
 def test_confusion_counts_negatives_then_positives():
@@ -200,15 +199,6 @@ def test_perfect_predictions_leave_no_doubt():
     assert estimates["brier"].high == 0
 
 
-def test_metrics_at_thresholds_follow_the_thresholds_order():
-    y, probability = simulated(5, 400)
-    thresholds = np.array([0.9, 0.1, 0.5])
-    found = measure_at_thresholds(y, probability, thresholds)
-    for index, threshold in enumerate(thresholds):
-        for name, value in reference(y, probability, threshold).items():
-            assert found[name][index] == pytest.approx(value), name
-
-
 def test_calibration_error_is_the_mean_gap_of_ten_groups():
     # Ten groups of ten rows: predicted 0.05, 0.15, ... and observed 0.1 more than that each.
     probability = np.repeat(np.arange(10) / 10 + 0.05, 10)
@@ -227,10 +217,3 @@ def test_calibration_error_tells_a_calibrated_model_from_one_that_is_not():
     assert good.low < 0.005
     assert bad.low <= 0.1 <= bad.high
     assert good.high < bad.low
-
-
-def test_a_single_measurement_equals_that_at_one_threshold():
-    y, probability = simulated(5, 400)
-    at_threshold = measure_at_thresholds(y, probability, np.array([0.4]))
-    found = measure_once(y, probability, 0.4)
-    assert found == {name: value[0] for name, value in at_threshold.items()}

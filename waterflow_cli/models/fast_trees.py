@@ -105,16 +105,9 @@ class PackedTrees:
     table: RankTable
 
     def sums(self, X: FloatArray) -> FloatArray:
-        """Add up the leaves that each row of X reaches, in the order of the trees.
+        """Add up the leaves that each row reaches, in the order of the trees; shape (n_samples,).
 
-        Parameters
-        ----------
-        X : ndarray of float64, shape (n_samples, n_features)
-            No value may be NaN.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
+        No value of X, of shape (n_samples, n_features), may be NaN.
         """
         sums = np.full(len(X), self.start)
         for first in range(0, len(X), _ROWS_AT_ONCE):
@@ -126,12 +119,9 @@ class PackedTrees:
 
 
 def pack_trees(classifier: Any) -> PackedTrees | None:
-    """Pack a fitted classifier; None for one that is no binary ensemble of plain trees.
+    """Pack a fitted forest or HistGradientBoostingClassifier; None where that cannot be.
 
-    Parameters
-    ----------
-    classifier : object
-        RandomForestClassifier, ExtraTreesClassifier or HistGradientBoostingClassifier.
+    It can for two classes and plain trees.
     """
     if list(getattr(classifier, "classes_", [])) != [0, 1]:
         return None

@@ -93,14 +93,6 @@ def measure_once(y: IntArray, probability: FloatArray, threshold: float) -> dict
     return {name: float(value[0]) for name, value in values.items()}
 
 
-def measure_at_thresholds(
-    y: IntArray, probability: FloatArray, thresholds: FloatArray
-) -> dict[str, FloatArray]:
-    """Compute each metric at each threshold, shape (n_thresholds,) each."""
-    rows = [measure_once(y, probability, threshold) for threshold in thresholds]
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
 def count_confusion(y: IntArray, called: BoolArray) -> tuple[float, float, float, float]:
     """Count true negatives, false positives, false negatives and true positives."""
     negatives, alarms, misses, hits = (

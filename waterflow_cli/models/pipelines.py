@@ -68,12 +68,10 @@ def make_sampler(balance: Balance, random_state: int) -> Any:
 def balanced_pipeline(
     classifier: Any, *, balance: Balance, random_state: int, scale: bool
 ) -> BalancedPipeline:
-    """Put a classifier behind imputation, scaling and balancing.
+    """Put an unfitted classifier behind imputation, scaling and balancing.
 
     Parameters
     ----------
-    classifier : classifier
-        Unfitted.
     balance : str
         See `waterflow_cli.models.contract.BALANCES`.
     random_state : int

@@ -6,7 +6,7 @@ import os
 import platform
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -123,13 +123,12 @@ def score_files(
     DataRefusedError
         If a row is invalid and `on_invalid` is ``fail``, or too many are.
     """
-    groups = _group_inputs(inputs, output)
-    job = _ScoringJob(model, inputs, options, report)
-    with _made(output), _open_outputs(model, inputs, groups, options) as outputs:
-        job.run(groups, outputs)
+    job = _ScoringJob(model, inputs, output, options, report)
+    with _made(output), job.open_outputs() as outputs:
+        job.run(outputs)
         refuse_too_many(job.summary, options.max_invalid)
         outputs.publish()
-        job.summary.outputs = [path for _, path in _results(groups, options) if path is not None]
+        job.summary.outputs = job.paths
         write_manifest(model, job.summary, options, inputs)
     return job.summary
 
@@ -186,37 +185,6 @@ def _output_name(name: str) -> str:
     return name if names_format(name) else f"{name.removesuffix('.txt')}.csv"
 
 
-def _results(targets: Iterable[str], options: ScoringOptions) -> list[tuple[str, str | None]]:
-    return [*(("-o", path) for path in targets), ("--rejects", options.rejects)]
-
-
-def _open_outputs(
-    model: StoredModel, inputs: Sequence[str], targets: Iterable[str], options: ScoringOptions
-) -> JobOutputs:
-    results = _results(targets, options)
-    manifest = ("--manifest", options.manifest)
-    check_distinct([*results, manifest])
-    if not options.resume:
-        check_outputs([*results, manifest], force=options.force, inputs=inputs)
-        drop_kept_rows(next(iter(targets)))
-        return DirectOutputs(force=options.force, inputs=inputs)
-    if model.schema.has_unique:
-        raise UsageError(
-            "--resume: the model's schema has values that must be unique, and what an earlier "
-            "run saw of them is not known."
-        )
-    check_outputs([manifest], force=options.force, inputs=inputs)
-    job = {
-        "waterflow": __version__,
-        "model": model.digest,
-        "options": options.deciding,
-        "language": chosen_language(),  # reasons are texts in it
-        "inputs": [describe_input(path) for path in inputs],
-    }
-    paths = [path for _, path in results if path is not None]
-    return ResumableOutputs(paths, job, force=options.force)
-
-
 class _ScoringJob:
     """Scores the inputs one after the other, and counts."""
 
@@ -224,9 +192,12 @@ class _ScoringJob:
         self,
         model: StoredModel,
         inputs: Sequence[str],
+        output: str,
         options: ScoringOptions,
         report: Report,
     ) -> None:
+        self._groups = _group_inputs(inputs, output)
+        self.paths = [*self._groups, *([] if options.rejects is None else [options.rejects])]
         self.summary = ScoringSummary(model=model.label)
         if options.limits:  # an earlier run's counts are added to these
             self.summary.limits = LimitCounts(options.limits, model.decision.measurements)
@@ -236,7 +207,32 @@ class _ScoringJob:
         n_scorings = 1 + (len(model.decision.measurements) if options.explain else 0)
         model.decision.expect(n_scorings * self._progress.n_bytes // USUAL_ROW_BYTES)
 
-    def run(self, groups: Mapping[str, Sequence[str]], outputs: JobOutputs) -> None:
+    def open_outputs(self) -> JobOutputs:
+        """Check what is to be written, and give what takes the rows."""
+        model, inputs, options = self._model, self._inputs, self._options
+        manifest = ("--manifest", options.manifest)
+        named = [*(("-o", path) for path in self._groups), ("--rejects", options.rejects), manifest]
+        check_distinct(named)
+        if not options.resume:
+            check_outputs(named, force=options.force, inputs=inputs)
+            drop_kept_rows(self.paths[0])
+            return DirectOutputs(force=options.force, inputs=inputs)
+        if model.schema.has_unique:
+            raise UsageError(
+                "--resume: the model's schema has values that must be unique, and what an earlier "
+                "run saw of them is not known."
+            )
+        check_outputs([manifest], force=options.force, inputs=inputs)
+        job = {
+            "waterflow": __version__,
+            "model": model.digest,
+            "options": options.deciding,
+            "language": chosen_language(),  # reasons are texts in it
+            "inputs": [describe_input(path) for path in inputs],
+        }
+        return ResumableOutputs(self.paths, job, force=options.force)
+
+    def run(self, outputs: JobOutputs) -> None:
         """Score all inputs, but for what an earlier run had done."""
         n_before = 0
         if outputs.start is not None:
@@ -249,7 +245,7 @@ class _ScoringJob:
             threadpool_limits(limits=1),
             nullcontext() if path is None else outputs.writer(path) as rejects,
         ):
-            for target, paths in groups.items():
+            for target, paths in self._groups.items():
                 if self._progress.n_done + len(paths) <= n_before:
                     self._progress.n_done += len(paths)
                     continue

@@ -190,12 +190,11 @@ class ResumableOutputs:
         entries, length = [], 0
         self._journal.seek(0)
         for line in self._journal:
+            if not line.endswith(b"\n"):
+                break
             try:
                 entries.append(json.loads(line))
             except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                entries.pop()
                 break
             length += len(line)
         self._journal.truncate(length)

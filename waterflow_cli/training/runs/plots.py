@@ -16,7 +16,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import Estimate
-from waterflow_cli.models.metrics import METRICS, Evaluation, measure_at_thresholds
+from waterflow_cli.models.metrics import METRICS, Evaluation, measure_once
 from waterflow_cli.training.comparison import BEST, Leaderboard
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _draw_importance(importance: pd.DataFrame, axes: Any) -> None:
 
 def _draw_thresholds(rows: JudgedRows, axes: Any) -> None:
     thresholds = np.linspace(0, 1, 101)
-    curves = measure_at_thresholds(rows.y, rows.probability, thresholds)
+    curves = measure_once(rows.y, rows.probability, thresholds)
     for name in _THRESHOLD_METRICS:
         axes.plot(thresholds, curves[name], label=tr(METRICS[name]))
     axes.axvline(rows.evaluation.threshold, color=ORANGE, linestyle="--", label=tr("chosen"))
