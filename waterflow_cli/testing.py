@@ -17,7 +17,6 @@ from waterflow_cli.common.errors import ModelError, PluginError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.contract import BALANCES, GROUP, ModelPlugin
 from waterflow_cli.models.discovery import (
-    InstalledPlugin,
     LoadedPlugin,
     find_contract_error,
     load_plugin,
@@ -83,7 +82,7 @@ def _load(plugin: LoadedPlugin | ModelPlugin | str) -> LoadedPlugin:
     if isinstance(plugin, str):
         return load_plugin(plugin)
     point = EntryPoint(type(plugin).__name__, type(plugin).__module__, GROUP)
-    loaded = LoadedPlugin(InstalledPlugin(point.name, point), plugin)
+    loaded = LoadedPlugin(point, plugin)
     problem = find_contract_error(plugin)
     _require(loaded, not problem, problem)
     return loaded
@@ -163,7 +162,7 @@ def _require(plugin: LoadedPlugin, holds: bool, problem: str) -> None:
     if not holds:
         raise PluginError(
             "The {plugin} does not keep the contract: {problem}.",
-            plugin=plugin.installed,
+            plugin=plugin,
             problem=problem,
         )
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_info
 from waterflow_cli.common.errors import DataRefusedError, PluginError, UsageError
 from waterflow_cli.models.contract import BALANCES, GROUP
 from waterflow_cli.models.decision import Policy
-from waterflow_cli.models.discovery import InstalledPlugin, LoadedPlugin, load_plugin
+from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.models.guarantees import parse_guarantee
 from waterflow_cli.models.thresholds import parse_threshold, tune_threshold
 from waterflow_cli.samples.schemas import load_schema
@@ -50,7 +50,7 @@ def quick(**options):
 
 def load(model, name="recorder"):
     """Present an object of the test as an installed plugin."""
-    return LoadedPlugin(InstalledPlugin(name, EntryPoint(name, "tests:plugin", GROUP)), model)
+    return LoadedPlugin(EntryPoint(name, "tests:plugin", GROUP), model)
 
 
 @pytest.fixture

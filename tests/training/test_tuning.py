@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from waterflow_cli.common.errors import DataRefusedError, PluginError, UsageError
 from waterflow_cli.models.contract import GROUP
-from waterflow_cli.models.discovery import InstalledPlugin, LoadedPlugin, load_plugin
+from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
@@ -152,7 +152,7 @@ class NoisyPlugin:
 
 
 def load(model):
-    return LoadedPlugin(InstalledPlugin("noisy", EntryPoint("noisy", "tests:plugin", GROUP)), model)
+    return LoadedPlugin(EntryPoint("noisy", "tests:plugin", GROUP), model)
 
 
 def quick(**options):

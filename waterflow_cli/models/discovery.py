@@ -21,8 +21,12 @@ from waterflow_cli.models.contract import CONTRACT, GROUP, ModelPlugin
 class InstalledPlugin:
     """A plugin's entry point, not yet imported."""
 
-    name: str
     point: EntryPoint
+
+    @property
+    def name(self) -> str:
+        """What the user types."""
+        return self.point.name
 
     @property
     def distribution(self) -> str:
@@ -49,23 +53,17 @@ def installed_plugins() -> dict[str, list[InstalledPlugin]]:
     """
     found: dict[str, dict[tuple[str, str], InstalledPlugin]] = defaultdict(dict)
     for point in entry_points(group=GROUP):
-        plugin = InstalledPlugin(point.name, point)
+        plugin = InstalledPlugin(point)
         # A distribution seen twice on sys.path is still one.
         found[point.name].setdefault((point.value, plugin.distribution), plugin)
     return {name: list(plugins.values()) for name, plugins in sorted(found.items())}
 
 
 @dataclass(frozen=True)
-class LoadedPlugin:
-    """A plugin that keeps the contract, and where it comes from."""
+class LoadedPlugin(InstalledPlugin):
+    """A plugin that keeps the contract."""
 
-    installed: InstalledPlugin
     model: ModelPlugin
-
-    @property
-    def name(self) -> str:
-        """What the user types."""
-        return self.installed.name
 
     @contextmanager
     def guarded(self, action: str) -> Iterator[None]:
@@ -87,7 +85,7 @@ class LoadedPlugin:
                 raise UsageError("--param: {refusal}.", refusal=refusal) from exc
             raise PluginError(
                 "The {plugin} failed to {action}: {cause}.",
-                plugin=self.installed,
+                plugin=self,
                 action=action,
                 cause=describe_failure(exc),
             ) from exc
@@ -155,7 +153,7 @@ def _import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
                 plugin=plugin,
                 module=module,
             )
-    return LoadedPlugin(plugin, candidate)
+    return LoadedPlugin(plugin.point, candidate)
 
 
 def find_contract_error(candidate: object) -> str:

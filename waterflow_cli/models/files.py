@@ -142,7 +142,7 @@ def save_payload(
         "typical": list(decision.typical),
         "schema": schema.compiled(),
         "plugin": plugin.name,
-        "plugin_distribution": plugin.installed.distribution,
+        "plugin_distribution": plugin.distribution,
         **details,
     }
     (folder / DECISION_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
@@ -302,7 +302,7 @@ def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
             "The estimator holds types that neither waterflow nor the {plugin} "
             "trusts: {strangers}.",
             tr("The plugin's author can declare them as trusted_types."),
-            plugin=plugin.installed,
+            plugin=plugin,
             strangers=", ".join(strangers),
         )
     return list(found)

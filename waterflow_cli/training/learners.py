@@ -55,7 +55,7 @@ def make_learner(
 ) -> PipelineLearner:
     """Make what fits a plugin's pipeline."""
     pipeline = build_pipeline(plugin, list(data.X.columns), options)
-    return PipelineLearner(pipeline, data.X, data.y, str(plugin.installed))
+    return PipelineLearner(pipeline, data.X, data.y, str(plugin))
 
 
 def build_pipeline(
@@ -72,14 +72,14 @@ def build_pipeline(
     if not isinstance(pipeline, BalancedPipeline):
         raise PluginError(
             "The {plugin} built a {kind}; an imblearn.pipeline.Pipeline is expected.",
-            plugin=plugin.installed,
+            plugin=plugin,
             kind=type(pipeline).__name__,
         )
     for method in ("predict", "predict_proba"):
         if not hasattr(pipeline, method):
             raise PluginError(
                 "The {plugin} built a pipeline that has no {method}.",
-                plugin=plugin.installed,
+                plugin=plugin,
                 method=method,
             )
     return pipeline

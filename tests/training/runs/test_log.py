@@ -27,7 +27,7 @@ from waterflow_cli.common.errors import DataRefusedError, ModelError, PluginErro
 from waterflow_cli.common.json import json_text
 from waterflow_cli.models.calibration import calibrator_to_json
 from waterflow_cli.models.contract import GROUP
-from waterflow_cli.models.discovery import InstalledPlugin, LoadedPlugin, load_plugin
+from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST
 from waterflow_cli.models.guarantees import parse_guarantee
 from waterflow_cli.models.metrics import METRICS
@@ -448,7 +448,7 @@ def test_a_training_that_stops_leaves_its_run_and_no_version(
 ):
     monkeypatch.setattr(Stopping, "fits", [])
     point = EntryPoint("stopping", "tests:plugin", GROUP)
-    plugin = LoadedPlugin(InstalledPlugin("stopping", point), StoppingPlugin(error))
+    plugin = LoadedPlugin(point, StoppingPlugin(error))
     with pytest.raises(raised, match="stopping" if raised is PluginError else None):
         run(data, plugin, uri)
     assert len(Stopping.fits) == 3
@@ -467,7 +467,7 @@ def test_a_training_that_stops_leaves_its_run_and_no_version(
 def test_a_model_that_holds_untrusted_types_is_never_registered(data, uri, monkeypatch):
     monkeypatch.setattr(Stopping, "fits", [0, 0, 0])  # so that it stops no more
     point = EntryPoint("stopping", "tests:plugin", GROUP)
-    plugin = LoadedPlugin(InstalledPlugin("stopping", point), StoppingPlugin(ValueError))
+    plugin = LoadedPlugin(point, StoppingPlugin(ValueError))
     with pytest.raises(ModelError, match="types that neither waterflow nor the plugin 'stopping'"):
         run(data, plugin, uri)
     assert versions_of(uri) == []

@@ -70,7 +70,7 @@ def log_start(training: Training) -> None:
             "waterflow.version": __version__,
             "mlflow.runName": plugin.name,  # MLflow would make one up
             "waterflow.plugin": plugin.name,
-            "waterflow.plugin_distribution": plugin.installed.distribution,
+            "waterflow.plugin_distribution": plugin.distribution,
             "waterflow.data_sha256": data.sha256,
             "waterflow.schema": schema.name,
             "waterflow.schema_sha256": schema.sha256,
@@ -217,7 +217,7 @@ def _signature(result: TrainingResult) -> ModelSignature:
 
 def _requirements(plugin: LoadedPlugin) -> list[str]:
     needed = [f"{name}=={version}" for name, version in installed_versions(_REQUIRED).items()]
-    dist = plugin.installed.point.dist
+    dist = plugin.point.dist
     own = [] if dist is None or dist.name == "waterflow" else [f"{dist.name}=={dist.version}"]
     return [f"waterflow=={__version__}", *own, *needed]
 

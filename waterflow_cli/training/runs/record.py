@@ -84,7 +84,7 @@ class TrainingRecord:
             reading=training.data.options,
             schema=training.schema,
             plugin=training.plugin.name,
-            plugin_distribution=training.plugin.installed.distribution,
+            plugin_distribution=training.plugin.distribution,
             options=training.options,
             versions=deciding_versions(training.plugin),
         )
@@ -161,8 +161,8 @@ def deciding_versions(plugin: LoadedPlugin) -> dict[str, str]:
     offering = packages_distributions() if plugin.model.requires else {}
     roots = {module.partition(".")[0] for module in plugin.model.requires}
     names = {*TRAINING, *(name for root in roots for name in offering.get(root, []))}
-    if plugin.installed.point.dist is not None:
-        names.add(plugin.installed.point.dist.name)
+    if plugin.point.dist is not None:
+        names.add(plugin.point.dist.name)
     return {
         "python": platform.python_version(),
         "platform": sysconfig.get_platform(),
