@@ -44,7 +44,7 @@ def score(model, frame):
     table = frame_table(frame, model.schema.header)
     (batch,) = table.batches()
     scorer = Scorer.of_table(model, table)
-    scored = scorer.judge(scorer.check(batch))
+    scored = scorer.judge(scorer.file.check(batch))
     return scored, pa.table(scored.results).to_pylist()
 
 
@@ -164,7 +164,7 @@ def test_renamed_column_is_read_as_what_it_stands_for(model, frame):
     renamed = frame.rename(columns={"ph": "acidity"})
     table = frame_table(renamed, model.schema.header.renamed({"acidity": "ph"}))
     scorer, (batch,) = Scorer.of_table(model, table), table.batches()
-    assert pa.table(scorer.judge(scorer.check(batch)).results).to_pylist() == expected
+    assert pa.table(scorer.judge(scorer.file.check(batch)).results).to_pylist() == expected
     assert "acidity" in scorer.judged_columns
 
 

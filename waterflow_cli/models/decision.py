@@ -211,14 +211,11 @@ class DecisionModel:
         """Calibrated P(potable) of each row, shape (n_samples,)."""
         if not len(X):
             return np.empty(0)
-        return self.calibrator.apply(self._scores(X))
-
-    def expect(self, n_rows: int) -> None:
-        """Be told that about so many rows will come."""
-        self._scores.expect(n_rows)
+        return self.calibrator.apply(self.scores(X))
 
     @cached_property
-    def _scores(self) -> PipelineScores:
+    def scores(self) -> PipelineScores:
+        """What the estimator is asked by."""
         return PipelineScores(self.estimator)
 
     def predict(self, probability: FloatArray) -> IntArray:

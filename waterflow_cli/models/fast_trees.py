@@ -34,7 +34,6 @@ from sklearn.ensemble import (
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 
 Words = npt.NDArray[np.uint64]
-Ranks = npt.NDArray[np.uint16]
 
 # No value has the highest rank: it marks a leaf, on which every comparison says "stay".
 _LEAF_RANK = 0xFFFF

@@ -92,8 +92,8 @@ class StoredModel:
                 plugin=self.plugin,
                 cause=describe_failure(exc),
             ) from exc
-        if np.isnan(probability).any():
-            n_without = int(np.isnan(probability).sum())
+        n_without = int(np.isnan(probability).sum())
+        if n_without:
             raise PluginError(
                 trn(
                     "Model {label}, of the plugin '{plugin}', gave no probability for "

@@ -19,6 +19,7 @@ from waterflow_cli.common.number_formats import Estimate
 
 N_RESAMPLES = 1000
 LEVEL = 0.95
+_TAILS = ((1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2)
 # Groups of about equal size in which predicted and observed shares are compared.
 _N_BINS = 10
 _N_BIN_RESAMPLES = 200
@@ -71,12 +72,11 @@ def evaluate_predictions(
     training of it.
     """
     resampled = measure_resamples(y, probability, threshold, seed)
-    tail = (1 - LEVEL) / 2
     estimates = {}
     for name, value in measure_once(y, probability, threshold).items():
         # A metric may be undefined in a resample (precision when nothing is called potable).
         defined = resampled[name][np.isfinite(resampled[name])]
-        low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
+        low, high = np.quantile(defined, _TAILS) if len(defined) else (np.nan, np.nan)
         estimates[name] = Estimate(value, float(low), float(high))
     estimates["calibration_error"] = estimate_calibration_error(y, probability, seed=seed)
     return Evaluation(
@@ -115,8 +115,7 @@ def estimate_calibration_error(y: IntArray, probability: FloatArray, *, seed: in
     for _ in range(_N_BIN_RESAMPLES):
         rows = random.integers(0, len(y), len(y))
         resampled.append(_calibration_error(y[rows], probability[rows]))
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
+    low, high = np.quantile(resampled, _TAILS)
     return Estimate(value, max(0.0, float(2 * value - high)), max(value, float(2 * value - low)))
 
 

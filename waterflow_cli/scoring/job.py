@@ -205,7 +205,7 @@ class _ScoringJob:
         self._progress = InputProgress(inputs, report)
         check_n_listed(model, options.explain)
         n_scorings = 1 + (len(model.decision.measurements) if options.explain else 0)
-        model.decision.expect(n_scorings * self._progress.n_bytes // USUAL_ROW_BYTES)
+        model.decision.scores.expect(n_scorings * self._progress.n_bytes // USUAL_ROW_BYTES)
 
     def open_outputs(self) -> JobOutputs:
         """Check what is to be written, and give what takes the rows."""

@@ -144,7 +144,10 @@ class PastResults:
             "prediction": is_invalid | (_positions(texts["prediction"], ("0", "1")) >= 0),
         }
         self._refuse(batch, texts, sound)
-        numbers = {name: _numbers(texts[name], kind) for name, kind in _KINDS.items()}
+        numbers = {
+            name: pc.if_else(pc.equal(texts[name], ""), None, texts[name]).cast(kind)
+            for name, kind in _KINDS.items()
+        }
         beyond = as_bools(pc.fill_null(pc.greater(numbers["probability"], 1.0), True))
         self._refuse(batch, texts, {"probability": is_invalid | ~beyond})
         return Judged.of({**texts, **numbers})
@@ -192,7 +195,3 @@ def _positions(texts: pa.Array, names: Iterable[str]) -> IntArray:
     """Give the position of each text among some names; -1 for any other text."""
     found = pc.index_in(texts, value_set=pa.array(list(names), pa.string()))
     return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
-
-
-def _numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    return pc.if_else(pc.equal(texts, ""), None, texts).cast(kind)

@@ -120,7 +120,7 @@ def replay(
     if options.output is not None:
         check_output(options.output, force=options.force, inputs=[path])
     progress = InputProgress([path], report)
-    model.decision.expect(progress.n_bytes // USUAL_ROW_BYTES)
+    model.decision.scores.expect(progress.n_bytes // USUAL_ROW_BYTES)
     asked = pass_options(model, options)
     with (
         threadpool_limits(limits=1),

@@ -55,8 +55,6 @@ class Scorer:
 
     Attributes
     ----------
-    table : Table
-        What is scored.
     judged_columns : set of str
         The measurements and the label, as the header writes them.
 
@@ -76,8 +74,8 @@ class Scorer:
     """
 
     def __init__(self, model: StoredModel, file: Pass, *, n_listed: int = 0) -> None:
-        self._model, self._file, self._n_listed = model, file, n_listed
-        self.table, found = file.table, file.table.match.columns
+        self.file, self._model, self._n_listed = file, model, n_listed
+        found = file.table.match.columns
         judged = (*model.decision.measurements, model.schema.label)
         self.judged_columns = {found[name] for name in judged if name in found}
         self._refuse_other_table()
@@ -90,10 +88,6 @@ class Scorer:
         """Make the scorer of an open table."""
         asked = pass_options(model, PassOptions(reading=reading))
         return cls(model, Pass(table, model.schema, asked))
-
-    def check(self, batch: Batch) -> CheckedBatch:
-        """Check the rows of a batch, whose columns are not changed."""
-        return self._file.check(batch)
 
     def judge(self, checked: CheckedBatch) -> ScoredBatch:
         """Judge the good rows of a batch that was checked."""
@@ -141,7 +135,7 @@ class Scorer:
 
     def _refuse_other_table(self) -> None:
         wanted = self._model.decision.measurements
-        absent = [name for name in wanted if name not in self.table.match.columns]
+        absent = [name for name in wanted if name not in self.file.table.match.columns]
         if 2 * len(absent) > len(wanted):
             raise ModelError(
                 trn(
@@ -151,7 +145,7 @@ class Scorer:
                     "lacks {absent}.",
                     len(wanted),
                     model=self._model.label,
-                    path=self.table.path,
+                    path=self.file.table.path,
                     absent=", ".join(absent[:12]),
                 ),
                 tr("Name a model of such files (waterflow models list), or the columns: --rename"),
@@ -185,19 +179,8 @@ def list_movers(
     """End each row's reason: ``; moved most by: Sulfate +0.062, ph -0.031``, for example.
 
     Shares are ranked as they are shown, in thousandths: equal ones keep the order of the
-    measurements, and those that would show as 0.000 are left out.
-
-    Parameters
-    ----------
-    X, probability : DataFrame, ndarray
-        See `measure_contributions`.
-    n_listed : int
-        At most so many measurements are listed for a row.
-
-    Returns
-    -------
-    pyarrow.StringArray of shape (n_samples,)
-        Empty where nothing moved the probability.
+    measurements, and those that would show as 0.000 are left out. At most ``n_listed`` stand for a
+    row; the text, of shape (n_samples,), is empty where nothing moved the probability.
     """
     shares = measure_contributions(model, X, probability)
     thousandths = np.rint(1000 * shares).astype(np.int64)
@@ -273,7 +256,7 @@ def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
     """
     table = frame_table(frame, model.schema.header)
     scorer = Scorer.of_table(model, table)
-    checked = map(scorer.check, table.batches()) if len(frame) else ()
+    checked = map(scorer.file.check, table.batches()) if len(frame) else ()
     results = [each.results for each in map(scorer.judge, checked)]
     # Nullable types: an invalid row has no probability, which JSON writes as null and not as NaN.
     dtypes = {"probability": "Float64", "prediction": "Int64", "verdict": "object"}

@@ -118,7 +118,7 @@ class ScoringTask:
     ) -> None:
         self._scorer, self._options = scorer, options
         self._rows, self._rejects, self._source = rows, rejects, source
-        table = scorer.table
+        table = scorer.file.table
         self._kept = _kept_columns(table, scorer, options.columns)
         if source and SOURCE_FILE in self._kept:
             raise UsageError(

@@ -77,7 +77,7 @@ def _open(
     if not body.strip():
         raise RequestError(422, "The body is empty.")
     with open_scorer(served.model, BODY, options.reading, opener_of(body)) as scorer:
-        yield scorer, scorer.table
+        yield scorer, scorer.file.table
 
 
 def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Batch]:
@@ -93,7 +93,7 @@ def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> byte
     sink = io.BytesIO()
     rows = DelimitedWriter(sink, ",")
     task = ScoringTask(scorer, ScoringOptions(), rows=rows)
-    for checked in map(scorer.check, batches):
+    for checked in map(scorer.file.check, batches):
         encoded = task(checked)
         rows.append(encoded.rows)
         answer.n_invalid += int(checked.invalid.sum())
@@ -103,7 +103,7 @@ def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> byte
 
 def _write_json(label: str, scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:
     texts: list[str] = []
-    for scored in map(scorer.judge, map(scorer.check, batches)):
+    for scored in map(scorer.judge, map(scorer.file.check, batches)):
         answer.n_invalid += int(scored.checked.invalid.sum())
         answer.verdicts.update(scored.verdict_counts)
         columns = [scored.results[name].to_pylist() for name in RESULT_COLUMNS]

@@ -68,7 +68,7 @@ class ServedModel:
     def _warm_up(self) -> None:
         """Score a sample: it is then seen to work, and the first request is no slower."""
         decision = self.model.decision
-        decision.expect(_MANY_ROWS)
+        decision.scores.expect(_MANY_ROWS)
         typical = decision.typical or [0.0] * len(decision.measurements)
         self.model.probability(pd.DataFrame([typical], columns=list(decision.measurements)))
 

@@ -106,7 +106,7 @@ class ScoringJob(Job):
         """Load the model, and give what begins with a table."""
         model, options, writer = self.model.load(), self.options, row_format.writer()
         check_n_listed(model, options.explain)
-        model.decision.expect(self.n_rows)
+        model.decision.scores.expect(self.n_rows)
         asked = pass_options(model, replace(options, jobs=1))
 
         def begin(table: Table) -> tuple[Pass, Encode]:
