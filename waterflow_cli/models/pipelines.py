@@ -95,11 +95,11 @@ def balanced_pipeline(
 
 def strip_for_scoring(pipeline: Any) -> Any:
     """Keep of a fitted pipeline what scoring needs: no sampler, no weighting."""
-    steps = []
-    for name, step in pipeline.steps:
-        if hasattr(step, "fit_resample"):
-            continue
-        steps.append((name, step.estimator_ if isinstance(step, SampleWeighted) else step))
+    steps = [
+        (name, step.estimator_ if isinstance(step, SampleWeighted) else step)
+        for name, step in pipeline.steps
+        if not hasattr(step, "fit_resample")
+    ]
     return Pipeline(steps)
 
 

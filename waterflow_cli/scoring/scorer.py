@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -99,24 +99,20 @@ class Scorer:
         verdict = np.zeros(len(checked.batch), dtype=np.int64)
         verdict[valid] = decision.verdict(probability)
         counts = np.bincount(verdict[valid], minlength=len(VERDICTS))
+        movers = []
+        if self._n_listed:
+            texts = list_movers(self._model, X, probability, self._n_listed)
+            movers = [texts.take(_spread(np.arange(len(X)), invalid))]
         results = {
             "status": _named((SCORED, INVALID), invalid.astype(np.int64)),
             "probability": _spread(probability, invalid),
             "prediction": _spread(decision.predict(probability), invalid),
             "verdict": _named(VERDICTS, verdict),
-            "rule": _rules(checked),
-            "reason": self._reasons(checked, verdict, self._movers(X, probability, invalid)),
+            "rule": _with_faults(pa.repeat("", len(checked.batch)), checked, row_rules),
+            "reason": self._reasons(checked, verdict, movers),
             "model_version": pa.repeat(self._model.label, len(checked.batch)),
         }
         return ScoredBatch(checked, results, dict(zip(VERDICTS, map(int, counts), strict=True)))
-
-    def _movers(
-        self, X: pd.DataFrame, probability: FloatArray, invalid: BoolArray
-    ) -> list[pa.Array]:
-        if not self._n_listed:
-            return []
-        movers = list_movers(self._model, X, probability, self._n_listed)
-        return [movers.take(_spread(np.arange(len(X)), invalid))]
 
     def _reasons(
         self, checked: CheckedBatch, verdict: IntArray, movers: Sequence[pa.Array]
@@ -128,10 +124,7 @@ class Scorer:
         parts += _naming(tr("; read from a bound:"), bounds)
         parts += movers
         reasons = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
-        if not checked.invalid.any():
-            return reasons
-        wrong = pa.array(row_reasons(checked))
-        return pc.replace_with_mask(reasons, checked.invalid, wrong)
+        return _with_faults(reasons, checked, row_reasons)
 
     def _refuse_other_table(self) -> None:
         wanted = self._model.decision.measurements
@@ -289,12 +282,13 @@ def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array
     ]
 
 
-def _rules(checked: CheckedBatch) -> pa.Array:
-    """Give the codes of the rules that each row breaks; empty where it breaks none."""
-    none = pa.repeat("", len(checked.batch))
+def _with_faults(
+    texts: pa.Array, checked: CheckedBatch, tell: Callable[[CheckedBatch], Sequence[str]]
+) -> pa.Array:
+    """Put what is told of the invalid rows in the place of their texts."""
     if not checked.invalid.any():
-        return none
-    return pc.replace_with_mask(none, checked.invalid, pa.array(row_rules(checked)))
+        return texts
+    return pc.replace_with_mask(texts, checked.invalid, pa.array(tell(checked)))
 
 
 def _named(names: Sequence[str], codes: IntArray) -> pa.Array:
