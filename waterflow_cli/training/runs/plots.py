@@ -172,9 +172,9 @@ def _draw_importance(importance: pd.DataFrame, axes: Any) -> None:
 
 def _draw_thresholds(rows: JudgedRows, axes: Any) -> None:
     thresholds = np.linspace(0, 1, 101)
-    curves = measure_once(rows.y, rows.probability, thresholds)
+    measured = [measure_once(rows.y, rows.probability, each) for each in thresholds]
     for name in _THRESHOLD_METRICS:
-        axes.plot(thresholds, curves[name], label=tr(METRICS[name]))
+        axes.plot(thresholds, [each[name] for each in measured], label=tr(METRICS[name]))
     axes.axvline(rows.evaluation.threshold, color=ORANGE, linestyle="--", label=tr("chosen"))
     _label(axes, tr("What the threshold does, {rows}", rows=rows.name), tr("threshold"), "")
 
