@@ -40,7 +40,7 @@ def rows_with(n_columns: int, sep: str = ",", path: str = "river.csv") -> RowFor
 
 def split(data: bytes, block_bytes: int, sep: str = ",", start: bytes = b"") -> list[Block]:
     stream = io.BufferedReader(io.BytesIO(data))
-    return list(split_blocks(start, stream, rows_with(2, sep), START, block_bytes))
+    return list(split_blocks(start, stream.read, rows_with(2, sep), START, block_bytes))
 
 
 def parse(data: bytes, n_columns: int, sep: str = ",") -> Batch:
@@ -482,7 +482,7 @@ def test_open_quote_is_named_by_the_line_where_it_opens(
 def test_rows_before_an_open_quote_are_still_yielded() -> None:
     data = (FAULTY / "open_quote.csv").read_bytes().partition(b"\n")[2]
     stream = io.BufferedReader(io.BytesIO(data))
-    blocks = split_blocks(b"", stream, rows_with(2, path="r.csv"), START, 8)
+    blocks = split_blocks(b"", stream.read, rows_with(2, path="r.csv"), START, 8)
     assert next(blocks) == Block(b"7.1,180,2.5\n", 2, Position(12, 3))
     with pytest.raises(InputError, match=r"r\.csv, line 3: a quoted cell opens here"):
         list(blocks)
@@ -501,7 +501,7 @@ class TestRowsHaveALimit:
         stream = io.BufferedReader(io.BytesIO(data.encode()), 16)
         line = FIRST_LINE + before.count("\n") + 1
         with pytest.raises(InputError, match=f"line {line}: a quoted cell opens here"):
-            list(split_blocks(b"", stream, rows_with(2), START, 16))
+            list(split_blocks(b"", stream.read, rows_with(2), START, 16))
         assert stream.tell() < len(before) + 200
 
     def test_open_quote_is_named_even_where_the_cut_falls_into_a_character(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup
@@ -165,15 +166,13 @@ def _kind(line: ReferenceLine) -> str:
 
 def _draw_bars(histogram: Histogram, scale: _Scale, base: float) -> list[Markup]:
     tallest = max(max(histogram.counts), 1)
-    bars = []
-    for count, left, right in zip(
-        histogram.counts, histogram.edges[:-1], histogram.edges[1:], strict=True
-    ):
-        height = _PLOT_HEIGHT * count / tallest
-        x = scale.at(left)
-        if count:
-            bars.append(_rectangle("bar", x, base - height, scale.at(right) - x, height))
-    return bars
+    heights = [_PLOT_HEIGHT * count / tallest for count in histogram.counts]
+    places = pairwise(map(scale.at, histogram.edges))
+    return [
+        _rectangle("bar", left, base - height, right - left, height)
+        for (left, right), height in zip(places, heights, strict=True)
+        if height
+    ]
 
 
 def _draw_classes(histogram: Histogram, scale: _Scale, base: float) -> list[Markup]:

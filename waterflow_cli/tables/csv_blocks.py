@@ -13,7 +13,8 @@ import csv
 import io
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.tables.table import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from waterflow_cli.common.arrays import BoolArray, IntArray
 
@@ -91,16 +92,9 @@ def count_lines(data: bytes) -> int:
     return n_lines
 
 
-class Bytes(Protocol):
-    """What gives bytes."""
-
-    def read(self, n_bytes: int, /) -> bytes:
-        """Give about as many bytes; none at the end."""
-
-
 def split_blocks(
     start: bytes,
-    stream: Bytes,
+    read: Callable[[int], bytes],
     rows: RowFormat,
     position: Position,
     block_bytes: int = BLOCK_BYTES,
@@ -111,6 +105,8 @@ def split_blocks(
     ----------
     start : bytes
         What was read of the stream and not used; it starts at the start of a row.
+    read : callable
+        Gives about as many bytes of what follows; none at the end.
     position : Position
         Where ``start`` starts.
     block_bytes : int
@@ -123,7 +119,7 @@ def split_blocks(
     """
     offset, line = position
     carry = b""
-    for chunk in _chunks(start, stream, block_bytes):
+    for chunk in _chunks(start, read, block_bytes):
         whole, carry = _cut(carry, chunk, rows.sep)
         if whole:
             first, offset, line = line, offset + len(whole), line + count_lines(whole)
@@ -154,11 +150,10 @@ def _cut(carry: bytes, chunk: bytes, sep: str) -> tuple[bytes, bytes]:
     return b"".join((carry, memoryview(chunk)[:cut])), chunk[cut:]
 
 
-def _chunks(start: bytes, stream: Bytes, n_bytes: int) -> Iterator[bytes]:
+def _chunks(start: bytes, read: Callable[[int], bytes], n_bytes: int) -> Iterator[bytes]:
     for first in range(0, len(start), n_bytes):
         yield start[first : first + n_bytes]
-    while chunk := stream.read(n_bytes):
-        yield chunk
+    yield from iter(partial(read, n_bytes), b"")
 
 
 def parse_block(block: Block, rows: RowFormat, *, check_utf8: bool = True) -> Batch:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,26 +39,22 @@ class Place(NamedTuple):
     text: str
 
 
-@dataclass
 class _Uses:
-    """What a mark was seen to be: how often, and where first."""
+    """What marks were seen to be: how often, and where first, by mark and use."""
 
-    counts: dict[str, int] = field(default_factory=dict)
-    first: dict[str, Place] = field(default_factory=dict)
-
-    def note(self, use: str, mask: BoolArray, batch: Batch, column: str) -> None:
-        rows = np.flatnonzero(mask)
-        if not len(rows):
-            return
-        row = int(rows[0])
-        self.counts[use] = self.counts.get(use, 0) + len(rows)
-        position = list(batch.columns).index(column)
-        text = batch.columns[column][row].as_py()
-        place = Place(int(batch.lines[row]), position, column, text)
-        self.first[use] = min(self.first.get(use, place), place)
-
-    def __getitem__(self, use: str) -> int:
-        return self.counts.get(use, 0)
+    def __init__(self, batch: Batch, columns: Container[str]) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.first: dict[tuple[str, str], Place] = {}
+        for position, (name, cells) in enumerate(batch.columns.items()):
+            if name not in columns or not pa.types.is_string(cells.type):
+                continue
+            for use, mask in _uses_of(cells):
+                if not mask.any():
+                    continue
+                row = int(np.argmax(mask))
+                place = Place(int(batch.lines[row]), position, name, cells[row].as_py())
+                self.counts[use] += int(mask.sum())
+                self.first[use] = min(self.first.get(use, place), place)
 
 
 def find_marks(
@@ -91,23 +87,17 @@ def find_marks(
         raise UsageError(
             "--decimal and --thousands are the same mark, '{mark}'.", mark=options.decimal
         )
-    texts = {name: batch.columns[name] for name in columns.values()}
-    text = b"".join(map(_text_of, texts.values()))
+    text = b"".join(_text_of(batch.columns[name]) for name in columns.values())
     groups = "".join(mark for mark in GROUP_MARKS if _GROUPED[mark].search(text))
     told = options.decimal or options.thousands
     if not told and b"," not in text and not is_continental and not _POINT_GROUPS.search(text):
         return NumberMarks(groups=groups)
-    seen = {",": _Uses(), ".": _Uses()}
-    for name, cells in texts.items():
-        if pa.types.is_string(cells.type):
-            for mark, uses in seen.items():
-                for use, mask in _uses_of(mark, cells):
-                    uses.note(use, mask, batch, name)
+    seen = _Uses(batch, columns.values())
     decimal = options.decimal or _find_decimal(seen, path, options, is_continental=is_continental)
     other = OTHER_MARK[decimal]
-    thousands = options.thousands or (other if seen[other]["groups"] else "")
-    if seen[other]["unclear"] and not thousands and not options.decimal:
-        raise _unclear(seen[other].first["unclear"], other, path)
+    thousands = options.thousands or (other if seen.counts[other, "groups"] else "")
+    if seen.counts[other, "unclear"] and not thousands and not options.decimal:
+        raise _unclear(seen.first[other, "unclear"], other, path)
     return NumberMarks(decimal, thousands, groups)
 
 
@@ -122,25 +112,26 @@ def describe_marks(marks: NumberMarks) -> list[Message]:
     return shown
 
 
-def _find_decimal(
-    seen: Mapping[str, _Uses], path: str, options: ReadingOptions, *, is_continental: bool
-) -> str:
+def _find_decimal(seen: _Uses, path: str, options: ReadingOptions, *, is_continental: bool) -> str:
     if options.thousands:
         return OTHER_MARK[options.thousands]
-    counts = {mark: seen[mark]["decimal"] + seen[OTHER_MARK[mark]]["groups"] for mark in seen}
+    counts = {
+        mark: seen.counts[mark, "decimal"] + seen.counts[other, "groups"]
+        for mark, other in OTHER_MARK.items()
+    }
     if min(counts.values()) > SLIPS * sum(counts.values()):
         raise _mixed(_first_sign(seen, ","), _first_sign(seen, "."), path)
     if not any(counts.values()):
-        for mark in (",", "."):
-            if seen[mark]["unclear"] and (mark == "," or is_continental):
-                raise _unclear(seen[mark].first["unclear"], mark, path)
+        for mark in (",", ".") if is_continental else (",",):
+            if seen.counts[mark, "unclear"]:
+                raise _unclear(seen.first[mark, "unclear"], mark, path)
         return "."
     return max(counts, key=lambda mark: counts[mark])
 
 
-def _first_sign(seen: Mapping[str, _Uses], mark: str) -> Place:
+def _first_sign(seen: _Uses, mark: str) -> Place:
     """Give the first cell that shows a mark to be the decimal one."""
-    signs = (seen[mark].first.get("decimal"), seen[OTHER_MARK[mark]].first.get("groups"))
+    signs = (seen.first.get((mark, "decimal")), seen.first.get((OTHER_MARK[mark], "groups")))
     return min(place for place in signs if place is not None)
 
 
@@ -180,13 +171,14 @@ def _text_of(cells: pa.Array) -> bytes:
     return bytes(text_bytes(cells)) if pa.types.is_string(cells.type) else b""
 
 
-def _uses_of(mark: str, cells: pa.Array) -> Iterator[tuple[str, BoolArray]]:
+def _uses_of(cells: pa.Array) -> Iterator[tuple[tuple[str, str], BoolArray]]:
     """Say which cells show a mark as the decimal one, between groups, or as either."""
     bare = pc.utf8_trim(cells, characters=BLANKS)
     for blank in GROUP_MARKS:
         bare = pc.replace_substring(bare, blank, "")
-    for use, pattern in _patterns(mark).items():
-        yield use, as_bools(pc.match_substring_regex(bare, pattern))
+    for mark in OTHER_MARK:
+        for use, pattern in _patterns(mark).items():
+            yield (mark, use), as_bools(pc.match_substring_regex(bare, pattern))
 
 
 @cache

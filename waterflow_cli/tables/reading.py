@@ -132,7 +132,7 @@ class _TextTable:
     def _tasks(self, block_bytes: int, position: Position | None) -> Iterator[Callable[[], Batch]]:
         position = position or self._first
         ahead = self._pass_over(position.offset - self._first.offset)
-        blocks = split_blocks(ahead, self._text, self._rows, position, block_bytes)
+        blocks = split_blocks(ahead, self._text.read, self._rows, position, block_bytes)
         return _parsing(without_notes(blocks, self._rows, self._notes), self._parse)
 
     def _parse(self, block: Block) -> Batch:
@@ -228,7 +228,7 @@ def part_tasks(
         start += more
     ahead = b"".join(start.splitlines(keepends=True)[part.n_passed :])
     rows = RowFormat(path, columns, dialect.sep)
-    blocks = split_blocks(ahead, text, rows, Position(0, part.line + part.n_passed))
+    blocks = split_blocks(ahead, text.read, rows, Position(0, part.line + part.n_passed))
     if part.notes:
         first = part.notes.start
         blocks = (cut_block(block, first) for block in blocks if block.line < first)
