@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from waterflow_cli import __version__
 from waterflow_cli.common.messages import chosen_language, read_catalogue, say, tr, translated
 
 
 def page_environment() -> Environment:
-    """Make the environment of the templates: they have `tr`, and escape what the data bring."""
+    """Make the environment of the templates: they have `tr`, and escape what the data bring.
+
+    They also have ``made`` and ``version``: when the page is made, and by which waterflow.
+    """
     environment = Environment(
         loader=PackageLoader("waterflow_cli", "templates"),
         autoescape=True,
@@ -18,6 +24,8 @@ def page_environment() -> Environment:
     )
     environment.filters["say"] = say
     environment.globals.update(tr=_tr_markup, trn=_trn_markup, language=chosen_language())
+    made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    environment.globals.update(made=made, version=__version__)
     return environment
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from waterflow_cli import __version__
 from waterflow_cli.common.charts import (
     ReferenceLine,
     draw_heat_map,
@@ -91,8 +89,6 @@ def render_exploration(
         measurements=list(dict.fromkeys(name for view in views for name in view.panels)),
         limits=list(dict.fromkeys(each.limit for view in views for each in view.found.limits)),
         counts={(view.tag, each.limit): each for view in views for each in view.found.limits},
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        version=__version__,
         quick_model=tr(QUICK_MODEL),
         modified_z=MODIFIED_Z,
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from waterflow_cli import __version__
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.charts import Histogram, draw_histogram
 from waterflow_cli.common.messages import tr
@@ -67,8 +65,6 @@ def render_monitoring(found: Monitoring) -> str:
         estimate=format_estimate,
         panels=[_panel(name, found) for name in found.whole.rows.measurements],
         scores=_draw(tr("probability"), found.reference.probability, found.whole.probability),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        version=__version__,
     )
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from waterflow_cli import __version__
 from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric, format_share
@@ -46,8 +44,6 @@ def render_page(training: Training, result: TrainingResult, pictures: Mapping[st
         .render(
             plugin=plugin,
             data={"path": path_text(data.path), "sha256": data.sha256},
-            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            version=__version__,
             share=lambda value: f"{value:.1%}",
             decided=f"{result.decided_share:.1%}",
             n_rows=len(data.y),
