@@ -85,6 +85,7 @@ class _Candidates:
 @options.store
 @options.jobs
 @options.family("candidates", _Candidates)
+@options.how
 @labelled
 def compare(
     console: Console,
@@ -136,7 +137,7 @@ def _check_options(runs: str | None, candidates: _Candidates, samples: Labelled)
             tr("waterflow compare DATA --plugin rf,logreg, or waterflow compare --run RUN,RUN"),
         )
     else:
-        refuse_two_splits(group=samples.group, time=samples.time)
+        refuse_two_splits(group=samples.how.group, time=samples.how.time)
 
 
 def _check_picture(picture: str, inputs: list[str], *, force: bool) -> None:

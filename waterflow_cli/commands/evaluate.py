@@ -13,7 +13,7 @@ from waterflow_cli.common.number_formats import format_metric
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.tables.reading_options import ReadingOptions
+    from waterflow_cli.training.data import DataOptions
     from waterflow_cli.training.runs.model_evaluation import ModelEvaluation
 
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 @options.seed("Of the resampling behind the intervals.")
 @options.store
 @options.force
+@options.how
 def evaluate(
     console: Console,
     *,
     file: str,
     reference: str,
     schema_name: str | None,
-    reading: ReadingOptions,
-    on_invalid: str,
+    how: DataOptions,
     plots: str | None,
     seed: int,
     store: options.Store,
@@ -51,17 +51,13 @@ def evaluate(
     """
     from waterflow_cli.registry.location import load_model
     from waterflow_cli.samples.schemas import load_schema
-    from waterflow_cli.training.data import DataOptions, load_training_data
+    from waterflow_cli.training.data import load_training_data
     from waterflow_cli.training.runs.model_evaluation import evaluate_model, save_pictures
 
     model = load_model(reference, name=store.name, tracking_uri=store.tracking_uri)
-    data = load_training_data(
-        file,
-        load_schema(schema_name) if schema_name else model.schema,
-        DataOptions(reading, on_invalid == "drop"),
-        min_per_class=1,
-    )
-    note_reading({data.path: data.reading}, data.cells, model.schema, reading, console)
+    schema = load_schema(schema_name) if schema_name else model.schema
+    data = load_training_data(file, schema, how, min_per_class=1)
+    note_reading({data.path: data.reading}, data.cells, model.schema, how.reading, console)
     evaluated = evaluate_model(model, data, seed=seed)
     written = [] if plots is None else save_pictures(evaluated, plots, force=force)
     if not console.json({**evaluated.summary(), "outputs": written}):

@@ -13,8 +13,7 @@ from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
-    from waterflow_cli.tables.reading_options import ReadingOptions
-    from waterflow_cli.training.data import TrainingData
+    from waterflow_cli.training.data import DataOptions, TrainingData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +22,7 @@ class Labelled:
 
     data: str | None
     schema_name: str
-    reading: ReadingOptions
-    on_invalid: str
-    group: str | None
-    time: str | None
+    how: DataOptions
 
 
 labelled = family("samples", Labelled)
@@ -44,16 +40,13 @@ def refuse_two_splits(**ways: object) -> None:
 def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, TrainingData]:
     """Load the samples that the options name, and warn of copies among them."""
     from waterflow_cli.samples.schemas import load_schema
-    from waterflow_cli.training.data import DataOptions, find_training_data, load_training_data
+    from waterflow_cli.training.data import find_training_data, load_training_data
 
     schema = load_schema(samples.schema_name)
     with find_training_data(samples.data, console.note, console.warn) as path:
-        asked = DataOptions(
-            samples.reading, samples.on_invalid == "drop", samples.group, samples.time
-        )
-        data = load_training_data(path, schema, asked)
-    note_reading({data.path: data.reading}, data.cells, schema, samples.reading, console)
-    if samples.reading.nondetect != "missing":
+        data = load_training_data(path, schema, samples.how)
+    note_reading({data.path: data.reading}, data.cells, schema, samples.how.reading, console)
+    if samples.how.reading.nondetect != "missing":
         for text in data.cells.substituted(data.n_read):
             console.warn(text)
     if data.constant_columns:

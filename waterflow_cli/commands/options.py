@@ -166,10 +166,14 @@ limits = click.option(
     help="Say which values lie above or below drinking-water limits: who,eu,epa,fr or "
     "FILE.toml, with commas. For information: it changes no verdict and no exit code.",
 )
+# Which labelled rows are read, and how: of what the command has of these.
+how = family("how", "training.data:DataOptions")
 on_invalid = click.option(
+    "drop_invalid",
     "--on-invalid",
     type=click.Choice(("fail", "drop")),
     default="fail",
+    callback=lambda _ctx, _param, value: value == "drop",
     help="What to do with rows that are invalid or have no label.",
 )
 schema = click.option(

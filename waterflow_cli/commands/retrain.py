@@ -18,7 +18,7 @@ from waterflow_cli.training.retraining.options import RetrainingOptions
 
 if TYPE_CHECKING:
     from waterflow_cli.tables.reading_options import ReadingOptions
-    from waterflow_cli.training.data import TrainingData
+    from waterflow_cli.training.data import DataOptions, TrainingData
     from waterflow_cli.training.retraining.champion import Champion
     from waterflow_cli.training.retraining.new_rows import NewRows
     from waterflow_cli.training.retraining.retrainer import Retraining
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 @options.reading
 @options.store
 @options.jobs
+@options.how
 @options.family("chosen", RetrainingOptions)
 def retrain(
     console: Console,
@@ -82,8 +83,7 @@ def retrain(
     file: str,
     path: str | None,
     id_name: str | None,
-    on_invalid: str,
-    reading: ReadingOptions,
+    how: DataOptions,
     store: options.Store,
     chosen: RetrainingOptions,
 ) -> int:
@@ -99,11 +99,11 @@ def retrain(
 
     champion = find_champion(store.name, store.tracking_uri)
     recorded = champion.load_data(path, IdColumn(id_name))
-    reading = read_as_recorded(champion, reading, click.get_current_context(), console.warn)
+    reading = read_as_recorded(champion, how.reading, click.get_current_context(), console.warn)
     new = load_training_data(
         file,
         champion.record.schema,
-        replace(champion.record.reading, reading=reading, drop_invalid=on_invalid == "drop"),
+        replace(champion.record.reading, reading=reading, drop_invalid=how.drop_invalid),
         min_per_class=1,
         ids=IdColumn(id_name, is_needed=id_name is not None),
     )

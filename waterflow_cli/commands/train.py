@@ -13,7 +13,7 @@ from waterflow_cli.commands import options
 from waterflow_cli.commands.labelled import Labelled, labelled, load_labelled, refuse_two_splits
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.number_formats import CHANCE, format_metric
+from waterflow_cli.common.number_formats import CHANCE
 from waterflow_cli.console import Console
 from waterflow_cli.models.contract import BALANCES, CALIBRATIONS
 
@@ -111,6 +111,7 @@ if TYPE_CHECKING:
 @options.jobs
 @options.family("chosen", "training.options:TrainingOptions")
 @options.family("tracking", "registry.runs:TrackingOptions", uri="tracking_uri")
+@options.how
 @labelled
 def train(
     console: Console,
@@ -152,14 +153,14 @@ def train(
 
 def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
     """Refuse options that ask for two ways of splitting, or for a guarantee of nothing."""
-    refuse_two_splits(group=samples.group, time=samples.time, test_size=chosen.test_size)
+    refuse_two_splits(group=samples.how.group, time=samples.how.time, test_size=chosen.test_size)
     asked = {guarantee.kind for guarantee in chosen.guarantees}
     if len(asked) < len(chosen.guarantees) or {"precision", "fpr"} <= asked:
         raise UsageError(
             "--guarantee: one promise can be made of each verdict: precision or "
             "fpr of likely_potable, npv of likely_not_potable."
         )
-    if asked and (samples.group is not None or samples.time is not None):
+    if asked and (samples.how.group is not None or samples.how.time is not None):
         raise UsageError(
             "--guarantee goes with neither --group nor --time: it needs rows of "
             "which each could as well have come in the place of any other."
@@ -178,24 +179,17 @@ def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
 def _show(report: TrainingReport, console: Console) -> None:
     """Print the figures beside the baselines, what the threshold does, and what was registered."""
     from waterflow_cli.models.decision import describe_verdicts
-    from waterflow_cli.models.metrics import METRICS
     from waterflow_cli.training.designs import describe_design
+    from waterflow_cli.training.runs.page import metric_table
 
     result, registered = report.result, report.registered
-    evaluations = {
-        report.training.plugin.name: result.evaluation,
-        **{name: measured.evaluation for name, measured in result.baselines.items()},
-    }
-    rows = [
-        [tr(title), *(format_metric(name, each.estimates[name]) for each in evaluations.values())]
-        for name, title in METRICS.items()
-    ]
+    names, rows = metric_table(report.training.plugin.name, result)
     title = tr(
         "{design}, {n_tested} rows: estimate and 95 % interval",
         design=describe_design(result.design.name),
         n_tested=result.evaluation.n_rows,
     )
-    console.table(title, ("", *(f">{tr(name)}" for name in evaluations)), rows)
+    console.table(title, ("", *(f">{name}" for name in names)), rows)
     _show_points(report, console)
     _show_decision(report, console)
     for line in describe_verdicts(result.verdicts):

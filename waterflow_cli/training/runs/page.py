@@ -34,10 +34,7 @@ def render_page(training: Training, result: TrainingResult, pictures: Mapping[st
     """
     data, options, plugin = training.data, training.options, training.plugin.name
     health = health_limits()
-    evaluations = {
-        plugin: result.evaluation,
-        **{tr(name): measured.evaluation for name, measured in result.baselines.items()},
-    }
+    evaluations, metrics = metric_table(plugin, result)
     return (
         page_environment()
         .get_template("report.html")
@@ -54,14 +51,8 @@ def render_page(training: Training, result: TrainingResult, pictures: Mapping[st
             design=describe_design(result.design.name),
             n_trained=result.n_trained,
             interval=tr(result.evaluation.interval),
-            evaluations=list(evaluations),
-            metrics=[
-                (
-                    tr(title),
-                    [format_metric(name, each.estimates[name]) for each in evaluations.values()],
-                )
-                for name, title in METRICS.items()
-            ],
+            evaluations=evaluations,
+            metrics=metrics,
             threshold=result.model.threshold,
             rule=options.threshold.text,
             costs=options.costs,
@@ -85,6 +76,17 @@ def health_limits() -> list[Limit]:
     """Give the values that labels are held against: the health-based ones of the profile epa."""
     (profile,) = load_limits(["epa"])
     return [limit for limit in profile.limits if limit.purpose == "health"]
+
+
+def metric_table(plugin: str, result: TrainingResult) -> tuple[list[str], list[list[str]]]:
+    """Name the model and the baselines, and give each metric with the figures of all."""
+    measured = {tr(name): each.evaluation for name, each in result.baselines.items()}
+    evaluations = {plugin: result.evaluation, **measured}
+    rows = [
+        [tr(title), *(format_metric(name, each.estimates[name]) for each in evaluations.values())]
+        for name, title in METRICS.items()
+    ]
+    return list(evaluations), rows
 
 
 def point_cells(point: OperatingPoint) -> Sequence[str]:
