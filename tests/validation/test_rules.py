@@ -7,14 +7,15 @@ import string
 
 import numpy as np
 import pytest
+from pandera.pandas import Check
 from paths import ROOT
 
 from waterflow_cli.common.messages import LANGUAGES, use_language
+from waterflow_cli.validation.diagnosis import check_rows
 from waterflow_cli.validation.rules import (
     IN_SOURCE_ONLY,
     RULES,
     break_column_check,
-    break_row_check,
 )
 
 PACKAGE = ROOT / "waterflow_cli"
@@ -106,7 +107,10 @@ def test_a_check_breaks_rules_of_the_catalogue_or_its_own(name, statistics, code
 
 
 def test_a_check_of_rows_is_named_and_may_say_more():
-    failed = np.array([True])
-    assert break_row_check("adds_up", failed, None)[0].code == "adds_up"
-    rule, _, known = break_row_check("adds_up", failed, "the sum of all")
-    assert rule.describe(known) == "the row fails the sum of all."
+    cells = {"ph": (np.array([7.0]), np.array([True]))}
+    plain = Check(lambda frame: frame["ph"] > 8, name="adds_up")
+    explained = Check(lambda frame: frame["ph"] > 8, name="adds_up", error="the sum of all")
+    (rule, failed, known), (_, _, more) = check_rows([plain, explained], cells)
+    assert (rule.code, failed.tolist()) == ("adds_up", [True])
+    assert rule.describe(known) == "the row fails adds_up."
+    assert rule.describe(more) == "the row fails the sum of all."

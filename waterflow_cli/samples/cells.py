@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, empty_cells
+from waterflow_cli.common.arrays import BoolArray, IntArray, empty_cells
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import find_marks
-from waterflow_cli.tables.numbers import NumberMarks, parse_numbers
+from waterflow_cli.tables.numbers import NumberColumn, NumberMarks, parse_numbers
 from waterflow_cli.tables.reading_options import Nondetect, ReadingOptions
 from waterflow_cli.tables.units import conversion, convert, parse_unit
 
@@ -27,29 +27,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadCells:
-    """A column as numbers.
+@dataclass(frozen=True)
+class ReadCells(NumberColumn):
+    """A column as numbers in the schema's unit.
 
     Attributes
     ----------
-    values : ndarray of float64, shape (n_rows,)
-        In the schema's unit; NaN where the cell is missing or bad.
-    missing, bad : ndarray of bool, shape (n_rows,)
-        No cell is both.
     censored : Censored, optional
         The cells that give a bound; None where there are none.
-    refused, unnamed : ndarray of bool, shape (n_rows,)
-        The bad cells that are non-detects: all of them where they count as errors, else those
-        whose limit is not known.
+    unread : dict of str to ndarray of bool, shape (n_rows,)
+        The bad cells that are non-detects, by the rule that they break: all of them where they
+        count as errors, else those whose limit is not known.
     """
 
-    values: FloatArray
-    missing: BoolArray
-    bad: BoolArray
     censored: Censored | None = None
-    refused: BoolArray | None = None
-    unnamed: BoolArray | None = None
+    unread: Mapping[str, BoolArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +72,7 @@ class CellReader:
         """Read cells as they stand in the file, shape (n_rows,); see `parse_numbers`."""
         numbers = parse_numbers(column, self.marks, is_clean=is_clean)
         values = convert(numbers.values, self.factor)
-        plain = ReadCells(values=values, missing=numbers.missing, bad=numbers.bad)
+        plain = ReadCells(values, numbers.missing, numbers.bad)
         if self.nondetect is None or not pa.types.is_string(column.type):
             return plain
         odd = numbers.bad | (numbers.missing & ~empty_cells(column))
@@ -122,14 +114,8 @@ class CellReader:
             bounds = np.full(len(values), np.nan)
             bounds[rows[taken]] = bound[taken]
             kept = Censored(spread(below), spread(above), bounds, without_limit)
-        return ReadCells(
-            values=values,
-            missing=missing,
-            bad=bad,
-            censored=kept,
-            refused=spread(refused),
-            unnamed=spread(unnamed),
-        )
+        unread = {"nondetect": spread(refused), "no_limit": spread(unnamed)}
+        return ReadCells(values, missing, bad, kept, unread)
 
 
 def make_readers(
@@ -213,6 +199,7 @@ def _unit_and_factor(
                 ),
             )
         factors[unit] = factor
+    which = tr("Say which one it is: --unit {name}=UNIT", name=name)
     if len(set(factors.values())) > 1:
         raise InputError(
             table.path,
@@ -221,7 +208,7 @@ def _unit_and_factor(
             first=found[0],
             second=found[1],
             line=table.dialect.units_line,
-            hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
+            hint=which,
         )
     if not factors and fold_name(column) in map(fold_name, schema.unit_needed):
         raise InputError(
@@ -229,7 +216,7 @@ def _unit_and_factor(
             "column {column}: this name goes with several units, and none is told.",
             column=column,
             line=table.dialect.header_line,
-            hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
+            hint=which,
         )
     return next(iter(factors.items()), ("", Fraction(1)))
 

@@ -67,10 +67,10 @@ def find_nondetects(cells: pa.Array, marks: NumberMarks) -> Censored:
     """
     encoded = cells.dictionary_encode()
     texts = encoded.dictionary
-    found = None
     if len(texts) <= _FEW:  # laboratories repeat their limits: what was read is remembered
-        found = _remembered(tuple(texts.to_pylist()), marks)
-    below, above, bound = found or _read_bounds(texts, marks)
+        below, above, bound = _remembered(tuple(texts.to_pylist()), marks)
+    else:
+        below, above, bound = _read_bounds(texts, marks)
     codes = pc.fill_null(encoded.indices, len(texts)) if cells.null_count else encoded.indices
     places = codes.to_numpy()
     if cells.null_count:  # the last place stands for null

@@ -52,8 +52,10 @@ def open_samples(
     if reading.profile.endswith(SUFFIX):
         check_names(profile, schema, reading.profile)
     if profile.results is None:
-        names = Header(_with_names_of(profile, schema), reading.renames)
-        with opened(names) as table:
+        own = {name: list(aliases) for name, aliases in schema.wanted().items()}
+        for alias, name in profile.columns.items():
+            own.setdefault(name, []).append(alias)
+        with opened(Header(own, reading.renames)) as table:
             yield _with_profile(table, profile, schema, reading)
         return
     from waterflow_cli.samples.result_tables import ResultTable
@@ -73,14 +75,6 @@ def _result_names(results: ResultColumns) -> Header:
     names = (*texts, *results.sample, *results.within)
     # A first result such as "S1, Sulfate, <LQ, mg/L" would pass for a row of units.
     return Header({name: [] for name in names}, has_units=False)
-
-
-def _with_names_of(profile: Profile, schema: TableSchema) -> dict[str, list[str]]:
-    """Give the columns of a schema, each with its aliases and the profile's names for it."""
-    own = {name: list(aliases) for name, aliases in schema.wanted().items()}
-    for alias, name in profile.columns.items():
-        own.setdefault(name, []).append(alias)
-    return own
 
 
 def _with_profile(

@@ -13,17 +13,12 @@ import pandas as pd
 import pyarrow as pa
 
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.samples.dates import parse_iso
 from waterflow_cli.samples.table_schema import Kind
 from waterflow_cli.tables.numbers import missing_text
 from waterflow_cli.tables.row_rules import Rule
-from waterflow_cli.validation.rules import (
-    RULES,
-    Broken,
-    break_column_check,
-    break_row_check,
-)
+from waterflow_cli.validation.rules import RULES, Broken, break_column_check
 
 if TYPE_CHECKING:
     from pandera.api.checks import Check
@@ -54,8 +49,12 @@ def check_rows(
         {name: pd.Series(values).where(good) for name, (values, good) in cells.items()}
     )
     for check in checks:
-        failed = _run_check(check, frame, len(frame))
-        yield break_row_check(str(check.name), failed, check.error)
+        name, failed = str(check.name), _run_check(check, frame, len(frame))
+        yield (
+            Rule(name, marked("the row fails {check}.")),
+            failed,
+            {"check": check.error or name},
+        )
 
 
 def parse_text_cells(column: pa.Array, kind: Kind) -> tuple[pd.Series, BoolArray, BoolArray, Rule]:
@@ -82,11 +81,8 @@ def _run_check(check: Check, values: pd.Series | pd.DataFrame, n_rows: int) -> B
     try:
         output = check(values).check_output
     except (AttributeError, TypeError, ValueError) as exc:
-        judged = (
-            tr("a row")
-            if isinstance(values, pd.DataFrame)
-            else tr("column {column}", column=values.name)
-        )
+        is_frame = isinstance(values, pd.DataFrame)
+        judged = tr("a row") if is_frame else tr("column {column}", column=values.name)
         raise UsageError(
             "The schema's check {check} cannot judge {judged} ({cause}).",
             tr("Choose a check that fits the column's dtype."),

@@ -51,8 +51,6 @@ class PassOptions:
     measurements : sequence of str, optional
         Those of a model: a batch holds each, missing throughout where the file lacks it. Default:
         those of the schema that the file has.
-    limits : sequence of LimitProfile
-        What the values are held against.
     jobs, batch_rows : int
         How many batches are worked on at once, and about how many rows make one.
     """
@@ -76,8 +74,6 @@ class RowCounts:
     ----------
     n_invalid : int
         Rows that break a rule.
-    cells : CellCounts
-        What the cells of each column of the schema are.
     dialects : dict of str to str
         How each file was read.
     limits : LimitCounts, optional

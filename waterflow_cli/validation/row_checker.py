@@ -260,10 +260,9 @@ class RowChecker:
         if cells.censored is not None:
             checked.censored[name] = cells.censored.within(whole)
         other = bad
-        for code, mask in (("nondetect", cells.refused), ("no_limit", cells.unnamed)):
-            if mask is not None:
-                add(RULES[code], mask & whole, {"name": name})
-                other = other & ~mask
+        for code, mask in cells.unread.items():
+            add(RULES[code], mask & whole, {"name": name})
+            other = other & ~mask
         if self._schema.columns[name].kind is Kind.INTEGER:
             values = cells.values
             fraction = np.isfinite(values) & (values != np.round(values)) & whole

@@ -99,10 +99,5 @@ def break_column_check(
         yield Rule(name, marked("{text!r} fails {check}.")), failed, {"check": error or name}
 
 
-def break_row_check(name: str, failed: BoolArray, error: str | None) -> Broken:
-    """Name the rule that the failures of a check of whole rows break; see `break_column_check`."""
-    return Rule(name, marked("the row fails {check}.")), failed, {"check": error or name}
-
-
 def _beyond(code: str, failed: BoolArray, bound: Any, is_included: bool) -> Broken:
     return RULES[code], failed, {"bound": bound, **({} if is_included else {"excluded": True})}
