@@ -19,7 +19,7 @@ from waterflow_cli.tables import csv_blocks
 from waterflow_cli.tables.csv_blocks import (
     Block,
     Position,
-    RowFormat,
+    RowSyntax,
     count_lines,
     parse_block,
     split_blocks,
@@ -34,8 +34,8 @@ SIZES = [1, 2, 3, 5, 8, 13, 40, 200, 1 << 20]
 Row = tuple[int, list[str], RowFinding | None]
 
 
-def rows_with(n_columns: int, sep: str = ",", path: str = "river.csv") -> RowFormat:
-    return RowFormat(path, [f"column {number}" for number in range(n_columns)], sep)
+def rows_with(n_columns: int, sep: str = ",", path: str = "river.csv") -> RowSyntax:
+    return RowSyntax(path, [f"column {number}" for number in range(n_columns)], sep)
 
 
 def split(data: bytes, block_bytes: int, sep: str = ",", start: bytes = b"") -> list[Block]:

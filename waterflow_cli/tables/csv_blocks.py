@@ -64,7 +64,7 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RowFormat:
+class RowSyntax:
     """How the rows of a text file are written.
 
     Attributes
@@ -95,7 +95,7 @@ def count_lines(data: bytes) -> int:
 def split_blocks(
     start: bytes,
     read: Callable[[int], bytes],
-    rows: RowFormat,
+    rows: RowSyntax,
     position: Position,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Block]:
@@ -156,7 +156,7 @@ def _chunks(start: bytes, read: Callable[[int], bytes], n_bytes: int) -> Iterato
     yield from iter(partial(read, n_bytes), b"")
 
 
-def parse_block(block: Block, rows: RowFormat, *, check_utf8: bool = True) -> Batch:
+def parse_block(block: Block, rows: RowSyntax, *, check_utf8: bool = True) -> Batch:
     """Read the cells of a block exactly as written, but for the quotes around them.
 
     Parameters
@@ -182,7 +182,7 @@ def parse_block(block: Block, rows: RowFormat, *, check_utf8: bool = True) -> Ba
 
 def _batch(
     block: Block,
-    rows: RowFormat,
+    rows: RowSyntax,
     cells: list[pa.Array],
     lines: IntArray,
     findings: dict[int, RowFinding],
@@ -212,7 +212,7 @@ def _may_have_blank_lines(columns: list[pa.Array]) -> bool:
     return bool(empty.any())
 
 
-def _parse_with_arrow(data: bytes, rows: RowFormat, *, check_utf8: bool) -> list[pa.Array]:
+def _parse_with_arrow(data: bytes, rows: RowSyntax, *, check_utf8: bool) -> list[pa.Array]:
     names = [str(index) for index in range(len(rows.columns))]
     table = pa_csv.read_csv(
         pa.BufferReader(data),
@@ -244,7 +244,7 @@ def _row_lines(columns: list[pa.Array], block: Block) -> IntArray:
     return lines
 
 
-def _parse_row_by_row(block: Block, rows: RowFormat) -> Batch:
+def _parse_row_by_row(block: Block, rows: RowSyntax) -> Batch:
     n_columns = len(rows.columns)
     read: list[list[str]] = []
     lines: list[int] = []
@@ -326,6 +326,7 @@ def _last_row_end(data: bytes, sep: str) -> int:
 
 
 def _row_ends(data: bytes, sep: str) -> IntArray:
+    """Find where each complete row ends of bytes that start at the start of one."""
     ends = _line_ends(data)
     outside = _outside_quotes(data, ends, sep)
     return _row_ends_by_csv(data, sep) if outside is None else ends[outside]
@@ -378,7 +379,7 @@ def _latin_lines(data: bytes) -> list[str]:
     return [line.decode("latin-1") for line in data.splitlines(keepends=True)]
 
 
-def _refuse_endless_row(data: bytes, rows: RowFormat, line: int) -> NoReturn:
+def _refuse_endless_row(data: bytes, rows: RowSyntax, line: int) -> NoReturn:
     """Refuse a row that does not end in ``data``, which starts where the row does."""
     cells, *following = csv.reader([*_latin_lines(data), "end"], delimiter=rows.sep)
     if not following:  # the line added at the end was swallowed

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from waterflow_cli.tables.csv_blocks import Block, Position, RowFormat, count_lines
+from waterflow_cli.tables.csv_blocks import Block, Position, RowSyntax, count_lines
 
 # Notes are looked for in this much of a file's end, however it is cut into blocks.
 TAIL_BYTES = 4096
@@ -15,7 +15,7 @@ _LABELLED = re.compile(r"\s*([#*]|[^\W\d_][^:;,\t|]{0,40}:)")
 _STARTS_AS_NUMBER = re.compile(r"\s*[<>≤≥+-]*\s*[.,]?\d")
 
 
-def without_notes(blocks: Iterable[Block], rows: RowFormat, notes: list[int]) -> Iterator[Block]:
+def without_notes(blocks: Iterable[Block], rows: RowSyntax, notes: list[int]) -> Iterator[Block]:
     """Yield blocks, leaving out the notes that stand below the last row.
 
     A note is a line of one cell in a table of several, after a blank line or with a label. Such

@@ -21,7 +21,7 @@ from waterflow_cli.tables.csv_blocks import (
     MAX_ROW_BYTES,
     Block,
     Position,
-    RowFormat,
+    RowSyntax,
     count_lines,
     parse_block,
     split_blocks,
@@ -106,7 +106,7 @@ class _TextTable:
         start = _read_start(self._text, reader, path)
         self._start = reader.read(start, self._text.encoding)
         dialect = self._start.dialect
-        self._rows = RowFormat(path, self._start.columns, dialect.sep)
+        self._rows = RowSyntax(path, self._start.columns, dialect.sep)
         self._first = Position(len(start) - len(self._start.rest), dialect.first_line)
         self._notes: list[int] = []
 
@@ -227,7 +227,7 @@ def part_tasks(
     while count_lines(start) <= part.n_passed and (more := text.read(BLOCK_BYTES)):
         start += more
     ahead = b"".join(start.splitlines(keepends=True)[part.n_passed :])
-    rows = RowFormat(path, columns, dialect.sep)
+    rows = RowSyntax(path, columns, dialect.sep)
     blocks = split_blocks(ahead, text.read, rows, Position(0, part.line + part.n_passed))
     if part.notes:
         first = part.notes.start
