@@ -134,15 +134,13 @@ class Console:
         stream = sys.stderr if err else sys.stdout
         if stream is None:
             return
-        width = None if stream.isatty() else _PLAIN_WIDTH
-        no_color = True if self.color is False else None
         # Not the stream itself: rich ends the program when that is a closed pipe.
         page = io.TextIOWrapper(io.BytesIO(), stream.encoding, "backslashreplace", newline="\n")
         rich = RichConsole(
             file=page,
             force_terminal=stream.isatty(),
-            width=width,
-            no_color=no_color,
+            width=None if stream.isatty() else _PLAIN_WIDTH,
+            no_color=True if self.color is False else None,
             highlight=False,
         )
         rich.print(_build_table(title, columns, rows))

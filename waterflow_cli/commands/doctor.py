@@ -9,7 +9,6 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from waterflow_cli.health import Check
     from waterflow_cli.spark.settings import SparkOptions
 
 _EXIT_FAILED = 4
@@ -35,9 +34,6 @@ def doctor(console: Console, *, tracking_uri: str, engine: SparkOptions | None) 
     is_well = all(check.status != FAILED for check in checks)
     if not console.json({"ok": is_well, "checks": [asdict(check) for check in checks]}):
         columns = (tr("check"), tr("result"), tr("found"), tr("what to do"))
-        console.table("", columns, map(_row, checks))
+        rows = [(tr(each.name), tr(each.status), each.found, each.fix) for each in checks]
+        console.table("", columns, rows)
     return 0 if is_well else _EXIT_FAILED
-
-
-def _row(check: Check) -> tuple[str, str, str, str]:
-    return tr(check.name), tr(check.status), check.found, check.fix

@@ -59,9 +59,8 @@ def open_engine(
         console.progress(tr("rows")) as report,
         open_session(engine, debug=console.debug) as spark,
     ):
-        from waterflow_cli.spark.engine import (
-            SparkEngine,
-        )  # imports pyspark, which was missed above
+        # It imports pyspark, which was missed above.
+        from waterflow_cli.spark.engine import SparkEngine
 
         yield SparkEngine(spark, report)
 

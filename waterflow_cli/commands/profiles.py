@@ -20,7 +20,6 @@ def list_profiles(console: Console) -> None:
     """List the bundled profiles; any TOML file of one's own can be named in their place."""
     from waterflow_cli.samples.profiles import bundled_profiles, load_profile
 
-    found = [load_profile(name) for name in bundled_profiles()]
     entries = [
         {
             "name": each.name,
@@ -29,7 +28,7 @@ def list_profiles(console: Console) -> None:
             "rows": "samples" if each.results is None else "results",
             "sha256": each.sha256,
         }
-        for each in found
+        for each in map(load_profile, bundled_profiles())
     ]
     list_bundled(console, "profiles", entries)
 

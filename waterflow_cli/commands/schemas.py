@@ -20,9 +20,9 @@ def list_schemas(console: Console) -> None:
     """List the installed schemas; any YAML file can be named in their place."""
     from waterflow_cli.samples.schemas import load_schema, schema_entry_points
 
-    found = [load_schema(name) for name in schema_entry_points()]
     entries = [
-        {"name": each.name, "title": each.pandera.title, "sha256": each.sha256} for each in found
+        {"name": each.name, "title": each.pandera.title, "sha256": each.sha256}
+        for each in map(load_schema, schema_entry_points())
     ]
     list_bundled(console, "schemas", entries)
 

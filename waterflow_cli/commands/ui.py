@@ -28,10 +28,8 @@ def ui(console: Console, *, tracking_uri: str, port: int | None, opens: bool) ->
 
     try:
         with running_ui(tracking_uri, port) as pages:
-            if console.as_json:
-                names = [each.name for each in pages.experiments]
-                console.json({"url": pages.url, "experiments": names})
-            else:
+            names = [each.name for each in pages.experiments]
+            if not console.json({"url": pages.url, "experiments": names}):
                 console.result(pages.url)
             if not pages.experiments:
                 console.note(tr("No model was trained here yet: waterflow train"))
