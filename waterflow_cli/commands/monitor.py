@@ -14,6 +14,7 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.notes import note_written
+from waterflow_cli.common.credentials import redact
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console, printable
@@ -216,8 +217,6 @@ def _note(found: Monitoring, outputs: _Outputs, console: Console) -> None:
 
 def _print_schedule(console: Console) -> None:
     """Print how to run this very command every day."""
-    from waterflow_cli.common.credentials import redact
-
     meta = click.get_current_context().meta
     typed = [each for each in meta[_ARGUMENTS] if each != _SCHEDULE]
     arguments = [redact(each) for each in typed]

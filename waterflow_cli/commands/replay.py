@@ -8,7 +8,7 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.notes import note_reading, note_written
-from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.errors import UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console
 
@@ -97,7 +97,6 @@ def _show(result: Replay, console: Console) -> None:
 
 
 def _show_matrix(result: Replay, console: Console) -> None:
-    from waterflow_cli.common.errors import shorten
     from waterflow_cli.scoring.past_results import STATES
 
     console.table(
