@@ -33,6 +33,7 @@ from waterflow_cli.tables import reading
 from waterflow_cli.tables.encodings import SAMPLE_BYTES
 from waterflow_cli.tables.numbers import PLAIN_MARKS
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.validation.pass_over import PassOptions
 
 NAME, URI = "river.csv", "file:///data/river.csv"
 PATH = path_of(URI, is_escaped=True)
@@ -136,7 +137,7 @@ def read_in_parts(data, cuts, options=AS_FOUND, n_at_once=100):
 
 
 def read_tables(text, parts, n_at_once, options=AS_FOUND):
-    found, job = Read([], [], []), Job(schema=SCHEMA, reading=options)
+    found, job = Read([], [], []), Job(schema=SCHEMA, options=PassOptions(reading=options))
     for start, part in parts.items():
         tables = read_parts({PATH: text}, job, as_spark_gives(part, start, n_at_once))
         try:

@@ -25,14 +25,13 @@ from waterflow_cli.serving.served_model import ServedModel
 from waterflow_cli.spark.files import InputFile
 from waterflow_cli.spark.formats import NO_ROWS
 from waterflow_cli.spark.jobs import ValidationJob
-from waterflow_cli.spark.remote import expected_versions
 from waterflow_cli.spark.worker import Task, read_files, run_task
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import open_table
-from waterflow_cli.tables.reading_options import AS_FOUND
 from waterflow_cli.validation import pass_over as pass_over_module
 from waterflow_cli.validation.limits import load_limits
 from waterflow_cli.validation.pass_over import Pass, PassOptions, RowCounts, pass_over
+from waterflow_cli.validation.report import ValidationOptions
 
 SCHEMA = parse_schema(
     """
@@ -104,7 +103,7 @@ def test_header_of_a_file_that_is_explored_is_matched_once(cli, own_samples, mat
 
 
 def test_header_of_a_file_that_a_task_of_spark_reads_is_matched_once(river, matched):
-    job = ValidationJob(schema=SCHEMA, reading=AS_FOUND, max_findings=5, limits=())
+    job = ValidationJob(schema=SCHEMA, options=ValidationOptions(max_findings=5))
     counted = []
 
     class Driver:
@@ -115,8 +114,6 @@ def test_header_of_a_file_that_a_task_of_spark_reads_is_matched_once(river, matc
         job=job,
         row_format=NO_ROWS,
         counts=Driver(),
-        language="en",
-        versions=expected_versions(),
         first_file=river,
         header=None,
     )

@@ -7,13 +7,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
 
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import chosen_language, tr
+from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import FetchedModel
@@ -37,7 +37,7 @@ from waterflow_cli.spark.formats import NO_ROWS, Columns, Origin, RowFormat
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.jobs import RejectsJob, ScoringJob, ValidationJob, ship_model
 from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
-from waterflow_cli.spark.remote import expected_versions, remote_errors
+from waterflow_cli.spark.remote import remote_errors
 from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.spark.worker import Job, Task
@@ -45,11 +45,13 @@ from waterflow_cli.tables.outputs import STDOUT, check_distinct, check_outputs
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import changed
 from waterflow_cli.tables.table import Batch, Table, no_rows
+from waterflow_cli.validation.pass_over import PassOptions
 from waterflow_cli.validation.report import AS_USUAL, ValidationOptions, ValidationReport
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+Options = TypeVar("Options", bound=PassOptions)
 # So many rows show what columns an output has, and whether options and columns agree.
 _SHOWN_ROWS = 50
 
@@ -92,14 +94,12 @@ class SparkEngine:
         """
         with remote_errors():
             shipped = ship_model(self._spark, fetched, model)
-            reading = _found_everywhere(options.reading)
-            options = replace(options, reading=reading)
-            inputs = self._open_inputs(paths, model.schema, reading)
+            options = _for_executors(options)
+            inputs = self._open_inputs(paths, model.schema, options.reading)
             job = ScoringJob(
-                model=shipped,
-                options=options,
                 schema=model.schema,
-                reading=reading,
+                options=options,
+                model=shipped,
                 is_several=len(inputs.files) > 1,
                 n_rows=inputs.n_bytes // USUAL_ROW_BYTES // inputs.n_cores,
             )
@@ -116,7 +116,7 @@ class SparkEngine:
                     summary.merge(each)
                 refuse_too_many(summary, options.max_invalid)
                 if "--rejects" in outputs:
-                    rejects = RejectsJob(schema=model.schema, reading=reading)
+                    rejects = RejectsJob(schema=model.schema, options=options)
                     self._run(inputs, rejects, outputs["--rejects"])
         summary.outputs = [each.path for each in outputs.values()]
         write_manifest(model, summary, options, inputs.names)
@@ -149,15 +149,10 @@ class SparkEngine:
             If Spark fails.
         """
         with remote_errors():
-            reading = _found_everywhere(options.reading)
-            inputs = self._open_inputs(paths, schema, reading)
+            options = _for_executors(options)
+            inputs = self._open_inputs(paths, schema, options.reading)
             options.refuse_several(inputs.files)
-            job = ValidationJob(
-                schema=schema,
-                reading=reading,
-                max_findings=options.max_findings,
-                limits=tuple(options.limits),
-            )
+            job = ValidationJob(schema=schema, options=options)
             named = {"-o": findings, "--good": options.good, "--bad": options.bad}
             outputs = self._check_outputs(named, "-o", inputs.files, layout, force=options.force)
             report = ValidationReport(schema=schema.name, max_findings=options.max_findings)
@@ -261,8 +256,6 @@ class SparkEngine:
             job=job,
             row_format=row_format,
             counts=counts,
-            language=chosen_language(),
-            versions=expected_versions(),
             first_file=inputs.names[0],
             header=None if output is None else header,
         )
@@ -323,8 +316,9 @@ def _some_rows(table: Table) -> Batch:
     return Batch(columns=columns, lines=batch.lines[:_SHOWN_ROWS], findings=findings)
 
 
-def _found_everywhere(reading: ReadingOptions) -> ReadingOptions:
-    """Name a profile's file so that executors on shared storage find it."""
-    if reading.profile is None or not reading.profile.endswith(SUFFIX):
-        return reading
-    return replace(reading, profile=str(Path(reading.profile).absolute()))
+def _for_executors(options: Options) -> Options:
+    """Have each work on one batch at a time, and find a profile's file on shared storage."""
+    reading = options.reading
+    if reading.profile is not None and reading.profile.endswith(SUFFIX):
+        reading = replace(reading, profile=str(Path(reading.profile).absolute()))
+    return replace(options, reading=reading, jobs=1)

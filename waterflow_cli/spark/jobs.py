@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,8 @@ from waterflow_cli.spark.formats import RowFormat
 from waterflow_cli.spark.worker import Encode, Job, Start
 from waterflow_cli.tables.table import Table
 from waterflow_cli.validation.batches import CheckedBatch
-from waterflow_cli.validation.limits import LimitProfile
 from waterflow_cli.validation.pass_over import Pass, PassOptions
-from waterflow_cli.validation.report import RowSplit, ValidationReport
+from waterflow_cli.validation.report import RowSplit, ValidationOptions, ValidationReport
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -97,8 +96,8 @@ class ScoringJob(Job):
         About how many rows a task scores.
     """
 
-    model: ShippedModel
     options: ScoringOptions
+    model: ShippedModel
     is_several: bool
     n_rows: int
 
@@ -107,7 +106,7 @@ class ScoringJob(Job):
         model, options, writer = self.model.load(), self.options, row_format.writer()
         check_n_listed(model, options.explain)
         model.decision.scores.expect(self.n_rows)
-        asked = pass_options(model, replace(options, jobs=1))
+        asked = pass_options(model, options)
 
         def begin(table: Table) -> tuple[Pass, Encode]:
             summary = ScoringSummary(model=model.label)
@@ -131,7 +130,8 @@ class RejectsJob(Job):
 
     def start(self, row_format: RowFormat) -> Start:
         """Give what begins with a table."""
-        writer, options = row_format.writer(), PassOptions(reading=self.reading, without_label=True)
+        writer = row_format.writer()
+        options = PassOptions(reading=self.options.reading, without_label=True)
         return lambda table: (
             Pass(table, self.schema, options),
             lambda checked: writer.encode(rejected_rows(checked)),
@@ -148,18 +148,16 @@ class ValidationJob(Job):
         Which rows are handed on: ``good`` or ``bad``.
     """
 
-    max_findings: int
-    limits: tuple[LimitProfile, ...]
+    options: ValidationOptions
     kept: str | None = None
 
     def start(self, row_format: RowFormat) -> Start:
         """Give what begins with a table."""
-        writer = row_format.writer()
-        options = PassOptions(reading=self.reading, limits=self.limits)
+        writer, options = row_format.writer(), self.options
         split = RowSplit(*(writer if self.kept == each else None for each in ("good", "bad")))
 
         def begin(table: Table) -> tuple[Pass, Encode]:
-            report = ValidationReport(schema=self.schema.name, max_findings=self.max_findings)
+            report = ValidationReport(schema=self.schema.name, max_findings=options.max_findings)
 
             def encode(checked: CheckedBatch) -> Any:
                 report.note(checked)

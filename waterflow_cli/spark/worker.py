@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -21,22 +21,21 @@ from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.arrays import text_bytes
 from waterflow_cli.common.errors import WaterflowError
-from waterflow_cli.common.messages import use_language
+from waterflow_cli.common.messages import chosen_language, use_language
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.job import FileHeader, refuse_other_header
 from waterflow_cli.spark.files import InputFile, path_of
 from waterflow_cli.spark.formats import Origin, RowFormat
-from waterflow_cli.spark.remote import check_versions, encode_error
+from waterflow_cli.spark.remote import check_versions, encode_error, expected_versions
 from waterflow_cli.spark.survey import PartPosition, TextFile, end_of_row, survey
 from waterflow_cli.tables.csv_blocks import Position, count_lines
 from waterflow_cli.tables.dialect import PARQUET
 from waterflow_cli.tables.reading import FilePart, Opener, part_tasks, remark_on_notes
-from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import FilledStream, changed, decompressed
 from waterflow_cli.tables.table import Batch, Table, plain_column
 from waterflow_cli.validation.batches import CheckedBatch
-from waterflow_cli.validation.pass_over import Pass
+from waterflow_cli.validation.pass_over import Pass, PassOptions
 
 Batches = Iterator[pa.RecordBatch]
 Tables = Iterator[tuple[Table, Origin]]
@@ -66,7 +65,7 @@ class Job:
     """What is done with all inputs; it is sent to the executors."""
 
     schema: TableSchema
-    reading: ReadingOptions
+    options: PassOptions
 
     def start(self, row_format: RowFormat) -> Start:
         """Begin it, on an executor."""
@@ -92,10 +91,10 @@ class Task:
     job: Job
     row_format: RowFormat
     counts: Any
-    language: str
-    versions: Mapping[str, str]
     first_file: str
     header: FileHeader | None
+    language: str = field(default_factory=chosen_language)
+    versions: Mapping[str, str] = field(default_factory=expected_versions)
 
 
 def run_task(task: Task, read: Callable[[Job, Batches], Tables], batches: Batches) -> Batches:
@@ -131,7 +130,7 @@ def read_files(files: Mapping[str, InputFile], job: Job, batches: Batches) -> Ta
         for path, data in zip(batch.column("path"), batch.column("data"), strict=True):
             file = files[path_of(path.as_py())]
             opener = opener_of(data.as_buffer())
-            with open_samples(file.name, job.schema, job.reading, opener=opener) as table:
+            with open_samples(file.name, job.schema, job.options.reading, opener=opener) as table:
                 yield table, (file.number, 0)
 
 
@@ -155,7 +154,7 @@ def read_parts(files: Mapping[str, TextFile], job: Job, batches: Batches) -> Tab
             raise changed(text.file.name)
         position = text.positions[start]
         lines = _Lines(chunks, position)
-        table = _table_of_part(text, lines, position, job.reading.encoding)
+        table = _table_of_part(text, lines, position, job.options.reading.encoding)
         yield table, (text.file.number, position.number)
         if lines.n_read != position.n_lines:
             raise changed(text.file.name)
@@ -234,7 +233,7 @@ def read_row_groups(
         columns=columns.names,
         _dialect=lambda: PARQUET,
         _blocks=tasks,
-        names=job.schema.header.renamed(job.reading.renames),
+        names=job.schema.header.renamed(job.options.reading.renames),
     )
     yield table, (file.number, start)
 
