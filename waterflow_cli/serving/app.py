@@ -43,10 +43,9 @@ class Service:
 
     Parameters
     ----------
-    note_access : callable
-        Is told of each request; never what it held.
-    note_defect : callable
-        Is told of an error that nobody foresaw, and of a plugin's failure.
+    note_access, note_defect : callable
+        Are told of each request, never what it held; and of an error that nobody foresaw, or of a
+        plugin's failure.
     """
 
     def __init__(
@@ -254,13 +253,7 @@ class Gate:
 
 
 def sent_type(headers: Headers) -> str:
-    """Tell what the body holds: `JSON` or `CSV`.
-
-    Raises
-    ------
-    RequestError
-        415 for anything else, and for what is compressed.
-    """
+    """Tell what the body holds, `JSON` or `CSV`; 415 for anything else, and what is compressed."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     coding = headers.get("content-encoding", "identity").strip().lower()
     if media_type in KNOWN and coding == "identity":
@@ -275,15 +268,10 @@ def sent_type(headers: Headers) -> str:
 
 
 def chosen_type(accept: str, sent: str) -> str:
-    """Choose what the answer holds; of equals, what was sent.
+    """Choose what the answer holds; of equals, what was sent. 406 if the client takes neither.
 
     >>> chosen_type("", "text/csv"), chosen_type("application/json, */*;q=0.1", "text/csv")
     ('text/csv', 'application/json')
-
-    Raises
-    ------
-    RequestError
-        406 if the client takes neither.
     """
     if not accept.strip():
         return sent

@@ -24,14 +24,7 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 
 @dataclass
 class Answer:
-    """What a client gets.
-
-    Attributes
-    ----------
-    body : bytes
-    verdicts : Counter of str
-        Of the scored samples.
-    """
+    """What a client gets, and what was counted of the samples."""
 
     body: bytes = b""
     n_rows: int = 0

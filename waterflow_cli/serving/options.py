@@ -53,10 +53,13 @@ def read_token(path: str | None, environ: Mapping[str, str] = os.environ) -> str
     UsageError
         If the file cannot be read, or the token is too short to be one. It is not shown.
     """
-    if path is None:
-        text, source = environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
-    else:
-        text, source = _read_file(path), path
+    text, source = environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
+    if path is not None:
+        try:
+            text, source = Path(path).read_text("utf-8"), path
+        except (OSError, ValueError) as exc:
+            cause = getattr(exc, "strerror", None) or tr("it is no text")
+            raise UsageError("{path}: cannot be read ({cause}).", path=path, cause=cause) from exc
     if text is None:
         return None
     if not _TOKEN.fullmatch(text.strip()):
@@ -66,11 +69,3 @@ def read_token(path: str | None, environ: Mapping[str, str] = os.environ) -> str
             source=source,
         )
     return text.strip()
-
-
-def _read_file(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except (OSError, ValueError) as exc:
-        cause = getattr(exc, "strerror", None) or tr("it is no text")
-        raise UsageError("{path}: cannot be read ({cause}).", path=path, cause=cause) from exc

@@ -30,17 +30,10 @@ _NULLS = marked("A measurement that was not made is null; one that is not there 
 Sample = dict[str, Any]
 
 
-class _NotJsonError(ValueError):
-    """What Python reads, and JSON does not know."""
-
-
 def parse_samples(body: bytes, max_rows: int) -> list[Sample]:
     """Parse ``{"samples": [{"ph": 7.1, ...}, ...]}``; all numbers become floats.
 
-    Raises
-    ------
-    RequestError
-        400 if it is no JSON, 413 if there are too many samples, 422 if it is other JSON.
+    A RequestError is 400 if it is no JSON, 413 for too many samples, 422 if it is other JSON.
     """
     try:
         content = json.loads(
@@ -90,15 +83,8 @@ class SampleLayout:
     Other names of a column are for the headers of files: in JSON, where any field may stand beside
     the measurements, one could be taken for a measurement that it is not.
 
-    Parameters
-    ----------
-    names : set of str
-        The fields' names; those that the schema does not know are not read.
-
-    Raises
-    ------
-    RequestError
-        422 if a column that the schema requires is not there, or another is and may not be.
+    Fields that the schema does not know are not read. A RequestError is 422 if a column that the
+    schema requires is not there, or another is and may not be.
     """
 
     def __init__(self, schema: TableSchema, names: Set[str]) -> None:
@@ -119,10 +105,7 @@ class SampleLayout:
     def table(self, samples: Sequence[Sample]) -> Table:
         """Present samples as an open table of one batch; their lines count from 1.
 
-        Raises
-        ------
-        RequestError
-            422 if a sample lacks a field, or one is neither number, text nor null.
+        A RequestError is 422 if a sample lacks a field, or one is neither number, text nor null.
         """
         for name in self._required:
             lacking = (place for place, sample in enumerate(samples) if name not in sample)
@@ -176,9 +159,9 @@ def _text(cell: float | str | None) -> str | None:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise _NotJsonError(tr("an object has the same name twice"))
+        raise ValueError(tr("an object has the same name twice"))
     return content
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _NotJsonError(tr("{name} is no number of JSON", name=name))
+    raise ValueError(tr("{name} is no number of JSON", name=name))

@@ -27,21 +27,13 @@ _MOST_LAYOUTS = 64
 class ServedModel:
     """A loaded model, and what is known of the samples that it is sent.
 
-    Parameters
-    ----------
-    reading : ReadingOptions
-        What non-detects count as.
-
-    Raises
-    ------
-    PluginError
-        If it cannot score a sample.
+    A PluginError says that it cannot score a sample.
     """
 
     def __init__(self, model: StoredModel, reading: ReadingOptions = AS_FOUND) -> None:
         self.model = model
         self.loaded = datetime.now(UTC)
-        # A decimal mark or a unit is a matter of files; JSON has its own marks.
+        # What non-detects count as. A decimal mark or a unit is a matter of files: JSON has its own.
         self._reading = ReadingOptions(nondetect=reading.nondetect, loq=reading.loq)
         self.layout_of = lru_cache(_MOST_LAYOUTS)(self._layout_of)
         self._warm_up()
@@ -80,13 +72,9 @@ class ModelWatch:
     ----------
     current : ServedModel
         Replaced in one step; a request keeps the one that it began with.
-    is_failing : bool
-        Whether a newer model could not be loaded, or the store not be asked.
 
     Parameters
     ----------
-    reference, name, tracking_uri : str
-        As in `load_model`.
     report : callable
         Is told, in a line, of each new model and of what failed.
 
@@ -113,7 +101,7 @@ class ModelWatch:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last look at the store failed."""
+        """Whether a newer model could not be loaded, or the store not be asked."""
         return self._failure is not None
 
     def start(self, every_s: float) -> None:

@@ -108,13 +108,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     def listen(self, bound: socket.socket) -> None:
-        """Answer requests until asked to stop.
-
-        Raises
-        ------
-        UsageError
-            If another program listens at the address by now.
-        """
+        """Answer requests until asked to stop; a UsageError if another program listens by now."""
         with bound:
             try:
                 bound.listen()
@@ -150,16 +144,11 @@ class Server(uvicorn.Server):
 
 
 def bounded_protocol(patience_s: float) -> type[asyncio.Protocol] | str:
-    """Give what uvicorn takes as `http`: its own, with a time limit for connections.
+    """Give what uvicorn takes as `http`: its own, with a time limit for a request and its answer.
 
     uvicorn has no such limit, and the class is not of its public parts. Where it is gone,
     connections are served as uvicorn does by itself: with all answers, and as long as a client
     takes.
-
-    Parameters
-    ----------
-    patience_s : float
-        How long a client may take for a request, and to take its answer.
     """
     try:
         from uvicorn.protocols.http.h11_impl import H11Protocol

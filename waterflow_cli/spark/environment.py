@@ -21,12 +21,7 @@ _COMPRESSION = 1
 
 
 def pack_environment(folder: Path) -> Path:
-    """Pack the environment's libraries into a ``.tar.gz``.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to write; it exists.
+    """Pack the environment's libraries into a ``.tar.gz`` in a folder.
 
     Returns
     -------
@@ -41,8 +36,7 @@ def pack_environment(folder: Path) -> Path:
         are, or the disk is full.
     """
     library = Path(sysconfig.get_path("purelib"))
-    for installed in _own_distributions():
-        _check_packable(installed, library)
+    _check_own(library)
     left_out = _LEFT_OUT | set(_top_names(_NOT_FOR_EXECUTORS))
     archive = folder / "environment.tar.gz"
 
@@ -65,33 +59,32 @@ def pack_environment(folder: Path) -> Path:
     return archive
 
 
-def _own_distributions() -> Iterator[Distribution]:
-    """Yield waterflow, and what brings plugins or schemas for it."""
-    try:
-        yield distribution(OWN_NAME)
-    except PackageNotFoundError as exc:
+def _check_own(library: Path) -> None:
+    """Check that the files of waterflow, and of what brings plugins for it, lie where is packed."""
+    own = [each for each in distributions() if _is_own(each)]
+    if OWN_NAME not in [each.name for each in own]:
         raise EngineError(
             "--ship-env: waterflow is not installed in this environment.",
             tr("Install it: pip install waterflow"),
-        ) from exc
-    for each in distributions():
-        groups = {entry.group for entry in each.entry_points}
-        if each.name != OWN_NAME and any(name.startswith(f"{OWN_NAME}.") for name in groups):
-            yield each
-
-
-def _check_packable(installed: Distribution, library: Path) -> None:
-    """Check that a distribution's files lie where they are packed."""
-    origin = json.loads(installed.read_text("direct_url.json") or "{}")
-    is_editable = bool(origin.get("dir_info", {}).get("editable"))
-    is_here = Path(str(installed.locate_file(""))).resolve() == library.resolve()
-    if is_editable or not is_here:
-        raise EngineError(
-            "--ship-env: {name} is installed as editable or from outside this environment, and "
-            "cannot be sent.",
-            tr("Install it as executors would have it: pip install . instead of pip install -e ."),
-            name=installed.name,
         )
+    for each in own:
+        origin = json.loads(each.read_text("direct_url.json") or "{}")
+        is_editable = bool(origin.get("dir_info", {}).get("editable"))
+        if is_editable or Path(str(each.locate_file(""))).resolve() != library.resolve():
+            raise EngineError(
+                "--ship-env: {name} is installed as editable or from outside this environment, "
+                "and cannot be sent.",
+                tr(
+                    "Install it as executors would have it: pip install . instead of "
+                    "pip install -e ."
+                ),
+                name=each.name,
+            )
+
+
+def _is_own(installed: Distribution) -> bool:
+    groups = {entry.group.partition(".")[0] for entry in installed.entry_points}
+    return OWN_NAME in (installed.name, *groups)
 
 
 def _top_names(names: tuple[str, ...]) -> Iterator[str]:

@@ -34,8 +34,6 @@ class InputFile:
     ----------
     name : str
         As the user typed it, or as it was found in a folder or by a pattern.
-    uri : str
-        With its scheme.
     n_bytes : int
         As stored.
     number : int
@@ -52,21 +50,9 @@ class InputFile:
         """Its `path_of`."""
         return path_of(self.uri)
 
-    @property
-    def local_path(self) -> str | None:
-        """Its path if it is a file of this machine, however the user named it."""
-        path = self.path
-        return path.removeprefix(_LOCAL) if path.startswith(f"{_LOCAL}/") else None
-
 
 def refuse_credentials(path: str) -> None:
-    """Refuse a URI that holds a password: it would stand in outputs, messages and records.
-
-    Raises
-    ------
-    UsageError
-        Without the password.
-    """
+    """Refuse a URI that holds a password: it would stand in outputs, messages and records."""
     if is_uri(path) and _CREDENTIALS.search(path):
         raise UsageError(
             "{path}: holds a password.",
@@ -126,8 +112,8 @@ def true_path(uri: str) -> str:
 
 
 def local_paths(files: Sequence[InputFile]) -> list[str]:
-    """Give the paths of those inputs that are files of this machine."""
-    return [path for file in files if (path := file.local_path) is not None]
+    """Give the paths of those inputs that are files of this machine, however they are named."""
+    return [file.path.removeprefix(_LOCAL) for file in files if file.path.startswith(f"{_LOCAL}/")]
 
 
 class HadoopFiles:
@@ -142,10 +128,8 @@ class HadoopFiles:
 
         Raises
         ------
-        InputError
-            If a file or folder is not there, is empty of files, or cannot be reached.
-        UsageError
-            If a pattern matches nothing.
+        InputError, UsageError
+            As `refuse_missing`; also if a folder is empty of files, or one cannot be reached.
         """
         refuse_missing(paths)
         found: list[InputFile] = []
@@ -262,13 +246,7 @@ class HadoopFiles:
                     files.delete(path, False)
 
     def rename(self, path: str, other: str) -> None:
-        """Give a file or folder another name, which is not taken.
-
-        Raises
-        ------
-        UsageError
-            If that fails.
-        """
+        """Give a file or folder another name, which is not taken, or raise a UsageError."""
         with self._output(other) as (files, target):
             if not files.rename(self._open(path)[1], target):
                 raise UsageError(

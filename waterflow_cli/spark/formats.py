@@ -147,13 +147,7 @@ class Columns:
         return ParquetTableWriter(NOWHERE)
 
     def batches(self, encoded: pa.Table, origin: Origin) -> Iterator[pa.RecordBatch]:
-        """Give the rows.
-
-        Raises
-        ------
-        UsageError
-            If a column does not hold what the first file's does.
-        """
+        """Give the rows; a UsageError if a column does not hold what the first file's does."""
         check_types(encoded.schema, self.columns)
         yield from encoded.cast(self.schema).to_batches()
 
@@ -171,13 +165,7 @@ def _type_in_spark(kind: pa.DataType) -> pa.DataType:
 
 
 def check_keys(keys: Sequence[str], columns: Iterable[str]) -> None:
-    """Refuse to part rows by columns that they lack.
-
-    Raises
-    ------
-    UsageError
-        Naming the column.
-    """
+    """Refuse to part rows by columns that they lack: a UsageError names the column."""
     for name in keys:
         if keys.count(name) > 1:
             raise UsageError("--partition-by: '{name}' is named twice.", name=name)

@@ -82,8 +82,7 @@ def _compare_versions(answers: list[dict[str, Any]]) -> str:
     """Compare what executors have installed with this machine."""
     expected = expected_versions()
     for answer in answers:
-        error = difference_of(expected, answer["versions"])
-        if error is not None:
+        if error := difference_of(expected, answer["versions"]):
             where = f"{answer['host']}, {answer['executable']}"
             raise EngineError("{where}: {problem}", error.hint, where=where, problem=error)
     pythons = sorted({f"Python {answer['python']}, {answer['executable']}" for answer in answers})

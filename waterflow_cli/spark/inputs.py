@@ -50,12 +50,10 @@ _MAX_PARTITIONS, _NO_LIMIT = "spark.sql.files.maxPartitionNum", (1 << 31) - 1
 
 @dataclass(kw_only=True)
 class SparkInputs:
-    """Files, sorted by how Spark reads them.
+    """Files, in the order of the command, and sorted by how Spark reads them.
 
     Attributes
     ----------
-    files : list of InputFile
-        In the order of the command.
     whole, parquet : list of InputFile
         What tasks take as they are; what Spark's own reader parts.
     parted : dict of str to TextFile
@@ -268,17 +266,8 @@ class SparkInputs:
 
 
 def can_be_parted(dialect: Dialect, start: bytes, split_bytes: int) -> bool:
-    """Say whether a text file can be read in parts.
-
-    Parameters
-    ----------
-    dialect : Dialect
-        How it is written.
-    start : bytes
-        Its first bytes.
-    split_bytes : int
-        How many bytes make a part; the first must hold all that is above the first row.
-    """
+    """Say, by its start, whether a text file can be read in parts of so many bytes."""
+    # The first part must hold all that is above the first row.
     above = start.splitlines(keepends=True)[: dialect.first_line - 1]
     is_linewise = _LINEWISE.fullmatch(dialect.encoding) is not None
     return is_linewise and sum(map(len, above)) <= split_bytes
@@ -286,12 +275,8 @@ def can_be_parted(dialect: Dialect, start: bytes, split_bytes: int) -> bool:
 
 def _sample(table: Table) -> Batch:
     """Give the first rows of a table; none where no row ends in what was read of it."""
-    sample = table.sample()
-    if sample is not None:
-        return sample
-    return Batch(
-        columns={name: pa.array([], pa.string()) for name in table.columns}, lines=_NO_LINES
-    )
+    no_cells = {name: pa.array([], pa.string()) for name in table.columns}
+    return table.sample() or Batch(columns=no_cells, lines=_NO_LINES)
 
 
 def _of_first_row(name: str) -> Column:

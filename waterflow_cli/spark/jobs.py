@@ -26,28 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """A verified model that Spark fetches to each executor, once.
-
-    Attributes
-    ----------
-    file : str
-        As Spark knows it.
-    label, digest : str
-        See `FetchedModel`.
-    """
+    """A `FetchedModel` as a file that Spark fetches to each executor, once."""
 
     file: str
     label: str
     digest: str
 
     def load(self) -> StoredModel:
-        """Verify each file again, and load it; a process does so once.
-
-        Raises
-        ------
-        ModelError
-            If a file is not what the tracking store says, or cannot be loaded.
-        """
+        """Verify each file again, and load it, or raise a ModelError; a process does so once."""
         from pyspark import SparkFiles
 
         key = self.label, self.digest
@@ -140,13 +126,7 @@ class RejectsJob(Job):
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationJob(Job):
-    """Check rows.
-
-    Attributes
-    ----------
-    kept : str, optional
-        Which rows are handed on: ``good`` or ``bad``.
-    """
+    """Check rows, and hand on those that are kept: ``good`` or ``bad``, if any."""
 
     options: ValidationOptions
     kept: str | None = None

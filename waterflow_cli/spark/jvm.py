@@ -43,10 +43,7 @@ def find_spark_home() -> Path:
 def find_spark() -> tuple[str, Path]:
     """Find pyspark: its version, and the folder of Spark itself.
 
-    Raises
-    ------
-    EngineError
-        If it is not installed, or only its client for Spark Connect is.
+    An EngineError says that it is not installed, or only its client for Spark Connect.
     """
     try:
         import pyspark
@@ -63,10 +60,7 @@ def find_spark() -> tuple[str, Path]:
 def find_java() -> tuple[Path, str]:
     """Find the Java that Spark will use: its path and version.
 
-    Raises
-    ------
-    EngineError
-        If there is none, it does not run, or it is too old.
+    An EngineError says that there is none, that it does not run, or that it is too old.
     """
     home = os.environ.get("JAVA_HOME")
     found = str(Path(home, "bin", "java")) if home else shutil.which("java")
@@ -98,8 +92,6 @@ def launch_jvm(conf: SparkConf, streams: Mapping[str, Any]) -> Iterator[Any]:
 
     Parameters
     ----------
-    conf : SparkConf
-        What the JVM itself takes, such as its memory.
     streams : mapping
         As `subprocess.Popen` takes them: where the JVM writes to.
 
@@ -135,24 +127,12 @@ def stop_context(context: SparkContext) -> None:
 
 
 def view_java(context: SparkContext) -> Any:
-    """Give the JVM's packages and classes.
-
-    Raises
-    ------
-    EngineError
-        If pyspark has no private way in, and the session is not one of ours.
-    """
+    """Give the JVM's packages and classes; an EngineError says that there is no way to them."""
     return getattr(context, "_jvm", None) or _find_gateway().jvm
 
 
 def find_java_context(context: SparkContext) -> Any:
-    """Give Spark's context as the JVM holds it, which knows more than that of Python.
-
-    Raises
-    ------
-    EngineError
-        As `view_java`.
-    """
+    """Give Spark's context as the JVM holds it, which knows more than that of Python."""
     wrapped = getattr(context, "_jsc", None)
     return (
         wrapped.sc() if wrapped else _find_gateway().jvm.org.apache.spark.SparkContext.getOrCreate()

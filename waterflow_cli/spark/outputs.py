@@ -153,13 +153,7 @@ class FolderOutput:
         return writer.partitionBy(*self._keys) if self._keys else writer
 
     def publish(self) -> None:
-        """Say that all of it is there, and let it take its name.
-
-        Raises
-        ------
-        UsageError
-            If another command has begun to write there meanwhile.
-        """
+        """Let it take its name, unless another command has begun to write there meanwhile."""
         if not self._is_own():
             raise UsageError(
                 "{path}: another command has begun to write there.",
@@ -200,10 +194,7 @@ class FolderOutput:
 class SingleOutput:
     """One file, or standard output, in the order of the inputs: the bytes of the local engine.
 
-    Raises
-    ------
-    UsageError
-        See `waterflow_cli.tables.outputs.check_output`.
+    A UsageError says what `check_output` would say of it.
     """
 
     def __init__(
@@ -285,9 +276,5 @@ def _in_order(kept: DataFrame) -> Iterator[bytes]:
     rows = kept.select(quoted(ROWS)).rdd
     at_once = max(1, context.defaultParallelism)
     for first in range(0, len(order), at_once):
-        for row in context.runJob(rows, _as_they_are, order[first : first + at_once]):
+        for row in context.runJob(rows, iter, order[first : first + at_once]):
             yield bytes(row[0])
-
-
-def _as_they_are(rows: Iterator[Any]) -> Iterator[Any]:
-    return rows

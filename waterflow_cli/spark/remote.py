@@ -85,10 +85,7 @@ _PREFIX = re.compile(
 
 
 def encode_error(error: WaterflowError) -> str:
-    """Write an error of ours as one line, which `remote_errors` finds in what Spark makes of it.
-
-    On an executor: ``raise RuntimeError(encode_error(exc)) from None``.
-    """
+    """Write an error of ours as one line, which `remote_errors` finds in what Spark makes of it."""
     known = (kind for kind in type(error).__mro__ if vars(errors).get(kind.__name__) is kind)
     state = {
         key: value
@@ -144,10 +141,9 @@ def remote_errors() -> Iterator[None]:
 def explain_failure(exc: BaseException) -> WaterflowError:
     """Say what a failure of Spark means to the user."""
     text = _text_of(exc)
-    return decode_error(text) or _explain_end(exc) or _explain(text, find_cause(exc, text))
-
-
-def _explain(text: str, cause: str) -> EngineError:
+    if told := decode_error(text) or _explain_end(exc):
+        return told
+    cause = find_cause(exc, text)
     for pattern, message, hint in _MEANINGS:
         if found := re.search(pattern, text):
             return EngineError(tr(message, **found.groupdict(), cause=cause), tr(hint))
@@ -178,16 +174,9 @@ def expected_versions() -> dict[str, str]:
 
 
 def check_versions(expected: Mapping[str, str]) -> None:
-    """Check, on an executor, that it has the versions that are expected on the driver.
-
-    Raises
-    ------
-    EngineError
-        If any differs: another version may give other digits.
-    """
+    """Check, on an executor, that it has the driver's versions: others may give other digits."""
     found = dict.fromkeys(expected, "") | expected_versions()
-    error = difference_of(dict(sorted(expected.items())), found)
-    if error is not None:
+    if error := difference_of(dict(sorted(expected.items())), found):
         raise error
 
 

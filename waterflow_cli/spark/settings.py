@@ -71,14 +71,9 @@ class SparkOptions:
 
 @dataclass(frozen=True)
 class OutputLayout:
-    """How outputs are laid out.
+    """How outputs are laid out: as one file in the order of the inputs, or a folder of parts.
 
-    Attributes
-    ----------
-    is_single : bool
-        One file in the order of the inputs, instead of a folder of parts.
-    keys : tuple of str
-        Columns whose values become folders.
+    Within the latter is a folder for each value of the columns that are keys.
     """
 
     is_single: bool = False
@@ -91,8 +86,6 @@ class SparkSettings:
 
     Attributes
     ----------
-    master : str
-        A URL of a form that Spark knows.
     conf : dict
         Spark properties, without those that spark-defaults.conf sets.
     python : str
@@ -132,8 +125,6 @@ def plan_settings(options: SparkOptions, spark_home: Path | None = None) -> Spar
 
     Parameters
     ----------
-    options : SparkOptions
-        What the user says.
     spark_home : Path, optional
         Where Spark is, for its ``conf/spark-defaults.conf``; SPARK_CONF_DIR goes before it.
 
@@ -177,13 +168,7 @@ def read_defaults(spark_home: Path | None = None) -> dict[str, str]:
 
 
 def check_master(settings: SparkSettings) -> None:
-    """Check that a standalone master answers; of several one is enough.
-
-    Raises
-    ------
-    EngineError
-        If none can be connected to.
-    """
+    """Check that a standalone master answers, or raise an EngineError; of several one is enough."""
     problem = ""
     for address in settings.addresses:
         try:

@@ -26,12 +26,10 @@ _QUOTE = b'"'
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What the lines of a part tell.
+    """What the physical lines of a part tell.
 
     Attributes
     ----------
-    n_lines : int
-        Physical lines.
     encoding : str
         That of the first lines beyond ASCII; empty where there are none.
     leaves_open, stays_open : bool
@@ -82,10 +80,7 @@ def survey(chunks: Iterable[bytes], sep: str, n_above: int = 0) -> Survey:
 def end_of_row(chunks: Iterable[bytes], sep: str) -> bytes:
     """Give the end of a row whose quoted cell is open where a part starts.
 
-    Returns
-    -------
-    bytes
-        All of the part, or what a row can hold of it, where the row does not end in it.
+    That is all of the part, or what a row can hold of it, where the row does not end in it.
     """
     opened = _QUOTE
     for lines in chunks:
@@ -105,10 +100,8 @@ class PartPosition:
     ----------
     number : int
         Among the parts, from 1.
-    line : int
-        Physical line on which it starts.
-    n_lines : int
-        How many it has.
+    line, n_lines : int
+        Physical line on which it starts, and how many it has.
     n_passed : int
         Those at its start that end a row of an earlier part.
     rest : bytes
@@ -128,9 +121,7 @@ class TextFile:
 
     Attributes
     ----------
-    columns : list of str
-        The header as written.
-    units, names, marks : object
+    columns, units, names, marks : object
         See `Table`.
     is_told : bool
         Whether its start, or the user, told its encoding.

@@ -80,12 +80,12 @@ class Task:
     ----------
     counts : pyspark.Accumulator
         Takes what is counted of each table.
+    header : tuple
+        Columns and units of the first file; all others must have the same. None: any will do.
     language : str
         Of reasons and messages.
     versions : mapping of str to str
         Of the libraries on the driver.
-    header : tuple
-        Columns and units of the first file; all others must have the same. None: any will do.
     """
 
     job: Job
@@ -98,13 +98,7 @@ class Task:
 
 
 def run_task(task: Task, read: Callable[[Job, Batches], Tables], batches: Batches) -> Batches:
-    """Do the work with what is read of some batches, and yield rows in the format asked for.
-
-    Raises
-    ------
-    RuntimeError
-        For an error of ours: its text is all that Spark carries to the driver.
-    """
+    """Do the work with what is read of some batches, and yield rows in the format asked for."""
     use_language(task.language)
     begin = None
     try:
@@ -120,7 +114,7 @@ def run_task(task: Task, read: Callable[[Job, Batches], Tables], batches: Batche
                     if encoded is not None:
                         yield from task.row_format.batches(encoded, origin)
                 task.counts.add([(origin, file.counts)])
-    except WaterflowError as exc:
+    except WaterflowError as exc:  # its text is all that Spark carries to the driver
         raise RuntimeError(encode_error(exc)) from None
 
 
