@@ -33,7 +33,7 @@ class ServedModel:
     def __init__(self, model: StoredModel, reading: ReadingOptions = AS_FOUND) -> None:
         self.model = model
         self.loaded = datetime.now(UTC)
-        # What non-detects count as. A decimal mark or a unit is a matter of files: JSON has its own.
+        # What non-detects count as. Decimal mark and units are a matter of files; JSON has its own.
         self._reading = ReadingOptions(nondetect=reading.nondetect, loq=reading.loq)
         self.layout_of = lru_cache(_MOST_LAYOUTS)(self._layout_of)
         self._warm_up()
