@@ -67,12 +67,14 @@ class TrackedRun:
         metrics: Mapping[str, float] | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Log what not every run has."""
+        """Log tags, metrics and files; the names of files may name a folder."""
         mlflow.set_tags(dict(tags or {}))
         mlflow.log_metrics(dict(metrics or {}))
         with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
             for name, content in (files or {}).items():
-                (Path(scratch) / name).write_bytes(content)
+                path = Path(scratch, name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(content)
             mlflow.log_artifacts(scratch)
 
 

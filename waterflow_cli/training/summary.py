@@ -83,12 +83,13 @@ def fold_summary(measured: Measured) -> list[dict[str, Any]]:
 
 def flat_metrics(estimates: Mapping[str, Estimate], prefix: str) -> dict[str, float]:
     """Name each figure and its interval for MLflow, which takes no NaN."""
-    flat = {}
-    for name, estimate in estimates.items():
-        flat[f"{prefix}_{name}"] = estimate.value
-        flat[f"{prefix}_{name}_low"] = estimate.low
-        flat[f"{prefix}_{name}_high"] = estimate.high
-    return {name: value for name, value in flat.items() if value == value}
+    ends = {"value": "", "low": "_low", "high": "_high"}
+    return {
+        f"{prefix}_{name}{ends[part]}": value
+        for name, estimate in estimates.items()
+        for part, value in asdict(estimate).items()
+        if value == value
+    }
 
 
 def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0) -> Reference:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -188,11 +188,7 @@ class _KnownRows:
 
     def conflict(self, new: TrainingData, row: int, there: int) -> Conflict:
         """Say what a new row contradicts."""
-        if there < len(self._recorded.y):
-            return _conflict(new, row, self._recorded, there)
-        found = _conflict(new, row, new, row)
-        differs = Message("the sample is contested")
-        return replace(found, other=Message("the training data"), differs=differs)
+        return _conflict(new, row, self._recorded if there < len(self._recorded.y) else None, there)
 
     def contested(self, contradicted: list[int], on_conflict: OnConflict) -> list[TrainingData]:
         """Give the rows of samples that stay contested, and of those that become so."""
@@ -233,16 +229,20 @@ def _contents(data: TrainingData) -> list[tuple[int, int]]:
     return list(zip(hash_rows(data.X).tolist(), data.y.tolist(), strict=True))
 
 
-def _conflict(new: TrainingData, row: int, other: TrainingData, there: int) -> Conflict:
-    place = Message("the training data")
-    if other.lines is not None:
-        place = Message("{path}, line {line}", path=other.path, line=other.lines[there])
+def _conflict(new: TrainingData, row: int, other: TrainingData | None, there: int) -> Conflict:
+    """Say what a new row contradicts: a row of another table, or that its sample is contested."""
+    place, differs = Message("the training data"), Message("the sample is contested")
+    if other is not None:
+        differs = _difference(new, row, other, there)
+        if other.lines is not None:
+            place = Message("{path}, line {line}", path=other.path, line=other.lines[there])
+    sample = None if new.ids is None else new.ids[row]
     return Conflict(
         file=new.path,
         line=0 if new.lines is None else int(new.lines[row]),
-        sample=_ids(new)[row] or "",
+        sample=sample or "",
         other=place,
-        differs=_difference(new, row, other, there),
+        differs=differs,
     )
 
 

@@ -112,17 +112,16 @@ def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> s
         mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)
     for epoch, loss in enumerate(result.loss_curve, 1):
         mlflow.log_metric("loss", loss, step=epoch)
-    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-        folder = Path(scratch)
-        (folder / "plots").mkdir()
-        pictures = draw_result(result)
-        for name, picture in pictures.items():
-            (folder / "plots" / f"{name}.png").write_bytes(picture)
-        page = render_page(training, result, pictures)
-        (folder / "report.html").write_text(page, "utf-8")
-        (folder / EVALUATION_FILE).write_text(json_text(result_summary(result)), "utf-8")
-        (folder / "environment.json").write_text(json_text(_environment()), "utf-8")
-        mlflow.log_artifacts(scratch)
+    pictures = draw_result(result)
+    page = render_page(training, result, pictures)
+    run.log_more(
+        files={
+            **{f"plots/{name}.png": picture for name, picture in pictures.items()},
+            "report.html": page.encode(),
+            EVALUATION_FILE: json_text(result_summary(result)).encode(),
+            "environment.json": json_text(_environment()).encode(),
+        }
+    )
     for number, trial in enumerate(result.trials):
         with mlflow.start_run(
             experiment_id=run.experiment_id, run_name=f"trial {number}", nested=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -91,18 +92,8 @@ def metric_table(plugin: str, result: TrainingResult) -> tuple[list[str], list[l
 
 def point_cells(point: OperatingPoint) -> Sequence[str]:
     """Write what a threshold does as the cells of a table."""
-    shares = (
-        point.precision_potable,
-        point.recall_potable,
-        point.precision_not_potable,
-        point.recall_not_potable,
-    )
-    return (
-        tr(point.name),
-        *map(format_share, shares),
-        f"{point.false_potable_per_1000:.0f}",
-        f"{point.cost_per_1000:.0f}",
-    )
+    name, *shares, alarms, cost = astuple(point)
+    return (tr(name), *map(format_share, shares), f"{alarms:.0f}", f"{cost:.0f}")
 
 
 def _count_rows(data: TrainingData) -> list[tuple[str, int]]:
@@ -116,11 +107,12 @@ def _count_rows(data: TrainingData) -> list[tuple[str, int]]:
 def _describe(values: pd.Series) -> Mapping[str, Any]:
     known = values.dropna()
     low, median, high = known.quantile([0, 0.5, 1]) if len(known) else [np.nan] * 3
-    figures = {"median": median, "low": low, "high": high}
     return {
         "name": str(values.name),
         "missing": float(values.isna().mean()),
-        **{name: _plain(value) for name, value in figures.items()},
+        "median": _plain(median),
+        "low": _plain(low),
+        "high": _plain(high),
     }
 
 
