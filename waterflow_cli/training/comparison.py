@@ -179,35 +179,20 @@ def plan_procedures(
 ) -> list[Procedure]:
     """Combine each plugin with each way to balance and each seed.
 
-    Parameters
-    ----------
-    assignments : sequence of str
-        ``NAME=VALUE``, for each plugin that has a parameter of that name.
-
-    Raises
-    ------
-    UsageError
-        If no plugin has a parameter, or there is one procedure alone.
+    Each of the assignments, ``NAME=VALUE``, is for the plugins that have a parameter of that name;
+    one that none has is refused, and so is one procedure alone.
     """
     defaults = []
     for plugin in plugins:
         with plugin.guarded(Message("list its parameters")):
             defaults.append(dict(plugin.model.default_params()))
     given = parse_params(assignments, {name: None for known in defaults for name in known})
-    procedures = [
-        Procedure(
-            plugin,
-            replace(
-                common,
-                balance=balance,
-                seed=seed,
-                params={name: value for name, value in given.items() if name in known},
-            ),
-        )
-        for (plugin, known), balance, seed in product(
-            zip(plugins, defaults, strict=True), balances, seeds
-        )
-    ]
+    procedures = []
+    of_plugins = zip(plugins, defaults, strict=True)
+    for (plugin, known), balance, seed in product(of_plugins, balances, seeds):
+        params = {name: value for name, value in given.items() if name in known}
+        options = replace(common, balance=balance, seed=seed, params=params)
+        procedures.append(Procedure(plugin, options))
     if len(procedures) < 2:
         raise UsageError(
             "--plugin {plugin}: one candidate cannot be compared.",

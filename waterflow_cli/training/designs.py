@@ -154,10 +154,7 @@ def cross_validation(
 ) -> Design:
     """Repeat stratified cross-validation; rows of one group stay in one fold.
 
-    Raises
-    ------
-    DataRefusedError
-        If there are fewer groups, or rows of a class, than folds.
+    Fewer groups, or rows of a class, than folds are refused.
     """
     if groups is not None and len(np.unique(groups)) < n_folds:
         raise DataRefusedError(
@@ -230,17 +227,9 @@ def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
 
 
 def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
-    """Test each of some spans of time with what is older; equal times stay together.
+    """Test each of `n_folds` spans of time with what is older; equal times stay together.
 
-    Parameters
-    ----------
-    n_folds : int
-        How many spans are tested. The two oldest are only learned from.
-
-    Raises
-    ------
-    DataRefusedError
-        If there are too few distinct times.
+    The two oldest spans are only learned from. Too few distinct times are refused.
     """
     n_spans = n_folds + 2
     ranks = stats.rankdata(when, method="min") - 1

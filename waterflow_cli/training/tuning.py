@@ -117,12 +117,10 @@ class TunedLearner:
             seed = np.random.SeedSequence((self.options.seed, number)).generate_state(1)[0]
             study.sampler = optuna.samplers.TPESampler(seed=int(seed))
             study.optimize(objective, n_trials=1)
+        complete = optuna.trial.TrialState.COMPLETE
         trials = [
-            Trial(
-                self._named(trial.params),
-                trial.values[0] if trial.state == optuna.trial.TrialState.COMPLETE else np.nan,
-            )
-            for trial in _finished(study)
+            Trial(self._named(each.params), each.values[0] if each.state == complete else np.nan)
+            for each in _finished(study)
         ]
         return Search(self._named(study.best_params), trials)
 

@@ -101,10 +101,7 @@ class Champion:
 def find_champion(name: str, tracking_uri: str) -> Champion:
     """Find the version in use, and what it was trained from.
 
-    Raises
-    ------
-    ModelError
-        If there is none, or its run recorded too little to train it again.
+    `ModelError` if there is none, or its run recorded too little to train it again.
     """
     client = connect(tracking_uri, write=True)
     with store_errors(tracking_uri):

@@ -70,10 +70,7 @@ def sort_new_rows(
 ) -> NewRows:
     """Find out what is new, and set rows apart for the gate before anything is learned.
 
-    Raises
-    ------
-    DataRefusedError
-        If nothing is new, rows contradict each other and that is refused, or too few would judge.
+    Refused is that nothing is new, or too few rows would judge.
     """
     matching = match_rows(recorded, new, options.on_conflict)
     if matching.conflicts:
@@ -143,17 +140,15 @@ def in_groups_of(rows: TrainingData, learned: TrainingData) -> BoolArray:
 
 def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
     """Refuse to judge models by too few rows; the groups of `n_met` more were learned from."""
-    hint = (
-        counted(
+    hint = Message("Gather more labelled samples, or set a larger share apart: --holdout")
+    if n_met:
+        hint = counted(
             "{n} new sample cannot judge, for its group was learned from: gather samples of new "
             "ones.",
             "{n} new samples cannot judge, for their groups were learned from: gather samples of "
             "new ones.",
             n_met,
         )
-        if n_met
-        else Message("Gather more labelled samples, or set a larger share apart: --holdout")
-    )
     negatives, positives = rows.class_counts
     if min(negatives, positives) < MIN_GATE_ROWS_PER_CLASS:
         raise DataRefusedError(

@@ -107,11 +107,6 @@ def match_rows(
         from, only the new one, only the recorded one, or all is refused. Of new rows that
         contradict each other none is ever learned from. A sample of which neither is learned from
         stays contested: rows of it that come later are in conflict too, whatever they say.
-
-    Raises
-    ------
-    DataRefusedError
-        If rows contradict each other, and that is to be refused.
     """
     known = _KnownRows(recorded)
     ids, said = _ids(new), _contents(new)

@@ -36,40 +36,36 @@ def render_page(training: Training, result: TrainingResult, pictures: Mapping[st
     data, options, plugin = training.data, training.options, training.plugin.name
     health = health_limits()
     evaluations, metrics = metric_table(plugin, result)
-    return (
-        page_environment()
-        .get_template("report.html")
-        .render(
-            plugin=plugin,
-            data={"path": path_text(data.path), "sha256": data.sha256},
-            share=lambda value: f"{value:.1%}",
-            decided=f"{result.decided_share:.1%}",
-            n_rows=len(data.y),
-            counts=_count_rows(data),
-            columns=[_describe(data.X[name]) for name in data.X],
-            contradicted=float(rows_above(health, data.X)[data.y == 1].mean()),
-            limits=_compare_limits(data, health),
-            design=describe_design(result.design.name),
-            n_trained=result.n_trained,
-            interval=tr(result.evaluation.interval),
-            evaluations=evaluations,
-            metrics=metrics,
-            threshold=result.model.threshold,
-            rule=options.threshold.text,
-            costs=options.costs,
-            points=[point_cells(point) for point in result.points],
-            policy=result.model.policy.describe(),
-            verdicts=[tr(each) for each in describe_verdicts(result.verdicts)],
-            certificates=[tr(each.describe()) for each in result.certificates],
-            importance=[
-                (str(name), *("-" if value != value else f"{value:+.3f}" for value in row))
-                for name, row in result.importance.iterrows()
-            ],
-            pictures={
-                name: base64.b64encode(content).decode("ascii")
-                for name, content in pictures.items()
-            },
-        )
+    template = page_environment().get_template("report.html")
+    return template.render(
+        plugin=plugin,
+        data={"path": path_text(data.path), "sha256": data.sha256},
+        share=lambda value: f"{value:.1%}",
+        decided=f"{result.decided_share:.1%}",
+        n_rows=len(data.y),
+        counts=_count_rows(data),
+        columns=[_describe(data.X[name]) for name in data.X],
+        contradicted=float(rows_above(health, data.X)[data.y == 1].mean()),
+        limits=_compare_limits(data, health),
+        design=describe_design(result.design.name),
+        n_trained=result.n_trained,
+        interval=tr(result.evaluation.interval),
+        evaluations=evaluations,
+        metrics=metrics,
+        threshold=result.model.threshold,
+        rule=options.threshold.text,
+        costs=options.costs,
+        points=[point_cells(point) for point in result.points],
+        policy=result.model.policy.describe(),
+        verdicts=[tr(each) for each in describe_verdicts(result.verdicts)],
+        certificates=[tr(each.describe()) for each in result.certificates],
+        importance=[
+            (str(name), *("-" if value != value else f"{value:+.3f}" for value in row))
+            for name, row in result.importance.iterrows()
+        ],
+        pictures={
+            name: base64.b64encode(content).decode("ascii") for name, content in pictures.items()
+        },
     )
 
 

@@ -108,12 +108,9 @@ class TrainingRecord:
 
     @classmethod
     def from_json(cls, text: bytes, source: str) -> TrainingRecord:
-        """Take a record back; `source` says in messages whose it is.
+        """Take a record back, unless it is none, or one that a later version wrote.
 
-        Raises
-        ------
-        ModelError
-            If the text is no record, or one that a later version wrote.
+        `source` says in messages whose record it is.
         """
         try:
             content = json.loads(text)
