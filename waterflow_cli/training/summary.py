@@ -52,18 +52,13 @@ def result_summary(result: TrainingResult) -> dict[str, Any]:
 
 def evaluation_summary(evaluation: Evaluation) -> dict[str, Any]:
     """Put an evaluation into a JSON object."""
-    negatives, alarms, misses, hits = evaluation.confusion
+    counted = ("true_negative", "false_positive", "false_negative", "true_positive")
     return {
         "rows": evaluation.n_rows,
         "threshold": evaluation.threshold,
         "interval": evaluation.interval,
         "estimates": {name: asdict(estimate) for name, estimate in evaluation.estimates.items()},
-        "confusion": {
-            "true_negative": negatives,
-            "false_positive": alarms,
-            "false_negative": misses,
-            "true_positive": hits,
-        },
+        "confusion": dict(zip(counted, evaluation.confusion, strict=True)),
     }
 
 

@@ -68,7 +68,10 @@ def draw_plots(
     pictures = {}
     for name, draw in drawings.items():
         figure = _figure(6, 4.5)
-        draw(figure.add_subplot())
+        axes = figure.add_subplot()
+        draw(axes)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
         pictures[name] = _to_png(figure)
     return pictures
 
@@ -106,12 +109,9 @@ def _draw_roc(rows: JudgedRows, axes: Any) -> None:
         color=ORANGE,
         label=tr("threshold {threshold:.3f}", threshold=rows.evaluation.threshold),
     )
-    _label(
-        axes,
-        tr("ROC curve, {rows}", rows=rows.name),
-        tr("false positive rate (called potable, is not)"),
-        tr("true positive rate"),
-    )
+    axes.set_title(tr("ROC curve, {rows}", rows=rows.name))
+    axes.set_xlabel(tr("false positive rate (called potable, is not)"))
+    axes.set_ylabel(tr("true positive rate"))
 
 
 def _draw_precision_recall(rows: JudgedRows, axes: Any) -> None:
@@ -126,12 +126,9 @@ def _draw_precision_recall(rows: JudgedRows, axes: Any) -> None:
         label=tr("average precision {value:.3f}", value=estimate.value),
     )
     axes.set_ylim(0, 1.02)
-    _label(
-        axes,
-        tr("Precision and recall, {rows}", rows=rows.name),
-        tr("recall on potable"),
-        tr("precision on potable"),
-    )
+    axes.set_title(tr("Precision and recall, {rows}", rows=rows.name))
+    axes.set_xlabel(tr("recall on potable"))
+    axes.set_ylabel(tr("precision on potable"))
 
 
 def _draw_confusion(rows: JudgedRows, axes: Any) -> None:
@@ -153,12 +150,9 @@ def _draw_reliability(rows: JudgedRows, axes: Any) -> None:
     observed, predicted = calibration_curve(rows.y, rows.probability, n_bins=8, strategy="quantile")
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("perfect"))
     axes.plot(predicted, observed, "o-", color=BLUE, label=tr("eight equal groups"))
-    _label(
-        axes,
-        tr("Reliability, {rows}", rows=rows.name),
-        tr("predicted probability"),
-        tr("share potable"),
-    )
+    axes.set_title(tr("Reliability, {rows}", rows=rows.name))
+    axes.set_xlabel(tr("predicted probability"))
+    axes.set_ylabel(tr("share potable"))
 
 
 def _draw_importance(importance: pd.DataFrame, axes: Any) -> None:
@@ -176,20 +170,16 @@ def _draw_thresholds(rows: JudgedRows, axes: Any) -> None:
     for name in _THRESHOLD_METRICS:
         axes.plot(thresholds, [each[name] for each in measured], label=tr(METRICS[name]))
     axes.axvline(rows.evaluation.threshold, color=ORANGE, linestyle="--", label=tr("chosen"))
-    _label(axes, tr("What the threshold does, {rows}", rows=rows.name), tr("threshold"), "")
+    axes.set_title(tr("What the threshold does, {rows}", rows=rows.name))
+    axes.set_xlabel(tr("threshold"))
 
 
 def _draw_loss(losses: Sequence[float], axes: Any) -> None:
     epochs = range(1, len(losses) + 1)
     axes.plot(epochs, losses, color=BLUE, label=tr("training loss"))
-    _label(axes, tr("Loss by epoch"), tr("epoch"), tr("loss"))
-
-
-def _label(axes: Any, title: str, x: str, y: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.legend(fontsize=8)
+    axes.set_title(tr("Loss by epoch"))
+    axes.set_xlabel(tr("epoch"))
+    axes.set_ylabel(tr("loss"))
 
 
 def draw_leaderboard(board: Leaderboard) -> bytes:
