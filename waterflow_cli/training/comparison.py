@@ -61,10 +61,7 @@ class Candidate:
 class Leaderboard:
     """Candidates that were measured on the same folds of the same rows, the best first.
 
-    Attributes
-    ----------
-    design, design_sha256 : str
-        How the rows were split: the identifier, and the digest of the splits.
+    How the rows were split is told by the identifier and the digest of a `Design`.
     """
 
     candidates: Sequence[Candidate]

@@ -339,14 +339,11 @@ def all_scores(folds: Sequence[Sequence[FoldScores]]) -> tuple[IntArray, FloatAr
     """
     rows, scores = [], []
     for repeat in folds:
-        found: dict[int, float] = {}
-        for fold in repeat:
-            for row, score in zip(fold.tuning_rows, fold.tuning_scores, strict=True):
-                found.setdefault(int(row), float(score))
-        for fold in repeat:
-            found.update(zip(fold.rows.tolist(), fold.scores.tolist(), strict=True))
-        rows.append(np.array(sorted(found), dtype=np.int64))
-        scores.append(np.array([found[row] for row in sorted(found)]))
+        every = [fold.rows for fold in repeat] + [fold.tuning_rows for fold in repeat]
+        known = [fold.scores for fold in repeat] + [fold.tuning_scores for fold in repeat]
+        distinct, first = np.unique(np.concatenate(every), return_index=True)
+        rows.append(distinct)
+        scores.append(np.concatenate(known)[first])
     return np.concatenate(rows), np.concatenate(scores)
 
 

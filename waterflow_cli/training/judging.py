@@ -87,12 +87,8 @@ def evaluate_folds(
 ) -> Evaluation:
     """Measure a procedure: the mean of its folds, each metric with its interval.
 
-    Parameters
-    ----------
-    threshold : float
-        Of the final model, for the record; each fold is judged by its own.
-    seed : int
-        Of the resampling for the calibration error.
+    The threshold, of the final model, is for the record: each fold is judged by its own. The seed
+    is that of the resampling for the calibration error.
     """
     folds = [fold for repeat in repeats for fold in repeat]
     if len(folds) == 1:

@@ -26,12 +26,7 @@ class PipelineLearner:
     """Fits copies of a pipeline; see `waterflow_cli.training.designs.Learner`.
 
     The sampler is a step of the pipeline, so it runs inside each fit and never sees a row that is
-    scored.
-
-    Attributes
-    ----------
-    owner : str
-        Whose pipeline it is, for messages.
+    scored. The owner is named in messages.
     """
 
     pipeline: BalancedPipeline

@@ -32,9 +32,8 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
     Parameters
     ----------
     references : sequence of str
-        Ids of runs, or versions of registered models: ``@champion``, ``3``, ``models:/river/1``.
-    name : str
-        The registered model that an alias or a number alone stands for.
+        Ids of runs, or versions of registered models: ``@champion`` or ``3`` of the model `name`,
+        ``models:/river/1``.
 
     Raises
     ------

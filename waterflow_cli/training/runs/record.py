@@ -56,10 +56,6 @@ class TrainingRecord:
     path : str or None
         The data file in full, ``-``, or `COMBINED` for one that lies with the run; None for the
         simulated sample, which can be made again.
-    sha256 : str
-        Of the data; see `TrainingData`.
-    reading : DataOptions
-        How the data was read.
     schema : TableSchema
         Recorded whole, so that its file need not be there any more.
     versions : mapping of str to str

@@ -92,13 +92,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of training a run again.
-
-    Attributes
-    ----------
-    versions : dict of str to tuple of str
-        Versions that differ: the recorded one, and the one here.
-    """
+    """What came of training a run again, and the versions that differ, as recorded and here."""
 
     run_id: str
     record: TrainingRecord
