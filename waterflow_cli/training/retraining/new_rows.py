@@ -86,8 +86,7 @@ def sort_new_rows(
     met = in_groups_of(new, recorded)
     may_judge = fresh[~(met | in_groups_of(new, corrected))[fresh]]
     _refuse_few(new.take(may_judge), n_met=len(fresh) - len(may_judge))
-    apart, _ = set_apart(new.take(may_judge), options.holdout, options.seed)
-    judging = may_judge[apart]
+    judging = may_judge[set_apart(new.take(may_judge), options.holdout, options.seed)]
     learned = np.union1d(np.setdiff1d(fresh, judging), matching.corrected)
     # An id can be new though the sample is not.
     known = find_copies(new, recorded)
@@ -106,8 +105,8 @@ def sort_new_rows(
     )
 
 
-def set_apart(new: TrainingData, share: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Give the positions of the rows that judge, and of those that are learned from.
+def set_apart(new: TrainingData, share: float, seed: int) -> IntArray:
+    """Give the positions of the rows that judge; the others are learned from.
 
     Each class is split by the share, at random; where rows belong to groups, each group stays
     whole, and the share is about that; where rows have times, the latest ones judge. Too few rows
@@ -115,15 +114,17 @@ def set_apart(new: TrainingData, share: float, seed: int) -> tuple[IntArray, Int
     """
     _refuse_few(new)  # fewer could not be split
     if new.when is not None:
-        learned, judging = _split_times(new.path, new.when, share)
+        judging = _latest(new.path, new.when, share)
     elif new.groups is not None:
-        learned, judging = _split_groups(new, share, seed)
+        is_small = share <= 0.5
+        n_folds = round(1 / (share if is_small else 1 - share))
+        larger, smaller = next(stratified_folds(new.y, n_folds, seed, new.groups))
+        judging = smaller if is_small else larger
     else:
-        learned, judging = train_test_split(
-            np.arange(len(new.y)), test_size=share, stratify=new.y, random_state=seed
-        )
+        every = np.arange(len(new.y))
+        _, judging = train_test_split(every, test_size=share, stratify=new.y, random_state=seed)
     _refuse_few(new.take(judging))
-    return np.sort(judging), np.sort(learned)
+    return np.sort(judging)
 
 
 def find_copies(rows: TrainingData, learned: TrainingData) -> BoolArray:
@@ -180,16 +181,8 @@ def _refuse_few(rows: TrainingData, n_met: int = 0) -> None:
         )
 
 
-def _split_groups(new: TrainingData, share: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Give the rows of some groups, and those of the others: about the share of all."""
-    is_small = share <= 0.5
-    n_folds = round(1 / (share if is_small else 1 - share))
-    larger, smaller = next(stratified_folds(new.y, n_folds, seed, new.groups))
-    return (larger, smaller) if is_small else (smaller, larger)
-
-
-def _split_times(path: str, when: FloatArray, share: float) -> tuple[IntArray, IntArray]:
-    """Give the earlier rows, and about the share of all that comes last; no time is split."""
+def _latest(path: str, when: FloatArray, share: float) -> IntArray:
+    """Give the rows that come last, about the share of all; no time is split."""
     times, counts = np.unique(when, return_counts=True)
     if len(times) < 2:
         raise DataRefusedError(
@@ -198,8 +191,7 @@ def _split_times(path: str, when: FloatArray, share: float) -> tuple[IntArray, I
             file=path,
         )
     later = np.cumsum(counts[::-1])[::-1][1:]
-    is_late = when >= times[1:][np.argmin(np.abs(later - share * len(when)))]
-    return np.flatnonzero(~is_late), np.flatnonzero(is_late)
+    return np.flatnonzero(when >= times[1:][np.argmin(np.abs(later - share * len(when)))])
 
 
 def _describe_conflicts(matching: Matching, on_conflict: OnConflict) -> Message:
