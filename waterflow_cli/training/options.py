@@ -71,13 +71,11 @@ class TrainingOptions:
     ----------
     test_size : float, optional
         Share of the rows held out once, instead of cross-validation.
-    guarantees : tuple of Guarantee
-        What the verdicts are to keep.
     verdict_ceiling : float, optional
         Share of the not potable samples that may be called likely_potable at most; where the usual
         policy calls more of them so, it is raised. A certified cut-off stays where it is.
     require_guarantee : bool
-        Refuse a model for which one of them cannot be given.
+        Refuse a model for which a guarantee cannot be given.
     n_trials : int
         Parameters that are tried in each fit; 0: the plugin's defaults are taken.
     time_limit : float, optional

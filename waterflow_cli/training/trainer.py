@@ -84,8 +84,6 @@ class TrainingResult:
         A constant and a logistic regression on the same folds.
     points : list of OperatingPoint
         What the threshold does, and what others would.
-    certificates : list of Certificate
-        What became of each guarantee asked for.
     importance : DataFrame of shape (n_measurements, 3)
         The loss in ROC AUC when a measurement's tested values are shuffled, and its interval
         (``value``, ``low``, ``high``), by measurement, the largest first.
@@ -324,10 +322,7 @@ def make_design(data: TrainingData, options: TrainingOptions) -> Design:
 
 
 def measure(
-    scores: Sequence[Sequence[FoldScores]],
-    y: IntArray,
-    threshold: float,
-    options: TrainingOptions,
+    scores: Sequence[Sequence[FoldScores]], y: IntArray, threshold: float, options: TrainingOptions
 ) -> Measured:
     """Judge each fold of an evaluation, and all of them together."""
     folds = [

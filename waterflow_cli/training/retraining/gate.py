@@ -38,14 +38,9 @@ FIGURES: Mapping[str, str] = {
 
 
 class Calls(NamedTuple):
-    """What a model says of some rows, each array of shape (n_samples,).
+    """What a model says of some rows: each array of shape (n_samples,).
 
-    Attributes
-    ----------
-    threshold : float
-        From which probability on it calls a sample potable.
-    likely_potable : ndarray of bool
-        Which rows get that verdict.
+    It calls a sample potable from the threshold on, and gives some the verdict likely_potable.
     """
 
     probability: FloatArray

@@ -15,11 +15,7 @@ from waterflow_cli.common.messages import Message, counted, joined, tr, trn
 from waterflow_cli.models.reference import hash_rows
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import stratified_folds
-from waterflow_cli.training.retraining.options import (
-    USUAL_OPTIONS,
-    OnConflict,
-    RetrainingOptions,
-)
+from waterflow_cli.training.retraining.options import USUAL_OPTIONS, OnConflict, RetrainingOptions
 from waterflow_cli.training.retraining.row_matching import Matching, match_rows
 
 # Fewer rows of a class, or groups, tell two models apart by luck alone.

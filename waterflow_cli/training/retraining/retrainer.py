@@ -163,12 +163,7 @@ def prepare(
     chosen = replace(
         chosen, threshold=chosen.threshold.below(ceiling), verdict_ceiling=verdict_ceiling
     )
-    on_new = estimate_auc(
-        rows.unseen.y,
-        champion.judge(rows.unseen).probability,
-        groups=rows.unseen.groups,
-        seed=options.seed,
-    )
+    unseen, said = rows.unseen, champion.judge(rows.unseen).probability
     return Preparation(
         champion=champion,
         training=Training(data, schema, plugin, chosen),
@@ -176,7 +171,7 @@ def prepare(
         rows=rows,
         content=content,
         on_judging=champion.judge(rows.judging),
-        on_new=on_new,
+        on_new=estimate_auc(unseen.y, said, groups=unseen.groups, seed=options.seed),
     )
 
 
