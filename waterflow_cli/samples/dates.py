@@ -23,7 +23,6 @@ class Date(NamedTuple):
 
     Attributes
     ----------
-    year : int
     month, day : int, optional
         None where they are not written, or could be either way round.
     is_sure : bool

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, IntArray
+from waterflow_cli.common.arrays import BoolArray, IntArray, as_bools
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import Message, counted, tr, trn
 from waterflow_cli.samples.result_values import READ, ValueReader, as_text, same_results, trimmed
@@ -76,14 +76,7 @@ class _Results(NamedTuple):
 
 
 class ResultTable:
-    """Reads a table with one row for each result.
-
-    Parameters
-    ----------
-    table : Table
-        Open; it is read to its end.
-    profile : Profile
-        Tells which column holds what; it has `results`.
+    """Reads an open table with one row for each result, as the `results` of a profile say.
 
     Raises
     ------
@@ -186,8 +179,8 @@ class ResultTable:
     def _take(self, batch: Batch) -> _Results:
         """Find the results of a batch that count, and put them into the schema's units."""
         self._refuse_findings(batch)
-        keys = [trimmed(batch.columns[name]) for name in self._columns("sample")]
-        keys += [trimmed(batch.columns[name]) for name in self._columns("within")]
+        named = [*self._columns("sample"), *self._columns("within")]
+        keys = [trimmed(batch.columns[name]) for name in named]
         counts = ~self._left_out(batch)
         self._refuse_nameless(keys, counts, batch)
         rows = pa.array(np.flatnonzero(counts))
@@ -225,7 +218,7 @@ class ResultTable:
                 told = {"name": self._quantities[index], "line": line[row], **values}
                 self._findings.setdefault(int(sample[row]), RowFinding("unknown_unit", told))
         # A result without a value must not stand in the way of one that has it.
-        filled = ~pc.equal(text, "").to_numpy(zero_copy_only=False)
+        filled = as_bools(pc.not_equal(text, ""))
         return _Results(
             sample[filled], quantity[filled], text.filter(pa.array(filled)), line[filled]
         )
@@ -269,11 +262,10 @@ class ResultTable:
             quantity = np.where(quantity == _NONE, by_name, quantity)
         if "fraction" in self._where:
             fraction = trimmed(batch.columns[self._where["fraction"]])
-            for name, fractions in self._profile.fractions.items():
-                if name in self._quantities:
-                    counts = pc.is_in(fraction, value_set=pa.array(fractions, pa.string()))
-                    own = quantity == self._quantities.index(name)
-                    quantity[own & ~counts.to_numpy(zero_copy_only=False)] = _NONE
+            for name in self._profile.fractions.keys() & self._quantities:
+                counted = pa.array(self._profile.fractions[name], pa.string())
+                others = ~as_bools(pc.is_in(fraction, value_set=counted))
+                quantity[(quantity == self._quantities.index(name)) & others] = _NONE
         return quantity
 
     def _by_parameter(self, text: str) -> int:
@@ -344,9 +336,8 @@ class ResultTable:
             pairs = zip(one.filter(rows).to_pylist(), other.filter(rows).to_pylist(), strict=True)
             found = [_difference(whole, part, self.marks) for whole, part in pairs]
             cells[name] = pc.replace_with_mask(own, rows, pa.array(found, pa.string()))
-            from_whole = rows.to_numpy(zero_copy_only=False)
             of_whole = lines[pair[0]]
-            lines[name] = np.where(from_whole, of_whole, lines.get(name, of_whole))
+            lines[name] = np.where(as_bools(rows), of_whole, lines.get(name, of_whole))
 
     def _remarks(self) -> list[str]:
         counts = self._counts

@@ -97,8 +97,6 @@ class TableSchema:
         As it names itself, else its file's name.
     text : str
         The YAML as it was read; it is stored with each model.
-    columns : mapping of str to ColumnRules
-        By name, in order.
     measurements : tuple of str
         The numeric columns other than the label: what a model is trained on.
     label : str or None

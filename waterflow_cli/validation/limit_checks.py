@@ -59,8 +59,6 @@ class LimitFlags:
 
     Attributes
     ----------
-    limits : tuple of Limit
-        What they were held against.
     codes : tuple of ndarray of int8, each of shape (n_rows,)
         For each limit, a `LimitStatus` for each row.
     measured : dict of str to int

@@ -124,13 +124,7 @@ class Unlimited:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitProfile:
-    """The limits of one authority, or of a user's file.
-
-    Attributes
-    ----------
-    sha256 : str
-        Hash of the TOML text.
-    """
+    """The limits of one authority, or of a user's file, and the hash of its text."""
 
     name: str
     title: str
@@ -230,12 +224,10 @@ def _parse_profile(
 ) -> LimitProfile:
     where = tr("Limits {source}", source=source)
     profile = Table(parse_toml(text, where, tr(_SEE)), _PROFILE_SHAPES, where, tr(_SEE))
-    limits = tuple(
-        _parse_limit(entry, name, columns) for entry in profile.tables("limit", _LIMIT_SHAPES)
-    )
+    entries, absent = profile.tables("limit", _LIMIT_SHAPES), profile.tables("none", _NONE_SHAPES)
+    limits = tuple(_parse_limit(entry, name, columns) for entry in entries)
     unlimited = tuple(
-        Unlimited(_column_of(entry, columns).name, entry.text("reason"))
-        for entry in profile.tables("none", _NONE_SHAPES)
+        Unlimited(_column_of(entry, columns).name, entry.text("reason")) for entry in absent
     )
     _refuse_ambiguous(limits, unlimited, source)
     return LimitProfile(

@@ -37,9 +37,7 @@ class ValidationReport(RowCounts):
     Attributes
     ----------
     findings : list of Finding
-        The first ones, by file and line, `max_findings` at most.
-    n_findings : int
-        All of them.
+        The first ones, by file and line, `max_findings` at most; `n_findings` counts all.
     by_rule : Counter of (column, rule)
         How often each rule was broken.
     """
@@ -126,11 +124,6 @@ def validate_files(
     report_progress: Report = say_nothing,
 ) -> ValidationReport:
     """Check each row of some files; limits are for information, and no row fails for them.
-
-    Parameters
-    ----------
-    report_progress : callable
-        Is told how far the work came.
 
     Raises
     ------

@@ -56,17 +56,12 @@ _REMARKS = re.compile(
 class RowChecker:
     """Checks the batches of one table against a schema.
 
+    The table is opened with the schema's names; `PassOptions` says what the options are.
+
     Attributes
     ----------
     columns : dict of str to str
         Schema column to column of the file.
-
-    Parameters
-    ----------
-    table : Table
-        Opened with the schema's names.
-    reading, without_label : object
-        See `waterflow_cli.validation.pass_over.PassOptions`.
 
     Raises
     ------

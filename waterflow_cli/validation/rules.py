@@ -77,10 +77,8 @@ def break_column_check(
     ----------
     name, statistics : str, mapping
         The check, as pandera calls it, and what it compares with.
-    values : array of shape (n_rows,)
-        The column.
-    failed : ndarray of bool, shape (n_rows,)
-        Where the check failed.
+    values, failed : array of shape (n_rows,)
+        The column, and where the check failed.
     error : str, optional
         What the schema says of a check that is none of pandera's common ones.
     """
