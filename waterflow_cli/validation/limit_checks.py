@@ -21,13 +21,11 @@ from waterflow_cli.validation.limits import NEVER_MEASURED, Limit, LimitProfile,
 if TYPE_CHECKING:
     import pandas as pd
 
-    from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+    from waterflow_cli.common.arrays import BoolArray, FloatArray
     from waterflow_cli.samples.nondetects import Censored
     from waterflow_cli.validation.batches import CheckedBatch
 
 LIMITS = "limits"
-# As many statuses fit into an int64 beside the number of a row.
-_MOST_IN_KEY = 13
 _BETWEEN = "; "
 Codes = npt.NDArray[np.int8]
 
@@ -77,13 +75,17 @@ class LimitFlags:
         if not noted:
             return pa.repeat("", self.n_rows)
         # Few of the possible combinations occur, so each is written once and then looked up.
-        kinds = _number_alike([codes for _, codes in noted])
-        first = np.zeros(kinds.max() + 1, dtype=np.int64)
-        first[kinds[::-1]] = np.arange(self.n_rows)[::-1]
-        parts = [pa.array(_phrases(limit)).take(pa.array(codes[first])) for limit, codes in noted]
+        rows = pa.py_buffer(np.stack([codes for _, codes in noted], axis=1))
+        cells = pa.Array.from_buffers(pa.binary(len(noted)), self.n_rows, [None, rows])
+        encoded = cells.dictionary_encode()
+        kinds = np.frombuffer(encoded.dictionary.buffers()[1], dtype=np.int8)
+        parts = [
+            pa.array(_phrases(limit)).take(pa.array(kinds[place :: len(noted)]))
+            for place, (limit, _) in enumerate(noted)
+        ]
         # With null_handling="skip" and a separator, rows where all parts are null would be lost.
         texts = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
-        return pc.utf8_slice_codeunits(texts, len(_BETWEEN)).take(pa.array(kinds))
+        return pc.utf8_slice_codeunits(texts, len(_BETWEEN)).take(encoded.indices)
 
     @property
     def by_limit(self) -> list[list[int]]:
@@ -228,16 +230,6 @@ class LimitCounts:
         rows = [value["rows"] for value in content["values"]]
         self.by_limit = [[sums[each.name.lower()] for each in LimitStatus] for sums in rows]
         self.measured.update(content["rows_measured"])
-
-
-def _number_alike(codes: Sequence[Codes]) -> IntArray:
-    """Give rows with the same codes throughout the same number, counted from 0."""
-    keys = np.zeros(len(codes[0]), dtype=np.int64)
-    for position, each in enumerate(codes, 1):
-        keys = keys * len(LimitStatus) + each
-        if position % _MOST_IN_KEY == 0 or position == len(codes):
-            keys = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
-    return keys
 
 
 def _phrases(limit: Limit) -> list[str]:
