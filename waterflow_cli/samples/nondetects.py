@@ -65,17 +65,13 @@ def find_nondetects(cells: pa.Array, marks: NumberMarks) -> Censored:
     cells : pyarrow.Array of string, shape (n_cells,)
         As they stand in the file.
     """
-    encoded = cells.dictionary_encode()
+    encoded = pc.fill_null(cells, "").dictionary_encode()
     texts = encoded.dictionary
     if len(texts) <= _FEW:  # laboratories repeat their limits: what was read is remembered
         below, above, bound = _remembered(tuple(texts.to_pylist()), marks)
     else:
         below, above, bound = _read_bounds(texts, marks)
-    codes = pc.fill_null(encoded.indices, len(texts)) if cells.null_count else encoded.indices
-    places = codes.to_numpy()
-    if cells.null_count:  # the last place stands for null
-        below, above = np.append(below, False), np.append(above, False)
-        bound = np.append(bound, np.nan)
+    places = encoded.indices.to_numpy()
     return Censored(below[places], above[places], bound[places])
 
 

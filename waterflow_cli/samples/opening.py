@@ -9,7 +9,7 @@ from functools import partial
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.samples.profiles import SUFFIX, Profile, ResultColumns, check_names, load_profile
+from waterflow_cli.samples.profiles import SUFFIX, Profile, check_names, load_profile
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.reading import Opener, open_table
@@ -65,16 +65,12 @@ def open_samples(
             "--rename: in a table of results the profile says which column is which.",
             tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name),
         )
-    with opened(_result_names(profile.results)) as table:
-        yield ResultTable(table, profile, schema, reading).read()
-
-
-def _result_names(results: ResultColumns) -> Header:
-    """Give the names that tell the header of a table of results."""
+    results = profile.results
     texts = [value for value in vars(results).values() if isinstance(value, str) and value]
-    names = (*texts, *results.sample, *results.within)
+    names: dict[str, list[str]] = {name: [] for name in (*texts, *results.sample, *results.within)}
     # A first result such as "S1, Sulfate, <LQ, mg/L" would pass for a row of units.
-    return Header({name: [] for name in names}, has_units=False)
+    with opened(Header(names, has_units=False)) as table:
+        yield ResultTable(table, profile, schema, reading).read()
 
 
 def _with_profile(
