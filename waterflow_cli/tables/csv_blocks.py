@@ -314,22 +314,21 @@ def first_row_end(data: bytes, sep: str) -> int:
 
     The bytes end with an LF.
     """
-    return int(next(iter(_row_ends(data, sep)), 0))
+    return _row_ends(data, sep)[0]
 
 
 def _last_row_end(data: bytes, sep: str) -> int:
     """Find where the last complete row ends of bytes that start at the start of one; 0 for none."""
-    if b'"' not in data:
-        return _last_line_end(data)
-    ends = _row_ends(data, sep)
-    return int(ends[-1]) if len(ends) else 0
+    return _row_ends(data, sep)[1] if b'"' in data else _last_line_end(data)
 
 
-def _row_ends(data: bytes, sep: str) -> IntArray:
-    """Find where each complete row ends of bytes that start at the start of one."""
+def _row_ends(data: bytes, sep: str) -> tuple[int, int]:
+    """Find where the first complete row of some bytes ends, and the last one; 0 for none."""
     ends = _line_ends(data)
     outside = _outside_quotes(data, ends, sep)
-    return _row_ends_by_csv(data, sep) if outside is None else ends[outside]
+    if outside is None:
+        return _row_ends_by_csv(data, sep)
+    return (int(ends[outside][0]), int(ends[outside][-1])) if outside.any() else (0, 0)
 
 
 def _last_line_end(data: bytes) -> int:
@@ -363,15 +362,14 @@ def _outside_quotes(data: bytes, ends: IntArray, sep: str) -> BoolArray | None:
     return np.asarray(np.searchsorted(quotes, ends) % 2 == 0)
 
 
-def _row_ends_by_csv(data: bytes, sep: str) -> IntArray:
+def _row_ends_by_csv(data: bytes, sep: str) -> tuple[int, int]:
     """Find the same ends in text with stray quotes, with the csv module itself."""
     lines = _latin_lines(data[: _last_line_end(data)])
     # The line added at the end is a row of its own, or is swallowed by a row with an open quote.
     # Either way the whole rows end where the last row starts.
     reader = csv.reader([*lines, "end"], delimiter=sep)
-    last_lines = np.array([reader.line_num for _ in reader][:-1], dtype=np.int64) - 1
-    ends: IntArray = np.cumsum([len(line) for line in lines], dtype=np.int64)
-    return ends[last_lines]
+    n_lines = [reader.line_num for _ in reader][:-1] or [0]
+    return sum(map(len, lines[: n_lines[0]])), sum(map(len, lines[: n_lines[-1]]))
 
 
 def _latin_lines(data: bytes) -> list[str]:
