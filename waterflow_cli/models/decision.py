@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.messages import Message, marked
@@ -266,8 +267,6 @@ def record_verdict(right: Sequence[bool] | np.ndarray) -> VerdictRecord:
     The interval is that of Clopper and Pearson (1934, "The use of confidence or fiducial limits
     illustrated in the case of the binomial").
     """
-    from scipy.stats import binomtest  # takes long to import, and scoring does without
-
     n_given, n_right = len(right), int(np.sum(right))
     if not n_given:
         return VerdictRecord(0, 0, Estimate(np.nan, np.nan, np.nan))

@@ -89,14 +89,7 @@ class Certificate(NamedTuple):
                 "kept for this, observed {observed:.3f})"
             )
         )
-        return Message(
-            text,
-            guarantee=self.guarantee,
-            cut=self.cut,
-            n_decided=self.n_decided,
-            n_kept=self.n_rows,
-            observed=self.observed,
-        )
+        return Message(text, n_kept=self.n_rows, **self._asdict())
 
 
 def parse_guarantee(text: str) -> Guarantee:
