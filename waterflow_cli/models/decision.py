@@ -62,24 +62,19 @@ class Policy:
         return cls(max(DEFAULT_CONFIDENCE, threshold), min(1 - DEFAULT_CONFIDENCE, below))
 
     @property
-    def reasons(self) -> tuple[Message, Message, Message]:
+    def reasons(self) -> tuple[Message, ...]:
         """What each verdict rests on, in the order of `VERDICTS`."""
         low, high = f"{self.not_potable_to:.3g}", f"{self.potable_from:.3g}"
         if self.decides_potable and self.decides_not_potable:
-            undecided = Message(
-                "probability between {low} and {high}: not decided", low=low, high=high
-            )
+            undecided = marked("probability between {low} and {high}: not decided")
         elif self.decides_potable:
-            undecided = Message("probability below {high}: not decided", high=high)
+            undecided = marked("probability below {high}: not decided")
         elif self.decides_not_potable:
-            undecided = Message("probability above {low}: not decided", low=low)
+            undecided = marked("probability above {low}: not decided")
         else:
-            undecided = Message("the model decides nothing")
-        return (
-            undecided,
-            Message("probability at most {low}", low=low),
-            Message("probability at least {high}", high=high),
-        )
+            undecided = marked("the model decides nothing")
+        decided = marked("probability at most {low}"), marked("probability at least {high}")
+        return tuple(Message(text, low=low, high=high) for text in (undecided, *decided))
 
     @property
     def decides_potable(self) -> bool:
@@ -93,16 +88,11 @@ class Policy:
 
     def describe(self) -> Message:
         """Say from which probabilities which verdict is given."""
-        upper = (
-            Message("from {potable_from:.3f}", potable_from=self.potable_from)
-            if self.decides_potable
-            else Message("never")
-        )
-        lower = (
-            Message("up to {not_potable_to:.3f}", not_potable_to=self.not_potable_to)
-            if self.decides_not_potable
-            else Message("never")
-        )
+        upper = lower = Message("never")
+        if self.decides_potable:
+            upper = Message("from {potable_from:.3f}", potable_from=self.potable_from)
+        if self.decides_not_potable:
+            lower = Message("up to {not_potable_to:.3f}", not_potable_to=self.not_potable_to)
         return Message(
             "likely_potable {upper}, likely_not_potable {lower}, else send_to_lab",
             upper=upper,

@@ -74,21 +74,17 @@ class Certificate(NamedTuple):
     def describe(self) -> Message:
         """Say whether it can be given, and from where on."""
         if self.cut is None:
-            return Message(
-                "{guarantee}: cannot be given; that side is always send_to_lab",
-                guarantee=self.guarantee,
-            )
-        text = (
-            marked(
+            text = marked("{guarantee}: cannot be given; that side is always send_to_lab")
+        elif self.guarantee.is_upper:
+            text = marked(
                 "{guarantee}: certified from {cut:.3f} ({n_decided} of {n_kept} rows "
                 "kept for this, observed {observed:.3f})"
             )
-            if self.guarantee.is_upper
-            else marked(
+        else:
+            text = marked(
                 "{guarantee}: certified up to {cut:.3f} ({n_decided} of {n_kept} rows "
                 "kept for this, observed {observed:.3f})"
             )
-        )
         return Message(text, n_kept=self.n_rows, **self._asdict())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, UsageError, did_you_mean
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import marked, tr
 
 _CEILING = "+fpr:"
 
@@ -201,14 +201,11 @@ FORMS = (*(form.text for form, _ in _RULES.values()), _FIXED.text)
 def _check_arguments(text: str, rule: str, arguments: tuple[float, ...]) -> None:
     form = _RULES[rule][0] if rule in _RULES else _FIXED
     if len(arguments) != form.n_numbers:
-        raise UsageError("--threshold {text}: it is written {form}.", text=text, form=form.text)
-    if rule == "cost" and not any(arguments):
-        raise UsageError("--threshold {text}: one of the costs must be above 0.", text=text)
-    if not all(form.low <= number <= form.high for number in arguments):
-        raise UsageError(
-            "--threshold {text}: {form} takes numbers from {low:g} to {high:g}.",
-            text=text,
-            form=form.text,
-            low=form.low,
-            high=form.high,
-        )
+        problem = marked("--threshold {text}: it is written {form}.")
+    elif rule == "cost" and not any(arguments):
+        problem = marked("--threshold {text}: one of the costs must be above 0.")
+    elif not all(form.low <= number <= form.high for number in arguments):
+        problem = marked("--threshold {text}: {form} takes numbers from {low:g} to {high:g}.")
+    else:
+        return
+    raise UsageError(problem, text=text, form=form.text, low=form.low, high=form.high)
