@@ -20,7 +20,7 @@ from typing import Any, Self
 from zlib import crc32
 
 from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.outputs import (
     PART_SUFFIX,
@@ -367,13 +367,9 @@ def _compare_jobs(earlier: Mapping[str, Any], job: Mapping[str, Any], path: str)
         )
     spoken = earlier.get("language", job.get("language"))
     if spoken != job.get("language"):
-        raise UsageError(
-            "{path} was begun in another language: go on with --lang {code}.",
-            anew,
-            path=path,
-            code=spoken,
-        )
-    if earlier != job:
-        raise UsageError(
-            "{path} was begun with other options, or another version.", anew, path=path
-        )
+        problem = marked("{path} was begun in another language: go on with --lang {code}.")
+    elif earlier != job:
+        problem = marked("{path} was begun with other options, or another version.")
+    else:
+        return
+    raise UsageError(problem, anew, path=path, code=spoken)
