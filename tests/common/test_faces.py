@@ -14,19 +14,16 @@ FACES = sorted((ROOT / "waterflow_cli").rglob("*/__init__.py"))
 
 
 def shown(path):
-    """The names that a folder shows type checkers, each with the module that it is from."""
-    (block,) = [
-        node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.If)
-    ] or [ast.parse("if 1: pass").body[0]]
-    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    return {alias.name: str(node.module) for node in imports for alias in node.names}
+    """The names that a folder shows, each with the module that it is from."""
+    package = ".".join(path.parent.relative_to(ROOT).parts)
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy_names":
+            for keyword in node.keywords:
+                for name in ast.literal_eval(keyword.value).split():
+                    yield package, name, f"{package}.{keyword.arg}"
 
 
-NAMES = [
-    (path.parent.relative_to(ROOT).as_posix().replace("/", "."), name, module)
-    for path in FACES
-    for name, module in shown(path).items()
-]
+NAMES = [names for path in FACES for names in shown(path)]
 
 
 def test_most_folders_show_what_others_use():

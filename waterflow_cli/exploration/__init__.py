@@ -3,11 +3,6 @@
 It may import `training` (designs and folds), `validation` and below. Start at `explore`.
 """
 
-from typing import TYPE_CHECKING
-
 from waterflow_cli.common.faces import lazy_names
-
-if TYPE_CHECKING:
-    from waterflow_cli.exploration.report import explore as explore
 
 __getattr__ = lazy_names(__name__, report="explore")

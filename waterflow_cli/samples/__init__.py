@@ -4,15 +4,7 @@ It may import `tables` and below. Start at `load_schema` and `open_samples`, whi
 with one row for each sample, however its source laid it out.
 """
 
-from typing import TYPE_CHECKING
-
 from waterflow_cli.common.faces import lazy_names
-
-if TYPE_CHECKING:
-    from waterflow_cli.samples.opening import open_samples as open_samples
-    from waterflow_cli.samples.schemas import load_schema as load_schema
-    from waterflow_cli.samples.simulation import write_simulation as write_simulation
-    from waterflow_cli.samples.table_schema import TableSchema as TableSchema
 
 __getattr__ = lazy_names(
     __name__,

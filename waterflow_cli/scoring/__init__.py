@@ -4,13 +4,6 @@ It may import `models`, `validation` and below. Start at `Scorer`, which judges 
 every engine; `score_files` is the local one.
 """
 
-from typing import TYPE_CHECKING
-
 from waterflow_cli.common.faces import lazy_names
-
-if TYPE_CHECKING:
-    from waterflow_cli.scoring.job import score_files as score_files
-    from waterflow_cli.scoring.scorer import Scorer as Scorer
-    from waterflow_cli.scoring.task import ScoringOptions as ScoringOptions
 
 __getattr__ = lazy_names(__name__, scorer="Scorer", job="score_files", task="ScoringOptions")

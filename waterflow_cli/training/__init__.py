@@ -4,14 +4,7 @@ It may import `models`, `validation` and below. Start at `train_model`; `runs` k
 a training, and `retraining` judges whether it replaces the champion.
 """
 
-from typing import TYPE_CHECKING
-
 from waterflow_cli.common.faces import lazy_names
-
-if TYPE_CHECKING:
-    from waterflow_cli.training.data import load_training_data as load_training_data
-    from waterflow_cli.training.options import TrainingOptions as TrainingOptions
-    from waterflow_cli.training.trainer import train_model as train_model
 
 __getattr__ = lazy_names(
     __name__, trainer="train_model", options="TrainingOptions", data="load_training_data"

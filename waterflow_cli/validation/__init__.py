@@ -4,14 +4,7 @@ It may import `samples` and below. Start at `validate_files`, and at the module 
 for what is done with each file; `RowChecker` checks one batch.
 """
 
-from typing import TYPE_CHECKING
-
 from waterflow_cli.common.faces import lazy_names
-
-if TYPE_CHECKING:
-    from waterflow_cli.validation.limits import load_limits as load_limits
-    from waterflow_cli.validation.report import validate_files as validate_files
-    from waterflow_cli.validation.row_checker import RowChecker as RowChecker
 
 __getattr__ = lazy_names(
     __name__, report="validate_files", row_checker="RowChecker", limits="load_limits"

@@ -3,11 +3,6 @@
 It may import `training`, `registry` and below. Start at `run_training`.
 """
 
-from typing import TYPE_CHECKING
-
 from waterflow_cli.common.faces import lazy_names
-
-if TYPE_CHECKING:
-    from waterflow_cli.training.runs.log import run_training as run_training
 
 __getattr__ = lazy_names(__name__, log="run_training")
