@@ -76,9 +76,7 @@ class TrainingData:
     cells : CellCounts
         What the cells of each column are, in the whole file.
     ids : ndarray of object, shape (n_samples,), optional
-        Which sample each row is of; None where that is not told.
-    id_column : str
-        Where that stands; empty without ids.
+        Which sample each row is of, by the `id_column`; None where that is not told.
     lines : ndarray of int64, shape (n_samples,), optional
         Physical lines, where ids were asked for.
     contested : TrainingData, optional
@@ -269,14 +267,11 @@ class _Column:
         if name is None:
             return None
         found = IdColumn(name).find(table.columns)
-        if found is not None:
-            return cls(table.path, found)
-        raise InputError(
-            table.path,
-            tr("no column '{name}' ({option}).", name=name, option=option)
-            + did_you_mean(name, table.columns),
-            line=table.dialect.header_line,
-        )
+        if found is None:
+            problem = tr("no column '{name}' ({option}).", name=name, option=option)
+            suggestion, line = did_you_mean(name, table.columns), table.dialect.header_line
+            raise InputError(table.path, problem + suggestion, line=line)
+        return cls(table.path, found)
 
     @classmethod
     def of_ids(cls, table: Table, ids: IdColumn) -> _Column | None:

@@ -124,12 +124,10 @@ def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0
 
 
 def _count_missing(values: pd.Series, data: TrainingData) -> int:
-    """Count what is missing, but for bounds that `--nondetect missing` made so.
-
-    Bounds are counted of all rows of the file, and stand for the same share of the fitted ones.
-    """
+    """Count what is missing, but for bounds that `--nondetect missing` made so."""
     count = int(values.isna().sum())
     if data.options.reading.nondetect == "missing":
+        # Counted of all rows of the file, they stand for the same share of the fitted ones.
         name = str(values.name)
         n_bounds = data.cells.nondetects[name] + data.cells.above_range[name]
         count -= round(n_bounds * len(values) / data.n_read)
@@ -137,10 +135,7 @@ def _count_missing(values: pd.Series, data: TrainingData) -> int:
 
 
 def _unseen_probabilities(result: TrainingResult) -> FloatArray:
-    """Give what models said of each fitted row that had not seen it, in the first repeat.
-
-    NaN for rows that were not tested: those of a hold-out's other part, and the oldest in time.
-    """
+    """Give what models said of fitted rows unseen, in the first repeat; NaN for untested rows."""
     probability = np.full(len(result.rows), np.nan)
     for fold in result.measured.folds[0]:
         probability[fold.rows] = fold.probability

@@ -255,11 +255,8 @@ def _decide(
     unseen: TrainingData,
     options: TrainingOptions,
 ) -> tuple[DecisionModel, list[Certificate]]:
-    """Make a fitted pipeline a decision model: calibrate, choose the threshold, certify.
-
-    Calibration and threshold rest on scores of pipelines that did not see the row, the guarantees
-    on rows that nothing else has seen.
-    """
+    """Make a fitted pipeline a decision model: calibrate, choose the threshold, certify."""
+    # All rest on scores of pipelines that did not see the row, and guarantees on unseen rows.
     rows, known = all_scores(scores)
     calibrator = fit_calibrator(data.y[rows], known, options.calibration)
     learned = data.y[rows], calibrator.apply(known)
@@ -354,10 +351,7 @@ def _measure_baselines(
 def _measure_importance(
     folds: Sequence[FoldScores], data: TrainingData, options: TrainingOptions
 ) -> pd.DataFrame:
-    """Measure what shuffling a measurement costs in ROC AUC (Breiman 2001, "Random forests").
-
-    Each fold's pipeline is asked for the rows that it was tested on.
-    """
+    """Measure what shuffling costs on tested rows in ROC AUC (Breiman 2001, "Random forests")."""
     losses, shares = [], []
     for fold in folds:
         found = permutation_importance(

@@ -37,12 +37,9 @@ class Measures:
 
     Attributes
     ----------
-    false_potable_rate : float
-        Share of the tested not potable rows that its threshold calls potable.
-    false_likely_potable_rate : float
-        Share of them that its policy calls likely_potable.
-    n_negatives : int
-        Those rows.
+    false_potable_rate, false_likely_potable_rate : float
+        Shares of the `n_negatives` tested not potable rows that its threshold calls potable, and
+        its policy likely_potable.
     """
 
     roc_auc: Estimate

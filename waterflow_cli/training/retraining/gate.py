@@ -93,8 +93,6 @@ class GateResult:
     ----------
     counts : tuple of int
         Not potable and potable rows that judged.
-    figures : dict of str to Figure
-        By the names of `FIGURES`.
     """
 
     counts: tuple[int, int]

@@ -49,10 +49,8 @@ class Preparation:
         Share of not potable training rows that its threshold may call potable.
     content : bytes
         The file that holds the recorded rows and the new ones.
-    on_judging : Calls
-        The champion's, on the rows that judge.
-    on_new : Estimate
-        The champion's ROC AUC on all new rows.
+    on_judging, on_new : Calls, Estimate
+        The champion's, on the rows that judge; its ROC AUC on all new rows.
     """
 
     champion: Champion

@@ -59,10 +59,9 @@ class Matching:
         Whether samples are told apart by ids in both; otherwise by their measurements.
     kept, n_removed : ndarray of int, int
         Positions of the recorded rows that are still learned from, and the number of the others.
-    fresh : ndarray of int
-        Positions of the new rows of samples that were not recorded.
-    corrected : ndarray of int
-        Positions of the new rows that take the place of recorded ones.
+    fresh, corrected : ndarray of int
+        Positions of the new rows of samples that were not recorded, and of those that take the
+        place of recorded ones.
     n_repeated : int
         New rows that say again what an earlier row says.
     contested : list of TrainingData

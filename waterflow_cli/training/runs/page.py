@@ -26,10 +26,7 @@ from waterflow_cli.validation.limits import Limit, load_limits
 
 
 def render_page(training: Training, result: TrainingResult, pictures: Mapping[str, bytes]) -> str:
-    """Write the page as HTML that loads nothing; whatever comes from the data is escaped.
-
-    The pictures are those of `waterflow_cli.training.runs.plots.draw_result`.
-    """
+    """Write the page as HTML that loads nothing; whatever comes from the data is escaped."""
     data, options, plugin = training.data, training.options, training.plugin.name
     health = health_limits()
     evaluations, metrics = metric_table(plugin, result)

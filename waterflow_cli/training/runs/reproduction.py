@@ -42,10 +42,8 @@ class Comparison:
 
     Attributes
     ----------
-    n_differing : int
-        Rows whose probability, prediction or verdict differs in any bit.
-    n_verdicts : int
-        Those of another verdict.
+    n_differing, n_verdicts : int
+        Rows whose probability, prediction or verdict differs in any bit; those of another verdict.
     largest : float
         The largest difference of two probabilities.
     thresholds, policies : tuple
