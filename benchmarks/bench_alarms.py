@@ -21,7 +21,8 @@ from measure import print_check
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.files import PAYLOAD
 from waterflow_cli.models.reference import load_reference
-from waterflow_cli.monitoring.monitor import MonitoringOptions, monitor_file
+from waterflow_cli.monitoring.monitor import monitor_file
+from waterflow_cli.monitoring.samples import MonitoringOptions
 from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.samples.schemas import load_schema

@@ -60,8 +60,8 @@ def test_a_share_is_compared_exactly():
 
 
 def test_a_smaller_share_is_no_news_where_only_more_is_asked_for():
-    assert compare_shares((300, 1000), (0, 100), only_more=True).p_value > 0.99
-    assert compare_shares((0, 1000), (5, 20), only_more=True).p_value < 1e-6
+    assert compare_shares((300, 1000), (0, 100), "greater").p_value > 0.99
+    assert compare_shares((0, 1000), (5, 20), "greater").p_value < 1e-6
 
 
 def test_a_row_that_comes_too_often_and_many_that_come_twice_are_told_apart():

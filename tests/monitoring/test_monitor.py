@@ -15,10 +15,15 @@ from waterflow_cli.models.files import PAYLOAD
 from waterflow_cli.models.reference import hash_rows, load_reference
 from waterflow_cli.monitoring.drift import compare_repeats
 from waterflow_cli.monitoring.groups import Grouping, parse_window
-from waterflow_cli.monitoring.monitor import MonitoringOptions, monitor_file
+from waterflow_cli.monitoring.monitor import monitor_file
 from waterflow_cli.monitoring.page import render_monitoring
 from waterflow_cli.monitoring.report import group_rows, headline, notes, sentences, summarise
-from waterflow_cli.monitoring.samples import GROUP_ROWS, SAMPLE_ROWS, sample_file
+from waterflow_cli.monitoring.samples import (
+    GROUP_ROWS,
+    SAMPLE_ROWS,
+    MonitoringOptions,
+    sample_file,
+)
 from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation
@@ -58,6 +63,10 @@ def write_table(path, n_rows, **columns):
     frame = pd.DataFrame({**dict.fromkeys(names, [1] * n_rows), **columns})
     frame.to_csv(path, index=False)
     return str(path)
+
+
+def take_sample(path, **options):
+    return sample_file(path, load_schema(), ["ph"], MonitoringOptions(**options))
 
 
 def keys(found, group=""):
@@ -208,7 +217,7 @@ def long_file(tmp_path_factory):
 
 
 def test_the_sample_is_bounded_and_uniform(long_file):
-    file = sample_file(long_file, load_schema(), ["ph"], grouping=Grouping(by="site"), jobs=2)
+    file = take_sample(long_file, grouping=Grouping(by="site"), jobs=2)
     assert (file.counts.n_rows, len(file.rows)) == (60_000, SAMPLE_ROWS)
     ph = file.rows.X["ph"]
     assert np.histogram(ph, 10, (0, 14))[0] == pytest.approx(SAMPLE_ROWS / 10, rel=0.1)
@@ -228,8 +237,7 @@ def test_nondetects_are_marked_and_counted(tmp_path):
 
 def grouped(tmp_path, dates, **options):
     path = write_table(tmp_path / "dated.csv", len(dates), **{"Date sampled": dates})
-    grouping = Grouping(window_days=1, **options)
-    return sample_file(path, load_schema(), ["ph"], grouping=grouping)
+    return take_sample(path, grouping=Grouping(window_days=1, **options))
 
 
 @pytest.mark.parametrize(
@@ -277,25 +285,25 @@ def test_a_date_far_down_tells_which_number_is_the_day(tmp_path, monkeypatch):
 @pytest.mark.parametrize("sites", [[""] * 3, ["", "", "a"]])
 def test_rows_may_be_in_no_group(tmp_path, sites):
     path = write_table(tmp_path / "a.csv", 3, site=sites, **{"Date sampled": ""})
-    file = sample_file(path, load_schema(), ["ph"], grouping=Grouping(by="site"))
+    file = take_sample(path, grouping=Grouping(by="site"))
     assert list(file.groups) == [site for site in sites if site]
     assert file.n_without_group == sites.count("")
-    dated = sample_file(path, load_schema(), ["ph"], grouping=Grouping(window_days=7))
+    dated = take_sample(path, grouping=Grouping(window_days=7))
     assert (dated.groups, dated.n_without_group) == ({}, 3)
 
 
 def test_too_many_groups_are_refused(tmp_path):
     path = write_table(tmp_path / "many.csv", 401, site=range(401))
     with pytest.raises(UsageError, match="more than 400 groups"):
-        sample_file(path, load_schema(), ["ph"], grouping=Grouping(by="site"))
+        take_sample(path, grouping=Grouping(by="site"))
 
 
 def test_windows_need_a_column_of_dates(tmp_path):
     path = write_table(tmp_path / "a.csv", 1)
     with pytest.raises(UsageError, match="no column of dates"):
-        sample_file(path, load_schema(), ["ph"], grouping=Grouping(window_days=7))
+        take_sample(path, grouping=Grouping(window_days=7))
     with pytest.raises(UsageError, match=r"--by river: .* has no such column"):
-        sample_file(path, load_schema(), ["ph"], grouping=Grouping(by="river"))
+        take_sample(path, grouping=Grouping(by="river"))
 
 
 @pytest.mark.parametrize("text", ["30", "d", "0d", "1m", "-3d"])

@@ -21,7 +21,8 @@ from waterflow_cli.console import Console, printable
 from waterflow_cli.monitoring.checks import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
-    from waterflow_cli.monitoring.monitor import Monitoring, MonitoringOptions
+    from waterflow_cli.monitoring.monitor import Monitoring
+    from waterflow_cli.monitoring.samples import MonitoringOptions
 
 _ARGUMENTS = "waterflow.arguments"
 _SCHEDULE = "--schedule"
@@ -81,7 +82,7 @@ class _Remembering(click.Command):
 @options.store
 @options.force
 @options.family("grouping", "monitoring.groups:Grouping", window_days="window")
-@options.family("chosen", "monitoring.monitor:MonitoringOptions", with_labels="labels")
+@options.family("chosen", "monitoring.samples:MonitoringOptions", with_labels="labels")
 @options.family("outputs", _Outputs)
 def monitor(
     console: Console,

@@ -252,16 +252,21 @@ def record_verdicts(
 
 
 def record_verdict(right: Sequence[bool] | np.ndarray) -> VerdictRecord:
-    """Count how often a verdict was right, with an exact 95 % interval.
+    """Count how often a verdict was right, with an exact 95 % interval."""
+    n_given, n_right = len(right), int(np.sum(right))
+    return VerdictRecord(n_given, n_right, exact_share(n_right, n_given))
+
+
+def exact_share(n_with: int, n_rows: int) -> Estimate:
+    """Give a share with its exact 95 % interval; NaN without rows.
 
     The interval is that of Clopper and Pearson (1934, "The use of confidence or fiducial limits
     illustrated in the case of the binomial").
     """
-    n_given, n_right = len(right), int(np.sum(right))
-    if not n_given:
-        return VerdictRecord(0, 0, Estimate(np.nan, np.nan, np.nan))
-    low, high = binomtest(n_right, n_given).proportion_ci(LEVEL, method="exact")
-    return VerdictRecord(n_given, n_right, Estimate(n_right / n_given, float(low), float(high)))
+    if not n_rows:
+        return Estimate(np.nan, np.nan, np.nan)
+    low, high = binomtest(n_with, n_rows).proportion_ci(LEVEL, method="exact")
+    return Estimate(n_with / n_rows, float(low), float(high))
 
 
 def describe_verdicts(records: Mapping[str, VerdictRecord]) -> list[Message]:

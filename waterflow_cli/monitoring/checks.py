@@ -64,7 +64,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
     """One thing that was compared.
 
@@ -109,25 +109,13 @@ class Check:
         cls,
         kind: str,
         outcome: Outcome,
-        *,
         shown: tuple[float, float],
         counts: tuple[int, int],
         name: str = "",
         detail: Mapping[str, Any] | None = None,
     ) -> Check:
         """Put the outcome of a test beside what people are shown of it."""
-        (old, new), (n_old, n_new) = shown, counts
-        return cls(
-            kind=kind,
-            name=name,
-            old=old,
-            new=new,
-            effect=outcome.effect,
-            p_value=outcome.p_value,
-            n_old=n_old,
-            n_new=n_new,
-            detail=detail,
-        )
+        return cls(kind, name, *shown, *outcome, *counts, detail=detail)
 
     @property
     def is_test(self) -> bool:
@@ -170,10 +158,7 @@ def decide(checks: Sequence[Check], alpha: float) -> list[Check]:
     found = iter(adjust([check.p_value for check in tests], weights))
     decided = []
     for check in checks:
-        if check.is_test:
-            adjusted = float(next(found))
-            is_sure = adjusted <= alpha
-            decided.append(replace(check, adjusted=adjusted, alarm=is_sure and check.is_large))
-        else:
-            decided.append(replace(check, alarm=check.is_large))
+        adjusted = float(next(found)) if check.is_test else check.adjusted
+        is_sure = adjusted <= alpha or not check.is_test
+        decided.append(replace(check, adjusted=adjusted, alarm=is_sure and check.is_large))
     return decided

@@ -34,7 +34,9 @@ def compare_levels(old: FloatArray, new: FloatArray) -> Outcome:
     """
     found = stats.mannwhitneyu(new, old, method="asymptotic")
     effect = found.statistic / (len(old) * len(new)) - CHANCE
-    return Outcome(float(effect), _known(found.pvalue))
+    # No evidence where all values are equal, for which there is no p value.
+    p_value = 1.0 if np.isnan(found.pvalue) else float(found.pvalue)
+    return Outcome(float(effect), p_value)
 
 
 def compare_shapes(old: FloatArray, new: FloatArray) -> Outcome:
@@ -52,8 +54,8 @@ def compare_probabilities(old: FloatArray, new: FloatArray) -> Outcome:
     The effect is how far they would have to be moved on average to be distributed alike (the
     earth mover's distance): a model that says nearly the same of all rows differs in KS alone.
     """
-    found = stats.ks_2samp(old, new, method="asymp")
-    return Outcome(float(stats.wasserstein_distance(old, new)), float(found.pvalue))
+    moved = float(stats.wasserstein_distance(old, new))
+    return Outcome(moved, compare_shapes(old, new).p_value)
 
 
 def stability_index(old: FloatArray, new: FloatArray) -> float:
@@ -75,25 +77,22 @@ def stability_index(old: FloatArray, new: FloatArray) -> float:
 
 
 def compare_shares(
-    old: tuple[int, int], new: tuple[int, int], *, only_more: bool = False
+    old: tuple[int, int], new: tuple[int, int], alternative: str = "two-sided"
 ) -> Outcome:
     """Test whether a share changed (Fisher's exact test).
+
+    The effect is Cohen's h, 2 asin(sqrt(p_new)) - 2 asin(sqrt(p_old)).
 
     Parameters
     ----------
     old, new : (int, int)
         Rows that have the property, and all rows.
-    only_more : bool
-        Whether a smaller share is no news.
-
-    Returns
-    -------
-    Outcome
-        The effect is Cohen's h, 2 asin(sqrt(p_new)) - 2 asin(sqrt(p_old)).
+    alternative : str
+        ``greater`` where a smaller share is no news, ``less`` where a larger one is none.
     """
     table = [[with_it, total - with_it] for with_it, total in (new, old)]
     angles = [2 * np.arcsin(np.sqrt(with_it / total)) for with_it, total in (new, old)]
-    found = stats.fisher_exact(table, alternative="greater" if only_more else "two-sided")
+    found = stats.fisher_exact(table, alternative=alternative)
     return Outcome(float(angles[0] - angles[1]), float(found.pvalue))
 
 
@@ -217,8 +216,3 @@ def known_values(values: FloatArray) -> FloatArray:
     """Give the finite ones of some values."""
     kept: BoolArray = np.isfinite(values)
     return values[kept]
-
-
-def _known(p_value: float) -> float:
-    """Take no evidence where all values are equal, for which there is no p value."""
-    return 1.0 if p_value != p_value else float(p_value)

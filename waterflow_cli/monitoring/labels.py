@@ -15,12 +15,13 @@ from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.decision import (
     DecisionModel,
     VerdictRecord,
+    exact_share,
     record_verdicts,
     verdicts_summary,
 )
 from waterflow_cli.models.metrics import LEVEL
 from waterflow_cli.monitoring.checks import Check, Unchecked
-from waterflow_cli.monitoring.drift import Outcome
+from waterflow_cli.monitoring.drift import Outcome, compare_shares
 
 LEAST_PER_CLASS = 10
 _N_BINS = 5
@@ -45,7 +46,7 @@ class Bin:
     observed: Estimate
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Record:
     """How probabilities fared on rows that have a label.
 
@@ -73,17 +74,16 @@ class Record:
     def estimate(self, metric: str) -> Estimate:
         """Give a metric with its 95 % interval."""
         if metric in self.counts:
-            return _share(*self.counts[metric])
+            return exact_share(*self.counts[metric])
         value, error = self.means[metric]
         return Estimate(value, value - _DEVIATIONS * error, value + _DEVIATIONS * error)
 
     def summary(self) -> dict[str, Any]:
         """Put it into a JSON object."""
-        metrics = {name: asdict(self.estimate(name)) for name in (*self.counts, *self.means)}
         return {
             "rows": self.n_rows,
             "rows_potable": self.n_potable,
-            "metrics": metrics,
+            "metrics": {name: asdict(self.estimate(name)) for name in (*self.counts, *self.means)},
             "verdicts": verdicts_summary(self.verdicts),
             "calibration": [asdict(each) for each in self.bins],
         }
@@ -113,14 +113,7 @@ def record(decision: DecisionModel, label: FloatArray, probability: FloatArray) 
         "calibration": _mean(y - probability),
     }
     verdicts = record_verdicts(decision, y, probability)
-    return Record(
-        n_rows=len(y),
-        n_potable=int(y.sum()),
-        counts=counts,
-        means=means,
-        verdicts=verdicts,
-        bins=_bins(y, probability),
-    )
+    return Record(len(y), int(y.sum()), counts, means, verdicts, _bins(y, probability))
 
 
 def compare_records(old: Record, new: Record) -> Iterator[Check | Unchecked]:
@@ -140,9 +133,12 @@ def compare_records(old: Record, new: Record) -> Iterator[Check | Unchecked]:
         if not n_rows or not before[1]:
             yield Unchecked(metric, "", Message("no row to count."))
             continue
-        outcome = _worse_share(before, (n_had, n_rows), higher_is_worse=metric == "false_potable")
+        is_worse_by = "greater" if metric == "false_potable" else "less"
+        outcome = compare_shares(before, (n_had, n_rows), is_worse_by)
+        if is_worse_by == "less":  # worse is the positive effect
+            outcome = outcome._replace(effect=-outcome.effect)
         shown = before[0] / before[1], n_had / n_rows
-        yield Check.of(metric, outcome, shown=shown, counts=(before[1], n_rows))
+        yield Check.of(metric, outcome, shown, (before[1], n_rows))
     for metric, (value, error) in new.means.items():
         value_before, error_before = old.means[metric]
         change = value_before - value if metric == "auc" else value - value_before
@@ -150,18 +146,7 @@ def compare_records(old: Record, new: Record) -> Iterator[Check | Unchecked]:
         score = change / spread if spread else 0.0
         sides = 2 * stats.norm.sf(abs(score)) if metric == "calibration" else stats.norm.sf(score)
         outcome = Outcome(change, float(sides))
-        yield Check.of(
-            metric, outcome, shown=(value_before, value), counts=(old.n_rows, new.n_rows)
-        )
-
-
-def _worse_share(old: tuple[int, int], new: tuple[int, int], *, higher_is_worse: bool) -> Outcome:
-    """Test, one-sided and exactly, whether a share is worse; worse is the positive effect."""
-    table = [[had, total - had] for had, total in (new, old)]
-    found = stats.fisher_exact(table, alternative="greater" if higher_is_worse else "less")
-    angles = [2 * np.arcsin(np.sqrt(had / total)) for had, total in (new, old)]
-    effect = angles[0] - angles[1]
-    return Outcome(float(effect if higher_is_worse else -effect), float(found.pvalue))
+        yield Check.of(metric, outcome, (value_before, value), (old.n_rows, new.n_rows))
 
 
 def _mean(values: FloatArray) -> tuple[float, float]:
@@ -187,18 +172,10 @@ def _placements(values: FloatArray, others: FloatArray) -> FloatArray:
     return np.asarray((below + up_to) / (2 * len(others)))
 
 
-def _share(n_had: int, n_rows: int) -> Estimate:
-    """Give a share with the exact interval of Clopper and Pearson (1934)."""
-    if not n_rows:
-        return Estimate(np.nan, np.nan, np.nan)
-    low, high = stats.binomtest(n_had, n_rows).proportion_ci(LEVEL, method="exact")
-    return Estimate(n_had / n_rows, float(low), float(high))
-
-
 def _bins(y: np.ndarray, probability: FloatArray) -> list[Bin]:
     parts = np.array_split(np.argsort(probability, kind="stable"), _N_BINS)
     return [
-        Bin(len(rows), float(probability[rows].mean()), _share(int(y[rows].sum()), len(rows)))
+        Bin(len(rows), float(probability[rows].mean()), exact_share(int(y[rows].sum()), len(rows)))
         for rows in parts
         if len(rows)
     ]

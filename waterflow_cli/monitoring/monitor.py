@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.common.arrays import FloatArray
+from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.messages import Message, counted
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.models.reference import Reference, hash_rows
-from waterflow_cli.monitoring.checks import DEFAULT_ALPHA, Check, Unchecked, decide
+from waterflow_cli.monitoring.checks import Check, Unchecked, decide
 from waterflow_cli.monitoring.drift import (
     Outcome,
     classify_samples,
@@ -27,17 +28,16 @@ from waterflow_cli.monitoring.drift import (
     known_values,
     stability_index,
 )
-from waterflow_cli.monitoring.groups import ONE_GROUP, Grouping
 from waterflow_cli.monitoring.labels import Record, compare_records, record
 from waterflow_cli.monitoring.samples import (
     ABOVE,
     BELOW,
     MISSING,
     MonitoredFile,
+    MonitoringOptions,
     SampledRows,
     sample_file,
 )
-from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 
 # Fewer say nothing: of a group, and of a measurement's values.
 LEAST_ROWS = 20
@@ -49,29 +49,7 @@ _UNIT_STEPS = (1.0, 2.0, 3.0, 6.0)
 _NEAR, _APART = 0.15, 0.4
 
 
-@dataclass(frozen=True, kw_only=True)
-class MonitoringOptions:
-    """What the user asked for.
-
-    Attributes
-    ----------
-    alpha : float
-        Bounds the chance that anything alarms where nothing changed.
-    with_labels : bool
-        Whether the file's labels are used.
-    seed : int
-        Of the rows drawn and of the joint test.
-    """
-
-    reading: ReadingOptions = AS_FOUND
-    grouping: Grouping = ONE_GROUP
-    with_labels: bool = False
-    alpha: float = DEFAULT_ALPHA
-    seed: int = 0
-    jobs: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Part:
     """The whole file or a group of it, beside the reference.
 
@@ -104,7 +82,7 @@ class Monitoring:
     ----------
     model, model_digest : str
         The model's label, and the sha256 of its manifest.
-    checks : list of Check
+    checks : sequence of Check
         Alarms first.
     old_record : Record, optional
         How the model's procedure fared in training, on rows not seen; with labels only.
@@ -149,17 +127,7 @@ def monitor_file(
     PluginError
         If the model fails to predict.
     """
-    file = sample_file(
-        path,
-        model.schema,
-        list(model.decision.measurements),
-        options.reading,
-        grouping=options.grouping,
-        with_labels=options.with_labels,
-        seed=options.seed,
-        jobs=options.jobs,
-        report=report,
-    )
+    file = sample_file(path, model.schema, model.decision.measurements, options, report)
     with threadpool_limits(limits=1):  # the same bits as `waterflow score`
         comparison = _Comparison(model=model, reference=reference, options=options)
         several = {"": file.rows, **file.groups}
@@ -217,7 +185,9 @@ class _Comparison:
             self.unchecked.append(Unchecked("", "", reason, name))
         else:
             found = [
-                *self._about_measurements(rows),
+                *chain.from_iterable(
+                    self._about_measurement(name, rows) for name in rows.measurements
+                ),
                 *([] if name else self._about_all(rows)),
                 *self._about_scores(probability, n_known),
             ]
@@ -226,9 +196,7 @@ class _Comparison:
                 own_record = record(self.model.decision, rows.label[labelled], of_judged)
                 found += self._about_labels(own_record, rows)
             self._note(found, name)
-        return Part(
-            name=name, rows=rows, n_known=n_known, probability=probability, record=own_record
-        )
+        return Part(name, rows, n_known, probability, own_record)
 
     def _note(self, found: Iterable[Check | Unchecked], group: str) -> None:
         for each in found:
@@ -244,15 +212,14 @@ class _Comparison:
         reference = self.reference
         old = reference.n_invalid, reference.n_read
         new = int(rows.invalid.sum()), len(rows)
-        yield _compare_counts("invalid", "", old, new, only_more=True)
+        yield _compare_counts("invalid", "", old, new, "greater")
         counts = np.unique(hash_rows(rows.X), return_counts=True)[1]
         usual = reference.usual_repeats(len(rows))
         sizes = reference.n_rows, len(rows)
         for kind, found, share in zip(
             ("repeated", "stuck"), compare_repeats(counts, usual), usual, strict=True
         ):
-            shown = share, share + found.effect
-            yield Check.of(kind, found, shown=shown, counts=sizes)
+            yield Check.of(kind, found, (share, share + found.effect), sizes)
         for place, name in enumerate(rows.measurements):
             codes = rows.cell_codes[:, place]
             old = reference.missing[name], reference.n_rows
@@ -263,11 +230,21 @@ class _Comparison:
                 old = n_old, reference.n_read
                 yield _compare_counts("censored", name, old, (n_new, len(rows)))
 
-    def _about_measurements(self, rows: SampledRows) -> Iterator[Check | Unchecked]:
-        reference = self.reference
-        for name in rows.measurements:
-            values = known_values(rows.X[name].to_numpy())
-            yield from _compare_values(name, known_values(reference.X[name].to_numpy()), values)
+    def _about_measurement(self, name: str, rows: SampledRows) -> Iterator[Check | Unchecked]:
+        """Compare where the values of a measurement lie, its unit and its distribution."""
+        old, new = (known_values(X[name].to_numpy()) for X in (self.reference.X, rows.X))
+        if min(len(old), len(new)) < LEAST_ROWS:
+            yield Unchecked("level", name, Message("fewer than {least} values.", least=LEAST_ROWS))
+            return
+        medians = float(np.median(old)), float(np.median(new))
+        level = compare_levels(old, new)
+        decades = _unit_step(medians, level.effect)
+        for kind, outcome, detail in (
+            ("level", level, None),
+            ("shape", compare_shapes(old, new), {"psi": stability_index(old, new)}),
+            ("unit", Outcome(decades, np.nan), {"factor": 10.0**decades}),
+        ):
+            yield Check.of(kind, outcome, medians, (len(old), len(new)), name, detail)
 
     def _about_all(self, rows: SampledRows) -> Iterator[Check | Unchecked]:
         old = self.reference.X.to_numpy()
@@ -281,32 +258,29 @@ class _Comparison:
             for each in (old, rows.X.to_numpy())
         )
         found = classify_samples(old, new, seed=self.options.seed)
-        shown = 0.5, found.effect + 0.5
-        yield Check.of("joint", found, shown=shown, counts=(len(old), len(new)))
+        yield Check.of("joint", found, (0.5, found.effect + 0.5), (len(old), len(new)))
 
     def _about_scores(self, probability: FloatArray, n_known: int) -> Iterator[Check | Unchecked]:
         old = known_values(self.reference.probability)
         if len(probability) < LEAST_ROWS or len(old) < LEAST_ROWS:
             yield Unchecked("score", "", self._why_unscored(n_known))
             return
-        counts = len(old), len(probability)
         shown = float(np.median(old)), float(np.median(probability))
         found = compare_probabilities(old, probability)
         detail = {"psi": stability_index(old, probability)}
-        yield Check.of("score", found, shown=shown, counts=counts, detail=detail)
+        yield Check.of("score", found, shown, (len(old), len(probability)), detail=detail)
         given = self.model.decision.verdict(probability)
         new_mix = np.bincount(given, minlength=len(VERDICTS))
         old_mix = np.array(self.reference.verdicts)
         mixes = compare_mixes(old_mix, new_mix)
-        decided = [float(1 - mix[0] / mix.sum()) for mix in (old_mix, new_mix)]
         if mixes is None:
             yield Unchecked("verdicts", "", Message("one verdict is all there is."))
             return
         yield Check.of(
             "verdicts",
             mixes,
-            shown=(decided[0], decided[1]),
-            counts=(int(old_mix.sum()), len(probability)),
+            (_decided_share(old_mix), _decided_share(new_mix)),
+            (int(old_mix.sum()), len(probability)),
             detail={
                 "old": dict(zip(VERDICTS, old_mix.tolist(), strict=True)),
                 "new": dict(zip(VERDICTS, new_mix.tolist(), strict=True)),
@@ -334,30 +308,18 @@ class _Comparison:
 
 
 def _compare_counts(
-    kind: str, name: str, old: tuple[int, int], new: tuple[int, int], *, only_more: bool = False
+    kind: str,
+    name: str,
+    old: tuple[int, int],
+    new: tuple[int, int],
+    alternative: str = "two-sided",
 ) -> Check:
     shares = old[0] / max(old[1], 1), new[0] / new[1]
-    outcome = compare_shares(old, new, only_more=only_more)
-    return Check.of(kind, outcome, shown=shares, counts=(old[1], new[1]), name=name)
+    return Check.of(kind, compare_shares(old, new, alternative), shares, (old[1], new[1]), name)
 
 
-def _compare_values(name: str, old: FloatArray, new: FloatArray) -> Iterator[Check | Unchecked]:
-    """Compare where the values of a measurement lie, its unit and its distribution."""
-    if min(len(old), len(new)) < LEAST_ROWS:
-        reason = Message("fewer than {least} values.", least=LEAST_ROWS)
-        yield Unchecked("level", name, reason)
-        return
-    medians = float(np.median(old)), float(np.median(new))
-    counts = len(old), len(new)
-    level = compare_levels(old, new)
-    yield Check.of("level", level, shown=medians, counts=counts, name=name)
-    psi = {"psi": stability_index(old, new)}
-    shape = compare_shapes(old, new)
-    yield Check.of("shape", shape, shown=medians, counts=counts, name=name, detail=psi)
-    decades = _unit_step(medians, level.effect)
-    factor = {"factor": 10.0**decades}
-    unit = Outcome(decades, np.nan)
-    yield Check.of("unit", unit, shown=medians, counts=counts, name=name, detail=factor)
+def _decided_share(mix: IntArray) -> float:
+    return float(1 - mix[0] / mix.sum())
 
 
 def _unit_step(medians: tuple[float, float], effect: float) -> float:

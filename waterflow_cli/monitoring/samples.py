@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.reference import first_of_equals, hash_rows
+from waterflow_cli.monitoring.checks import DEFAULT_ALPHA
 from waterflow_cli.monitoring.groups import ONE_GROUP, Grouping
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.pass_over import PassOptions, RowCounts, pass_over
@@ -27,6 +27,31 @@ if TYPE_CHECKING:
 # Rows kept of the file, and of each of its groups.
 SAMPLE_ROWS, GROUP_ROWS = 10_000, 1_000
 MISSING, BELOW, ABOVE = 1, 2, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoringOptions:
+    """What the user asked for.
+
+    Attributes
+    ----------
+    with_labels : bool
+        Whether the label's column is needed; without it, it is not looked at.
+    alpha : float
+        Bounds the chance that anything alarms where nothing changed.
+    seed : int
+        Of the rows drawn and of the joint test.
+    """
+
+    reading: ReadingOptions = AS_FOUND
+    grouping: Grouping = ONE_GROUP
+    with_labels: bool = False
+    alpha: float = DEFAULT_ALPHA
+    seed: int = 0
+    jobs: int = 1
+
+
+AS_ASKED_BY_DEFAULT = MonitoringOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,21 +89,17 @@ class SampledRows:
         """Names of the columns."""
         return [str(name) for name in self.X]
 
-    def take(self, rows: IntArray, *, n_copies: int = 0) -> SampledRows:
-        """Give some of the rows, by position."""
+    def without_copies(self) -> SampledRows:
+        """Keep one of rows whose measurements are all equal."""
+        rows = first_of_equals(hash_rows(self.X))
         return SampledRows(
             X=self.X.iloc[rows].reset_index(drop=True),
             cell_codes=self.cell_codes[rows],
             invalid=self.invalid[rows],
             label=self.label[rows],
             n_in_all=self.n_in_all,
-            n_copies=n_copies,
+            n_copies=len(self) - len(rows),
         )
-
-    def without_copies(self) -> SampledRows:
-        """Keep one of rows whose measurements are all equal."""
-        rows = first_of_equals(hash_rows(self.X))
-        return self.take(rows, n_copies=len(self) - len(rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +136,7 @@ def sample_file(
     path: str,
     schema: TableSchema,
     measurements: Sequence[str],
-    reading: ReadingOptions = AS_FOUND,
-    *,
-    grouping: Grouping = ONE_GROUP,
-    with_labels: bool = False,
-    seed: int = 0,
-    jobs: int = 1,
+    options: MonitoringOptions = AS_ASKED_BY_DEFAULT,
     report: Report = say_nothing,
 ) -> MonitoredFile:
     """Read a file once; count all of its rows, and keep a sample of bounded size.
@@ -129,10 +145,6 @@ def sample_file(
     ----------
     measurements : sequence of str
         The model's; one that the file lacks is missing throughout.
-    with_labels : bool
-        Whether the label's column is needed; without it, it is not looked at.
-    seed : int
-        Of the rows drawn.
 
     Raises
     ------
@@ -141,22 +153,23 @@ def sample_file(
     UsageError
         If it has no column that was named.
     """
-    options = PassOptions(reading=reading, without_label=not with_labels, jobs=jobs)
-    with pass_over(path, schema, options, report=report) as file:
-        if with_labels:
+    passing = PassOptions(
+        reading=options.reading, without_label=not options.with_labels, jobs=options.jobs
+    )
+    with pass_over(path, schema, passing, report=report) as file:
+        if options.with_labels:
             file.require_label(
                 tr("Leave out --labels, or say which it is: --rename 'NAME IN FILE=NAME'.")
             )
-        groups = grouping.open(file.table, file.columns)
-        kept = _Reservoir(SAMPLE_ROWS, np.random.default_rng(seed), measurements, n_groups=1)
-        by_group = _Reservoir(GROUP_ROWS, np.random.default_rng(seed + 1), measurements)
-        pick = partial(_Picked.of, measurements=measurements, schema=schema)
+        groups = options.grouping.open(file.table, file.columns)
+        kept = _Reservoir(SAMPLE_ROWS, options.seed, measurements, schema.label, 1)
+        by_group = _Reservoir(GROUP_ROWS, options.seed + 1, measurements, schema.label, 0)
         for checked in file.batches():
-            kept.add(np.zeros(len(checked.batch), dtype=np.int64), checked, pick)
+            kept.add(np.zeros(len(checked.batch), dtype=np.int64), checked)
             for numbers, ready in groups.take(checked):
-                by_group.add(numbers, ready, pick)
+                by_group.add(numbers, ready)
         for numbers, ready in groups.take_rest():
-            by_group.add(numbers, ready, pick)
+            by_group.add(numbers, ready)
         (rows,) = kept.finish()
         return MonitoredFile(
             path=path_text(path),
@@ -170,8 +183,7 @@ def sample_file(
         )
 
 
-@dataclass(frozen=True)
-class _Picked:
+class _Picked(NamedTuple):
     """Some rows as one table of numbers, with their groups and what they were drawn by.
 
     Attributes
@@ -187,47 +199,9 @@ class _Picked:
     numbers: FloatArray
     cell_codes: np.ndarray
 
-    @classmethod
-    def of(
-        cls,
-        checked: CheckedBatch,
-        rows: IntArray,
-        group: IntArray,
-        priority: FloatArray,
-        *,
-        measurements: Sequence[str],
-        schema: TableSchema,
-    ) -> _Picked:
-        """Take rows of a batch."""
-        numbers = np.full((len(rows), len(measurements) + 1), np.nan)
-        cell_codes = np.zeros((len(rows), len(measurements) + 1), dtype=np.int8)
-        for place, name in enumerate(measurements):
-            if name not in checked.numbers:
-                cell_codes[:, place] = MISSING
-                continue
-            numbers[:, place] = checked.numbers[name][rows]
-            cell_codes[checked.missing[name][rows], place] = MISSING
-            if censored := checked.censored.get(name):
-                cell_codes[censored.below[rows], place] = BELOW
-                cell_codes[censored.above[rows], place] = ABOVE
-        if schema.label in checked.numbers:
-            label = checked.numbers[schema.label][rows]
-            numbers[:, -1] = np.where((label == 0) | (label == 1), label, np.nan)
-        cell_codes[:, -1] = checked.invalid[rows]
-        return cls(group, priority, numbers, cell_codes)
-
-    @classmethod
-    def none(cls, n_measurements: int) -> _Picked:
-        """Take no row."""
-        numbers = np.empty((0, n_measurements + 1))
-        cell_codes = np.empty(numbers.shape, dtype=np.int8)
-        return cls(np.empty(0, dtype=np.int64), np.empty(0), numbers, cell_codes)
-
     def take(self, rows: IntArray) -> _Picked:
         """Give some of the rows, by position."""
-        return _Picked(
-            self.group[rows], self.priority[rows], self.numbers[rows], self.cell_codes[rows]
-        )
+        return _Picked(*map(itemgetter(rows), self))
 
 
 class _Reservoir:
@@ -238,41 +212,55 @@ class _Reservoir:
     """
 
     def __init__(
-        self,
-        n_rows: int,
-        random: np.random.Generator,
-        measurements: Sequence[str],
-        *,
-        n_groups: int = 0,
+        self, n_rows: int, seed: int, measurements: Sequence[str], label: str | None, n_groups: int
     ) -> None:
-        self._n_rows, self._random, self._measurements = n_rows, random, list(measurements)
-        self._parts = [_Picked.none(len(measurements))]
+        self._n_rows, self._random = n_rows, np.random.default_rng(seed)
+        self._measurements, self._label = list(measurements), label
+        none = np.arange(0)
+        self._parts = [_Picked(none, none.astype(np.float64), *self._empty_table(0))]
         self._n_held = self._n_after_last = 0
         self._bounds = np.ones(n_groups)
-        self._counts: Counter[int] = Counter()
+        self._counts = np.zeros(n_groups, dtype=np.int64)
 
-    def add(
-        self,
-        group: IntArray,
-        checked: CheckedBatch,
-        pick: Callable[[CheckedBatch, IntArray, IntArray, FloatArray], _Picked],
-    ) -> None:
+    def add(self, group: IntArray, checked: CheckedBatch) -> None:
         """Look at the rows of a batch; a group below 0 is none."""
         priority = self._random.random(len(group))
-        n_groups = max(int(group.max(initial=-1)) + 1, len(self._bounds))
-        self._bounds = np.append(self._bounds, np.ones(n_groups - len(self._bounds)))
-        for number, count in enumerate(np.bincount(group[group >= 0], minlength=n_groups)):
-            self._counts[number] += int(count)
+        counts = np.bincount(group[group >= 0], minlength=len(self._bounds))
+        n_new = len(counts) - len(self._bounds)
+        self._bounds = np.append(self._bounds, np.ones(n_new))
+        self._counts = np.append(self._counts, np.zeros(n_new, dtype=np.int64)) + counts
         inside = np.flatnonzero(group >= 0)
         near = inside[priority[inside] < self._bounds[group[inside]]]
         if len(near):
-            self._parts.append(pick(checked, near, group[near], priority[near]))
+            self._parts.append(_Picked(group[near], priority[near], *self._pick(checked, near)))
             self._n_held += len(near)
         if self._n_held > 2 * self._n_after_last + self._n_rows:
             self._thin_out()
 
+    def _empty_table(self, n_rows: int) -> tuple[FloatArray, np.ndarray]:
+        shape = n_rows, len(self._measurements) + 1
+        return np.full(shape, np.nan), np.zeros(shape, dtype=np.int8)
+
+    def _pick(self, checked: CheckedBatch, rows: IntArray) -> tuple[FloatArray, np.ndarray]:
+        """Give the numbers and the cell codes of some rows of a batch."""
+        numbers, cell_codes = self._empty_table(len(rows))
+        for place, name in enumerate(self._measurements):
+            if name not in checked.numbers:
+                cell_codes[:, place] = MISSING
+                continue
+            numbers[:, place] = checked.numbers[name][rows]
+            cell_codes[checked.missing[name][rows], place] = MISSING
+            if censored := checked.censored.get(name):
+                cell_codes[censored.below[rows], place] = BELOW
+                cell_codes[censored.above[rows], place] = ABOVE
+        if self._label in checked.numbers:
+            label = checked.numbers[self._label][rows]
+            numbers[:, -1] = np.where((label == 0) | (label == 1), label, np.nan)
+        cell_codes[:, -1] = checked.invalid[rows]
+        return numbers, cell_codes
+
     def _thin_out(self) -> None:
-        held = self._join()
+        held = _Picked(*map(np.concatenate, zip(*self._parts, strict=True)))
         order = np.lexsort((held.priority, held.group))
         sorted_group = held.group[order]
         starts = np.searchsorted(sorted_group, sorted_group)
@@ -282,28 +270,20 @@ class _Reservoir:
         self._parts = [held.take(np.sort(order[rank < self._n_rows]))]
         self._n_held = self._n_after_last = len(self._parts[0].group)
 
-    def _join(self) -> _Picked:
-        return _Picked(
-            *(
-                np.concatenate([getattr(part, name) for part in self._parts])
-                for name in ("group", "priority", "numbers", "cell_codes")
-            )
-        )
-
     def finish(self) -> list[SampledRows]:
         """Give the rows kept of each group, in the order of their numbers."""
         self._thin_out()
         (held,) = self._parts
         return [
-            self._rows_of(held.take(np.flatnonzero(held.group == number)), number)
-            for number in range(len(self._bounds))
+            self._rows_of(held.take(np.flatnonzero(held.group == number)), int(n_in_all))
+            for number, n_in_all in enumerate(self._counts)
         ]
 
-    def _rows_of(self, own: _Picked, group: int) -> SampledRows:
+    def _rows_of(self, own: _Picked, n_in_all: int) -> SampledRows:
         return SampledRows(
             X=pd.DataFrame(own.numbers[:, :-1], columns=self._measurements),
             cell_codes=own.cell_codes[:, :-1],
             invalid=own.cell_codes[:, -1].astype(bool),
             label=own.numbers[:, -1],
-            n_in_all=self._counts[group],
+            n_in_all=n_in_all,
         )
