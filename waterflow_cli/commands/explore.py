@@ -79,8 +79,10 @@ def explore(
     names = [each.name for each in profiles if each.name in chosen or each.name not in PROFILES]
     found = _explore(several, names, seed, jobs, console)
     _show(found, compare_files(*several) if against else [], output, force, console)
-    for each in found:
-        note_reading({each.path: each.reading}, each.cells, schema, reading, console)
+    for samples in several:
+        note_reading(
+            {samples.path: samples.reading}, samples.findings.cells, schema, reading, console
+        )
     _note(found, output, console)
 
 
@@ -122,9 +124,9 @@ def _print_summary(
     for exploration in found:
         console.result(
             "{path}: rows {n_rows:,}, columns {n_columns}",
-            path=printable(exploration.path),
-            n_rows=exploration.n_rows,
-            n_columns=len(exploration.header),
+            path=printable(exploration.samples.path),
+            n_rows=exploration.samples.findings.n_rows,
+            n_columns=len(exploration.samples.header),
         )
         for line in find_headlines(exploration):
             console.result(f"{'!' if line.notable else '-'} {line.title}. {line.text}")
@@ -143,7 +145,7 @@ def _note(found: Sequence[Exploration], output: str | None, console: Console) ->
             console.note(
                 "{path}: the quick models saw {n_drawn:,} of {n_labelled:,} labelled rows, "
                 "drawn at random (seed {seed}).",
-                path=exploration.path,
+                path=exploration.samples.path,
                 n_drawn=signal.n_rows,
                 n_labelled=signal.n_labelled,
                 seed=signal.seed,

@@ -43,7 +43,7 @@ class Headline(NamedTuple):
 def find_headlines(exploration: Exploration) -> list[Headline]:
     """Say what stands out; what should be looked into comes first."""
     found = [
-        *(Headline(True, tr("Unit"), say(text)) for text in exploration.alarms),
+        *(Headline(True, tr("Unit"), say(text)) for text in exploration.samples.alarms),
         *_on_signal(exploration.signal),
         *_on_contradictions(exploration),
         *_on_pairs(exploration),
@@ -95,7 +95,6 @@ def _on_contradictions(exploration: Exploration) -> Iterator[Headline]:
     found = exploration.contradictions
     if isinstance(found, Absent):
         return
-    values = ", ".join(f"{limit.column} {limit.value}" for limit in found.limits)
     yield Headline(
         found.share_potable >= _NOTABLE,
         tr("Labels and limits"),
@@ -105,15 +104,14 @@ def _on_contradictions(exploration: Exploration) -> Iterator[Headline]:
             share_potable=write_share(found.share_potable),
             share_not_potable=write_share(found.share_not_potable),
             profiles=", ".join(found.profiles),
-            values=values,
+            values=", ".join(f"{limit.column} {limit.value}" for limit in found.limits),
         ),
     )
 
 
 def _on_pairs(exploration: Exploration) -> Iterator[Headline]:
-    if isinstance(exploration.pairs, Absent):
-        return
-    for pair in exploration.pairs:
+    pairs = [] if isinstance(exploration.pairs, Absent) else exploration.pairs
+    for pair in pairs:
         if pair.n_outside:
             first, second = pair.names
             yield Headline(
@@ -131,7 +129,7 @@ def _on_pairs(exploration: Exploration) -> Iterator[Headline]:
 
 
 def _on_findings(exploration: Exploration) -> Iterator[Headline]:
-    findings = exploration.findings
+    findings = exploration.samples.findings
     if findings.n_invalid:
         yield Headline(
             True,
@@ -142,7 +140,7 @@ def _on_findings(exploration: Exploration) -> Iterator[Headline]:
                 "{n:,} of {n_rows:,}. Their faulty cells are left out of all statistics, "
                 "{n_left_out:,} of these rows as a whole.",
                 findings.n_invalid,
-                n_rows=exploration.n_rows,
+                n_rows=exploration.samples.findings.n_rows,
                 n_left_out=findings.n_left_out,
             ),
         )
@@ -163,7 +161,7 @@ def _on_missing(exploration: Exploration) -> Iterator[Headline]:
                 complete=trn(
                     "{n_complete:,} of {n:,} row is complete",
                     "{n_complete:,} of {n:,} rows are complete",
-                    exploration.n_kept,
+                    len(exploration.samples),
                     n_complete=missing.n_complete,
                 ),
                 name=most.name,
@@ -184,20 +182,16 @@ def _on_missing(exploration: Exploration) -> Iterator[Headline]:
 
 def _on_constants(exploration: Exploration) -> Iterator[Headline]:
     constant = [each.name for each in exploration.distributions if each.is_constant]
-    if constant and exploration.n_kept > 1:
-        names = ", ".join(constant)
-        yield Headline(
-            True,
-            tr("Measurements that tell nothing"),
-            tr("No two values differ: {names}.", names=names),
-        )
+    if constant and len(exploration.samples) > 1:
+        text = tr("No two values differ: {names}.", names=", ".join(constant))
+        yield Headline(True, tr("Measurements that tell nothing"), text)
 
 
 def _on_rows(exploration: Exploration) -> Iterator[Headline]:
-    duplicates = exploration.duplicates
+    duplicates, n_rows = exploration.duplicates, len(exploration.samples)
     if not isinstance(duplicates, Absent) and duplicates.n_repeats:
         yield Headline(
-            duplicates.n_contradictory > 0 or duplicates.n_repeats >= _NOTABLE * exploration.n_kept,
+            duplicates.n_contradictory > 0 or duplicates.n_repeats >= _NOTABLE * n_rows,
             tr("Duplicates"),
             tr(
                 "{repeats}; {groups}.",
@@ -238,15 +232,9 @@ def overview_rows(exploration: Exploration) -> tuple[tuple[str, ...], list[list[
     rows = []
     for each in exploration.distributions:
         middle = [each.quantiles[place] for place in (3, 1, 5)] if each.quantiles else [np.nan] * 3
-        rows.append(
-            [
-                each.name,
-                write_count(each.n_known),
-                write_share(each.missing_share),
-                *map(write_number, middle),
-                write_share(outliers[each.name].share),
-            ]
-        )
+        known = (each.name, write_count(each.n_known), write_share(each.missing_share))
+        outside = write_share(outliers[each.name].share)
+        rows.append([*known, *map(write_number, middle), outside])
     return columns, rows
 
 
@@ -259,8 +247,7 @@ def difference_rows(differences: Sequence[Difference]) -> tuple[tuple[str, ...],
     columns = (tr("measurement"), *(f">{name}" for name in numbers))
     rows = []
     for each in differences:
-        p_value = write_p_value(each.p_value)
         change = tr("{change:+.1f} points", change=100 * each.missing_change)
-        statistic = format_share(each.statistic)
-        rows.append([each.name, statistic, p_value, *map(write_number, each.medians), change])
+        tested = (format_share(each.statistic), write_p_value(each.p_value))
+        rows.append([each.name, *tested, *map(write_number, each.medians), change])
     return columns, rows

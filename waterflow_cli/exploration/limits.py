@@ -80,7 +80,7 @@ class Contradiction:
 def count_limits(samples: Samples) -> list[LimitCount]:
     """Count how the rows stand to each limit of a measurement that the file has."""
     found = []
-    for limit, codes in zip(samples.limits, samples.limit_codes, strict=True):
+    for limit, codes in samples.limits:
         if limit.column in samples.X:
             sums = np.bincount(codes, minlength=len(LimitStatus)).tolist()
             measured = len(codes) - sums[LimitStatus.NOT_MEASURED]
@@ -112,7 +112,7 @@ def find_contradictions(samples: Samples, profiles: Sequence[str]) -> Contradict
         return Absent(Message("no row is labelled potable."))
     chosen = [
         (limit, codes)
-        for limit, codes in zip(samples.limits, samples.limit_codes, strict=True)
+        for limit, codes in samples.limits
         if limit.profile in profiles and limit.purpose == HEALTH and limit.column in samples.X
     ]
     if not chosen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from waterflow_cli.common.messages import Message
 from waterflow_cli.exploration.samples import Samples, Texts, find_periods
 from waterflow_cli.exploration.sections import Absent
 
+# Name, rows and the share missing of each measurement.
+_Group = tuple[str, int, tuple[float, ...]]
 _N_PATTERNS = 10
 _N_SITES = 12
 _N_PERIODS = 24
@@ -32,7 +34,7 @@ class Pattern:
     expected: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MissingByGroup:
     """Shares of missing values by site or by period.
 
@@ -40,7 +42,7 @@ class MissingByGroup:
     ----------
     column : str
         As the header writes it.
-    groups : tuple of (str, int, tuple of float)
+    groups : sequence of (str, int, tuple of float)
         Name, rows and the share missing of each measurement.
     n_groups, n_unplaced : int
         Groups in all, of which some may not be shown; rows without one.
@@ -48,7 +50,7 @@ class MissingByGroup:
 
     column: str
     names: tuple[str, ...]
-    groups: tuple[tuple[str, int, tuple[float, ...]], ...]
+    groups: Sequence[_Group]
     n_groups: int
     n_unplaced: int
 
@@ -83,7 +85,7 @@ def describe_missing(samples: Samples) -> Missing | Absent:
     if not samples.X or not len(samples):
         return Absent(Message("no row of measurements is left."))
     names = tuple(samples.missing)
-    mask = np.column_stack([samples.missing[name] for name in names])
+    mask = np.column_stack(list(samples.missing.values()))
     packed, counts = np.unique(np.packbits(mask, axis=1), axis=0, return_counts=True)
     # bit order: as `packbits` took them
     kinds = np.unpackbits(packed, axis=1, count=len(names)).astype(bool)
@@ -124,7 +126,7 @@ def _by_site(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> Missi
         return Absent(Message("no column of sites was found; name one with --site COLUMN."))
     groups = _share_missing(samples.site, mask)
     largest = sorted(groups, key=lambda group: (-group[1], group[0]))[:_N_SITES]
-    return _group_section(samples.site, names, tuple(largest), len(groups))
+    return _group_section(samples.site, names, largest, len(groups))
 
 
 def _by_date(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> MissingByGroup | Absent:
@@ -140,10 +142,10 @@ def _by_date(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> Missi
     by_text = np.array([place[each] if each else -1 for each in periods] + [-1], dtype=np.int64)
     texts = Texts(samples.date.column, known, by_text[samples.date.codes])
     groups = sorted(_share_missing(texts, mask))
-    return _group_section(texts, names, tuple(groups[-_N_PERIODS:]), len(groups))
+    return _group_section(texts, names, groups[-_N_PERIODS:], len(groups))
 
 
-def _share_missing(texts: Texts, mask: BoolArray) -> list[tuple[str, int, tuple[float, ...]]]:
+def _share_missing(texts: Texts, mask: BoolArray) -> list[_Group]:
     placed = texts.codes >= 0
     codes, n_groups = texts.codes[placed], len(texts.values)
     rows = np.bincount(codes, minlength=n_groups)
@@ -157,17 +159,8 @@ def _share_missing(texts: Texts, mask: BoolArray) -> list[tuple[str, int, tuple[
 
 
 def _group_section(
-    texts: Texts,
-    names: tuple[str, ...],
-    groups: tuple[tuple[str, int, tuple[float, ...]], ...],
-    n_groups: int,
+    texts: Texts, names: tuple[str, ...], groups: Sequence[_Group], n_groups: int
 ) -> MissingByGroup | Absent:
     if not groups:
         return Absent(Message("the column {column} is empty.", column=texts.column))
-    return MissingByGroup(
-        column=texts.column,
-        names=names,
-        groups=groups,
-        n_groups=n_groups,
-        n_unplaced=int((texts.codes < 0).sum()),
-    )
+    return MissingByGroup(texts.column, names, groups, n_groups, int((texts.codes < 0).sum()))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from waterflow_cli.common.number_formats import (
     write_share,
 )
 from waterflow_cli.common.pages import page_environment
-from waterflow_cli.exploration.headlines import Headline, find_headlines
+from waterflow_cli.exploration.headlines import find_headlines
 from waterflow_cli.exploration.limits import HEALTH, LimitCount
 from waterflow_cli.exploration.report import Difference, Exploration
 from waterflow_cli.exploration.sections import (
@@ -38,24 +37,8 @@ from waterflow_cli.exploration.signal_check import QUICK_MODEL, Signal
 from waterflow_cli.training.designs import describe_design
 from waterflow_cli.validation.limits import Limit
 
-_TEMPLATE = "exploration.html"
 # The one that fills its cell half; fuller ones look alike.
 _DARKEST_SHARE = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class _View:
-    """One file as the template shows it."""
-
-    tag: str
-    found: Exploration
-    headlines: Sequence[Headline]
-    tiles: Sequence[tuple[str, str, str]]
-    panels: Mapping[str, Mapping[str, Any]]
-    patterns: Markup | None
-    heat_map: Markup | None
-    pairs: Sequence[tuple[ImplausiblePair, Markup | None]]
-    signal: Markup | None
 
 
 def render_exploration(
@@ -81,49 +64,48 @@ def render_exploration(
         shade=lambda share: f"{min(share / _DARKEST_SHARE, 1) * 0.8:.2f}" if share == share else 0,
     )
     tags = ("A", "B") if len(explorations) > 1 else ("",)
-    views = [_view(each, tag) for each, tag in zip(explorations, tags, strict=True)]
-    return environment.get_template(_TEMPLATE).render(
-        views=views,
-        paired=len(views) > 1,
+    tagged = list(zip(tags, explorations, strict=True))
+    names = (each.name for found in explorations for each in found.distributions)
+    counts = {(tag, each.limit): each for tag, found in tagged for each in found.limits}
+    return environment.get_template("exploration.html").render(
+        views=[_view(tag, found) for tag, found in tagged],
+        paired=len(tagged) > 1,
         differences=differences,
-        measurements=list(dict.fromkeys(name for view in views for name in view.panels)),
-        limits=list(dict.fromkeys(each.limit for view in views for each in view.found.limits)),
-        counts={(view.tag, each.limit): each for view in views for each in view.found.limits},
+        measurements=list(dict.fromkeys(names)),
+        limits=list(dict.fromkeys(limit for _, limit in counts)),
+        counts=counts,
         quick_model=tr(QUICK_MODEL),
         modified_z=MODIFIED_Z,
     )
 
 
-def _view(found: Exploration, tag: str) -> _View:
-    return _View(
-        tag=tag,
-        found=found,
-        headlines=find_headlines(found),
-        tiles=_tiles(found),
-        panels={each.name: _panel(each, found) for each in found.distributions},
-        patterns=_draw_patterns(found),
-        heat_map=_draw_correlations(found),
-        pairs=[] if isinstance(found.pairs, Absent) else [(p, _draw_pair(p)) for p in found.pairs],
-        signal=_draw_signal(found.signal),
-    )
+def _view(tag: str, found: Exploration) -> dict[str, Any]:
+    """Put together what the template shows of one file."""
+    pairs = [] if isinstance(found.pairs, Absent) else found.pairs
+    return {
+        "tag": tag,
+        "found": found,
+        "headlines": find_headlines(found),
+        "tiles": _tiles(found),
+        "panels": {each.name: _panel(each, found) for each in found.distributions},
+        "patterns": _draw_patterns(found),
+        "heat_map": _draw_correlations(found),
+        "pairs": [(pair, _draw_pair(pair)) for pair in pairs],
+        "signal": _draw_signal(found.signal),
+    }
 
 
 def _tiles(found: Exploration) -> list[tuple[str, str, str]]:
     """Give the figures at the top: name, figure, and what it means."""
+    findings = found.samples.findings
+    broken = trn("{n:,} breaks the schema", "{n:,} break the schema", findings.n_invalid)
+    measurements = trn("{n} measurement", "{n} measurements", len(found.distributions))
     tiles = [
-        (
-            tr("Rows"),
-            write_count(found.n_rows),
-            trn("{n:,} breaks the schema", "{n:,} break the schema", found.findings.n_invalid),
-        ),
-        (
-            tr("Columns"),
-            f"{len(found.header)}",
-            trn("{n} measurement", "{n} measurements", len(found.distributions)),
-        ),
+        (tr("Rows"), write_count(findings.n_rows), broken),
+        (tr("Columns"), f"{len(found.samples.header)}", measurements),
     ]
     if not isinstance(found.missing, Absent):
-        complete = write_share(found.missing.n_complete / found.n_kept)
+        complete = write_share(found.missing.n_complete / len(found.samples))
         words = tr("{share} rows complete", share=complete)
         tiles.append((tr("Missing"), write_share(found.missing.share), words))
     if not isinstance(found.labels, Absent):
@@ -136,14 +118,10 @@ def _tiles(found: Exploration) -> list[tuple[str, str, str]]:
         words = tr("single sample; {names}", names=names)
         tiles.append((tr("Potable above a health value"), share, words))
     if not isinstance(found.signal, Absent):
-        for name, estimate in (
-            (tr("Linear ROC AUC"), found.signal.linear),
-            (tr("Forest ROC AUC"), found.signal.quick),
-        ):
-            reach = tr(
-                "{low:.2f} to {high:.2f}; chance is 0.5", low=estimate.low, high=estimate.high
-            )
-            tiles.append((name, f"{estimate.value:.2f}", reach))
+        titles = (tr("Linear ROC AUC"), tr("Forest ROC AUC"))
+        for title, each in zip(titles, (found.signal.linear, found.signal.quick), strict=True):
+            reach = tr("{low:.2f} to {high:.2f}; chance is 0.5", low=each.low, high=each.high)
+            tiles.append((title, f"{each.value:.2f}", reach))
     return tiles
 
 
@@ -152,7 +130,7 @@ def _panel(each: Distribution, found: Exploration) -> dict[str, Any]:
     counts = [count for count in found.limits if count.limit.column == each.name]
     chart = None
     if each.histogram is not None:
-        title = tr("Distribution of {name} in {path}", name=each.name, path=found.path)
+        title = tr("Distribution of {name} in {path}", name=each.name, path=found.samples.path)
         chart = draw_histogram(each.histogram, _reference_lines(counts), title=title)
     return {
         "values": each,
@@ -192,9 +170,9 @@ def _draw_patterns(found: Exploration) -> Markup | None:
 
 
 def _draw_correlations(found: Exploration) -> Markup | None:
-    if isinstance(found.correlations, Absent):
-        return None
     table = found.correlations
+    if isinstance(table, Absent):
+        return None
     return draw_heat_map(table.names, table.pearson, table.spearman)
 
 

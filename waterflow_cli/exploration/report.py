@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from waterflow_cli.exploration.limits import (
     find_contradictions,
 )
 from waterflow_cli.exploration.missing import Missing, describe_missing
-from waterflow_cli.exploration.samples import Findings, Samples
+from waterflow_cli.exploration.samples import Samples
 from waterflow_cli.exploration.sections import (
     Absent,
     Correlations,
@@ -37,7 +37,6 @@ from waterflow_cli.exploration.sections import (
     shown_ranges,
 )
 from waterflow_cli.exploration.signal_check import Signal, check_signal
-from waterflow_cli.validation.cell_counts import CellCounts
 from waterflow_cli.validation.limits import Limit
 
 
@@ -47,27 +46,11 @@ class Exploration:
 
     Attributes
     ----------
-    reading : str
-        How the file was read.
-    header : tuple of str
-        Its columns as written.
-    columns : dict of str to str
-        Schema column to column of the file.
-    n_rows, n_kept : int
-        All rows, and those that the statistics are of.
-    limits : list of LimitCount
+    limits : sequence of LimitCount
         Of all profiles that are drawn in.
-    alarms : sequence of str
-        Columns that look a thousand times off.
     """
 
-    path: str
-    reading: str
-    header: Sequence[str]
-    columns: Mapping[str, str]
-    n_rows: int
-    n_kept: int
-    findings: Findings
+    samples: Samples
     distributions: Sequence[Distribution]
     missing: Missing | Absent
     correlations: Correlations | Absent
@@ -78,8 +61,6 @@ class Exploration:
     limits: Sequence[LimitCount]
     contradictions: Contradiction | Absent
     signal: Signal | Absent
-    cells: CellCounts = field(default_factory=CellCounts)
-    alarms: Sequence[str] = ()
 
     @property
     def n_censored(self) -> int:
@@ -89,22 +70,36 @@ class Exploration:
     @property
     def other_columns(self) -> list[str]:
         """Columns of the file that the schema does not know."""
-        known = set(self.columns.values())
-        return [name for name in self.header if name not in known]
+        known = set(self.samples.columns.values())
+        return [name for name in self.samples.header if name not in known]
 
     def summary(self) -> dict[str, Any]:
         """Put everything into JSON; a section that is not there says why."""
-        content: dict[str, Any] = {
-            field.name: _plain(getattr(self, field.name)) for field in fields(self)
+        samples, findings = self.samples, self.samples.findings
+        names = [each.name for each in fields(self) if each.name != "samples"]
+        return {
+            "path": samples.path,
+            "reading": samples.reading,
+            "header": samples.header,
+            "columns": samples.columns,
+            "n_rows": findings.n_rows,
+            "n_kept": len(samples),
+            "findings": {
+                "rows": findings.n_invalid,
+                "rows_left_out": findings.n_left_out,
+                "first": [asdict(finding) for finding in findings.findings],
+                "by_rule": [
+                    {"column": column, "rule": rule, "count": count}
+                    for (column, rule), count in findings.by_rule.items()
+                ],
+            },
+            **{name: _plain(getattr(self, name)) for name in names},
+            "cells": _plain(findings.cells),
+            "alarms": samples.alarms,
         }
-        rules = self.findings.by_rule.items()
-        content["findings"]["by_rule"] = [
-            {"column": column, "rule": rule, "count": count} for (column, rule), count in rules
-        ]
-        return content
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Difference:
     """How a measurement differs between two files.
 
@@ -153,13 +148,7 @@ def explore(
     ranges = shown_ranges(several)
     return [
         Exploration(
-            path=samples.path,
-            reading=samples.reading,
-            header=samples.header,
-            columns=samples.columns,
-            n_rows=samples.findings.n_rows,
-            n_kept=len(samples),
-            findings=samples.findings,
+            samples=samples,
             distributions=describe_values(samples, ranges),
             missing=describe_missing(samples),
             correlations=correlate(samples, seed),
@@ -170,8 +159,6 @@ def explore(
             limits=count_limits(samples),
             contradictions=find_contradictions(samples, profiles),
             signal=_look_for_signal(samples, seed=seed, jobs=jobs, report=report),
-            cells=samples.findings.cells,
-            alarms=samples.alarms,
         )
         for samples in several
     ]
@@ -189,17 +176,12 @@ def _compare_measurement(name: str, first: Samples, second: Samples) -> Differen
     if all(map(len, values)):
         test = stats.ks_2samp(*values)
         statistic, p_value = float(test.statistic), float(test.pvalue)
-    medians, missing = [], []
-    for samples, known in zip((first, second), values, strict=True):
-        medians.append(float(np.median(known)) if len(known) else np.nan)
-        missing.append(float(samples.missing[name].mean()) if len(samples) else np.nan)
-    return Difference(
-        name=name,
-        statistic=statistic,
-        p_value=p_value,
-        missing=(missing[0], missing[1]),
-        medians=(medians[0], medians[1]),
-    )
+    medians = [float(np.median(known)) if len(known) else np.nan for known in values]
+    missing = [
+        float(samples.missing[name].mean()) if len(samples) else np.nan
+        for samples in (first, second)
+    ]
+    return Difference(name, statistic, p_value, (missing[0], missing[1]), (medians[0], medians[1]))
 
 
 def _look_for_signal(
@@ -226,16 +208,8 @@ def _plain(value: Any) -> Any:
         return {"absent": value.reason}
     if isinstance(value, Limit):
         return value.content()
-    if isinstance(value, Findings):
-        return {
-            "rows": value.n_invalid,
-            "rows_left_out": value.n_left_out,
-            "first": [asdict(finding) for finding in value.findings],
-        }
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(inner) for inner in value]
     return value

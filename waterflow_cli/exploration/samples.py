@@ -84,10 +84,9 @@ class Samples:
         1, 0 or NaN.
     lines : ndarray of int64, shape (n_kept,)
         Physical lines.
-    limits : sequence of Limit
-        What the measurements were held against.
-    limit_codes : sequence of ndarray of int8, each of shape (n_kept,)
-        For each limit, a `waterflow_cli.validation.limit_checks.LimitStatus` for each row.
+    limits : sequence of (Limit, ndarray of int8, shape (n_kept,))
+        What the measurements were held against, and with what
+        `waterflow_cli.validation.limit_checks.LimitStatus` for each row.
     alarms : sequence of str
         Columns that look a thousand times off.
     """
@@ -105,9 +104,8 @@ class Samples:
     lines: IntArray
     site: Texts | None
     date: Texts | None
-    limits: Sequence[Limit] = ()
-    limit_codes: Sequence[Codes] = ()
-    alarms: Sequence[str] = ()
+    limits: Sequence[tuple[Limit, Codes]]
+    alarms: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -243,6 +241,7 @@ class _Collector:
         numbers = self._join("numbers")
         label = numbers.pop(self._label) if self._label else None
         texts = {kind: each.finish() if each else None for kind, each in self._texts.items()}
+        limits = found.limits.limits if found.limits else ()
         return Samples(
             path=path,
             reading=self._file.reading,
@@ -257,8 +256,7 @@ class _Collector:
             lines=self._join("lines")[0],
             site=texts["site"],
             date=texts["date"],
-            limits=tuple(found.limits.limits) if found.limits else (),
-            limit_codes=tuple(self._join("limit_codes").values()),
+            limits=list(zip(limits, self._join("limit_codes").values(), strict=True)),
             alarms=found.cells.alarms(self._file.schema),
         )
 

@@ -88,16 +88,6 @@ class Correlations:
     spearman: tuple[tuple[float, ...], ...]
     n_ranked: int
 
-    @property
-    def strongest(self) -> tuple[str, str, float]:
-        """The pair with the largest rank correlation by size, and that; NaN if none has any."""
-        found = [
-            (first, second, self.spearman[row][column])
-            for row, first in enumerate(self.names)
-            for column, second in enumerate(self.names[:row])
-        ]
-        return max(found, key=lambda each: np.nan_to_num(abs(each[2]), nan=-1.0))
-
 
 @dataclass(frozen=True)
 class Duplicates:
@@ -121,7 +111,7 @@ class Duplicates:
     first_lines: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Outliers:
     """Values of one measurement that lie far from its middle.
 
@@ -134,11 +124,11 @@ class Outliers:
     """
 
     name: str
-    n_outliers: int
-    share: float
-    low: float
-    high: float
-    extremes: tuple[tuple[int, float, float], ...]
+    n_outliers: int = 0
+    share: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    extremes: tuple[tuple[int, float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,10 +277,8 @@ def _count_contradictory(
 ) -> int:
     if label is None:
         return 0
-    has = [np.zeros(n_groups, dtype=bool), np.zeros(n_groups, dtype=bool)]
-    for value in (0, 1):
-        has[value][group[label[held] == value]] = True
-    return int((has[0] & has[1]).sum())
+    bears = [np.bincount(group[label[held] == value], minlength=n_groups) > 0 for value in (0, 1)]
+    return int((bears[0] & bears[1]).sum())
 
 
 def _first_lines(
@@ -317,7 +305,7 @@ def _outliers_of(name: str, values: FloatArray, lines: np.ndarray) -> Outliers:
     middle = np.median(known) if len(known) else np.nan
     deviation = np.median(np.abs(known - middle)) if len(known) else np.nan
     if not deviation > 0:
-        return Outliers(name=name, n_outliers=0, share=np.nan, low=np.nan, high=np.nan, extremes=())
+        return Outliers(name)
     scores = _NORMAL_MAD * (known - middle) / deviation
     outside = np.abs(scores) > MODIFIED_Z
     reach = MODIFIED_Z * deviation / _NORMAL_MAD
@@ -329,14 +317,7 @@ def _outliers_of(name: str, values: FloatArray, lines: np.ndarray) -> Outliers:
     )
     n_outside = int(outside.sum())
     low, high = float(middle - reach), float(middle + reach)
-    return Outliers(
-        name=name,
-        n_outliers=n_outside,
-        share=n_outside / len(known),
-        low=low,
-        high=high,
-        extremes=extremes,
-    )
+    return Outliers(name, n_outside, n_outside / len(known), low, high, extremes)
 
 
 def find_implausible_pairs(samples: Samples) -> list[ImplausiblePair] | Absent:
@@ -361,8 +342,7 @@ def find_implausible_pairs(samples: Samples) -> list[ImplausiblePair] | Absent:
             Message("conservation of mass"),
         ),
     )
-    found = [_hold_pair(samples, *rule) for rule in rules]
-    pairs = [pair for pair in found if pair is not None]
+    pairs = [pair for rule in rules if (pair := _hold_pair(samples, *rule))]
     return pairs or Absent(
         Message("it takes rows that hold Solids with Conductivity, or Sulfate with Solids.")
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from imblearn.pipeline import Pipeline
+from imblearn.pipeline import Pipeline, make_pipeline
 from joblib import Parallel, delayed
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.impute import SimpleImputer
@@ -149,10 +149,12 @@ def check_signal(
         raise DataRefusedError("no measurement has two different values.")
     drawn = drawn[varied].reset_index(drop=True)
     design = cross_validation(labels, n_folds=N_FOLDS, n_repeats=N_REPEATS, seed=seed).check(labels)
+    forest = ExtraTreesClassifier(_N_TREES, min_samples_leaf=_MIN_LEAF, random_state=seed)
+    linear_steps = (StandardScaler(), LogisticRegression(max_iter=1000))
     with single_threaded_fits():
         quick, linear = (
-            _estimate_auc(pipeline, drawn, labels, design, jobs)
-            for pipeline in (_quick_model(seed), _linear_model())
+            _estimate_auc(make_pipeline(_impute(), *steps), drawn, labels, design, jobs)
+            for steps in ((forest,), linear_steps)
         )
         permutation = _test_permutations(
             drawn, labels, seed=seed, jobs=jobs, n_permutations=n_permutations, report=report
@@ -190,21 +192,6 @@ def _point_biserial(values: FloatArray, y: IntArray) -> float:
 def _impute() -> SimpleImputer:
     # A fold may hold no value of a measurement that is rarely taken.
     return SimpleImputer(strategy="median", keep_empty_features=True)
-
-
-def _quick_model(seed: int) -> Pipeline:
-    forest = ExtraTreesClassifier(_N_TREES, min_samples_leaf=_MIN_LEAF, random_state=seed)
-    return Pipeline([("impute", _impute()), ("model", forest)])
-
-
-def _linear_model() -> Pipeline:
-    return Pipeline(
-        [
-            ("impute", _impute()),
-            ("scale", StandardScaler()),
-            ("model", LogisticRegression(max_iter=1000)),
-        ]
-    )
 
 
 def _estimate_auc(

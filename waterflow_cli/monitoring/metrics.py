@@ -21,11 +21,10 @@ def render_metrics(found: Monitoring, *, now: float | None = None) -> bytes:
         Seconds since 1970; default: the clock's.
     """
     registry = CollectorRegistry()
-    model = {"model": found.model}
 
     def gauge(name: str, text: str, value: float) -> None:
-        each = Gauge(f"{_PREFIX}_{name}", text, tuple(model), registry=registry)
-        each.labels(**model).set(value)
+        each = Gauge(f"{_PREFIX}_{name}", text, ("model",), registry=registry)
+        each.labels(found.model).set(value)
 
     gauge("alarm", "1 where a check alarms, else 0.", float(bool(found.alarms)))
     gauge("alarms", "Checks that alarm.", len(found.alarms))
@@ -37,21 +36,15 @@ def render_metrics(found: Monitoring, *, now: float | None = None) -> bytes:
         "When the file was checked, in seconds since 1970.",
         time.time() if now is None else now,
     )
-    by_check = {
-        name: Gauge(f"{_PREFIX}_check_{name}", text, _OF_CHECK, registry=registry)
-        for name, text in (
-            ("alarm", "1 where this check alarms, else 0."),
-            ("effect", "How large the difference is; its kind depends on the check."),
-            ("p_value", "Adjusted for all checks of the report; NaN where it is no test."),
-            ("training", "The figure in training: a share, median or metric."),
-            ("file", "The figure in the file: a share, median or metric."),
-        )
-    }
-    for check in found.checks:
-        labels = {**model, "check": check.kind, "measurement": check.name, "group": check.group}
-        by_check["alarm"].labels(**labels).set(float(check.alarm))
-        by_check["effect"].labels(**labels).set(check.effect)
-        by_check["p_value"].labels(**labels).set(check.adjusted)
-        by_check["training"].labels(**labels).set(check.old)
-        by_check["file"].labels(**labels).set(check.new)
+    for name, attribute, text in (
+        ("alarm", "alarm", "1 where this check alarms, else 0."),
+        ("effect", "effect", "How large the difference is; its kind depends on the check."),
+        ("p_value", "adjusted", "Adjusted for all checks of the report; NaN where it is no test."),
+        ("training", "old", "The figure in training: a share, median or metric."),
+        ("file", "new", "The figure in the file: a share, median or metric."),
+    ):
+        of_checks = Gauge(f"{_PREFIX}_check_{name}", text, _OF_CHECK, registry=registry)
+        for check in found.checks:
+            labels = (found.model, check.kind, check.name, check.group)
+            of_checks.labels(*labels).set(float(getattr(check, attribute)))
     return generate_latest(registry)

@@ -18,7 +18,6 @@ from waterflow_cli.common.number_formats import (
     write_share,
 )
 from waterflow_cli.common.pages import page_environment
-from waterflow_cli.monitoring.checks import Check
 from waterflow_cli.monitoring.drift import known_values
 from waterflow_cli.monitoring.monitor import Monitoring
 from waterflow_cli.monitoring.report import (
@@ -32,7 +31,6 @@ from waterflow_cli.monitoring.report import (
     sentences,
 )
 
-_TEMPLATE = "monitoring.html"
 _N_BARS = 30
 # Of both samples together; the outermost bars hold what lies beyond.
 _SHOWN_QUANTILES = (0.005, 0.995)
@@ -45,11 +43,11 @@ def render_monitoring(found: Monitoring) -> str:
     columns, rows = check_rows(found.checks)
     group_columns, groups = group_rows(found)
     record_columns, records = record_rows(found, found.whole)
-    return environment.get_template(_TEMPLATE).render(
+    return environment.get_template("monitoring.html").render(
         found=found,
         headline=headline(found),
         sentences=sentences(found),
-        notes=notes(found),
+        notes=list(notes(found)),
         columns=_plain_names(columns),
         rows=rows,
         group_columns=_plain_names(group_columns),
@@ -78,6 +76,7 @@ def _panel(name: str, found: Monitoring) -> dict[str, Any]:
     checks = [check for check in found.checks if check.name == name and not check.group]
     old, new = found.reference.X[name].to_numpy(), found.whole.rows.X[name].to_numpy()
     missing = next((check for check in checks if check.kind == "missing"), None)
+    shape = next((check for check in checks if check.kind == "shape"), None)
     return {
         "name": name,
         "unit": found.file.units.get(name, ""),
@@ -85,18 +84,13 @@ def _panel(name: str, found: Monitoring) -> dict[str, Any]:
         "is_alarmed": any(check.alarm for check in checks),
         "medians": [_median(old), _median(new)],
         "missing": None if missing is None else [missing.old, missing.new],
-        "psi": _detail(checks, "psi"),
+        "psi": shape.detail["psi"] if shape is not None and shape.detail else np.nan,
     }
-
-
-def _detail(checks: Sequence[Check], key: str) -> float:
-    values = [check.detail[key] for check in checks if check.detail and key in check.detail]
-    return float(values[0]) if values else float("nan")
 
 
 def _median(values: FloatArray) -> float:
     known = known_values(values)
-    return float(np.median(known)) if len(known) else float("nan")
+    return float(np.median(known)) if len(known) else np.nan
 
 
 def _draw(name: str, old: FloatArray, new: FloatArray) -> Markup | None:
@@ -105,12 +99,12 @@ def _draw(name: str, old: FloatArray, new: FloatArray) -> Markup | None:
     if not len(old) or not len(new):
         return None
     bounds = [np.quantile(each, _SHOWN_QUANTILES) for each in (old, new)]
-    low, high = float(np.min(bounds)), float(np.max(bounds))
+    low, high = np.min(bounds), np.max(bounds)
     if low == high:
         return None
     edges = np.linspace(low, high, _N_BARS + 1)
-    counts = [
-        tuple(map(int, np.histogram(np.clip(each, low, high), edges)[0])) for each in (old, new)
-    ]
-    histogram = Histogram(tuple(map(float, edges)), counts[0], (counts[0], counts[1]))
+    first, second = (
+        tuple(np.histogram(np.clip(each, low, high), edges)[0].tolist()) for each in (old, new)
+    )
+    histogram = Histogram(tuple(edges.tolist()), first, (first, second))
     return draw_histogram(histogram, title=tr("{name}, in training and in the file", name=name))

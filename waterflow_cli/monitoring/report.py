@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from waterflow_cli.common.messages import marked, tr, trn
-from waterflow_cli.common.number_formats import write_number, write_p_value, write_share
+from waterflow_cli.common.number_formats import (
+    format_estimate,
+    format_share,
+    write_number,
+    write_p_value,
+    write_share,
+)
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.monitoring.checks import KINDS, Check, Unchecked
 from waterflow_cli.monitoring.monitor import LEAST_ROWS, Monitoring, Part
@@ -65,12 +71,12 @@ _SENTENCES: Mapping[str, str] = {
 
 def headline(found: Monitoring) -> str:
     """Say in one line whether there is an alarm, or that nothing could be tested."""
+    both = {"path": found.file.path, "model": found.model}
     if not found.checks:
         return tr(
             "Not checked: {path} against the training rows of {model}; {reason}",
-            path=found.file.path,
-            model=found.model,
             reason=found.unchecked[0].reason,
+            **both,
         )
     if found.alarms:
         return trn(
@@ -78,15 +84,13 @@ def headline(found: Monitoring) -> str:
             "Alarm: {n_alarms} of {n} checks of {path} against the training rows of {model}.",
             len(found.checks),
             n_alarms=len(found.alarms),
-            path=found.file.path,
-            model=found.model,
+            **both,
         )
     return trn(
         "No alarm: {n} check of {path} against the training rows of {model}.",
         "No alarm: {n} checks of {path} against the training rows of {model}.",
         len(found.checks),
-        path=found.file.path,
-        model=found.model,
+        **both,
     )
 
 
@@ -113,8 +117,8 @@ def sentence(check: Check) -> str:
         effect=check.effect,
         direction=tr("higher") if check.effect > 0 else tr("lower"),
         chance=check.effect + 0.5,
-        psi=detail.get("psi", float("nan")),
-        factor=detail.get("factor", 1.0),
+        psi=detail.get("psi"),
+        factor=detail.get("factor"),
     )
 
 
@@ -123,32 +127,23 @@ def figure_writer(kind: str) -> Callable[[float], str]:
     if kind in _SHARES:
         return write_share
     if kind in ("joint", "score", "auc", "brier", "calibration"):
-        return lambda value: "-" if value != value else f"{value:.3f}"
+        return format_share
     return write_number
 
 
 def nearest_checks(found: Monitoring) -> list[Check]:
     """Choose what to show of the file as a whole: the alarms, and what comes nearest to one."""
     whole = [check for check in found.checks if not check.group]
-    near = sorted(
-        (check for check in whole if not check.alarm and check.adjusted < _NEAR),
-        key=lambda check: check.adjusted,
-    )
-    return [*(check for check in whole if check.alarm), *near[:_MOST_NEAR]]
+    near = [check for check in whole if not check.alarm and check.adjusted < _NEAR]
+    nearest = sorted(near, key=lambda check: check.adjusted)[:_MOST_NEAR]
+    return [*(check for check in whole if check.alarm), *nearest]
 
 
 def check_rows(checks: Sequence[Check]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
     """Put the checks of the file as a whole into a table; alarms first."""
-    columns = (
-        "",
-        tr("measurement"),
-        tr("check"),
-        ">" + tr("in training"),
-        ">" + tr("in the file"),
-        ">" + tr("effect"),
-        ">" + tr("counts from"),
-        ">" + tr("p, for all checks"),
-    )
+    figures = (tr("in training"), tr("in the file"), tr("effect"), tr("counts from"))
+    numbers = (*figures, tr("p, for all checks"))
+    columns = ("", tr("measurement"), tr("check"), *(f">{name}" for name in numbers))
     # Where no unit changed, the level says all that there is to see.
     shown = [each for each in checks if each.kind != "unit" or each.alarm]
     return columns, [check_row(check) for check in shown if not check.group]
@@ -173,10 +168,10 @@ def check_row(check: Check) -> tuple[str, ...]:
 def group_rows(found: Monitoring) -> tuple[Sequence[str], list[tuple[str, ...]]]:
     """Put each group into a row: how many rows it has, and which of its checks alarm."""
     columns = (tr("group"), ">" + tr("rows"), tr("alarms"))
-    rows: list[tuple[str, ...]] = []
-    for part in found.parts[1:]:
-        alarms = [check for check in found.alarms if check.group == part.name]
-        rows.append((group_shown(part.name), f"{part.rows.n_in_all}", describe_group(part, alarms)))
+    rows: list[tuple[str, ...]] = [
+        (group_shown(part.name), f"{part.rows.n_in_all}", describe_group(part, found.alarms))
+        for part in found.parts[1:]
+    ]
     return columns, rows
 
 
@@ -187,16 +182,14 @@ def group_shown(name: str) -> str:
 
 def describe_group(part: Part, alarms: Sequence[Check]) -> str:
     """Say which checks of a group alarm."""
-    if not alarms:
+    own = [check for check in alarms if check.group == part.name]
+    if not own:
         return tr("too few rows") if len(part.rows) < LEAST_ROWS else tr("none")
-    listed = [f"{check.name} {tr(KINDS[check.kind].title)}".strip() for check in alarms]
-    return ", ".join(listed)
+    return ", ".join(f"{check.name} {tr(KINDS[check.kind].title)}".strip() for check in own)
 
 
 def record_rows(found: Monitoring, part: Part) -> tuple[Sequence[str], list[tuple[str, ...]]]:
     """Put what the labels showed beside training into a table."""
-    from waterflow_cli.common.number_formats import format_estimate
-
     columns = ("", ">" + tr("in training, on rows not seen"), ">" + tr("in the file"))
     rows: list[tuple[str, ...]] = []
     if part.record is not None and found.old_record is not None:
@@ -206,68 +199,53 @@ def record_rows(found: Monitoring, part: Part) -> tuple[Sequence[str], list[tupl
     return columns, rows
 
 
-def notes(found: Monitoring) -> list[str]:
+def notes(found: Monitoring) -> Iterator[str]:
     """Say what else is to be known: what rests on a sample, what was left out or not checked."""
-    whole, file = found.whole, found.file
-    said = []
+    whole, file, reference = found.whole, found.file, found.reference
     drawn = len(whole.rows) + whole.rows.n_copies
     if drawn < file.counts.n_rows:
-        said.append(
-            tr(
-                "{n_drawn:,} of {n_available:,} rows, drawn at random (seed {seed}), were "
-                "compared.",
-                n_drawn=drawn,
-                n_available=file.counts.n_rows,
-                seed=found.options.seed,
-            )
+        yield tr(
+            "{n_drawn:,} of {n_available:,} rows, drawn at random (seed {seed}), were compared.",
+            n_drawn=drawn,
+            n_available=file.counts.n_rows,
+            seed=found.options.seed,
         )
     if whole.rows.n_copies:
-        said.append(
-            trn(
-                "{n:,} row repeats another one's measurements and counts once.",
-                "{n:,} rows repeat another one's measurements and count once.",
-                whole.rows.n_copies,
-            )
+        yield trn(
+            "{n:,} row repeats another one's measurements and counts once.",
+            "{n:,} rows repeat another one's measurements and count once.",
+            whole.rows.n_copies,
         )
-    if found.reference.hash_cut is not None:
-        said.append(
-            tr(
-                "{n_scored:,} of the {n_compared:,} rows compared could be scored: of "
-                "{n_trained:,} training rows {n_hashes:,} are remembered, drawn by a hash, and "
-                "only a row drawn likewise is told from them.",
-                n_scored=len(whole.probability),
-                n_compared=len(whole.rows),
-                n_trained=found.reference.n_rows,
-                n_hashes=len(found.reference.hashes),
-            )
+    if reference.hash_cut is not None:
+        yield tr(
+            "{n_scored:,} of the {n_compared:,} rows compared could be scored: of "
+            "{n_trained:,} training rows {n_hashes:,} are remembered, drawn by a hash, and "
+            "only a row drawn likewise is told from them.",
+            n_scored=len(whole.probability),
+            n_compared=len(whole.rows),
+            n_trained=reference.n_rows,
+            n_hashes=len(reference.hashes),
         )
     elif whole.n_known and len(whole.probability) >= LEAST_ROWS:
-        said.append(
-            tr(
-                "The model was trained on {n_known:,} of the rows compared; its probabilities of "
-                "them are left out.",
-                n_known=whole.n_known,
-            )
+        yield tr(
+            "The model was trained on {n_known:,} of the rows compared; its probabilities of "
+            "them are left out.",
+            n_known=whole.n_known,
         )
     if file.n_without_group:
-        said.append(
-            trn(
-                "{n:,} row is in no group: no date, or an empty cell.",
-                "{n:,} rows are in no group: no date, or an empty cell.",
-                file.n_without_group,
-            )
+        yield trn(
+            "{n:,} row is in no group: no date, or an empty cell.",
+            "{n:,} rows are in no group: no date, or an empty cell.",
+            file.n_without_group,
         )
-    then, now = found.reference.nondetect, found.options.reading.nondetect
+    then, now = reference.nondetect, found.options.reading.nondetect
     if file.counts.cells.nondetects and then != now:
-        said.append(
-            tr(
-                "The model was trained with --nondetect {then}; this file was read with {now}.",
-                then=then,
-                now=now,
-            )
+        yield tr(
+            "The model was trained with --nondetect {then}; this file was read with {now}.",
+            then=then,
+            now=now,
         )
-    said += [describe_unchecked(each) for each in found.unchecked if not each.group]
-    return said
+    yield from (describe_unchecked(each) for each in found.unchecked if not each.group)
 
 
 def describe_unchecked(unchecked: Unchecked) -> str:
@@ -315,5 +293,5 @@ def summarise(found: Monitoring) -> dict[str, Any]:
             }
             for part in found.parts
         ],
-        "labels_in_training": (None if found.old_record is None else found.old_record.summary()),
+        "labels_in_training": None if found.old_record is None else found.old_record.summary(),
     }

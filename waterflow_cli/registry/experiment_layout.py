@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -27,20 +28,8 @@ NOTE_TAG = "mlflow.note.content"
 VIEW_KEY = "waterflow-leaderboard"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
 _RANKED_BY = "roc_auc"
-_METRICS = (
-    "test_roc_auc",
-    "test_roc_auc_low",
-    "test_roc_auc_high",
-    "test_balanced_accuracy",
-    "test_false_potable_per_1000",
-)
-_COLUMNS = (
-    "tags.`waterflow.plugin`",
-    *(f"metrics.`{name}`" for name in _METRICS),
-    "attributes.`Models`",
-    "attributes.`Dataset`",
-    "params.`evaluation`",
-)
+# What MLflow's pages keep of a table: which columns, and in which order the runs stand.
+_STATE = Path(__file__).with_name("leaderboard_view.json")
 _START, _END = "<!-- waterflow leaderboard -->", "<!-- end of the leaderboard -->"
 _OWN_PART = re.compile(f"{re.escape(_START)}.*?{re.escape(_END)}\n*", re.DOTALL)
 _MAX_RUNS = 5000
@@ -184,36 +173,7 @@ def _cell(text: str) -> str:
 
 def _view() -> str:
     """Write the view as MLflow's pages save one: the same each time, so that nothing changes."""
-    state = {
-        "searchFilter": "",
-        "orderByKey": "metrics.`test_roc_auc`",
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": list(_COLUMNS),
-        "columnOrder": list(_COLUMNS),
-        "columnWidths": {"tags.`waterflow.plugin`": 120},
-        "runsExpanded": {},
-        "runsPinned": [],
-        "runsHidden": [],
-        "runsVisibilityMap": {},
-        "runsHiddenMode": "FIRST_10_RUNS",
-        "viewMaximized": False,
-        "runListHidden": False,
-        "isAccordionReordered": False,
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "groupBy": None,
-        "groupsExpanded": {},
-        "autoRefreshEnabled": True,
-        "globalLineChartConfig": {
-            "xAxisKey": "step",
-            "lineSmoothness": 0,
-            "selectedXAxisMetricKey": "",
-        },
-    }
+    state = json.loads(_STATE.read_text("utf-8"))
     view = {"name": "Leaderboard", "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)}
     return json.dumps(view)
 
