@@ -11,8 +11,7 @@ import pytest
 from clusters import SparkCluster
 
 from waterflow_cli.health import LIBRARIES, check_libraries, check_python, check_store
-from waterflow_cli.registry.sqlite_tables import count_models
-from waterflow_cli.registry.uris import sqlite_path
+from waterflow_cli.registry.sqlite_tables import count_models, sqlite_path
 
 
 def checks_of(outcome) -> dict[str, dict[str, str]]:

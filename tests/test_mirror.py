@@ -64,7 +64,6 @@ COVERED = {
     "registry/references": "registry/test_location",
     "registry/runs": "training/runs/test_log",
     "registry/sqlite_tables": "registry/test_location",
-    "registry/uris": "registry/test_stores",
     "samples/columns": "samples/test_schemas",
     "samples/result_values": "samples/test_result_tables",
     "samples/table_schema": "samples/test_schemas",

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from waterflow_cli.common.errors import WaterflowError
 from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.registry.sqlite_tables import count_models
-from waterflow_cli.registry.uris import sqlite_path
+from waterflow_cli.registry.sqlite_tables import count_models, sqlite_path
 
 OK, FAILED, NOT_CHECKED = marked("ok"), marked("failed"), marked("not checked")
 LEAST_PYTHON = (3, 11)

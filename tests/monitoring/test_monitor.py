@@ -229,7 +229,7 @@ def test_the_sample_is_bounded_and_uniform(long_file):
 def test_nondetects_are_marked_and_counted(tmp_path):
     columns = {"ph": [7, 7, "x"], "Sulfate": ["<5", "", 3], "Turbidity": [1, ">9", 1]}
     path = write_table(tmp_path / "a.csv", 3, **columns)
-    file = sample_file(path, load_schema(), [*columns, "no such"])
+    file = sample_file(path, load_schema(), [*columns, "no such"], AS_ASKED)
     assert file.rows.cell_codes.tolist() == [[0, 2, 0, 1], [0, 1, 3, 1], [0, 0, 0, 1]]
     assert file.rows.invalid.tolist() == [False, False, True]
     assert file.counts.cells.nondetects["Sulfate"] == 1

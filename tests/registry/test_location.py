@@ -14,8 +14,7 @@ from waterflow_cli.common.errors import ModelError
 from waterflow_cli.registry import lookup as registry
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.references import parse_reference
-from waterflow_cli.registry.sqlite_tables import locate_in_sqlite
-from waterflow_cli.registry.uris import sqlite_path
+from waterflow_cli.registry.sqlite_tables import locate_in_sqlite, sqlite_path
 
 
 def look_up(reference: str, uri: str, name: str = "waterflow") -> object:

@@ -21,7 +21,7 @@ from waterflow_cli.common.errors import ModelError
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.files import DIGEST_TAG
 from waterflow_cli.registry.location import load_model
-from waterflow_cli.registry.lookup import list_versions, version_behind
+from waterflow_cli.registry.lookup import if_there, list_versions
 from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
@@ -219,9 +219,9 @@ def test_a_model_without_versions_cannot_be_listed(store):
 def test_an_alias_that_is_not_set_stands_for_none(store):
     uri, _ = store
     client = connect(uri)
-    assert version_behind(client, "waterflow", "previous") is None
-    assert version_behind(client, "river", "champion") is None
-    assert version_behind(client, "waterflow", "champion").version == 1
+    assert if_there(client.get_model_version_by_alias, "waterflow", "previous") is None
+    assert if_there(client.get_model_version_by_alias, "river", "champion") is None
+    assert if_there(client.get_model_version_by_alias, "waterflow", "champion").version == 1
 
 
 def drop_table(name, folder):
@@ -235,7 +235,7 @@ def test_a_store_that_lost_its_aliases_is_named(changed, tmp_path):
     with pytest.raises(ModelError, match=r"The tracking store sqlite:.* cannot be used: "):
         load("@champion", uri)
     with pytest.raises(MlflowException, match="registered_model_aliases"):
-        version_behind(client, "waterflow", "champion")
+        if_there(client.get_model_version_by_alias, "waterflow", "champion")
 
 
 def test_a_store_that_lost_its_runs_is_named(changed, tmp_path):

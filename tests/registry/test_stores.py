@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from waterflow_cli.common.errors import ModelError
+from waterflow_cli.registry.sqlite_tables import sqlite_path
 from waterflow_cli.registry.stores import connect, redact, store_errors
-from waterflow_cli.registry.uris import sqlite_path
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 

@@ -27,13 +27,7 @@ _NOTABLE = 0.05
 
 
 class Headline(NamedTuple):
-    """One thing that stands out.
-
-    Attributes
-    ----------
-    notable : bool
-        Whether it should be looked into before a model is trained.
-    """
+    """One thing that stands out; notable is what to look into before a model is trained."""
 
     notable: bool
     title: str

@@ -18,16 +18,11 @@ HEALTH = "health"
 _OUTSIDE = (LimitStatus.ABOVE, LimitStatus.BELOW)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class LimitCount:
-    """How the rows stand to one limit.
+    """How the rows with a result stand to one limit.
 
-    Attributes
-    ----------
-    n_measured : int
-        Rows with a result.
-    n_above, n_below, n_indeterminate : int
-        Of those; indeterminate is a result of which only a bound is known.
+    Indeterminate is a result of which only a bound is known.
     """
 
     limit: Limit
@@ -36,27 +31,12 @@ class LimitCount:
     n_below: int
     n_indeterminate: int
 
-    @property
-    def share_outside(self) -> float:
-        """Of the rows with a result; NaN without any."""
-        outside = self.n_above + self.n_below
-        return outside / self.n_measured if self.n_measured else np.nan
-
 
 @dataclass(frozen=True, kw_only=True)
 class Contradiction:
-    """How far the labels contradict the health-based values.
+    """How far the labels contradict the health-based values of some profiles.
 
-    Attributes
-    ----------
-    profiles : tuple of str
-        Where the values are from.
-    limits : tuple of Limit
-        The health-based values themselves.
-    n_potable, n_not_potable : int
-        Rows by label.
-    n_potable_outside, n_not_potable_outside : int
-        Those with a result above (or below) at least one of the values.
+    Outside are rows with a result above (or below) at least one of the values.
     """
 
     profiles: tuple[str, ...]
@@ -84,26 +64,13 @@ def count_limits(samples: Samples) -> list[LimitCount]:
         if limit.column in samples.X:
             sums = np.bincount(codes, minlength=len(LimitStatus)).tolist()
             measured = len(codes) - sums[LimitStatus.NOT_MEASURED]
-            found.append(
-                LimitCount(
-                    limit=limit,
-                    n_measured=measured,
-                    n_above=sums[LimitStatus.ABOVE],
-                    n_below=sums[LimitStatus.BELOW],
-                    n_indeterminate=sums[LimitStatus.INDETERMINATE],
-                )
-            )
+            statuses = (LimitStatus.ABOVE, LimitStatus.BELOW, LimitStatus.INDETERMINATE)
+            found.append(LimitCount(limit, measured, *(sums[status] for status in statuses)))
     return found
 
 
 def find_contradictions(samples: Samples, profiles: Sequence[str]) -> Contradiction | Absent:
-    """Count the rows whose label says potable and whose results lie beyond a health-based value.
-
-    Parameters
-    ----------
-    profiles : sequence of str
-        Whose health-based values count.
-    """
+    """Count the rows labelled potable whose results lie beyond a profile's health-based value."""
     if samples.label is None:
         return Absent(Message("the file has no label column."))
     if not profiles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ from waterflow_cli.common.messages import Message
 from waterflow_cli.exploration.samples import Samples, Texts, find_periods
 from waterflow_cli.exploration.sections import Absent
 
-# Name, rows and the share missing of each measurement.
 _Group = tuple[str, int, tuple[float, ...]]
 _N_PATTERNS = 10
 _N_SITES = 12
@@ -23,10 +22,7 @@ _N_PERIODS = 24
 class Pattern:
     """Measurements that are missing together.
 
-    Attributes
-    ----------
-    expected : float
-        Rows that would have just this pattern if each measurement were missing by itself.
+    Expected are the rows with just this pattern if each measurement were missing by itself.
     """
 
     names: tuple[str, ...]
@@ -40,8 +36,6 @@ class MissingByGroup:
 
     Attributes
     ----------
-    column : str
-        As the header writes it.
     groups : sequence of (str, int, tuple of float)
         Name, rows and the share missing of each measurement.
     n_groups, n_unplaced : int
@@ -124,9 +118,7 @@ def _missing_by_label(samples: Samples) -> dict[str, tuple[float, float]] | None
 def _by_site(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> MissingByGroup | Absent:
     if samples.site is None:
         return Absent(Message("no column of sites was found; name one with --site COLUMN."))
-    groups = _share_missing(samples.site, mask)
-    largest = sorted(groups, key=lambda group: (-group[1], group[0]))[:_N_SITES]
-    return _group_section(samples.site, names, largest, len(groups))
+    return _group_section(samples.site, mask, names, _largest)
 
 
 def _by_date(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> MissingByGroup | Absent:
@@ -141,26 +133,33 @@ def _by_date(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> Missi
     place = {period: code for code, period in enumerate(known)}
     by_text = np.array([place[each] if each else -1 for each in periods] + [-1], dtype=np.int64)
     texts = Texts(samples.date.column, known, by_text[samples.date.codes])
-    groups = sorted(_share_missing(texts, mask))
-    return _group_section(texts, names, groups[-_N_PERIODS:], len(groups))
+    return _group_section(texts, mask, names, _latest)
 
 
-def _share_missing(texts: Texts, mask: BoolArray) -> list[_Group]:
+def _group_section(
+    texts: Texts,
+    mask: BoolArray,
+    names: tuple[str, ...],
+    choose: Callable[[list[_Group]], Sequence[_Group]],
+) -> MissingByGroup | Absent:
     placed = texts.codes >= 0
     codes, n_groups = texts.codes[placed], len(texts.values)
     rows = np.bincount(codes, minlength=n_groups)
     absent = np.column_stack(
         [np.bincount(codes, weights=column[placed], minlength=n_groups) for column in mask.T]
     )
-    return [
+    groups = [
         (texts.values[code], int(rows[code]), tuple((absent[code] / rows[code]).tolist()))
         for code in np.flatnonzero(rows).tolist()
     ]
-
-
-def _group_section(
-    texts: Texts, names: tuple[str, ...], groups: Sequence[_Group], n_groups: int
-) -> MissingByGroup | Absent:
     if not groups:
         return Absent(Message("the column {column} is empty.", column=texts.column))
-    return MissingByGroup(texts.column, names, groups, n_groups, int((texts.codes < 0).sum()))
+    return MissingByGroup(texts.column, names, choose(groups), len(groups), int((~placed).sum()))
+
+
+def _largest(groups: list[_Group]) -> Sequence[_Group]:
+    return sorted(groups, key=lambda group: (-group[1], group[0]))[:_N_SITES]
+
+
+def _latest(groups: list[_Group]) -> Sequence[_Group]:
+    return sorted(groups)[-_N_PERIODS:]

@@ -44,14 +44,9 @@ _DARKEST_SHARE = 0.5
 def render_exploration(
     explorations: Sequence[Exploration], differences: Sequence[Difference] = ()
 ) -> str:
-    """Write the page as HTML that loads nothing; whatever comes from the data is escaped.
+    """Write the page, of one file or two side by side, as HTML that loads nothing.
 
-    Parameters
-    ----------
-    explorations : sequence of Exploration
-        One, or two to stand side by side.
-    differences : sequence of Difference
-        Between the two.
+    Whatever comes from the data is escaped.
     """
     environment = page_environment()
     environment.filters.update(

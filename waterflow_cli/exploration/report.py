@@ -42,13 +42,7 @@ from waterflow_cli.validation.limits import Limit
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """What is known of one file.
-
-    Attributes
-    ----------
-    limits : sequence of LimitCount
-        Of all profiles that are drawn in.
-    """
+    """What is known of one file; its limits are of all profiles that are drawn in."""
 
     samples: Samples
     distributions: Sequence[Distribution]
@@ -108,10 +102,8 @@ class Difference:
     statistic, p_value : float
         Of the two-sample Kolmogorov-Smirnov test; NaN where a file holds no value. The statistic is
         the largest distance between the two cumulative distributions, 0 to 1.
-    missing : tuple of float
-        Share missing in each file.
-    medians : tuple of float
-        In each file.
+    missing, medians : tuple of float
+        Share missing and median in each file.
     """
 
     name: str
@@ -138,8 +130,6 @@ def explore(
 
     Parameters
     ----------
-    several : sequence of Samples
-        See `waterflow_cli.exploration.samples.read_samples`.
     profiles : sequence of str
         Whose health-based values the labels are held against.
     seed : int

@@ -50,13 +50,7 @@ class Texts:
 
 @dataclass(kw_only=True)
 class Findings(ValidationReport):
-    """What breaks the schema, and what else was counted.
-
-    Attributes
-    ----------
-    n_left_out : int
-        Rows that are left out as a whole, for a rule that they break speaks of the row.
-    """
+    """What breaks the schema, and how many rows a broken rule about rows leaves out as a whole."""
 
     n_left_out: int = 0
 
@@ -67,8 +61,6 @@ class Samples:
 
     Attributes
     ----------
-    reading : str
-        How the file was read.
     header : tuple of str
         Its columns as written.
     columns : dict of str to str

@@ -234,23 +234,18 @@ def _test_permutations(
 
 
 def _out_of_bag_auc(values: Any, y: IntArray, seed: int) -> float:
-    forest = ExtraTreesClassifier(
-        _N_TESTED_TREES, min_samples_leaf=_MIN_LEAF, bootstrap=True, random_state=seed
-    ).fit(values, y)
-    votes, times = _vote_out_of_bag(forest, values)
-    known = times > 0
-    return float(roc_auc_score(y[known], votes[known] / times[known]))
-
-
-def _vote_out_of_bag(forest: ExtraTreesClassifier, values: Any) -> tuple[FloatArray, FloatArray]:
-    """Add up, for each row, P(class 1) of the trees that did not see it, and count these trees.
+    """Score each row by the trees that did not see it.
 
     scikit-learn's own `oob_score` warns where a row was in every tree's bag, which is no fault.
     """
+    forest = ExtraTreesClassifier(
+        _N_TESTED_TREES, min_samples_leaf=_MIN_LEAF, bootstrap=True, random_state=seed
+    ).fit(values, y)
     votes, times = np.zeros(len(values)), np.zeros(len(values))
     for tree, bag in zip(forest.estimators_, forest.estimators_samples_, strict=True):
         outside = np.ones(len(values), dtype=bool)
         outside[bag] = False
         votes[outside] += tree.predict_proba(values[outside], check_input=False)[:, 1]
         times += outside
-    return votes, times
+    known = times > 0
+    return float(roc_auc_score(y[known], votes[known] / times[known]))

@@ -146,10 +146,7 @@ class Unchecked:
 def decide(checks: Sequence[Check], alpha: float) -> list[Check]:
     """Adjust the p values of all tests together, and say which checks alarm.
 
-    Parameters
-    ----------
-    alpha : float
-        Bounds the chance that anything alarms where nothing changed.
+    `alpha` bounds the chance that anything alarms where nothing changed.
     """
     from waterflow_cli.monitoring.drift import adjust  # the level's default is wanted without SciPy
 

@@ -59,13 +59,7 @@ class Grouping:
     date: str | None = None
 
     def open(self, table: Table, taken: Mapping[str, str]) -> GroupReader:
-        """Find the columns in a table.
-
-        Raises
-        ------
-        UsageError
-            If there is no such column.
-        """
+        """Find the columns in a table; a `UsageError` where there is no such column."""
         by = when = None
         if self.by is not None:
             by = choose_column("--by", self.by, (), table, {})
@@ -87,12 +81,7 @@ ONE_GROUP = Grouping()
 class GroupReader:
     """Numbers the groups as they are met, if there are to be any; batches come in order.
 
-    Attributes
-    ----------
-    names : dict of str to int
-        Each group's number.
-    n_without : int
-        Rows that have no date, or nothing in the column to group by.
+    Without a group are rows that have no date, or nothing in the column to group by.
     """
 
     path: str

@@ -31,15 +31,7 @@ _DEVIATIONS = float(stats.norm.isf((1 - LEVEL) / 2))
 
 @dataclass(frozen=True)
 class Bin:
-    """Rows of about equal probability.
-
-    Attributes
-    ----------
-    predicted : float
-        Their mean probability.
-    observed : Estimate
-        The share of them that is labelled potable.
-    """
+    """Rows of about equal probability: its mean, and the share of them that is labelled potable."""
 
     n_rows: int
     predicted: float

@@ -22,19 +22,8 @@ _REFUSED = re.compile(r"[^\w. /-]", re.ASCII)
 def log_check(found: Monitoring, page: str, *, uri: str, file_sha256: str | None = None) -> str:
     """Log what became of a check of a file; return the run's id.
 
-    Parameters
-    ----------
-    page : str
-        The report as HTML.
-    uri : str
-        Of the tracking store.
-    file_sha256 : str, optional
-        Of the file's bytes, where it can be read again.
-
-    Raises
-    ------
-    ModelError
-        If the store cannot be used.
+    The sha256 is that of the file's bytes, where it can be read again. Where the store cannot be
+    used there is a `ModelError`.
     """
     client = connect(uri, create=True)
     tags = {

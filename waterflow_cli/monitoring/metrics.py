@@ -13,13 +13,7 @@ _OF_CHECK = ("model", "check", "measurement", "group")
 
 
 def render_metrics(found: Monitoring, *, now: float | None = None) -> bytes:
-    """Write the gauges in Prometheus' text format.
-
-    Parameters
-    ----------
-    now : float, optional
-        Seconds since 1970; default: the clock's.
-    """
+    """Write the gauges in Prometheus' text format, at a time in seconds since 1970."""
     registry = CollectorRegistry()
 
     def gauge(name: str, text: str, value: float) -> None:

@@ -51,9 +51,6 @@ class MonitoringOptions:
     jobs: int = 1
 
 
-AS_ASKED_BY_DEFAULT = MonitoringOptions()
-
-
 @dataclass(frozen=True, kw_only=True)
 class SampledRows:
     """Rows of a file, drawn with equal chances.
@@ -108,12 +105,8 @@ class MonitoredFile:
 
     Attributes
     ----------
-    reading : str
-        How it was read.
     counts : RowCounts
         Of all rows.
-    n_without_group : int
-        Rows that are in no group.
     rows : SampledRows
         Of the whole file.
     units : dict of str to str
@@ -136,15 +129,12 @@ def sample_file(
     path: str,
     schema: TableSchema,
     measurements: Sequence[str],
-    options: MonitoringOptions = AS_ASKED_BY_DEFAULT,
+    options: MonitoringOptions,
     report: Report = say_nothing,
 ) -> MonitoredFile:
     """Read a file once; count all of its rows, and keep a sample of bounded size.
 
-    Parameters
-    ----------
-    measurements : sequence of str
-        The model's; one that the file lacks is missing throughout.
+    Of the model's measurements, one that the file lacks is missing throughout.
 
     Raises
     ------

@@ -22,7 +22,6 @@ from typing import Any
 import mlflow
 import yaml
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from waterflow_cli import __version__, pyfunc
 from waterflow_cli.common.errors import InputError, ModelError
@@ -32,7 +31,7 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, listed_files, verify_folder
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.location import FetchedModel, fetch_model
-from waterflow_cli.registry.lookup import NOT_FOUND, find_version
+from waterflow_cli.registry.lookup import find_version, if_there
 from waterflow_cli.registry.runs import RECORD_FILE, TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.registry.versions import (
@@ -74,15 +73,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Imported:
-    """A version that was read from a file.
-
-    Attributes
-    ----------
-    origin : str
-        What it was called where it came from.
-    digest : str
-        The sha256 of the model's manifest.
-    """
+    """A version that was read from a file: what it is here, and was called where it came from."""
 
     registered: RegisteredVersion
     origin: str
@@ -90,11 +81,7 @@ class Imported:
 
 
 def export_version(
-    reference: str,
-    *,
-    name: str,
-    tracking_uri: str,
-    open_output: Callable[[], Any],
+    reference: str, *, name: str, tracking_uri: str, open_output: Callable[[], Any]
 ) -> Exported:
     """Write a registered version to one file.
 
@@ -158,19 +145,20 @@ def import_version(path: str, tracking: TrackingOptions, *, digest: str | None =
         If a file of the model was changed, it holds types that are not trusted, or its plugin is
         not installed.
     """
+    shown = path_text(path)
     with _unpacked(path) as (folder, content):
-        found = verify_folder(folder / _MODEL, label=path_text(path))
+        found = verify_folder(folder / _MODEL, label=shown)
         if found != content["manifest_sha256"] or not found.startswith(digest or ""):
             raise ModelError(
                 "{path}: holds the model sha256:{found}…, not sha256:{digest}….",
                 tr("Nothing was imported. Ask for the file again."),
-                path=path_text(path),
+                path=shown,
                 found=found[:12],
                 digest=(digest or content["manifest_sha256"])[:12],
             )
-        FetchedModel(folder / _MODEL, path_text(path), found).load()
-        _refuse_foreign_code(folder / _MODEL, path_text(path))
-        registered = _log_import(folder, content, tracking, path_text(path))
+        FetchedModel(folder / _MODEL, shown, found).load()
+        _refuse_foreign_code(folder / _MODEL, shown)
+        registered = _log_import(folder, content, tracking, shown)
     return Imported(registered, str(content["model"]), found)
 
 
@@ -192,15 +180,8 @@ def _log_import(
         client.log_model_artifacts(logged.model_id, str(folder / _MODEL))
         client.set_logged_model_tags(logged.model_id, {DIGEST_TAG: content["manifest_sha256"]})
         client.finalize_logged_model(logged.model_id, "READY")
-        return register(
-            client,
-            tracking.name,
-            logged.model_id,
-            run.run_id,
-            uri=tracking.uri,
-            plugin=content["plugin"],
-            origin=Origin(Action.IMPORT, f"{origin} from {path}", _gate_of(content)),
-        )
+        history = Origin(Action.IMPORT, f"{origin} from {path}", _gate_of(content))
+        return register(run, logged.model_id, plugin=content["plugin"], origin=history)
 
 
 def _gate_of(content: Mapping[str, Any]) -> GateVerdict | None:
@@ -211,13 +192,7 @@ def _gate_of(content: Mapping[str, Any]) -> GateVerdict | None:
 
 
 def _refuse_foreign_code(folder: Path, path: str) -> None:
-    """Refuse a model that MLflow would load by other code than waterflow's.
-
-    Raises
-    ------
-    ModelError
-        If it names other code, or holds files that its manifest does not list.
-    """
+    """Refuse a model that MLflow would load by other code, or with files that nobody listed."""
     found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     description = yaml.safe_load((folder / "MLmodel").read_text("utf-8"))
     flavors = description["flavors"]
@@ -238,23 +213,17 @@ def _refuse_foreign_code(folder: Path, path: str) -> None:
 
 def _describe_run(client: MlflowClient, run_id: str) -> dict[str, dict[str, Any]]:
     """Give what a run keeps of a training; nothing where it was deleted for good."""
-    try:
-        data = client.get_run(run_id).data
-    except MlflowException as exc:
-        if exc.error_code not in NOT_FOUND:
-            raise
+    run = if_there(client.get_run, run_id)
+    if run is None:
         return {"metrics": {}, "params": {}, "tags": {}}
+    data = run.data
     tags = {name: value for name, value in data.tags.items() if name.startswith(_OWN_TAGS)}
     return {"metrics": dict(data.metrics), "params": dict(data.params), "tags": tags}
 
 
 def _fetch_run_files(client: MlflowClient, run_id: str, folder: Path) -> dict[str, Path]:
-    try:
-        kept = {file.path for file in client.list_artifacts(run_id)}
-    except MlflowException as exc:  # the run was deleted for good: the model is whole without it
-        if exc.error_code not in NOT_FOUND:
-            raise
-        return {}
+    # None where the run was deleted for good: the model is whole without it.
+    kept = {file.path for file in if_there(client.list_artifacts, run_id) or ()}
     return {
         name: Path(client.download_artifacts(run_id, name, str(folder)))
         for name in _RUN_FILES
@@ -279,13 +248,7 @@ def _write_zip(output: Any, members: Mapping[str, Path], content: Mapping[str, A
 
 @contextmanager
 def _unpacked(path: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Unpack an export whose every member is what its list says.
-
-    Raises
-    ------
-    InputError
-        If it is none.
-    """
+    """Unpack an export whose every member is what its list says."""
     try:
         archive = zipfile.ZipFile(path)
     except OSError as exc:
@@ -317,10 +280,11 @@ def _read_list(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
                 known=FORMAT,
                 hint=tr("Install the version of waterflow that wrote it."),
             )
-        listed = {_LIST, *content["files"]}
-        surplus = sorted(set(archive.namelist()) ^ listed)
         whole = (
-            all(isinstance(content[name], str) for name in ("model", "plugin", "manifest_sha256"))
+            set(archive.namelist()) == {_LIST, *content["files"]}
+            and all(
+                isinstance(content[name], str) for name in ("model", "plugin", "manifest_sha256")
+            )
             and len(content["model"]) <= _MAX_NAME
             and content["gate"] in (None, PASSED, REFUSED)
             and all(math.isfinite(value) for value in content["metrics"].values())
@@ -333,10 +297,10 @@ def _read_list(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
                 for info in archive.infolist()
             )
         )
+        if not whole:
+            raise ValueError(_LIST)
     except (*_DAMAGED, AttributeError) as exc:
         raise _no_export(path, tr("its list is missing or damaged")) from exc
-    if surplus or not whole:
-        raise _no_export(path, tr("its list is missing or damaged"))
     return content
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from waterflow_cli.common.number_formats import Estimate
+from waterflow_cli.common.number_formats import Estimate, describe_estimate
 from waterflow_cli.registry.runs import design_name
 
 KIND_TAG, MODEL_TRAINING = "mlflow.experimentKind", "custom_model_development"
@@ -158,8 +158,7 @@ def _figure(run: RankedRun, name: str) -> str:
     if name not in run.figures:
         return ""
     form = ".0f" if name.endswith("_per_1000") else ".3f"
-    value, low, high = (format(part, form) for part in astuple(run.figures[name]))
-    return value if low == "nan" else f"{value} ({low} to {high})"
+    return describe_estimate(run.figures[name], form)
 
 
 def _cell(text: str) -> str:

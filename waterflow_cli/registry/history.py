@@ -54,12 +54,8 @@ class Entry:
         UTC, in ISO 8601.
     who : str
         User and machine.
-    version : int or None
-        What it is about.
     before, after : int or None
         The champion's version before and after.
-    metrics : mapping of str to float
-        Honest figures of the version.
     waterflow : str
         The version of waterflow that wrote it.
     """
@@ -77,8 +73,7 @@ class Entry:
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON, with the names that people use."""
-        content = asdict(self)
-        return {_PUBLIC.get(name, name): value for name, value in content.items()}
+        return {_PUBLIC.get(name, name): value for name, value in asdict(self).items()}
 
 
 _PUBLIC = {"before": "from", "after": "to"}
@@ -120,7 +115,6 @@ def next_entry(
     entries: Sequence[Entry],
     action: Action,
     version: int | None,
-    *,
     before: int | None,
     after: int | None,
     why: str = "",
@@ -145,15 +139,15 @@ def unrecorded(
 ) -> list[Entry]:
     """Make the entries that are missing: for versions and a champion that no entry tells of."""
     told = {entry.version for entry in entries}
-    known = list(entries)
+    known, last = list(entries), _last_champion(entries)
+
+    def add(version: int | None, after: int | None) -> None:
+        known.append(next_entry(known, Action.FOUND, version, before=last, after=after, why=UNTOLD))
+
     for version in sorted(set(versions) - told):
-        last = _last_champion(known)
-        known.append(next_entry(known, Action.FOUND, version, before=last, after=last, why=UNTOLD))
-    last = _last_champion(known)
+        add(version, last)
     if champion != last:
-        known.append(
-            next_entry(known, Action.FOUND, champion, before=last, after=champion, why=UNTOLD)
-        )
+        add(champion, champion)
     return known[len(entries) :]
 
 
@@ -175,13 +169,7 @@ def former_champions(entries: Iterable[Entry]) -> list[int]:
 
 
 def check_why(why: str) -> str:
-    """Refuse a reason of a user's that the history cannot hold.
-
-    Raises
-    ------
-    UsageError
-        If it is too long.
-    """
+    """Refuse, by a `UsageError`, a reason of a user's that is too long for the history."""
     if len(why) > MAX_WHY:
         raise UsageError(
             "--why: {n_letters} characters; at most {most} can be kept.",

@@ -22,14 +22,7 @@ from waterflow_cli.registry.sqlite_tables import locate_in_sqlite
 class FetchedModel:
     """A model's files on this machine, each verified.
 
-    Attributes
-    ----------
-    folder : Path
-        As MLflow lays it out.
-    label : str
-        What a scored row says judged it.
-    digest : str
-        The sha256 of the manifest.
+    The label is what a scored row says judged it, the digest the sha256 of the manifest.
     """
 
     folder: Path
@@ -37,13 +30,7 @@ class FetchedModel:
     digest: str
 
     def load(self) -> StoredModel:
-        """Load it.
-
-        Raises
-        ------
-        ModelError
-            If it holds types that are not trusted, or was saved by another version.
-        """
+        """Load it; a `ModelError` where it holds untrusted types, or is of another version."""
         payload = self.folder / "data" / PAYLOAD
         return load_payload(payload, label=self.label, digest=self.digest)
 
@@ -64,12 +51,12 @@ def fetch_model(reference: str, *, name: str, tracking_uri: str) -> Iterator[Fet
     ModelError
         If there is no such model, or a file of it was changed.
     """
-    if (Path(reference) / "MLmodel").is_file():
+    located = locate_model(reference, name=name, tracking_uri=tracking_uri)
+    if located is None:
         folder = Path(reference)
         digest = verify_folder(folder, label=reference)
         yield FetchedModel(folder, f"sha256:{digest[:12]}", digest)
         return
-    located = _locate(reference, name, tracking_uri)
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         folder = _fetch(located, Path(scratch), tracking_uri)
         digest = verify_folder(folder, label=located.label, digest=located.digest)
@@ -79,29 +66,22 @@ def fetch_model(reference: str, *, name: str, tracking_uri: str) -> Iterator[Fet
 def locate_model(reference: str, *, name: str, tracking_uri: str) -> Located | None:
     """Tell which version a reference names now, and load nothing; None for a model folder.
 
-    Raises
-    ------
-    ModelError
-        If there is no such model.
+    There is a `ModelError` where there is no such model.
     """
     if (Path(reference) / "MLmodel").is_file():
         return None
-    return _locate(reference, name, tracking_uri)
+    located = locate_in_sqlite(reference, name, tracking_uri)
+    if located is None:
+        from waterflow_cli.registry.lookup import locate
+
+        located = locate(reference, name=name, tracking_uri=tracking_uri)
+    return located
 
 
 def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
     """Find a model, verify each of its files, and load it; see `fetch_model`."""
     with fetch_model(reference, name=name, tracking_uri=tracking_uri) as fetched:
         return fetched.load()
-
-
-def _locate(reference: str, name: str, uri: str) -> Located:
-    located = locate_in_sqlite(reference, name, uri)
-    if located is None:
-        from waterflow_cli.registry.lookup import locate
-
-        located = locate(reference, name=name, tracking_uri=uri)
-    return located
 
 
 def _fetch(located: Located, scratch: Path, uri: str) -> Path:

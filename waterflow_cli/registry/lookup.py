@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,20 @@ DEFAULT_NAME = "waterflow"
 HEADLINES = ("roc_auc", "balanced_accuracy", "precision_potable", "false_potable_per_1000")
 _MOST_VERSIONS = 10_000
 # MLflow calls an alias that does not exist an invalid parameter.
-NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def locate(reference: str, *, name: str, tracking_uri: str) -> Located:
-    """Find a model with MLflow's client.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model, or it is none that waterflow trained.
-    """
+    """Find a model with MLflow's client; a `ModelError` where waterflow trained no such model."""
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
-        return _locate(client, reference, name, tracking_uri)
+        if reference.startswith("runs:/"):
+            return _locate_run(client, reference)
+        if match := re.fullmatch(r"models:/(m-[0-9a-f]{32})", reference):
+            return _locate_logged(client, match[1], f"models:/{match[1]}")
+        version = find_version(client, reference, name, tracking_uri)
+        label = f"{version.name}/{version.version}"
+        return _locate_logged(client, version.source.removeprefix("models:/"), label)
 
 
 def download(location: str, folder: Path, tracking_uri: str) -> Path:
@@ -48,12 +48,12 @@ def download(location: str, folder: Path, tracking_uri: str) -> Path:
         )
 
 
-def version_behind(client: MlflowClient, name: str, alias: str) -> Any:
-    """Give the version behind an alias; None where there is none."""
+def if_there(ask: Callable[..., Any], *what: str | None) -> Any:
+    """Ask MLflow for something; None where there is no such thing."""
     try:
-        return client.get_model_version_by_alias(name, alias)
+        return ask(*what)
     except MlflowException as exc:
-        if exc.error_code not in NOT_FOUND:
+        if exc.error_code not in _NOT_FOUND:
             raise
         return None
 
@@ -61,10 +61,7 @@ def version_behind(client: MlflowClient, name: str, alias: str) -> Any:
 def all_versions(client: MlflowClient, name: str, *, uri: str | None = None) -> list[Any]:
     """Give the versions of a registered model, the oldest first.
 
-    Raises
-    ------
-    ModelError
-        If there is none, and a store is named to say so of.
+    There is a `ModelError` where there are none, and a store is named to say so of.
     """
     found = sorted(
         client.search_model_versions(f"name='{name}'", max_results=_MOST_VERSIONS),
@@ -81,21 +78,17 @@ def all_versions(client: MlflowClient, name: str, *, uri: str | None = None) -> 
 
 
 def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
-    """List the versions of a registered model, the newest first.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model.
-    """
+    """List the versions of a registered model, the newest first; a `ModelError` without any."""
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
         found = all_versions(client, name, uri=tracking_uri)
         aliases = client.get_registered_model(name).aliases
-        return [
-            {**describe_version(version, aliases), **_shown_figures(client, version.run_id)}
-            for version in reversed(found)
-        ]
+        listed = []
+        for version in reversed(found):
+            figures = headline_figures(client, version.run_id)
+            shown = {name: figures.get(name) for name in ("roc_auc", "false_potable_per_1000")}
+            listed.append({**describe_version(version, aliases), **shown})
+        return listed
 
 
 def describe_version(version: Any, aliases: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,48 +105,22 @@ def describe_version(version: Any, aliases: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _shown_figures(client: MlflowClient, run_id: str) -> dict[str, float | None]:
-    figures = headline_figures(client, run_id)
-    return {name: figures.get(name) for name in ("roc_auc", "false_potable_per_1000")}
-
-
 def headline_figures(client: MlflowClient, run_id: str) -> dict[str, float]:
     """Give the figures by which versions are told apart, from rows that they did not learn from.
 
-    With their intervals: ``roc_auc``, ``roc_auc_low``, ``roc_auc_high`` and so on.
+    With their intervals: ``roc_auc``, ``roc_auc_low``, ``roc_auc_high`` and so on. None where the
+    run was deleted for good.
     """
-    metrics = _metrics_of(client, run_id)
+    run = if_there(client.get_run, run_id)
+    metrics = {} if run is None else run.data.metrics
     names = [f"{figure}{end}" for figure in HEADLINES for end in ("", "_low", "_high")]
     return {name: metrics[f"test_{name}"] for name in names if f"test_{name}" in metrics}
-
-
-def _metrics_of(client: MlflowClient, run_id: str) -> dict[str, float]:
-    """Give the metrics of a run; none where it was deleted for good."""
-    try:
-        return dict(client.get_run(run_id).data.metrics)
-    except MlflowException as exc:
-        if exc.error_code not in NOT_FOUND:
-            raise
-        return {}
-
-
-def _locate(client: MlflowClient, reference: str, name: str, uri: str) -> Located:
-    if reference.startswith("runs:/"):
-        return _locate_run(client, reference)
-    if match := re.fullmatch(r"models:/(m-[0-9a-f]{32})", reference):
-        return _locate_logged(client, match[1], f"models:/{match[1]}")
-    version = find_version(client, reference, name, uri)
-    label = f"{version.name}/{version.version}"
-    return _locate_logged(client, version.source.removeprefix("models:/"), label)
 
 
 def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
     """Find the version that ``@alias``, a number or ``models:/NAME/…`` stands for.
 
-    Raises
-    ------
-    ModelError
-        If there is none.
+    There is a `ModelError` where there is none.
     """
     wanted = parse_reference(reference, name)
     if wanted is None:
@@ -165,13 +132,9 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
             ),
             reference=reference,
         )
-    try:
-        if wanted.alias:
-            return client.get_model_version_by_alias(wanted.name, wanted.alias)
-        return client.get_model_version(wanted.name, wanted.number)
-    except MlflowException as exc:
-        if exc.error_code not in NOT_FOUND:
-            raise
+    ask = client.get_model_version_by_alias if wanted.alias else client.get_model_version
+    found = if_there(ask, wanted.name, wanted.alias or wanted.number)
+    if found is None:
         shown = f"@{wanted.alias}" if wanted.alias else tr("version {number}", number=wanted.number)
         raise ModelError(
             "The model '{name}' has no {shown} in {uri}.",
@@ -179,17 +142,12 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
             name=wanted.name,
             shown=shown,
             uri=redact(uri),
-        ) from exc
+        )
+    return found
 
 
 def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
-    """Find the run that a run's id or a model's version stands for.
-
-    Raises
-    ------
-    ModelError
-        If there is none.
-    """
+    """Find the run that a run's id or a model's version stands for; a `ModelError` if none is."""
     if match := re.fullmatch(r"(?:runs:/)?([0-9a-f]{32})(?:/model)?", reference):
         run_id = match[1]
     elif parse_reference(reference, name) is None:
@@ -203,17 +161,15 @@ def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:
         )
     else:
         run_id = find_version(client, reference, name, uri).run_id or ""
-    try:
-        return client.get_run(run_id)
-    except MlflowException as exc:
-        if exc.error_code not in NOT_FOUND:
-            raise
+    run = if_there(client.get_run, run_id)
+    if run is None:
         raise ModelError(
             "No run '{run}' in {uri}.",
             tr("See: waterflow models list"),
             run=run_id or reference,
             uri=redact(uri),
-        ) from exc
+        )
+    return run
 
 
 def _locate_run(client: MlflowClient, reference: str) -> Located:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,8 +23,8 @@ import mlflow
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.registry.experiment_layout import LaidOut, lay_out
+from waterflow_cli.registry.sqlite_tables import sqlite_path
 from waterflow_cli.registry.stores import ARTIFACT_FOLDER, connect, redact, store_errors
-from waterflow_cli.registry.uris import sqlite_path
 
 HOST, FIRST_PORT = "127.0.0.1", 5000
 _N_PORTS = 100
@@ -66,13 +67,7 @@ class RunningUI:
     server: subprocess.Popen[bytes] | None
 
     def wait(self) -> None:
-        """Wait until the server ends by itself, which it should not.
-
-        Raises
-        ------
-        ModelError
-            When it ended.
-        """
+        """Wait until the server ends by itself, which it should not: a `ModelError` says so."""
         if self.server is not None:
             self.server.wait()
             raise ModelError("MLflow's server ended by itself.", tr("Start it again."))
@@ -111,9 +106,7 @@ def running_ui(uri: str, port: int | None = None) -> Iterator[RunningUI]:
 
 
 def _without_user(uri: str) -> str:
-    scheme, _, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return re.sub("(?<=://)[^/]*@", "", uri, count=1)
 
 
 def _free_port(wanted: int | None) -> int:

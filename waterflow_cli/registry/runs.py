@@ -82,10 +82,7 @@ class TrackedRun:
 def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
     """Open a run; it ends FINISHED, KILLED by Ctrl-C, or FAILED by any other error.
 
-    Raises
-    ------
-    ModelError
-        If the store cannot be used.
+    There is a `ModelError` where the store cannot be used.
     """
     client = connect(options.uri, create=True)
     with store_errors(options.uri):
@@ -100,16 +97,9 @@ def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
         status = "KILLED"
         raise
     finally:
-        with _no_second_error(options.uri, quiet=status != "FINISHED"):
-            mlflow.end_run(status)
-
-
-@contextmanager
-def _no_second_error(uri: str, *, quiet: bool) -> Iterator[None]:
-    """Report that a run cannot be ended, unless a first error is on its way already."""
-    try:
-        with store_errors(uri):
-            yield
-    except ModelError:
-        if not quiet:
-            raise
+        try:
+            with store_errors(options.uri):
+                mlflow.end_run(status)
+        except ModelError:
+            if status == "FINISHED":  # else a first error is on its way already
+                raise

@@ -1,4 +1,4 @@
-"""What is read of MLflow's own tables, past MLflow: which are private, and may change.
+"""Sqlite stores past MLflow: where they lie, and what its tables say, which may change.
 
 A lookup by MLflow takes a CPU second and more. Where a store has another revision or other tables
 than those known here, MLflow is asked.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from waterflow_cli.models.files import DIGEST_TAG
 from waterflow_cli.registry.references import Located, parse_reference
-from waterflow_cli.registry.uris import sqlite_path
 
+SQLITE = "sqlite:///"
 _REVISIONS, _MODELS = "alembic_version", "registered_models"
 # Revisions of MLflow's tables that the query below was tried with (table alembic_version).
 _KNOWN_REVISIONS = ("dc11669786a5",)
@@ -28,6 +28,17 @@ _QUERY = """
         SELECT a.version FROM registered_model_aliases a
         WHERE a.workspace = 'default' AND a.name = :name AND a.alias = :alias))
 """
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Give the file of a sqlite store; None for any other kind of store.
+
+    >>> sqlite_path("sqlite:///my%20river/mlflow.db?timeout=5")
+    PosixPath('my river/mlflow.db')
+    """
+    if not uri.startswith(SQLITE):
+        return None
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
 
 def read_only(database: Path, timeout_s: float = 5.0) -> AbstractContextManager[sqlite3.Connection]:
@@ -63,10 +74,7 @@ def locate_in_sqlite(reference: str, name: str, uri: str) -> Located | None:
 def count_models(database: Path) -> int | None:
     """Count registered models; None where MLflow must be asked.
 
-    Raises
-    ------
-    sqlite3.Error
-        If it is no database, or no store.
+    Where it is no database, or no store, there is a `sqlite3.Error`.
     """
     with read_only(database) as connection:
         if is_made_by_mlflow(connection) and _MODELS not in _tables(connection):

@@ -33,8 +33,12 @@ from sqlalchemy.pool import NullPool
 from waterflow_cli.common.credentials import redact as redact
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.registry.sqlite_tables import is_made_by_mlflow, read_only
-from waterflow_cli.registry.uris import SQLITE, sqlite_path
+from waterflow_cli.registry.sqlite_tables import (
+    SQLITE,
+    is_made_by_mlflow,
+    read_only,
+    sqlite_path,
+)
 
 ARTIFACT_FOLDER = "mlartifacts"
 DATABASES = ("postgresql", "mysql", "mssql")
@@ -50,8 +54,6 @@ def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowCli
 
     Parameters
     ----------
-    uri : str
-        As MLflow takes it.
     create : bool
         Whether a sqlite store that does not exist is created.
     write : bool
@@ -96,12 +98,8 @@ def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowCli
 def changing(uri: str) -> Iterator[None]:
     """Let no other command change the versions in a sqlite store at the same time.
 
-    Other stores have no such lock.
-
-    Raises
-    ------
-    ModelError
-        If another command keeps the store for too long.
+    Other stores have no such lock. Where another command keeps it for too long there is a
+    `ModelError`.
     """
     database = sqlite_path(uri)
     if database is None:
@@ -120,12 +118,9 @@ def changing(uri: str) -> Iterator[None]:
 
 @contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its database raise into an error that names the store.
+    """Turn what MLflow and its database raise into a `ModelError` that names the store.
 
-    Raises
-    ------
-    ModelError
-        In one line, without credentials.
+    It is one line, without credentials.
     """
     try:
         yield

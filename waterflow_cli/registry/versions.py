@@ -35,6 +35,7 @@ from waterflow_cli.registry.lookup import (
     find_version,
     headline_figures,
 )
+from waterflow_cli.registry.runs import TrackedRun
 from waterflow_cli.registry.stores import changing, connect, store_errors
 
 GATE_TAG, JUDGED_BESIDE_TAG = "waterflow.gate", "waterflow.gate_champion"
@@ -62,13 +63,10 @@ class GateVerdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Origin:
-    """How a version came to be.
+    """How a version came to be, and what a gate said of it.
 
-    Attributes
-    ----------
-    gate : GateVerdict, optional
-        What a gate said of it. It is kept with the version from its first moment, so that none
-        that was refused is promoted by mistake.
+    That is kept with the version from its first moment, so that none that was refused is promoted
+    by mistake.
     """
 
     action: Action
@@ -76,17 +74,11 @@ class Origin:
     gate: GateVerdict | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Change:
     """A champion that was put in the place of another.
 
-    Attributes
-    ----------
-    before : int or None
-        The version that was the champion.
-    figures, figures_before : mapping of str to float
-        What is known about both, from rows that neither learned from; see
-        `waterflow_cli.registry.lookup.headline_figures`.
+    The figures of both are from rows that neither learned from: see `headline_figures`.
     """
 
     name: str
@@ -111,102 +103,77 @@ class _Model:
         """The version in use."""
         return self.aliases.get(CHAMPION)
 
-    def note_unrecorded(self) -> None:
-        """Write down what happened to the model without an entry."""
-        for entry in unrecorded(self.entries, self.versions, self.champion):
-            self._add(entry)
+    @property
+    def unrecorded(self) -> list[Entry]:
+        """The entries that are missing: what happened to the model without one."""
+        return unrecorded(self.entries, self.versions, self.champion)
 
     def note(self, action: Action, version: int, *, after: int | None, why: str) -> None:
         """Write down what is going to be done."""
-        self._add(
-            next_entry(
-                self.entries,
-                action,
-                version,
-                before=self.champion,
-                after=after,
-                why=why,
-                metrics=self.figures(version),
-            )
-        )
+        figures = self.figures(version)
+        entry = next_entry(self.entries, action, version, self.champion, after, why, figures)
+        self.add(entry)
 
     def figures(self, version: int | None) -> dict[str, float]:
         """Give the honest figures of a version; none where its run is gone."""
         found = self.versions.get(version) if version is not None else None
         return {} if found is None else headline_figures(self.client, found.run_id)
 
-    def point(self, alias: str, version: int) -> None:
-        """Let an alias stand for a version."""
-        self.client.set_registered_model_alias(self.name, alias, str(version))
-
-    def drop(self, alias: str) -> None:
-        """Let an alias stand for nothing."""
-        if alias in self.aliases:
+    def point(self, alias: str, version: int | None) -> None:
+        """Let an alias stand for a version, or for nothing."""
+        if version is not None:
+            self.client.set_registered_model_alias(self.name, alias, str(version))
+        elif alias in self.aliases:
             self.client.delete_registered_model_alias(self.name, alias)
+
+    def change_to(self, version: int) -> Change:
+        """Say what it means to put a version in the place of the champion."""
+        before = self.champion
+        return Change(self.name, version, before, self.figures(version), self.figures(before))
 
     def put_in_use(self, action: Action, version: int, previous: int | None, why: str) -> Change:
         """Make a version the champion, in an order in which each step leaves a usable model."""
-        change = Change(
-            name=self.name,
-            version=version,
-            before=self.champion,
-            figures=self.figures(version),
-            figures_before=self.figures(self.champion),
-        )
+        change = self.change_to(version)
         self.note(action, version, after=version, why=why)
-        if previous is None:
-            self.drop(PREVIOUS)
-        else:
-            self.point(PREVIOUS, previous)
+        self.point(PREVIOUS, previous)
         self.point(CHAMPION, version)
         if self.aliases.get(CHALLENGER) == version:
-            self.drop(CHALLENGER)
+            self.point(CHALLENGER, None)
         return change
 
-    def _add(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
+        """Add an entry to the history."""
         write_entry(self.client, self.name, entry)
         self.entries.append(entry)
 
 
 @contextmanager
-def _changed_model(client: MlflowClient, name: str, uri: str) -> Iterator[_Model]:
+def _changed_model(
+    client: MlflowClient, name: str, uri: str, *, create: bool = False
+) -> Iterator[_Model]:
     with changing(uri):
+        if create and not client.search_registered_models(f"name='{name}'"):
+            client.create_registered_model(name)
         model = _Model(client, name)
-        model.note_unrecorded()
+        for entry in model.unrecorded:
+            model.add(entry)
         yield model
 
 
-def register(
-    client: MlflowClient,
-    name: str,
-    model_id: str,
-    run_id: str,
-    *,
-    uri: str,
-    plugin: str,
-    origin: Origin,
-) -> RegisteredVersion:
-    """Register a logged model that is complete; the first one becomes the champion.
+def register(run: TrackedRun, model_id: str, *, plugin: str, origin: Origin) -> RegisteredVersion:
+    """Register a run's logged model that is complete; the first one becomes the champion.
 
-    Parameters
-    ----------
-    model_id : str
-        Of the logged model, whose manifest's sha256 the store keeps already.
-    origin : Origin
-        For the history.
+    The store keeps the sha256 of its manifest already.
     """
     tags = {PLUGIN_TAG: plugin}
     if origin.gate is not None:
         tags[GATE_TAG] = PASSED if origin.gate.passed else REFUSED
         if origin.gate.champion is not None:
             tags[JUDGED_BESIDE_TAG] = str(origin.gate.champion)
-    with changing(uri):
-        if not client.search_registered_models(f"name='{name}'"):
-            client.create_registered_model(name)
-        model = _Model(client, name)
-        model.note_unrecorded()
-        made = client.create_model_version(
-            name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id
+    name = run.options.name
+    with _changed_model(run.client, name, run.options.uri, create=True) as model:
+        made = run.client.create_model_version(
+            name, f"models:/{model_id}", run.run_id, tags=tags, model_id=model_id
         )
         version = int(made.version)
         model.versions[version] = made
@@ -218,7 +185,7 @@ def register(
             said = f"{tags[GATE_TAG]}: {origin.gate.why}"
             model.note(Action.GATE, version, after=after, why=said)
         model.point(alias, version)
-    return RegisteredVersion(name, version, alias, run_id)
+    return RegisteredVersion(name, version, alias, run.run_id)
 
 
 def promote(
@@ -236,8 +203,6 @@ def promote(
     ----------
     reference : str
         A version number, ``@alias`` or ``models:/NAME/…``.
-    why : str
-        For the history.
     force : bool
         Promote it though a gate refused it, or its figures are worse.
     expected_champion : int, optional
@@ -267,14 +232,7 @@ def promote(
                     expected=expected_champion,
                 )
             if version == model.champion:
-                figures = model.figures(version)
-                return Change(
-                    name=name,
-                    version=version,
-                    before=version,
-                    figures=figures,
-                    figures_before=figures,
-                )
+                return model.change_to(version)
             if not force:
                 _refuse_worse(model, version)
             previous = model.champion or model.aliases.get(PREVIOUS)
@@ -284,10 +242,7 @@ def promote(
 def rollback(name: str, tracking_uri: str, *, why: str = "") -> Change:
     """Make the champion before this one the champion again.
 
-    Raises
-    ------
-    ModelError
-        If there is none, or it cannot be loaded here.
+    There is a `ModelError` where there is none, or it cannot be loaded here.
     """
     check_why(why)
     client = connect(tracking_uri, write=True)
@@ -314,18 +269,13 @@ def rollback(name: str, tracking_uri: str, *, why: str = "") -> Change:
 def read_history(name: str, tracking_uri: str) -> list[Entry]:
     """Read what was done with a model, the oldest first; nothing is written.
 
-    What no entry tells of stands at the end.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model.
+    What no entry tells of stands at the end. There is a `ModelError` where there is no such model.
     """
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
         all_versions(client, name, uri=tracking_uri)
         model = _Model(client, name)
-        return [*model.entries, *unrecorded(model.entries, model.versions, model.champion)]
+        return [*model.entries, *model.unrecorded]
 
 
 def _refuse_worse(model: _Model, version: int) -> None:
@@ -354,9 +304,8 @@ def _refuse_worse(model: _Model, version: int) -> None:
             version=version,
         )
     new, old = model.figures(version), model.figures(model.champion)
-    for figure in (
-        name for name in ("roc_auc", "false_potable_per_1000") if _is_worse(name, new, old)
-    ):
+    worse = [name for name in ("roc_auc", "false_potable_per_1000") if _is_worse(name, new, old)]
+    for figure in worse:
         raise ModelRefusedError(
             "{name} version {version} is worse than version {champion}, which is in use: "
             "{figure} {value:.3g} against {before:.3g}, and the 95 % intervals do not overlap.",

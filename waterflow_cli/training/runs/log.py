@@ -27,7 +27,7 @@ from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, PAYLOAD, save_payload, write_manifest
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
-from waterflow_cli.registry.uris import sqlite_path
+from waterflow_cli.registry.sqlite_tables import sqlite_path
 from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.training.runs.page import render_page
@@ -158,15 +158,7 @@ def log_model(
         digest = write_manifest(folder)
         run.client.log_model_artifact(info.model_id, str(folder / MANIFEST))
     run.client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
-    return register(
-        run.client,
-        run.options.name,
-        str(info.model_id),
-        run.run_id,
-        uri=run.options.uri,
-        plugin=plugin.name,
-        origin=origin,
-    )
+    return register(run, str(info.model_id), plugin=plugin.name, origin=origin)
 
 
 def run_training(
