@@ -18,7 +18,7 @@ HEALTH = "health"
 _OUTSIDE = (LimitStatus.ABOVE, LimitStatus.BELOW)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LimitCount:
     """How the rows with a result stand to one limit.
 
@@ -64,8 +64,14 @@ def count_limits(samples: Samples) -> list[LimitCount]:
         if limit.column in samples.X:
             sums = np.bincount(codes, minlength=len(LimitStatus)).tolist()
             measured = len(codes) - sums[LimitStatus.NOT_MEASURED]
-            statuses = (LimitStatus.ABOVE, LimitStatus.BELOW, LimitStatus.INDETERMINATE)
-            found.append(LimitCount(limit, measured, *(sums[status] for status in statuses)))
+            count = LimitCount(
+                limit=limit,
+                n_measured=measured,
+                n_above=sums[LimitStatus.ABOVE],
+                n_below=sums[LimitStatus.BELOW],
+                n_indeterminate=sums[LimitStatus.INDETERMINATE],
+            )
+            found.append(count)
     return found
 
 

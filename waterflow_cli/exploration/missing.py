@@ -30,7 +30,7 @@ class Pattern:
     expected: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MissingByGroup:
     """Shares of missing values by site or by period.
 
@@ -154,7 +154,13 @@ def _group_section(
     ]
     if not groups:
         return Absent(Message("the column {column} is empty.", column=texts.column))
-    return MissingByGroup(texts.column, names, choose(groups), len(groups), int((~placed).sum()))
+    return MissingByGroup(
+        column=texts.column,
+        names=names,
+        groups=choose(groups),
+        n_groups=len(groups),
+        n_unplaced=int((~placed).sum()),
+    )
 
 
 def _largest(groups: list[_Group]) -> Sequence[_Group]:

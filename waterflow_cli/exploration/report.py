@@ -93,7 +93,7 @@ class Exploration:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """How a measurement differs between two files.
 
@@ -171,7 +171,13 @@ def _compare_measurement(name: str, first: Samples, second: Samples) -> Differen
         float(samples.missing[name].mean()) if len(samples) else np.nan
         for samples in (first, second)
     ]
-    return Difference(name, statistic, p_value, (missing[0], missing[1]), (medians[0], medians[1]))
+    return Difference(
+        name=name,
+        statistic=statistic,
+        p_value=p_value,
+        missing=(missing[0], missing[1]),
+        medians=(medians[0], medians[1]),
+    )
 
 
 def _look_for_signal(

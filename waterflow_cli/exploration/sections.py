@@ -111,7 +111,7 @@ class Duplicates:
     first_lines: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outliers:
     """Values of one measurement that lie far from its middle.
 
@@ -305,7 +305,7 @@ def _outliers_of(name: str, values: FloatArray, lines: np.ndarray) -> Outliers:
     middle = np.median(known) if len(known) else np.nan
     deviation = np.median(np.abs(known - middle)) if len(known) else np.nan
     if not deviation > 0:
-        return Outliers(name)
+        return Outliers(name=name)
     scores = _NORMAL_MAD * (known - middle) / deviation
     outside = np.abs(scores) > MODIFIED_Z
     reach = MODIFIED_Z * deviation / _NORMAL_MAD
@@ -316,8 +316,14 @@ def _outliers_of(name: str, values: FloatArray, lines: np.ndarray) -> Outliers:
         if outside[each]
     )
     n_outside = int(outside.sum())
-    low, high = float(middle - reach), float(middle + reach)
-    return Outliers(name, n_outside, n_outside / len(known), low, high, extremes)
+    return Outliers(
+        name=name,
+        n_outliers=n_outside,
+        share=n_outside / len(known),
+        low=float(middle - reach),
+        high=float(middle + reach),
+        extremes=extremes,
+    )
 
 
 def find_implausible_pairs(samples: Samples) -> list[ImplausiblePair] | Absent:

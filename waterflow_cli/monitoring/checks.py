@@ -64,7 +64,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One thing that was compared.
 
@@ -115,7 +115,8 @@ class Check:
         detail: Mapping[str, Any] | None = None,
     ) -> Check:
         """Put the outcome of a test beside what people are shown of it."""
-        return cls(kind, name, *shown, *outcome, *counts, detail=detail)
+        measured = {**outcome._asdict(), "n_old": counts[0], "n_new": counts[1]}
+        return cls(kind=kind, name=name, old=shown[0], new=shown[1], detail=detail, **measured)
 
     @property
     def is_test(self) -> bool:

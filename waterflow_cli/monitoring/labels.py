@@ -38,7 +38,7 @@ class Bin:
     observed: Estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """How probabilities fared on rows that have a label.
 
@@ -105,7 +105,14 @@ def record(decision: DecisionModel, label: FloatArray, probability: FloatArray) 
         "calibration": _mean(y - probability),
     }
     verdicts = record_verdicts(decision, y, probability)
-    return Record(len(y), int(y.sum()), counts, means, verdicts, _bins(y, probability))
+    return Record(
+        n_rows=len(y),
+        n_potable=int(y.sum()),
+        counts=counts,
+        means=means,
+        verdicts=verdicts,
+        bins=_bins(y, probability),
+    )
 
 
 def compare_records(old: Record, new: Record) -> Iterator[Check | Unchecked]:

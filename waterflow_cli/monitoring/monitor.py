@@ -49,7 +49,7 @@ _UNIT_STEPS = (1.0, 2.0, 3.0, 6.0)
 _NEAR, _APART = 0.15, 0.4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """The whole file or a group of it, beside the reference.
 
@@ -196,7 +196,9 @@ class _Comparison:
                 own_record = record(self.model.decision, rows.label[labelled], of_judged)
                 found += self._about_labels(own_record, rows)
             self._note(found, name)
-        return Part(name, rows, n_known, probability, own_record)
+        return Part(
+            name=name, rows=rows, n_known=n_known, probability=probability, record=own_record
+        )
 
     def _note(self, found: Iterable[Check | Unchecked], group: str) -> None:
         for each in found:

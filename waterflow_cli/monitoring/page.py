@@ -84,7 +84,7 @@ def _panel(name: str, found: Monitoring) -> dict[str, Any]:
         "is_alarmed": any(check.alarm for check in checks),
         "medians": [_median(old), _median(new)],
         "missing": None if missing is None else [missing.old, missing.new],
-        "psi": shape.detail["psi"] if shape is not None and shape.detail else np.nan,
+        "psi": ((shape and shape.detail) or {}).get("psi", np.nan),
     }
 
 

@@ -71,12 +71,12 @@ _SENTENCES: Mapping[str, str] = {
 
 def headline(found: Monitoring) -> str:
     """Say in one line whether there is an alarm, or that nothing could be tested."""
-    both = {"path": found.file.path, "model": found.model}
     if not found.checks:
         return tr(
             "Not checked: {path} against the training rows of {model}; {reason}",
+            path=found.file.path,
+            model=found.model,
             reason=found.unchecked[0].reason,
-            **both,
         )
     if found.alarms:
         return trn(
@@ -84,13 +84,15 @@ def headline(found: Monitoring) -> str:
             "Alarm: {n_alarms} of {n} checks of {path} against the training rows of {model}.",
             len(found.checks),
             n_alarms=len(found.alarms),
-            **both,
+            path=found.file.path,
+            model=found.model,
         )
     return trn(
         "No alarm: {n} check of {path} against the training rows of {model}.",
         "No alarm: {n} checks of {path} against the training rows of {model}.",
         len(found.checks),
-        **both,
+        path=found.file.path,
+        model=found.model,
     )
 
 
@@ -117,8 +119,8 @@ def sentence(check: Check) -> str:
         effect=check.effect,
         direction=tr("higher") if check.effect > 0 else tr("lower"),
         chance=check.effect + 0.5,
-        psi=detail.get("psi"),
-        factor=detail.get("factor"),
+        psi=detail.get("psi", float("nan")),
+        factor=detail.get("factor", 1.0),
     )
 
 

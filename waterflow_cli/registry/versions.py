@@ -74,7 +74,7 @@ class Origin:
     gate: GateVerdict | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """A champion that was put in the place of another.
 
@@ -128,8 +128,13 @@ class _Model:
 
     def change_to(self, version: int) -> Change:
         """Say what it means to put a version in the place of the champion."""
-        before = self.champion
-        return Change(self.name, version, before, self.figures(version), self.figures(before))
+        return Change(
+            name=self.name,
+            version=version,
+            before=self.champion,
+            figures=self.figures(version),
+            figures_before=self.figures(self.champion),
+        )
 
     def put_in_use(self, action: Action, version: int, previous: int | None, why: str) -> Change:
         """Make a version the champion, in an order in which each step leaves a usable model."""
