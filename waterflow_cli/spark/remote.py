@@ -140,7 +140,10 @@ def remote_errors() -> Iterator[None]:
 
 def explain_failure(exc: BaseException) -> WaterflowError:
     """Say what a failure of Spark means to the user."""
-    text = _text_of(exc)
+    try:  # one from Java asks the JVM, which can be gone
+        text = f"{exc}\n{getattr(exc, 'java_exception', '')}"
+    except Exception:  # noqa: BLE001 (py4j raises many kinds here)
+        text = str(exc.args)
     if told := decode_error(text) or _explain_end(exc):
         return told
     cause = find_cause(exc, text)
@@ -197,14 +200,6 @@ def difference_of(expected: Mapping[str, str], found: Mapping[str, str]) -> Engi
         tr(_INSTALL_SAME),
         differences=", ".join(differences),
     )
-
-
-def _text_of(exc: BaseException) -> str:
-    """Write an exception of Spark as text; one from Java asks the JVM, which can be gone."""
-    try:
-        return f"{exc}\n{getattr(exc, 'java_exception', '')}"
-    except Exception:  # noqa: BLE001 (py4j raises many kinds here)
-        return str(exc.args)
 
 
 def _explain_end(exc: BaseException) -> EngineError | None:
