@@ -21,8 +21,6 @@ class Kind:
 
     Attributes
     ----------
-    title : str
-        For people.
     effect : str
         Name of the size of the effect.
     least : float
@@ -87,8 +85,6 @@ class Check:
         The p value, adjusted for all tests of the report.
     alarm : bool
         Whether the difference is sure enough and large enough.
-    detail : dict of str to object
-        What else is known.
     """
 
     kind: str

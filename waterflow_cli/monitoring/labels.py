@@ -50,10 +50,6 @@ class Record:
         By metric: rows that have the property, and rows that could have it.
     means : dict of str to (float, float)
         By metric: the figure and its standard error.
-    verdicts : dict of str to VerdictRecord
-        How often each was right.
-    bins : list of Bin
-        Predicted beside observed shares.
     """
 
     n_rows: int

@@ -105,10 +105,6 @@ class MonitoredFile:
 
     Attributes
     ----------
-    counts : RowCounts
-        Of all rows.
-    rows : SampledRows
-        Of the whole file.
     units : dict of str to str
         By measurement, those of the schema.
     groups : dict of str to SampledRows

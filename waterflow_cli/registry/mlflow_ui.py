@@ -56,8 +56,6 @@ class RunningUI:
     ----------
     url : str
         Of the leaderboard; of the list of experiments where no model was trained yet.
-    experiments : list of LaidOut
-        Those with a leaderboard.
     server : subprocess.Popen, optional
         What serves the pages; None where the store has a server of its own.
     """
