@@ -257,7 +257,9 @@ def test_requests_beyond_the_bound_are_told_to_come_back(watch, records):
 
 def test_bodies_on_their_way_are_bounded_together(watch):
     with running(watch, max_bytes=100, max_concurrent=1) as server, server.connect() as slow:
-        slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        slow.sendall(
+            b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        )
         slow.sendall(b"Content-Length: 99\r\n\r\n" + b"x" * 90)
         wait_for(lambda: server.service._n_bytes_held == 90)
         assert server.score(b"x" * 50).status == 503
@@ -274,16 +276,55 @@ def test_time_is_limited(watch, records):
         assert (reply.status, "within 0.3 s" in reply.content["detail"]) == (504, True)
         free.set()
         with server.connect() as slow:
-            slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n")
+            slow.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n")
             slow.sendall(b"Content-Length: 9\r\n\r\nph")
             answer = slow.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 408")
         assert b"connection: close" in answer.lower()
         with server.connect() as gone:
-            gone.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n")
+            gone.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n")
             gone.sendall(b"Content-Length: 9\r\n\r\nph")
         wait_for(lambda: not server.service._n_bytes_held)
     assert server.defects == []
+
+
+class Slow:
+    """A model that takes its time for each batch."""
+
+    def __init__(self, decision: Any, seconds: float) -> None:
+        self._decision, self._seconds = decision, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decision, name)
+
+    def probability(self, X: Any) -> Any:
+        time.sleep(self._seconds)
+        return self._decision.probability(X)
+
+
+@pytest.mark.parametrize("kind", [JSON, CSV])
+def test_a_request_that_ran_out_of_time_gives_its_thread_back(own_store, records, samples, kind):
+    watch = ModelWatch("@champion", name="waterflow", tracking_uri=own_store, report=print)
+    header, *rows = samples.read_bytes().splitlines(keepends=True)
+    as_csv = header + b"".join(rows * 200)
+    body = as_csv if kind == CSV else json.dumps({"samples": records * 200})
+    model = watch.current.model
+    watch.current.model = replace(model, decision=Slow(model.decision, 0.4))
+    with running(watch, jobs=1, timeout_s=0.6, max_bytes=10**8) as server:
+        assert server.score(body, kind).status == 504
+        start = time.monotonic()
+        wait_for(lambda: not server.service.is_scoring)
+        assert time.monotonic() - start < 2  # of the 3.2 s that its eight batches would take
+    assert server.defects == []
+
+
+def test_small_batches_give_what_one_gives(watch, records, monkeypatch):
+    odd = [{**records[0], "ph": "x"}, {**records[1], "Sulfate": "<5"}, {**records[2], "ph": None}]
+    body = json.dumps({"samples": [*records[:50], *odd, *records[50:90]]}).encode()
+    whole = [judge(watch.current, body, JSON, wanted, ServingOptions()) for wanted in (JSON, CSV)]
+    monkeypatch.setattr("waterflow_cli.serving.judging._BATCH_ROWS", 7)
+    small = [judge(watch.current, body, JSON, wanted, ServingOptions()) for wanted in (JSON, CSV)]
+    assert small == whole
 
 
 def test_connections_that_dawdle_are_closed(watch):
@@ -302,7 +343,7 @@ def test_connections_that_dawdle_are_closed(watch):
 
 def test_answers_that_nobody_takes_are_dropped(watch, records):
     body = json.dumps({"samples": records}).encode()
-    head = "POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = "POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with running(watch, send_bytes=4096, timeout_s=0.3) as server, socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", server.port))

@@ -94,9 +94,8 @@ def serve(
         report=console.note,
     )
     note_access, note_defect = partial(_note_access, console), partial(_note_defect, console)
-    service = Service(
-        watch, replace(chosen, token=token), note_access=note_access, note_defect=note_defect
-    )
+    chosen = replace(chosen, token=token, is_open=no_token)
+    service = Service(watch, chosen, note_access=note_access, note_defect=note_defect)
     watch.start(reload_s)
     ready = tr("Serving {model} at {url}", model=watch.current.label, url=address_of(bound))
     Server(service, chosen.timeout_s, lambda: console.note(ready)).listen(bound)

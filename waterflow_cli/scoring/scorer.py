@@ -231,11 +231,10 @@ def pass_options(model: StoredModel, options: PassOptions = PLAIN) -> PassOption
 
 @contextmanager
 def open_scorer(
-    model: StoredModel, path: str, reading: ReadingOptions, opener: Opener
+    model: StoredModel, path: str, options: PassOptions, opener: Opener
 ) -> Iterator[Scorer]:
     """Open what an opener gives for a path, to be scored batch by batch."""
-    asked = pass_options(model, PassOptions(reading=reading))
-    with pass_over(path, model.schema, asked, opener=opener) as file:
+    with pass_over(path, model.schema, pass_options(model, options), opener=opener) as file:
         yield Scorer(model, file)
 
 

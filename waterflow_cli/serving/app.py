@@ -1,11 +1,9 @@
-"""The application: who may ask, what is read of a request, and what is answered."""
+"""The application: what is read of a request, and what is answered."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -19,18 +17,18 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli.common.errors import PluginError, WaterflowError
 from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.serving.gate import HEALTH, Gate
 from waterflow_cli.serving.judging import CSV, JSON, Answer, judge
 from waterflow_cli.serving.metrics import MEDIA_TYPE, ServerMetrics
 from waterflow_cli.serving.options import ServingOptions
 from waterflow_cli.serving.problems import RequestError, problem_response
 from waterflow_cli.serving.served_model import ModelWatch
 
-HEALTH = "/health"
 _PATHS = ("/score", HEALTH, "/model", "/metrics", "/openapi.json")
 KNOWN = (JSON, CSV)
 _RETRY_AFTER_S = 1
@@ -80,7 +78,7 @@ class Service:
             ClientDisconnect: self._answer_nobody,
             Exception: self._answer_defect,
         }
-        gate = Middleware(Gate, self._options.token, self._note)
+        gate = Middleware(Gate, self._options, self._note)
         return Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
 
     @property
@@ -166,7 +164,8 @@ class Service:
             raise _busy()
         loop = asyncio.get_running_loop()
         self._count_scoring(1)
-        future = self._pool.submit(judge, self._watch.current, body, sent, wanted, self._options)
+        job = partial(judge, self._watch.current, body, sent, wanted, self._options, deadline)
+        future = self._pool.submit(job)
         # When the thread is done with it, and not when nobody waits for it any more.
         future.add_done_callback(lambda done: self._release(loop, done))
         try:
@@ -215,41 +214,6 @@ class Service:
         self._note_defect(exc)
         text = marked("waterflow met a defect of its own; its log says which.")
         return problem_response(RequestError(500, text))
-
-
-class Gate:
-    """Lets only those with the token pass, but for the health, and tells of each answer."""
-
-    def __init__(
-        self, app: ASGIApp, token: str | None, note: Callable[[Scope, int, float], None]
-    ) -> None:
-        self._app, self._note = app, note
-        self._expected = None if token is None else token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it; no answer is to be kept by anybody on its way."""
-        start, status = time.perf_counter(), 500
-
-        async def observe(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"].append((b"cache-control", b"no-store"))
-            await send(message)
-
-        try:
-            app = self._app if self._may_pass(scope) else problem_response(_unknown())
-            await app(scope, receive, observe)
-        finally:
-            self._note(scope, status, time.perf_counter() - start)
-
-    def _may_pass(self, scope: Scope) -> bool:
-        if self._expected is None or scope["path"] == HEALTH:
-            return True
-        given = Headers(scope=scope).get("authorization", "").encode("latin-1")
-        kind, _, token = given.partition(b" ")
-        is_known = hmac.compare_digest(token.strip(), self._expected)
-        return is_known and kind.lower() == b"bearer"
 
 
 def sent_type(headers: Headers) -> str:
@@ -301,15 +265,6 @@ def _weight(weights: Mapping[str, float], kind: str) -> float:
     """Give the weight of a media type; the range that names it most closely decides."""
     covering = (kind, f"{kind.partition('/')[0]}/*", "*/*")
     return next((weights[each] for each in covering if each in weights), 0.0)
-
-
-def _unknown() -> RequestError:
-    return RequestError(
-        401,
-        "The token is missing or wrong.",
-        tr("Send the header {header}.", header="Authorization: Bearer TOKEN"),
-        headers={"WWW-Authenticate": "Bearer"},
-    )
 
 
 def _too_large(max_bytes: int) -> RequestError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ from waterflow_cli.tables.table import Batch, Table
 from waterflow_cli.tables.writing import DelimitedWriter
 
 JSON, CSV = "application/json", "text/csv"
+# Small enough for a thread to be free soon after a request ran out of time.
+_BATCH_ROWS = 10_000
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -33,7 +37,12 @@ class Answer:
 
 
 def judge(
-    served: ServedModel, body: bytes, sent: str, wanted: str, options: ServingOptions
+    served: ServedModel,
+    body: bytes,
+    sent: str,
+    wanted: str,
+    options: ServingOptions,
+    deadline: float = math.inf,
 ) -> Answer:
     """Score the samples of a body, as `waterflow score` scores those of a file.
 
@@ -41,15 +50,19 @@ def judge(
     ----------
     sent, wanted : str
         What the body holds, and what the answer is to hold: `JSON` or `CSV`.
+    deadline : float
+        Of `time.monotonic`, after which nobody waits for the answer.
 
     Raises
     ------
     WaterflowError
         If the body is none of the model's samples, or holds too many.
+    TimeoutError
+        Between two batches, when the deadline is past.
     """
     answer = Answer()
     with _open(served, body, sent, options) as (scorer, table):
-        batches = _counted(table, answer, options.max_rows)
+        batches = _counted(table, answer, options.max_rows, deadline)
         if wanted == CSV:
             answer.body = _write_csv(scorer, batches, answer)
         else:
@@ -69,17 +82,31 @@ def _open(
         return
     if not body.strip():
         raise RequestError(422, "The body is empty.")
-    with open_scorer(served.model, BODY, options.reading, opener_of(body)) as scorer:
+    asked = ScoringOptions(reading=options.reading, batch_rows=_BATCH_ROWS)
+    with open_scorer(served.model, BODY, asked, opener_of(body)) as scorer:
         yield scorer, scorer.file.table
 
 
-def _counted(table: Table, answer: Answer, max_rows: int) -> Iterator[Batch]:
-    """Yield the batches of a table, until they are too many."""
+def _counted(table: Table, answer: Answer, max_rows: int, deadline: float) -> Iterator[Batch]:
+    """Yield the rows of a table in small batches, until they are too many, or it is too late."""
     for batch in table.batches():
         answer.n_rows += len(batch)
         if answer.n_rows > max_rows:
             raise too_many(max_rows)
+        for part in _parts(batch):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            yield part
+
+
+def _parts(batch: Batch) -> Iterator[Batch]:
+    """Cut what came as JSON into small batches; CSV is read in such."""
+    if batch.raw:
         yield batch
+        return
+    for start in range(0, len(batch), _BATCH_ROWS):
+        columns = {name: each.slice(start, _BATCH_ROWS) for name, each in batch.columns.items()}
+        yield Batch(columns=columns, lines=batch.lines[start : start + _BATCH_ROWS])
 
 
 def _write_csv(scorer: Scorer, batches: Iterator[Batch], answer: Answer) -> bytes:

@@ -19,10 +19,11 @@ from waterflow_cli.serving.problems import MEDIA_TYPE as PROBLEM
 Json = dict[str, Any]
 _REF = "#/components/schemas/{model}"
 _TEXT = {"type": "string"}
-_UNKNOWN = 401
+_UNKNOWN, _FOREIGN = 401, 403
 _PROBLEMS = {
     400: "The body is no JSON.",
     _UNKNOWN: "The token is missing or wrong.",
+    _FOREIGN: "A header names another machine than the server's.",
     406: "Neither JSON nor CSV is accepted.",
     408: "The body did not arrive in time.",
     413: "The body or the number of samples is too large.",
@@ -59,13 +60,20 @@ def describe_api(model: StoredModel, options: ServingOptions) -> Json:
             "description": f"Judges water samples with {model.label}.",
         },
         "security": [{name: []} for name in token],
-        "paths": _paths(_PROBLEMS.keys() if token else _PROBLEMS.keys() - {_UNKNOWN}),
+        "paths": _paths(_PROBLEMS.keys() - _not_refused(options)),
         "components": {"schemas": schemas["$defs"], "securitySchemes": token},
     }
 
 
+def _not_refused(options: ServingOptions) -> set[int]:
+    """Give the statuses by which nobody is refused, as the server was started."""
+    if options.token is not None:
+        return {_FOREIGN}
+    return {_UNKNOWN, _FOREIGN} if options.is_open else {_UNKNOWN}
+
+
 def _paths(problems: Set[int]) -> Json:
-    refusals = problems & {_UNKNOWN}
+    refusals = problems & {_UNKNOWN, _FOREIGN}
     results, text = {JSON: _ref("Results"), CSV: _TEXT}, {"text/plain": _TEXT}
     health, model = {JSON: _ref("Health")}, {JSON: _ref("Model")}
     document = {JSON: {"type": "object"}}
@@ -74,10 +82,10 @@ def _paths(problems: Set[int]) -> Json:
         "description": _SCORE,
         "requestBody": {"required": True, "content": {JSON: {"schema": _ref("Samples")}}},
     }
-    open_to_all = _operation("health", "Whether the server can answer.", health, set())
+    to_all = _operation("health", "Whether the server can answer.", health, problems & {_FOREIGN})
     return {
         "/score": {"post": score},
-        "/health": {"get": {**open_to_all, "security": []}},
+        "/health": {"get": {**to_all, "security": []}},
         "/model": {"get": _operation("model", "What the model judges by.", model, refusals)},
         "/metrics": {"get": _operation("metrics", "Counters for Prometheus.", text, refusals)},
         "/openapi.json": {"get": _operation("openapi", "This description.", document, refusals)},

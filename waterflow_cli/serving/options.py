@@ -34,6 +34,8 @@ class ServingOptions:
         How many are scored at once.
     token : str, optional
         What clients must show, but for /health.
+    is_open : bool
+        Whether anybody may ask, by any name of this machine.
     """
 
     reading: ReadingOptions = AS_FOUND
@@ -43,6 +45,7 @@ class ServingOptions:
     max_concurrent: int = 32
     jobs: int = 1
     token: str | None = None
+    is_open: bool = False
 
 
 def read_token(path: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
