@@ -74,6 +74,10 @@ def test_codes_of_hubeau_are_those_of_sandre():
         ('[differences]\nChloramines = ["a"]\n', "'differences' has the wrong shape"),
         ("[differences]\nChloramines = [1399, 1398]\n", "'differences' has the wrong shape"),
         ('[conditions]\nunder = ["ND"]\n', "[conditions]: unknown key 'under'"),
+        ('[qualifiers]\nblow = ["U"]\n', "[qualifiers]: unknown key 'blow'"),
+        (RESULTS + '[qualifiers]\nbelow = ["U"]\n', "[qualifiers] without 'qualifier' under"),
+        (RESULTS + '[conditions]\nbelow = ["U"]\n', "[conditions] without 'condition' under"),
+        (RESULTS + 'optional = ["unt"]\n', "'optional' lists 'unt', which it does not name"),
         ('[conditions]\nbelow = "ND"\n', "'conditions' has the wrong shape"),
         ("[fractions]\nSulfate = true\n", "'fractions' has the wrong shape"),
         ('[leave_out]\nkind = "blank"\n', "'leave_out' has the wrong shape"),
@@ -165,8 +169,8 @@ def test_shown_profile_can_be_copied_and_used(cli):
     with Path("results.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [
-                ["code_prelevement", "code_parametre", "resultat_alphanumerique"],
-                ["1", "1302", "7.1"],
+                ["code_prelevement", "code_parametre", "resultat_alphanumerique", "libelle_unite"],
+                ["1", "1302", "7.1", "unité pH"],
             ]
         )
     assert cli("validate", "results.csv", "--profile", "own.toml").code == 0

@@ -19,7 +19,8 @@ from laws import tried_on
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.samples import result_tables
 from waterflow_cli.samples.opening import open_samples
-from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.samples.profiles import load_profile
+from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch
@@ -282,10 +283,13 @@ def test_first_result_without_a_number_is_no_row_of_units(read):
     assert found.values("Sulfate") == [0.5]
 
 
-def test_result_without_a_unit_is_counted(read):
-    rows = [hubeau("1302", "7,1", libelle_unite=""), hubeau("1338", "12", libelle_unite="")]
+def test_result_without_a_unit_is_a_finding_where_there_are_several(read):
+    rows = [hubeau("1302", "7,1", libelle_unite=""), hubeau("1345", "28,4", libelle_unite="")]
+    rows += [hubeau("1295", "0,3", "2", libelle_unite="")]
     found = read(rows)
-    assert found.values("Sulfate") == [12]
+    told = "Hardness in line 3: no unit is named, and it decides"
+    assert found.findings() == [(2, "missing_unit", told)]
+    assert found.values("Turbidity") == [None, 0.3]
     assert "1 without a unit, taken in the usual one" in found.how
 
 
@@ -530,11 +534,150 @@ def test_units_option_is_refused_where_results_name_their_units(read):
         read([hubeau("1302", "7")], units={"Sulfate": "µg/L"})
 
 
-def test_units_option_holds_where_results_name_none(read):
+def test_column_of_units_is_missed_unless_the_profile_says_that_it_may_be(read, tmp_path):
     row = {key: cell for key, cell in hubeau("1338", "12000").items() if key != "libelle_unite"}
     header = [column for column in HUBEAU if column != "libelle_unite"]
-    assert read([row], header, units={"Sulfate": "µg/L"}).values("Sulfate") == [12]
-    assert read([row], header).values("Sulfate") == [12000]
+    with pytest.raises(InputError, match="column 'libelle_unite' is not in the header"):
+        read([row], header)
+    text = load_profile("hubeau").text
+    profile = own(tmp_path, text.replace("optional = [", 'optional = ["libelle_unite",'))
+    with pytest.raises(InputError, match="nothing tells the unit of Sulfate"):
+        read([row], header, profile=profile)
+    found = read([row], header, profile=profile, units={"Sulfate": "µg/L"})
+    assert found.values("Sulfate") == [12]
+    assert "not in the file: 'libelle_unite', 'code_departement'" in found.how
+
+
+LONG = """
+[results]
+sample = ["place"]
+keep = ["note"]
+within = ["area"]
+parameter = "what"
+parameter_name = "name"
+value = "result"
+unit = "unit"
+speciation = "as"
+fraction = "fraction"
+condition = "flag"
+qualifier = "qual"
+limit = "limit"
+limit_unit = "limit_unit"
+optional = []
+[conditions]
+below = ["N"]
+[qualifiers]
+below = ["U", "<"]
+above = [">"]
+reject = ["R"]
+ignore = ["J"]
+[leave_out]
+kind = ["blank"]
+"""
+LONG_COLUMNS = (
+    *("place", "area", "note", "what", "name", "result", "unit", "as", "fraction", "flag", "qual"),
+    *("limit", "limit_unit", "kind"),
+)
+
+
+def long(what: str, result: str, unit: str = "", **others: str) -> Row:
+    named = {"place": "P", "what": what, "name": what, "result": result, "unit": unit}
+    return {**dict.fromkeys(LONG_COLUMNS, ""), **named, **others}
+
+
+@pytest.fixture
+def read_long(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Read rows by a profile of one's own that names a column for each of its parts."""
+
+    def run(rows: Iterable[Row], absent: str = "", text: str = LONG) -> Read:
+        path = tmp_path / "long.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            names = [name for name in LONG_COLUMNS if name != absent]
+            writer = csv.DictWriter(file, names, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+        return Read(str(path), profile=own(tmp_path, text), nondetect="loq")
+
+    return run
+
+
+@pytest.mark.parametrize("name", LONG_COLUMNS)
+def test_column_that_a_profile_names_is_there_or_optional(read_long, name):
+    rows = [long("pH", "7.1")]
+    assert read_long(rows).values("ph") == [7.1]
+    with pytest.raises(InputError, match=f"column '{name}' is not in the header"):
+        read_long(rows, name)
+    text = LONG.replace("optional = []", f'optional = ["{name}"]')
+    if name in ("place", "what", "result"):
+        with pytest.raises(InputError, match=f"column '{name}' is not in the header"):
+            read_long(rows, name, text)
+        return
+    assert (f"not in the file: '{name}'" in read_long(rows, name, text).how) == (name != "note")
+
+
+@pytest.mark.parametrize(
+    ("result", "others", "text"),
+    [
+        ("5", {"qual": "U"}, "<5"),
+        ("5", {"qual": "u"}, "<5"),
+        ("5", {"qual": "U;J"}, "<5"),
+        ("5", {"qual": "J, U"}, "<5"),
+        ("5", {"flag": "N"}, "<5"),
+        ("5", {"flag": "Y"}, "5"),
+        ("5", {"flag": "Y", "qual": "U"}, "<5"),
+        ("5", {"qual": "J"}, "5"),
+        ("5", {"qual": ">"}, ">5"),
+        ("<5", {"qual": "<"}, "<5"),
+        (">5", {"qual": "<"}, ">5"),
+        ("<5", {"qual": ">"}, ">5"),
+        ("5", {"qual": "> U"}, ">5"),
+        ("5", {"qual": ">", "limit": "4"}, ">5"),
+        ("", {"qual": ">", "limit": "4"}, ">4"),
+        ("5", {"qual": "U", "limit": "4"}, "<4"),
+        ("5", {"qual": "U", "limit": "4", "limit_unit": "ug/L"}, "<0.004"),
+        ("5", {"qual": "R"}, ""),
+        ("5", {"qual": "R U"}, ""),
+        ("5", {"qual": "R ?"}, ""),
+    ],
+)
+def test_qualifier_says_what_a_result_is(read_long, result, others, text):
+    found = read_long([long("Sulfate", result, "mg/L", **others), long("pH", "7")])
+    assert found.findings() == []
+    assert found.kept("Sulfate") == [text]
+    assert ("1 rejected by their qualifier" in found.how) == (text == "")
+
+
+@pytest.mark.parametrize("result", ["5", "", "<5"])
+@pytest.mark.parametrize(("column", "said"), [("qual", "XY"), ("qual", "J XY"), ("flag", "?")])
+def test_unknown_word_about_a_result_makes_its_sample_a_finding(read_long, result, column, said):
+    rows = [long("Sulfate", result, "mg/L", **{column: said}), long("pH", "7")]
+    found = read_long([*rows, long("pH", "8", place="Q")])
+    told = f"Sulfate in line 2: {column} says '{said}', which the profile does not know"
+    assert found.findings() == [(2, "unknown_qualifier", told)]
+    assert found.one.invalid.tolist() == [True, False]
+
+
+def test_value_above_a_range_without_a_number_is_a_finding(read_long):
+    found = read_long([long("Sulfate", "", "mg/L", qual=">"), long("pH", "7")])
+    assert [(line, rule) for line, rule, _ in found.findings()] == [(2, "not_a_number")]
+
+
+def test_first_unit_holds_where_the_schema_knows_none(tmp_path):
+    columns = "columns:\n  lead: {dtype: float64, nullable: true}\n"
+    schema = parse_schema(f"schema_type: dataframe\n{columns}", "own.yaml")
+    profile = own(
+        tmp_path,
+        '[results]\nsample = ["id"]\nparameter = "what"\nvalue = "result"\nunit = "unit"\n',
+    )
+    rows = "1,lead,20,µg/L\n2,lead,0.02,mg/L\n3,lead,1,furlong\n"
+    Path(tmp_path / "r.csv").write_text(f"id,what,result,unit\n{rows}", "utf-8")
+    reading = ReadingOptions(profile=profile)
+    with open_samples(str(tmp_path / "r.csv"), schema, reading) as table:
+        checker = RowChecker(schema, table, reading)
+        (checked,) = [checker.check(batch) for batch in table.batches()]
+        assert "units of the file kept: lead (µg/L)" in checker.reading
+    assert checked.numbers["lead"][:2].tolist() == [20, 20]
+    assert [finding.rule for finding in checked.findings()] == ["unknown_unit"]
 
 
 def test_renames_are_refused_and_the_profile_named(read):

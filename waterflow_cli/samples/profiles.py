@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
 
 SUFFIX = ".toml"
+# What a condition or a qualifier says of a result; the first that one of several says, counts.
+MEANINGS = ("reject", "above", "below", "ignore")
 _PACKAGE, _FOLDER = "waterflow_schemas", "profiles"
 _SEE = marked("See docs/reading.md for what a profile may hold.")
 
@@ -50,10 +52,12 @@ class ResultColumns:
         Read where the parameter is none of the profile's.
     unit, speciation, fraction : str
         Of the result; the speciation (``as S``) is a part of its unit.
-    condition, limit, limit_unit : str
-        Whether a result lies beyond a limit, and which.
+    condition, qualifier, limit, limit_unit : str
+        Whether a result lies beyond a limit, or counts at all, and which limit.
     keep : tuple of str
         Further columns that a sample takes over from its first row.
+    optional : tuple of str
+        Those of all these columns, and of `Profile.leave_out`, that a file may lack.
     """
 
     sample: tuple[str, ...]
@@ -64,10 +68,12 @@ class ResultColumns:
     speciation: str = ""
     fraction: str = ""
     condition: str = ""
+    qualifier: str = ""
     limit: str = ""
     limit_unit: str = ""
     within: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +94,9 @@ class Profile:
         What the parameter column holds, to columns of the schema.
     differences : mapping of str to list of two str
         Columns of the schema that are one parameter less another.
-    conditions : mapping of str to list of str
-        ``below`` and ``above``: what the condition column says of such results, in any case.
+    conditions, qualifiers : mapping of str to list of str
+        ``below``, ``above``, ``reject`` and ``ignore``: what those columns say, in any case, of a
+        result below or above a limit, of one that is none, and of one that was measured.
     fractions : mapping of str to list of str
         By column of the schema: the fractions that count as it; all where it is not listed.
     leave_out : mapping of str to list of str
@@ -107,6 +114,7 @@ class Profile:
     parameters: Mapping[str, str] = field(default_factory=dict)
     differences: Mapping[str, list[str]] = field(default_factory=dict)
     conditions: Mapping[str, list[str]] = field(default_factory=dict)
+    qualifiers: Mapping[str, list[str]] = field(default_factory=dict)
     fractions: Mapping[str, list[str]] = field(default_factory=dict)
     leave_out: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -161,14 +169,30 @@ def parse_profile(text: str, name: str, source: str) -> Profile:
             raise table.error(
                 tr("'{unit}' of {column} is no known unit.", unit=unit, column=column)
             )
-    if "conditions" in content:
-        table.table("conditions", {"below": TEXTS, "above": TEXTS})
+    for key in {"conditions", "qualifiers"} & set(content):
+        table.table(key, dict.fromkeys(MEANINGS, TEXTS))
     if "results" in content:
         results = table.table("results", _RESULT_SHAPES)
         for key in _LISTS & set(results):
             results[key] = tuple(results[key])
         content["results"] = ResultColumns(**results)
-    return Profile(name=name, text=text, **content)
+    profile = Profile(name=name, text=text, **content)
+    if profile.results is not None:
+        _refuse_idle_parts(profile, profile.results, table)
+    return profile
+
+
+def _refuse_idle_parts(profile: Profile, results: ResultColumns, table: Table) -> None:
+    """Refuse what would change nothing: misspelt names, and words for a column without a name."""
+    named = {*vars(results).values(), *results.sample, *results.within, *results.keep}
+    for name in results.optional:
+        if name not in {*named, *profile.leave_out}:
+            raise table.error(tr("'optional' lists '{name}', which it does not name.", name=name))
+    for key in ("condition", "qualifier"):
+        if getattr(profile, f"{key}s") and not getattr(results, key):
+            raise table.error(
+                tr("[{key}s] without '{key}' under [results] would not be read.", key=key)
+            )
 
 
 def check_names(profile: Profile, schema: TableSchema, source: str) -> None:
@@ -213,14 +237,15 @@ _SHAPES = {
     **dict.fromkeys(("title", "source"), Shape(lambda value: isinstance(value, str))),
     **dict.fromkeys(("columns", "units", "parameters"), table_of(NAME)),
     "differences": table_of(PAIR),
-    "conditions": table_of(TEXTS),
+    **dict.fromkeys(("conditions", "qualifiers"), table_of(TEXTS)),
     "fractions": table_of(TEXTS),
     "leave_out": table_of(NAMES),
     "results": TABLE,
 }
-_LISTS = {"sample", "within", "keep"}
+_LISTS = {"sample", "within", "keep", "optional"}
 _RESULT_SHAPES = {
     **{each.name: NAMES if each.name in _LISTS else NAME for each in fields(ResultColumns)},
     "sample": NAMES.needed,
+    "optional": TEXTS,
     **dict.fromkeys(("parameter", "value"), NAME.needed),
 }

@@ -22,13 +22,21 @@ import pyarrow.compute as pc
 from waterflow_cli.common.arrays import BoolArray, IntArray, as_bools
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import Message, counted, tr, trn
-from waterflow_cli.samples.result_values import READ, ValueReader, as_text, same_results, trimmed
+from waterflow_cli.samples.result_columns import find_columns, remarks_on_columns
+from waterflow_cli.samples.result_values import (
+    READ,
+    ValueReader,
+    as_text,
+    by_text,
+    same_results,
+    trimmed,
+)
 from waterflow_cli.tables.csv_blocks import Position
-from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import find_marks
 from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, missing_text
 from waterflow_cli.tables.row_rules import ROW_RULES, RowFinding
 from waterflow_cli.tables.table import Batch, Table
+from waterflow_cli.tables.units import has_sizes
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.profiles import Profile
@@ -39,7 +47,6 @@ BATCH_ROWS = 1 << 16
 _NONE = -1
 _SEPARATOR = "\x1f"
 _LISTS = ("sample", "within", "keep")
-_NEEDED = ("sample", "parameter", "value")
 _NUMBER = re.compile(NUMBER_PATTERN)
 
 
@@ -91,7 +98,8 @@ class ResultTable:
     ) -> None:
         assert profile.results is not None
         self._table, self._profile, self._schema = table, profile, schema
-        self._where = _find_columns(table, profile)
+        self._options = options
+        self._where = find_columns(table, profile)
         if options.units and "unit" in self._where:
             raise UsageError(
                 "--unit: each result of {path} names its own unit.",
@@ -111,7 +119,7 @@ class ResultTable:
             profile=profile,
             quantities=self._quantities,
             wanted=wanted,
-            has=frozenset(self._where),
+            where=self._where,
             marks=self.marks,
         )
 
@@ -144,6 +152,7 @@ class ResultTable:
             findings=self._findings,
             cell_lines=cell_lines,
         )
+        self._refuse_unitless(cells)
         # A column of units was followed; without one, the values are as they were written.
         units = {} if "unit" in self._where else self._profile.units
         return Table(
@@ -156,6 +165,27 @@ class ResultTable:
             marks=self.marks,
             remarks=self._remarks,
         )
+
+    def _refuse_unitless(self, cells: Mapping[str, pa.Array]) -> None:
+        """Refuse values of which a column of units would have told what nothing else tells."""
+        assert self._profile.results is not None
+        if not (column := self._profile.results.unit) or "unit" in self._where:
+            return
+        for name, texts in cells.items():
+            is_told = name in self._profile.units or name in self._options.units
+            if (
+                not is_told
+                and has_sizes(self._schema.units.get(name, ""))
+                and not missing_text(texts).all()
+            ):
+                raise InputError(
+                    self._table.path,
+                    "nothing tells the unit of {name}: column '{column}' is not in the header.",
+                    name=name,
+                    column=column,
+                    line=self._table.dialect.header_line,
+                    hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
+                )
 
     def _find_marks(self, options: ReadingOptions) -> NumberMarks:
         """Tell the marks by those of the first rows that count."""
@@ -211,12 +241,12 @@ class ResultTable:
             if key in READ
         }
         line = batch.lines[rows]
-        text, problems, n_without = self._values.read(cells, quantity)
-        self._counts["unitless"] += n_without
-        for bad, index, values in problems:
-            for row in bad.tolist():
+        text, problems, counts = self._values.read(cells, quantity)
+        self._counts += counts
+        for rule, bad, measured, values in problems:
+            for row, index in zip(bad.tolist(), measured.tolist(), strict=True):
                 told = {"name": self._quantities[index], "line": line[row], **values}
-                self._findings.setdefault(int(sample[row]), RowFinding("unknown_unit", told))
+                self._findings.setdefault(int(sample[row]), RowFinding(rule, told))
         # A result without a value must not stand in the way of one that has it.
         filled = as_bools(pc.not_equal(text, ""))
         return _Results(
@@ -251,14 +281,14 @@ class ResultTable:
         out = np.zeros(len(batch), dtype=bool)
         for column, patterns in self._profile.leave_out.items():
             if shown := self._where.get(f"leave_out {column}"):
-                out |= _by_text(batch.columns[shown], partial(_fits, patterns)) > 0
+                out |= by_text(batch.columns[shown], partial(_fits, patterns)) > 0
         return out
 
     def _quantities_of(self, batch: Batch) -> IntArray:
         """Tell the quantity of each row by its parameter, else by the parameter's name."""
-        quantity = _by_text(batch.columns[self._where["parameter"]], self._by_parameter)
+        quantity = by_text(batch.columns[self._where["parameter"]], self._by_parameter)
         if "parameter_name" in self._where:
-            by_name = _by_text(batch.columns[self._where["parameter_name"]], self._by_name)
+            by_name = by_text(batch.columns[self._where["parameter_name"]], self._by_name)
             quantity = np.where(quantity == _NONE, by_name, quantity)
         if "fraction" in self._where:
             fraction = trimmed(batch.columns[self._where["fraction"]])
@@ -346,7 +376,13 @@ class ResultTable:
             "left out": Message("{n} left out by the profile", n=counts["left out"]),
             "repeated": Message("{n} repeated", n=counts["repeated"]),
             "unitless": Message("{n} without a unit, taken in the usual one", n=counts["unitless"]),
+            "rejected": Message("{n} rejected by their qualifier", n=counts["rejected"]),
         }
+        own = [
+            f"{name} ({unit})"
+            for name, unit in self._values.wanted.items()
+            if name in self._schema.columns and name not in self._schema.units
+        ]
         return [
             *self._table.remarks(),
             Message(
@@ -356,6 +392,8 @@ class ResultTable:
                 profile=self._profile.name,
             ),
             *(text for name, text in told.items() if counts[name]),
+            *remarks_on_columns(self._table, self._profile, self._where),
+            *([Message("units of the file kept: {names}", names=", ".join(own))] if own else []),
         ]
 
 
@@ -382,44 +420,9 @@ def _slice(wide: Batch, first: int, last: int, found: list[int]) -> Batch:
     )
 
 
-def _by_text(column: pa.Array, find: Callable[[str], int]) -> IntArray:
-    """Ask once for each different text of a column; shape (n_rows,)."""
-    encoded = trimmed(column).dictionary_encode()
-    codes = np.array([find(text) for text in encoded.dictionary.to_pylist()] or [_NONE])
-    return np.asarray(codes[encoded.indices.to_numpy()], dtype=np.int64)
-
-
 def _fits(patterns: Sequence[str], text: str) -> int:
     """Say 1 where a text is like one of some patterns, in any case, else 0."""
     return int(any(fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns))
-
-
-def _find_columns(table: Table, profile: Profile) -> dict[str, str]:
-    """Find the columns of a file that the profile names, by their part in it."""
-    by_fold = {fold_name(column): column for column in table.columns}
-    found = {}
-    for key, name in _wanted_columns(profile):
-        if fold_name(name) in by_fold:
-            found[key] = by_fold[fold_name(name)]
-        elif key.split()[0] in _NEEDED:
-            raise InputError(
-                table.path,
-                "the profile's column '{name}' is not in the header.",
-                name=name,
-                line=table.dialect.header_line,
-                hint=tr("Name another profile, or a copy of this one: waterflow profiles show"),
-            )
-    return found
-
-
-def _wanted_columns(profile: Profile) -> Iterator[tuple[str, str]]:
-    """Give the columns of results by their part: ``value``, ``sample 0``, ``leave_out NAME``."""
-    for key, value in vars(profile.results).items():
-        if isinstance(value, tuple):
-            yield from ((f"{key} {number}", name) for number, name in enumerate(value))
-        elif value:
-            yield key, value
-    yield from ((f"leave_out {name}", name) for name in profile.leave_out)
 
 
 def _difference(one: str, other: str, marks: NumberMarks) -> str:

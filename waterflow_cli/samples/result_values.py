@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,25 +16,56 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, as_bools
 from waterflow_cli.samples.nondetects import scale_text, split_signs
-from waterflow_cli.tables.numbers import BLANKS, NumberMarks, missing_text, parse_numbers
-from waterflow_cli.tables.units import conversion, parse_unit
+from waterflow_cli.tables.numbers import (
+    BLANKS,
+    NumberMarks,
+    is_missing_text,
+    missing_text,
+    parse_numbers,
+)
+from waterflow_cli.tables.units import conversion, has_sizes, parse_unit
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.profiles import Profile
 
 # The attributes of `ResultColumns` that a value rests on.
-READ = ("value", "unit", "speciation", "condition", "limit", "limit_unit")
+READ = ("value", "unit", "speciation", "condition", "qualifier", "limit", "limit_unit")
 # Two results are the same where no more than the rounding of a conversion lies between them.
 _ROUNDING = 1e-12
 _SEPARATOR = "\x1f"
+# What is said of a result; of several things the one that stands last here counts. One that is
+# said to lie both below and above a limit must not look harmless.
+_MEANINGS = ("", "ignore", "below", "above", "unknown", "reject")
+_BELOW, _ABOVE, _UNKNOWN, _REJECT = range(2, 6)
+# Where a profile knows one of two such words, the other one says the opposite.
+_OPPOSITES = (("0", "1"), ("n", "y"), ("no", "yes"), ("false", "true"), ("non", "oui"))
 
 
-class UnitProblem(NamedTuple):
-    """Rows whose unit is not known or does not fit, and what rule ``unknown_unit`` says of it."""
+class ValueProblem(NamedTuple):
+    """Rows that break a rule, and what its sentence needs beside the quantity and the line."""
 
+    rule: str
     rows: IntArray
-    quantity: int
+    quantity: IntArray
     values: dict[str, str]
+
+
+class Values(NamedTuple):
+    """Results as they were read.
+
+    Attributes
+    ----------
+    text : pyarrow.Array of string, shape (n_results,)
+        In the schema's units; bounds as ``<0.5``, empty where there is no result. What a problem
+        is about is as it was written, or empty.
+    counts : Counter of str
+        ``unitless``: results without a unit where it can be but one; ``rejected``: results that
+        their source takes back.
+    """
+
+    text: pa.Array
+    problems: list[ValueProblem]
+    counts: Counter[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,21 +76,20 @@ class ValueReader:
     ----------
     quantities : sequence of str
         What may be measured, by number.
-    wanted : mapping of str to str
-        The unit in which a quantity is wanted, where it has one.
-    has : frozenset of str
-        The attributes of `ResultColumns` whose columns the file has.
+    wanted : dict of str to str
+        The unit in which a quantity is wanted. Where the schema tells none, the first one that is
+        read is noted here, and others are converted to it.
+    where : mapping of str to str
+        The columns of the file, by attribute of `ResultColumns`.
     """
 
     profile: Profile
     quantities: Sequence[str]
-    wanted: Mapping[str, str]
-    has: frozenset[str]
+    wanted: dict[str, str]
+    where: Mapping[str, str]
     marks: NumberMarks
 
-    def read(
-        self, cells: Mapping[str, pa.Array], quantity: IntArray
-    ) -> tuple[pa.Array, list[UnitProblem], int]:
+    def read(self, cells: Mapping[str, pa.Array], quantity: IntArray) -> Values:
         """Read results.
 
         Parameters
@@ -64,93 +98,158 @@ class ValueReader:
             By attribute of `ResultColumns`, trimmed, without nulls.
         quantity : ndarray of int64, shape (n_results,)
             What was measured.
-
-        Returns
-        -------
-        pyarrow.Array of string, shape (n_results,)
-            In the schema's units; bounds as ``<0.5``, empty where there is none.
-        list of UnitProblem
-            Their text is as it was written.
-        int
-            Results that name no unit, though the file has a column for it.
         """
         text, unit = cells["value"], self._units(cells)
-        if "condition" in self.has:
-            text, unit = self._bounded(text, unit, cells)
-        if unit is None:
-            return text, [], 0
-        return self._converted(text, unit, quantity)
+        found = Values(text, [], Counter())
+        if self.profile.conditions or self.where.keys() & {"condition", "qualifier"}:
+            meanings = self._meanings(cells)
+            meaning = np.max(list(meanings.values()), axis=0)
+            self._note_unknown(meanings, cells, quantity, found.problems)
+            found.counts["rejected"] = int((meaning == _REJECT).sum())
+            text, unit = self._bounded(text, unit, cells, meaning)
+            text = pc.if_else(pa.array(meaning >= _UNKNOWN), "", text)
+        if unit is not None:
+            text = self._converted(text, unit, quantity, found)
+        return found._replace(text=text)
 
     def _units(self, cells: Mapping[str, pa.Array]) -> pa.Array | None:
         """Give the units of the results, what they are expressed as included."""
-        if "unit" not in self.has:
+        if "unit" not in self.where:
             return None
         unit = _without_tokens(cells["unit"])
-        if "speciation" not in self.has:
+        if "speciation" not in self.where:
             return unit
         said = _without_tokens(cells["speciation"])
         pairs = pc.binary_join_element_wise(unit, said, _SEPARATOR).dictionary_encode()
         joined = [_qualified(*pair.split(_SEPARATOR)) for pair in pairs.dictionary.to_pylist()]
         return pa.array(joined, pa.string()).take(pairs.indices)
 
-    def _bounded(
-        self, text: pa.Array, unit: pa.Array | None, cells: Mapping[str, pa.Array]
-    ) -> tuple[pa.Array, pa.Array | None]:
-        """Write results as bounds where their condition says that they are such.
+    def _meanings(self, cells: Mapping[str, pa.Array]) -> dict[str, IntArray]:
+        """Tell what is said of each result, by where it is said; places in `_MEANINGS`."""
+        conditions, qualifiers = (
+            _by_word(words) for words in (self.profile.conditions, self.profile.qualifiers)
+        )
+        found = {"value": by_text(cells["value"], lambda text: conditions.get(text.lower(), 0))}
+        for key, words in (("condition", conditions), ("qualifier", qualifiers)):
+            if key in self.where:
+                found[key] = by_text(cells[key], partial(_meaning_of, words))
+        return found
 
-        Below a limit, a value is no measured one: it is the limit, where none is named. One that is
-        said to lie above a limit and is there was measured all the same.
+    def _note_unknown(
+        self,
+        meanings: Mapping[str, IntArray],
+        cells: Mapping[str, pa.Array],
+        quantity: IntArray,
+        problems: list[ValueProblem],
+    ) -> None:
+        """Note the results of which something is said that the profile does not know."""
+        for key, meaning in meanings.items():
+            rows = np.flatnonzero(meaning == _UNKNOWN)
+            said = cells[key].take(pa.array(rows)).to_numpy(zero_copy_only=False)
+            for text in dict.fromkeys(said.tolist()):
+                values = {"column": self.where[key], "said": text}
+                own = rows[said == text]
+                problems.append(ValueProblem("unknown_qualifier", own, quantity[own], values))
+
+    def _bounded(
+        self, text: pa.Array, unit: pa.Array | None, cells: Mapping[str, pa.Array], said: IntArray
+    ) -> tuple[pa.Array, pa.Array | None]:
+        """Write results as bounds where they are said to be such.
+
+        Below a limit, a value is no measured one: it is the limit, where none is named. Above one,
+        the value is the bound, and the limit where there is no value.
         """
-        below = self._says("below", cells) & _is_empty(split_signs(text)[0])
-        above = self._says("above", cells) & (_is_empty(text) | self._is_said("above", text))
-        limit = cells["limit"] if "limit" in self.has else pa.repeat("", len(text))
-        has_limit = ~_is_empty(limit)
-        bound = pc.if_else(pa.array(has_limit), limit, text)
+        sign, bare = split_signs(text)
+        below = (said == _BELOW) & _is_empty(sign)
+        above = (said == _ABOVE) & ~as_bools(pc.match_substring_regex(sign, "[>≥]"))
+        limit = cells["limit"] if "limit" in self.where else pa.repeat("", len(text))
+        is_number = parse_numbers(bare, self.marks).values > 0
+        from_limit = ~missing_text(limit) & (below | (above & ~is_number))
+        bound = pc.if_else(pa.array(from_limit), limit, bare)
         is_bound = parse_numbers(bound, self.marks).values > 0
-        for rows, sign, bare in ((below, "<", "ND"), (above, ">", "")):
-            signed = pc.binary_join_element_wise(pa.repeat(sign, len(bound)), bound, "")
-            signed = pc.if_else(pa.array(is_bound), signed, bare)
+        # A bare sign is no number, and so a finding: what lies above a range is not passed over.
+        for rows, mark, unnamed in ((below, "<", "ND"), (above, ">", ">")):
+            signed = pc.binary_join_element_wise(pa.repeat(mark, len(bound)), bound, "")
+            signed = pc.if_else(pa.array(is_bound), signed, unnamed)
             text = pc.if_else(pa.array(rows), signed, text)
-        if unit is not None and "limit_unit" in self.has:
+        if unit is not None and "limit_unit" in self.where:
             of_limit = _without_tokens(cells["limit_unit"])
-            rows = (below | above) & has_limit & ~_is_empty(of_limit)
-            unit = pc.if_else(pa.array(rows), of_limit, unit)
+            unit = pc.if_else(pa.array(from_limit & ~_is_empty(of_limit)), of_limit, unit)
         return text, unit
 
-    def _says(self, which: str, cells: Mapping[str, pa.Array]) -> BoolArray:
-        return self._is_said(which, cells["condition"]) | self._is_said(which, cells["value"])
-
-    def _is_said(self, which: str, text: pa.Array) -> BoolArray:
-        said = [each.lower() for each in self.profile.conditions.get(which, [])]
-        return as_bools(pc.is_in(pc.utf8_lower(text), value_set=pa.array(said, pa.string())))
-
     def _converted(
-        self, text: pa.Array, unit: pa.Array, quantity: IntArray
-    ) -> tuple[pa.Array, list[UnitProblem], int]:
+        self, text: pa.Array, unit: pa.Array, quantity: IntArray, found: Values
+    ) -> pa.Array:
         """Convert the texts that are in another unit than the one wanted."""
         encoded = unit.dictionary_encode()
         names = encoded.dictionary.to_pylist()
         pairs = quantity * len(names) + encoded.indices.to_numpy()
         filled = ~missing_text(text)
-        problems, n_without = [], 0
-        for pair in np.unique(pairs[filled]).tolist():
+        places, first = np.unique(pairs[filled], return_index=True)
+        for pair in places[np.argsort(first)].tolist():
             index, name = pair // len(names), names[pair % len(names)]
             rows = (pairs == pair) & filled
-            wanted = self.wanted.get(self.quantities[index])
-            if wanted is None:
-                continue
-            if not name:
-                n_without += 0 if conversion(wanted, "pH") else int(rows.sum())
-                name = self.profile.units.get(self.quantities[index], wanted)
-            factor = conversion(name, wanted)
-            if factor is None:
-                told = {"unit": name, "wanted": wanted} if parse_unit(name) else {"unit": name}
-                problems.append(UnitProblem(np.flatnonzero(rows), index, told))
+            factor, problem = self._factor(self.quantities[index], name, int(rows.sum()), found)
+            if problem is not None:
+                own = np.flatnonzero(rows)
+                told = {"unit": name, "wanted": problem} if problem else {"unit": name}
+                rule = "unknown_unit" if name else "missing_unit"
+                found.problems.append(ValueProblem(rule, own, quantity[own], told))
             elif factor != 1:
                 mask = pa.array(rows)
                 scaled = scale_text(text.filter(mask), factor, self.marks)
                 text = pc.replace_with_mask(text, mask, scaled)
-        return text, problems, n_without
+        return text
+
+    def _factor(
+        self, quantity: str, unit: str, n_rows: int, found: Values
+    ) -> tuple[Fraction, str | None]:
+        """Tell what some results are multiplied with, or what is wrong with their unit.
+
+        The latter is the unit that is wanted; empty where the one that is named is not known.
+        """
+        wanted = self.wanted.setdefault(quantity, unit) if unit else self.wanted.get(quantity, "")
+        if not unit:
+            told = self.profile.units.get(quantity)
+            if told is None and has_sizes(wanted):
+                return Fraction(1), wanted
+            found.counts["unitless"] += 0 if conversion(wanted, "pH") else n_rows
+            unit = told or wanted
+        factor = Fraction(1) if unit == wanted else conversion(unit, wanted)
+        if factor is None:
+            return Fraction(1), wanted if parse_unit(unit) else ""
+        return factor, None
+
+
+def by_text(column: pa.Array, find: Callable[[str], int]) -> IntArray:
+    """Ask once for each different text of a column; shape (n_rows,)."""
+    encoded = trimmed(column).dictionary_encode()
+    codes = np.array([find(text) for text in encoded.dictionary.to_pylist()] or [0])
+    return np.asarray(codes[encoded.indices.to_numpy()], dtype=np.int64)
+
+
+def _by_word(words: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Give the place of each word's meaning, in lower case, those that are left out included."""
+    found = {
+        word.strip().lower(): _MEANINGS.index(meaning)
+        for meaning, listed in words.items()
+        for word in listed
+    }
+    for pair in _OPPOSITES:
+        for word, other in (pair, pair[::-1]):
+            if found.get(word, 0) in (_BELOW, _ABOVE):
+                found.setdefault(other, _MEANINGS.index("ignore"))
+    return found
+
+
+def _meaning_of(words: Mapping[str, int], text: str) -> int:
+    """Tell what a cell says; several codes may stand in it."""
+    if (whole := text.lower()) in words:
+        return words[whole]
+    if is_missing_text(text):
+        return 0
+    parts = [part for part in re.split(r"[\s;,|/]+", whole) if part]
+    return max((words.get(part, _UNKNOWN) for part in parts), default=_UNKNOWN)
 
 
 def trimmed(column: pa.Array) -> pa.Array:

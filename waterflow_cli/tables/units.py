@@ -89,6 +89,14 @@ def is_unit_of_amount(text: str) -> bool:
     return unit is not None and unit.kind != _ACIDITY
 
 
+def has_sizes(text: str) -> bool:
+    """Say whether what is given in a unit may also be given in one of another size."""
+    unit = parse_unit(text)
+    return (
+        unit is not None and len({size for kind, size in _SIZES.values() if kind == unit.kind}) > 1
+    )
+
+
 def conversion(source: str, target: str) -> Fraction | None:
     """Give what a value in one unit is multiplied with for another; None if they do not convert.
 

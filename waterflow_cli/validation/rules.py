@@ -60,10 +60,18 @@ _ALL = (
         marked("{name} in line {line}: '{unit}' is no known unit"),
         variants={"wanted": marked("{name} in line {line}: '{unit}' does not convert to {wanted}")},
     ),
+    Rule("missing_unit", marked("{name} in line {line}: no unit is named, and it decides")),
+    Rule(
+        "unknown_qualifier",
+        marked("{name} in line {line}: {column} says '{said}', which the profile does not know"),
+    ),
 )
 RULES: Mapping[str, Rule] = {rule.code: rule for rule in _ALL}
 # The file alone shows these: once the row is in an output, its cells seem sound.
-IN_SOURCE_ONLY = (*ROW_RULES, "conflicting_results", "unknown_unit")
+IN_SOURCE_ONLY = (
+    *ROW_RULES,
+    *("conflicting_results", "unknown_unit", "missing_unit", "unknown_qualifier"),
+)
 # A rule, the rows that break it, and the values that its sentence needs.
 Broken = tuple[Rule, BoolArray, Mapping[str, Any]]
 
