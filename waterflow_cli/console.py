@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 import time
 import traceback
@@ -18,7 +17,7 @@ import click
 from waterflow_cli.common.credentials import redact
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.json import json_text
-from waterflow_cli.common.messages import say, tr
+from waterflow_cli.common.messages import LINE_WIDTH, clipped, printable, say, tr
 from waterflow_cli.common.progress import ProgressLines, Report, say_nothing
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ T = TypeVar("T")
 # Wide enough that no cell is folded where a script or a log reads the output.
 _PLAIN_WIDTH = 1 << 20
 _SECONDS_BEFORE_BAR = 1.0
-# The no-break spaces that French sets; anywhere else one is shown, for nobody would see it.
-_FRENCH_SPACE = re.compile("(?<=«)\u00a0|\u00a0(?=[:;?!%»])")
+# Bytes at most, of a hint and of a cell of a table; and dashes of a rule, of three bytes each.
+_HINT_WIDTH, _CELL_WIDTH, _RULE_LENGTH = 600, 500, 600
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Console:
     def json(self, content: dict[str, Any]) -> bool:
         """Print the one JSON object of ``--json`` on stdout, if it is asked for: say whether."""
         if self.as_json:
-            self._print(json_text(content))
+            self._print(json_text(_clip(content)))
         return self.as_json
 
     def note(self, text: str, /, **values: object) -> None:
@@ -80,7 +79,7 @@ class Console:
 
     def defect(self, exc: BaseException, hint: str | None = None) -> None:
         """Say that waterflow itself failed: as an error with a hint, else as a warning."""
-        kind, cause = type(exc).__name__, redact(" ".join(str(exc).split()))[:300]
+        kind, cause = type(exc).__name__, redact(" ".join(str(exc).split()))
         text = tr("waterflow met a defect of its own: {kind}: {cause}", kind=kind, cause=cause)
         if hint is None:
             self.warn(text)
@@ -96,7 +95,7 @@ class Console:
         """Print an error on stderr, in one line, or two with the hint."""
         self._say(click.style(tr("Error: "), fg="red"), message)
         if hint:
-            self._say("", hint)
+            self._say("", hint, _HINT_WIDTH)
 
     def listing(
         self, title: str, entries: Iterable[T], columns: Sequence[tuple[str, Callable[[T], str]]]
@@ -145,7 +144,10 @@ class Console:
         )
         rich.print(_build_table(title, columns, rows))
         page.seek(0)
-        text = "\n".join(line.rstrip() for line in page.read().splitlines())
+        text = "\n".join(
+            line[: _RULE_LENGTH if line.startswith("─") else None].rstrip()
+            for line in page.read().splitlines()
+        )
         with _write_errors(err=err):
             click.echo(text.strip("\n"), err=err, color=self.color)
 
@@ -153,13 +155,23 @@ class Console:
         with _write_errors():
             click.echo(text, nl=False, color=self.color)
 
-    def _say(self, prefix: str, text: str) -> None:
+    def _say(self, prefix: str, text: str, width: int = LINE_WIDTH) -> None:
         with _write_errors(err=True):
-            click.echo(prefix + printable(say(text)), err=True, color=self.color)
+            click.echo(prefix + printable(say(text), width), err=True, color=self.color)
 
 
 def _said(text: str, values: Mapping[str, object]) -> str:
     return tr(text, **values) if values else say(text)
+
+
+def _clip(content: Any) -> Any:
+    """Clip what is long in a result: names of columns, values and files; JSON escapes the rest."""
+    if isinstance(content, Mapping):
+        return {_clip(key): _clip(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_clip(each) for each in content]
+    is_long = isinstance(content, str) and len(content) > LINE_WIDTH
+    return clipped(content, LINE_WIDTH) if is_long else content
 
 
 @contextmanager
@@ -174,23 +186,6 @@ def _write_errors(*, err: bool = False) -> Iterator[None]:
         raise UsageError(
             "Standard output cannot be written ({strerror}).", strerror=exc.strerror
         ) from exc
-
-
-def printable(text: str) -> str:
-    r"""Escape what would break a line or command a terminal, in names and values from the data.
-
-    >>> print(printable("two\nlines"))
-    two\nlines
-    """
-    if text.isprintable():
-        return text
-    set_with_space = {match.start() for match in _FRENCH_SPACE.finditer(text)}
-    return "".join(
-        char
-        if char.isprintable() or place in set_with_space
-        else char.encode("unicode_escape").decode()
-        for place, char in enumerate(text)
-    )
 
 
 @contextmanager
@@ -235,7 +230,8 @@ def _build_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str
     from rich.text import Text
 
     def shown(text: str, style: str = "") -> Text:
-        return Text(printable(text), style)  # Text: names from the data are never read as markup
+        # Text: names from the data are never read as markup
+        return Text(printable(text, _CELL_WIDTH), style)
 
     table = Table(title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.title = shown(title, "table.title") if title else None

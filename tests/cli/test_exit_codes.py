@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 import waterflow_cli.samples.simulation
+from waterflow_cli.common.messages import clipped
 from waterflow_cli.main import main
 
 COMMANDS = ("validate", "train", "score")
@@ -206,7 +207,7 @@ def assert_refused(outcome, code, *says):
     assert lines[0].startswith("Error: ")
     assert "Traceback" not in outcome.err
     for words in says:
-        assert words in outcome.err, outcome.err
+        assert clipped(words) in outcome.err, outcome.err
 
 
 @pytest.mark.parametrize(("command", "name"), CASES)

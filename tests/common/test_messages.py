@@ -19,11 +19,22 @@ import click
 import pytest
 from babel.messages.catalog import Message
 from catalogue import DOMAINS, extract_texts, french_texts, read_french
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import Environment, nodes
 from paths import ROOT
 
 from waterflow_cli.common import errors, messages
-from waterflow_cli.common.messages import chosen_language, find_language, tr, trn, use_language
+from waterflow_cli.common.messages import (
+    WIDTH,
+    Text,
+    chosen_language,
+    clipped,
+    find_language,
+    tr,
+    trn,
+    use_language,
+)
 from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.models.decision import Policy
@@ -485,3 +496,49 @@ def test_help_is_in_the_language_of_the_moment(cli, french):
     said = cli("score", "--lang", "en", "--help").out
     assert said.startswith("Usage: waterflow score")
     assert "Show this message and exit." in said
+
+
+# Long ones, and those that need an escape: controls, marks that turn the order, lone surrogates.
+ANY_TEXT = st.text() | st.builds("".join, st.lists(st.text(min_size=1), min_size=50))
+
+
+@given(ANY_TEXT, st.integers(40, 300))
+def test_clipped_text_is_one_printable_line_of_a_bounded_width(text, width):
+    shown = clipped(text, width)
+    assert shown.isprintable()
+    assert len(shown.encode()) <= width
+    assert clipped(shown, width) == shown
+    if text.isprintable() and len(text.encode()) <= width:
+        assert shown == text
+    elif len(text) > width:
+        assert f"…[{len(text)}]…" in shown
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 27_000, "\u202e" * 500, Path("y" * 5_000), OSError("z" * 999)]
+)
+def test_whatever_a_message_names_is_clipped_once(value, french):
+    for code in ("en", "fr"):
+        use_language(code)
+        error = errors.InputError(
+            "f.csv", "{cause} is odd, and {again!r} too.", cause=value, again=1
+        )
+        said = tr("{cause}: {again}", cause=error, again=error.said)
+        assert error.message.endswith(" is odd, and 1 too.")
+        assert "…[" in error.message
+        assert said == f"{error.message}: {error.message}"
+        assert len(said.encode()) < 2 * (WIDTH + 60)
+
+
+def test_clipped_text_is_quoted_with_no_second_escape():
+    assert tr("{text!r}", text="a\nb") == r"'a\nb'"
+    assert tr("{text!r}", text="it's") == '"it\'s"'
+    assert isinstance(str(errors.UsageError("no")), Text)
+
+
+def test_names_in_a_list_are_clipped_and_counted():
+    listed = errors.shorten([f"{n}{'x' * 500}" for n in range(5_000)])
+    assert listed.startswith("0xxx")
+    assert listed.endswith("5000 in all")
+    assert len(listed.encode()) < 800
+    assert errors.shorten(["z" * 190]) == "z" * 190

@@ -11,7 +11,7 @@ from waterflow_cli.commands import options
 from waterflow_cli.commands.notes import note_reading, note_written
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.console import Console, printable
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ def _print_summary(
     for exploration in found:
         console.result(
             "{path}: rows {n_rows:,}, columns {n_columns}",
-            path=printable(exploration.samples.path),
+            path=exploration.samples.path,
             n_rows=exploration.samples.findings.n_rows,
             n_columns=len(exploration.samples.header),
         )

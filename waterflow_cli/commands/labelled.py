@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from waterflow_cli.commands.families import family
 from waterflow_cli.commands.notes import note_reading
-from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.errors import UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console
 
@@ -33,7 +33,8 @@ def refuse_two_splits(**ways: object) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in ways.items() if value is not None]
     if len(given) > 1:
         raise UsageError(
-            "{ways}: the rows can be split in one way only.", ways=tr(" and ").join(given)
+            "{ways}: the rows can be split in one way only.",
+            ways=shorten(given, separator=tr(" and ")),
         )
 
 
@@ -52,7 +53,7 @@ def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, Tra
     if data.constant_columns:
         console.warn(
             "The same in all rows, or missing: {constant_columns}.",
-            constant_columns=", ".join(data.constant_columns),
+            constant_columns=shorten(data.constant_columns),
         )
     if data.n_repeated:
         console.warn(

@@ -8,6 +8,7 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.notes import list_bundled
+from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.console import Console
 
@@ -56,7 +57,7 @@ def show_limits(console: Console, *, names: tuple[str, ...]) -> None:
         console.result("")
     console.result(
         "A value equal to a limit is within it. Not measured, in no column: {names}.",
-        names=", ".join(map(tr, NEVER_MEASURED)),
+        names=shorten(map(tr, NEVER_MEASURED), 40),
     )
 
 

@@ -12,7 +12,7 @@ import click
 from waterflow_cli.commands import options
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.console import Console, printable
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
     from waterflow_cli.registry.runs import TrackingOptions
@@ -181,7 +181,7 @@ def import_model(
     registered = imported.registered
     console.result(
         "{origin} is here {name} version {version}, @{alias} (sha256 {digest}).",
-        origin=printable(imported.origin),
+        origin=imported.origin,
         name=registered.name,
         version=registered.version,
         alias=registered.alias,

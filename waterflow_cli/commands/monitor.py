@@ -16,8 +16,8 @@ from waterflow_cli.commands import options
 from waterflow_cli.commands.notes import note_written
 from waterflow_cli.common.credentials import redact
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr, trn
-from waterflow_cli.console import Console, printable
+from waterflow_cli.common.messages import printable, tr, trn
+from waterflow_cli.console import Console
 from waterflow_cli.monitoring.checks import DEFAULT_ALPHA
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ def note_reading(
         console.note("Read {path} as {how}.", path=path, how=how)
     absent = [f"{name} {count}" for name, count in cells.missing.items() if count]
     if absent:
-        console.note("Missing values: {counts}.", counts=", ".join(absent))
+        console.note("Missing values: {counts}.", counts=shorten(absent))
     for text in cells.notes(reading.nondetect):
         console.note(text)
     for text in cells.alarms(schema):
@@ -103,8 +103,8 @@ def note_limits(counts: LimitCounts | None, console: Console) -> None:
     )
     absent = []
     if counts.in_no_column:
-        absent.append(tr("{names} (in no column)", names=", ".join(map(tr, counts.in_no_column))))
+        absent.append(tr("{names} (in no column)", names=shorten(map(tr, counts.in_no_column))))
     if counts.not_measured:
-        absent.append(tr("{names} (no result in any row)", names=", ".join(counts.not_measured)))
+        absent.append(tr("{names} (no result in any row)", names=shorten(counts.not_measured)))
     if absent:
-        console.note("Not measured: {names}.", names=tr("; ").join(absent))
+        console.note("Not measured: {names}.", names=shorten(absent, separator=tr("; ")))

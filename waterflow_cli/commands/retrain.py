@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.notes import note_dropped, note_reading
+from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.common.number_formats import format_estimate
 from waterflow_cli.console import Console
@@ -219,7 +220,7 @@ def _describe_rows(rows: NewRows, n_trained: int) -> str:
         "{removed} The challenger learned from {n_trained} rows in all.",
         n_learned=len(rows.learned),
         n_judging=len(rows.judging.y),
-        counts=", ".join(counts),
+        counts=shorten(counts),
         removed=trn(
             "{n} recorded row was taken out.",
             "{n} recorded rows were taken out.",

@@ -10,9 +10,9 @@ import click
 from waterflow_cli.commands import options
 from waterflow_cli.commands.engine_options import open_engine
 from waterflow_cli.commands.notes import note_limits, note_reading
-from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import tr, trn
-from waterflow_cli.console import Console, printable
+from waterflow_cli.common.errors import UsageError, shorten
+from waterflow_cli.common.messages import printable, tr, trn
+from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
@@ -124,11 +124,11 @@ def _summarise(report: ValidationReport, console: Console) -> None:
         )
         return
     row = tr("row")
-    counts = (
+    counts = [
         f"{column or row} {rule} {count}"
         for (column, rule), count in sorted(report.by_rule.items())
-    )
-    console.note("Findings: {counts}.", counts=", ".join(counts))
+    ]
+    console.note("Findings: {counts}.", counts=shorten(counts))
     console.note(
         "{rows}, {failed}: {findings}, {n_shown} shown (schema {schema}).",
         rows=trn("{n} row", "{n} rows", report.n_rows),

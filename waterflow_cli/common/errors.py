@@ -5,10 +5,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from waterflow_cli.common.messages import Message, tr
+from waterflow_cli.common.messages import NAME_WIDTH, WIDTH, Message, Text, clipped, tr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 
 class WaterflowError(Exception):
@@ -118,7 +118,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return tr(" Did you mean '{name}'?", name=matches[0]) if matches else ""
 
 
-def shorten(names: Sequence[str], limit: int = 12) -> str:
-    """List names for a message, the first ones where they are many."""
-    shown = ", ".join(names[:limit])
-    return tr("{shown}, … {n} in all", shown=shown, n=len(names)) if len(names) > limit else shown
+def shorten(names: Iterable[str], limit: int = 12, separator: str = ", ") -> str:
+    """List names for a message, the first ones where they are many.
+
+    >>> shorten(["ph", "Turbidity", "TOC"], 2)
+    'ph, Turbidity, … 3 in all'
+    """
+    every = list(names)
+    width = max(NAME_WIDTH, WIDTH // max(len(every), 1))
+    parts = (each if isinstance(each, Text) else clipped(each, width) for each in every[:limit])
+    shown = Text(separator.join(parts))
+    return tr("{shown}, … {n} in all", shown=shown, n=len(every)) if len(every) > limit else shown

@@ -11,6 +11,7 @@ go through every function, and two languages in one process are never wanted.
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from gettext import NullTranslations, bindtextdomain, textdomain, translation
 from pathlib import Path
@@ -24,6 +25,11 @@ LANGUAGES = ("en", "fr")
 _VARIABLES = ("WATERFLOW_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 _LOCALE = Path(__file__).with_name("locale")
 _chosen = LANGUAGES[0]
+# The no-break spaces that French sets; anywhere else one is shown, for nobody would see it.
+_FRENCH_SPACE = re.compile("(?<=«)\u00a0|\u00a0(?=[:;?!%»])")
+# Bytes of UTF-8 for what a message names, such as a cell, a header, a path or a cause; for each of
+# several names; and for a whole line.
+WIDTH, NAME_WIDTH, LINE_WIDTH = 200, 60, 1200
 
 
 def use_language(code: str) -> None:
@@ -56,7 +62,73 @@ def find_language(environ: Mapping[str, str]) -> str:
     return code if code in LANGUAGES else LANGUAGES[0]
 
 
-class Message(str):
+class Text(str):
+    """A finished text: what it names is clipped already, and its own words stay as they are."""
+
+    def __str__(self) -> Text:
+        """Give itself, so that the message of an error stays what it is."""
+        return self
+
+    def __repr__(self) -> str:
+        """Put it between quotes: what would need an escape has one."""
+        return f'"{self}"' if "'" in self and '"' not in self else f"'{self}'"
+
+    def __add__(self, other: str) -> str:
+        """Go on with another text; with one that is not finished the whole is not."""
+        whole = super().__add__(other)
+        return Text(whole) if isinstance(other, Text) else whole
+
+
+def printable(text: str, width: int = LINE_WIDTH) -> str:
+    r"""Make a line of what is said: nothing in it breaks the line, commands a terminal or is long.
+
+    >>> print(printable("two\nlines"))
+    two\nlines
+    """
+    return clipped(Text(text), width)
+
+
+def clipped(text: str, width: int = WIDTH) -> Text:
+    """Show a text from the data or the user: escaped, and without its middle where it is long.
+
+    What stands for the middle says how many characters the text has. What was clipped stays as it
+    is when it is clipped again.
+
+    >>> clipped("x" * 1000, 24)
+    'xxxxxxxx…[1000]…xxxx'
+    """
+    if text.isascii() and text.isprintable() and len(text) <= width:
+        return text if isinstance(text, Text) else Text(text)
+    escaped = _escaped(text[:width], own=isinstance(text, Text))
+    head = _fitting(escaped, width)
+    if len(text) <= width and len(head) == len(escaped):
+        return Text("".join(head))
+    mark = f"…[{len(text)}]…"
+    left = width - len(mark.encode())
+    # Of a long text only the ends are looked at: it may have millions of characters.
+    last = _escaped(text[-width:], own=isinstance(text, Text))[::-1]
+    tail = _fitting(last, left // 3)[::-1]
+    return Text("".join((*_fitting(escaped, left - left // 3), mark, *tail)))
+
+
+def _escaped(text: str, *, own: bool) -> list[str]:
+    """Give what is shown for each character."""
+    spaces = {match.start() for match in _FRENCH_SPACE.finditer(text)} if own else ()
+    return [
+        char if char.isprintable() or place in spaces else char.encode("unicode_escape").decode()
+        for place, char in enumerate(text)
+    ]
+
+
+def _fitting(pieces: list[str], n_bytes: int) -> list[str]:
+    for n, piece in enumerate(pieces):
+        n_bytes -= len(piece.encode())
+        if n_bytes < 0:
+            return pieces[:n]
+    return pieces
+
+
+class Message(Text):
     """A text in English that knows how to be put into another language where it is shown.
 
     The core says and stores such texts: equal work leaves equal content, whoever did it.
@@ -70,7 +142,8 @@ class Message(str):
 
     def __new__(cls, text: str, /, **values: object) -> Message:
         """Fill in the placeholders, as `tr` does; a value can be a message itself."""
-        message = super().__new__(cls, text.format(**values) if values else text)
+        shown = {name: _clip(each) for name, each in values.items()}
+        message = super().__new__(cls, text.format(**shown) if values else text)
         message.forms, message.values = (text, ""), values
         return message
 
@@ -100,6 +173,9 @@ def joined(messages: Iterable[str], separator: str = ", ") -> Message:
 def tr(text: str, /, **values: object) -> str:
     """Give a text in the language chosen, with its placeholders filled in.
 
+    What they stand for is clipped, here and in all that makes a message, so that nobody who has
+    something to say needs to think of it.
+
     Parameters
     ----------
     text : str
@@ -116,12 +192,24 @@ def tr(text: str, /, **values: object) -> str:
         return trn(one, many, text.values["n"], **text.values) if many else tr(one, **text.values)
     # The empty text is gettext's name for the head of the catalogue.
     shown = read_catalogue(_chosen).gettext(text) if text else text
-    return shown.format(**translated(values)) if values else shown
+    return Text(shown.format(**translated(values)) if values else shown)
 
 
 def translated(values: Mapping[str, object]) -> dict[str, object]:
-    """Put the messages among some values into the language chosen."""
-    return {name: say(each) if isinstance(each, str) else each for name, each in values.items()}
+    """Put the messages among some values into the language chosen, and clip the other texts."""
+    return {
+        name: tr(each) if isinstance(each, Message) else _clip(each)
+        for name, each in values.items()
+    }
+
+
+def _clip(value: object) -> object:
+    """Clip what is shown as text, but for what is finished or, as `Markup`, no longer text."""
+    if isinstance(value, (Path, BaseException)):
+        value = str(value)
+    if not isinstance(value, str) or isinstance(value, Text) or hasattr(value, "__html__"):
+        return value
+    return clipped(value)
 
 
 def say(text: str) -> str:
@@ -145,7 +233,8 @@ def trn(one: str, many: str, n: int, /, **values: object) -> str:
     '1 row by rf'
     """
     values["n"] = n = int(n)
-    return read_catalogue(_chosen).ngettext(one, many, n).format(**translated(values))
+    shown = read_catalogue(_chosen).ngettext(one, many, n)
+    return Text(shown.format(**translated(values)))
 
 
 def marked(text: str) -> str:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from waterflow_cli import __version__
-from waterflow_cli.common.messages import chosen_language, read_catalogue, say, tr, translated
+from waterflow_cli.common.messages import (
+    chosen_language,
+    printable,
+    read_catalogue,
+    say,
+    tr,
+    translated,
+)
 
 
 def page_environment() -> Environment:
@@ -21,12 +29,19 @@ def page_environment() -> Environment:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_line_of,
     )
     environment.filters["say"] = say
     environment.globals.update(tr=_tr_markup, trn=_trn_markup, language=chosen_language())
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     environment.globals.update(made=made, version=__version__)
     return environment
+
+
+def _line_of(value: Any) -> Any:
+    """Make a line of what the data bring, such as a name: no mark in it turns what is read."""
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return printable(value) if is_text else value
 
 
 def _tr_markup(text: str, /, **values: object) -> Markup:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import say, tr, trn
 from waterflow_cli.common.number_formats import (
     CHANCE,
@@ -98,7 +99,7 @@ def _on_contradictions(exploration: Exploration) -> Iterator[Headline]:
             share_potable=write_share(found.share_potable),
             share_not_potable=write_share(found.share_not_potable),
             profiles=", ".join(found.profiles),
-            values=", ".join(f"{limit.column} {limit.value}" for limit in found.limits),
+            values=shorten([f"{limit.column} {limit.value}" for limit in found.limits]),
         ),
     )
 
@@ -177,7 +178,7 @@ def _on_missing(exploration: Exploration) -> Iterator[Headline]:
 def _on_constants(exploration: Exploration) -> Iterator[Headline]:
     constant = [each.name for each in exploration.distributions if each.is_constant]
     if constant and len(exploration.samples) > 1:
-        text = tr("No two values differ: {names}.", names=", ".join(constant))
+        text = tr("No two values differ: {names}.", names=shorten(constant))
         yield Headline(True, tr("Measurements that tell nothing"), text)
 
 

@@ -12,8 +12,14 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
 
-from waterflow_cli.common.errors import PluginError, UsageError, WaterflowError, did_you_mean
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.errors import (
+    PluginError,
+    UsageError,
+    WaterflowError,
+    did_you_mean,
+    shorten,
+)
+from waterflow_cli.common.messages import clipped, tr
 from waterflow_cli.models.contract import CONTRACT, GROUP, ModelPlugin
 
 
@@ -166,7 +172,7 @@ def find_contract_error(candidate: object) -> str:
             known=CONTRACT,
         )
     if absent := [name for name in _MEMBERS if not hasattr(candidate, name)]:
-        return tr("it lacks {absent}", absent=", ".join(absent))
+        return tr("it lacks {absent}", absent=shorten(absent))
     for name, kind in _MEMBERS.items():
         member = getattr(candidate, name)
         if not isinstance(member, kind):
@@ -204,7 +210,7 @@ def describe_failure(exc: BaseException) -> str:
     "ValueError: ('two', 'words')"
     """
     text = " ".join(str(exc).split()).removesuffix(".")
-    return f"{type(exc).__name__}: {text[:200]}" if text else type(exc).__name__
+    return clipped(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +239,7 @@ def survey_plugins() -> list[PluginStatus]:
 
 
 def _distributions(offered: Sequence[InstalledPlugin]) -> str:
-    return tr(" and ").join(plugin.distribution for plugin in offered)
+    return shorten([plugin.distribution for plugin in offered], separator=tr(" and "))
 
 
 def parse_params(assignments: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,7 +268,7 @@ def parse_params(assignments: Sequence[str], defaults: Mapping[str, Any]) -> dic
                     name=name,
                 )
                 + did_you_mean(name, defaults),
-                tr("It has: {defaults}", defaults=", ".join(sorted(defaults))),
+                tr("It has: {defaults}", defaults=shorten(sorted(defaults), 40)),
             )
         try:
             params[name] = ast.literal_eval(text)

@@ -18,7 +18,7 @@ import pandas as pd
 import skops.io
 
 from waterflow_cli.common.arrays import FloatArray
-from waterflow_cli.common.errors import ModelError, PluginError, UsageError, WaterflowError
+from waterflow_cli.common.errors import ModelError, PluginError, UsageError, WaterflowError, shorten
 from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
@@ -198,7 +198,7 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
             tr("It was saved by other versions of the libraries, or is no model of waterflow."),
             label=label,
             kind=type(exc).__name__,
-            cause=str(exc)[:150],
+            cause=exc,
         ) from exc
 
 
@@ -303,6 +303,6 @@ def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
             "trusts: {strangers}.",
             tr("The plugin's author can declare them as trusted_types."),
             plugin=plugin,
-            strangers=", ".join(strangers),
+            strangers=shorten(strangers),
         )
     return list(found)

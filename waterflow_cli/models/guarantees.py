@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
-from waterflow_cli.common.errors import DataRefusedError, UsageError
+from waterflow_cli.common.errors import DataRefusedError, UsageError, shorten
 from waterflow_cli.common.messages import Message, marked, tr
 from waterflow_cli.models.decision import Policy
 
@@ -187,7 +187,7 @@ def refuse_uncertified(certificates: Sequence[Certificate]) -> None:
             "Cannot be guaranteed on {n_kept} rows: {failed}.",
             tr("No model was registered. Ask for less, or bring more labelled rows."),
             n_kept=certificates[0].n_rows,
-            failed=", ".join(failed),
+            failed=shorten(failed),
         )
 
 

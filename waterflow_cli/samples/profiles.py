@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.errors import UsageError, did_you_mean, shorten
 from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.common.toml import (
@@ -144,7 +144,7 @@ def load_profile(name: str) -> Profile:
     if name not in known:
         raise UsageError(
             tr("No profile '{name}'.", name=name) + did_you_mean(name, known),
-            tr("Bundled: {names}. A file's name ends in .toml.", names=", ".join(known)),
+            tr("Bundled: {names}. A file's name ends in .toml.", names=shorten(known, 40)),
         )
     text = files(_PACKAGE).joinpath(_FOLDER, f"{name}{SUFFIX}").read_text("utf-8")
     return parse_profile(text, name, name)

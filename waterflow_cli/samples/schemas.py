@@ -13,7 +13,7 @@ import yaml
 
 from waterflow_cli.common.errors import PluginError, UsageError, did_you_mean
 from waterflow_cli.common.hashing import sha256_of
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import clipped, marked, tr
 from waterflow_cli.common.toml import TEXTS, Shape, table_of
 from waterflow_cli.samples.table_schema import (
     ColumnCheck,
@@ -342,7 +342,7 @@ def _check_names(schema: DataFrameSchema, metadata: Mapping[str, Any], source: s
 
 
 def _first_line(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:200]
+    return clipped(" ".join(str(exc).split()))
 
 
 def _rules_of(column: Column, name: str, source: str) -> ColumnRules:

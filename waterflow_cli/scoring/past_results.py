@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, as_bools
-from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.errors import InputError, UsageError, shorten
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import LIKELY_NOT_POTABLE, LIKELY_POTABLE, SEND_TO_LAB
 from waterflow_cli.scoring.scorer import INVALID, RESULT_COLUMNS, SCORED
@@ -104,10 +104,10 @@ class PastResults:
                 "{path}: holds the results of several scorings, with the prefixes {prefixes}.",
                 tr("Say which are meant: --prefix"),
                 path=path,
-                prefixes=", ".join(map(repr, found)),
+                prefixes=shorten(map(repr, found)),
             )
         if not found or prefix not in (None, *found):
-            names = ", ".join(_lacking(prefix or "", columns))
+            names = shorten(_lacking(prefix or "", columns))
             raise InputError(
                 path,
                 "is no output of waterflow score: it lacks {names}.",

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.common.errors import InputError
+from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
@@ -171,7 +171,7 @@ def _refuse_absent(model: StoredModel, table: Table) -> None:
         raise InputError(
             table.path,
             "lacks {absent}, which {model} judges by.",
-            absent=", ".join(absent[:12]),
+            absent=shorten(absent),
             model=model.label,
             hint=tr(
                 "If score was told to leave columns out (--columns), score the samples "

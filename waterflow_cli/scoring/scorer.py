@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-from waterflow_cli.common.errors import ModelError, UsageError
+from waterflow_cli.common.errors import ModelError, UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
@@ -139,7 +139,7 @@ class Scorer:
                     len(wanted),
                     model=self._model.label,
                     path=self.file.table.path,
-                    absent=", ".join(absent[:12]),
+                    absent=shorten(absent),
                 ),
                 tr("Name a model of such files (waterflow models list), or the columns: --rename"),
             )

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from waterflow_cli.common.arrays import empty_cells
-from waterflow_cli.common.errors import InputError
+from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.tables.table import Batch
@@ -274,7 +274,7 @@ def _check_cells(cells: Sequence[str], n_columns: int, sep: str) -> RowFinding |
         return None
     values: dict[str, Any] = {"n": len(cells), "n_columns": n_columns}
     if len(cells) > n_columns:
-        values["extra"] = ", ".join(map(repr, cells[n_columns:]))
+        values["extra"] = shorten(map(repr, cells[n_columns:]))
     if other := _other_separator(cells, n_columns, sep):
         return RowFinding("other_separator", {**values, "other": repr(other)})
     return RowFinding("ragged_row", values)

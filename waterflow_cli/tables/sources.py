@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.errors import InputError, UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
                 path, "is an Excel workbook.", hint=tr("In Excel, save the sheet as 'CSV UTF-8'.")
             )
         if len(members) != 1:
-            names = ", ".join(info.filename for info in members[:5])
+            names = shorten((info.filename for info in members), 5)
             raise InputError(
                 path,
                 trn(

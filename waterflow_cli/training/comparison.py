@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from waterflow_cli.common.errors import UsageError, did_you_mean
+from waterflow_cli.common.errors import UsageError, did_you_mean, shorten
 from waterflow_cli.common.messages import Message, counted, marked, tr
 from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.contract import BALANCES, Balance
@@ -262,7 +262,7 @@ def parse_balances(text: str) -> list[Balance]:
             raise UsageError(
                 tr("--balance {text}: there is no '{name}'.", text=text, name=name)
                 + did_you_mean(name, known),
-                tr("Known: {known}", known=", ".join(known)),
+                tr("Known: {known}", known=shorten(known)),
             )
     return [known[name] for name in names]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import clipped, tr
 from waterflow_cli.samples.nondetects import Censored
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class CheckedBatch:
         value = ""
         if broken.column:
             cell = self.batch.columns[broken.column][row].as_py()
-            value = "" if cell is None else str(cell)
+            value = "" if cell is None else clipped(str(cell))
         lines = self.batch.cell_lines.get(broken.column, self.batch.lines)
         told = broken.values(value, row) if callable(broken.values) else broken.values
         return Finding(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import Message, joined, marked
 from waterflow_cli.tables.units import neighbour_unit
 
@@ -199,4 +200,4 @@ def _hint(name: str, unit: str, factor: Fraction) -> str:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    return shorten(f"{name} {count}" for name, count in counts.items() if count)

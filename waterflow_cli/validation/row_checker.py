@@ -134,7 +134,7 @@ class RowChecker:
             if column not in self.columns.values()
             and any(_is_remark_on(fold_name(column), name) for name in folded)
         ]
-        return ", ".join(found)
+        return shorten(found)
 
     def _translations(self) -> Iterator[str]:
         """Say which columns were taken for which, and from which unit, where it is not plain."""
@@ -202,7 +202,7 @@ class RowChecker:
                 marked("columns {names} not found in the header ({how}; it has: {columns}).")
                 if len(missing) > 1
                 else marked("column {names} not found in the header ({how}; it has: {columns})."),
-                names=", ".join(missing),
+                names=shorten(missing),
                 how=str(table.dialect),
                 columns=shorten(table.columns),
                 line=table.dialect.header_line,

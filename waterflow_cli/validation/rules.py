@@ -97,7 +97,7 @@ def break_column_check(
         above = np.asarray(values >= high)
         yield _beyond("above_maximum", failed & above, high, statistics["include_max"])
     elif name == "isin":
-        allowed = shorten([str(value) for value in statistics["allowed_values"]])
+        allowed = shorten(map(str, statistics["allowed_values"]))
         yield RULES["not_allowed"], failed, {"allowed": allowed}
     elif name in _ONE_SIDED:
         yield RULES[name], failed, {"bound": next(iter(statistics.values()))}

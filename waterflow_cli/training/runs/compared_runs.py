@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mlflow import MlflowClient
 
-from waterflow_cli.common.errors import ModelError, UsageError
+from waterflow_cli.common.errors import ModelError, UsageError, shorten
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.registry.lookup import find_run
@@ -47,7 +47,7 @@ def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> 
         raise UsageError(
             "--run {references}: one run cannot be compared.",
             tr("Name several, with commas; see: waterflow models list"),
-            references=", ".join(references),
+            references=shorten(references),
         )
     client = connect(tracking_uri)
     with store_errors(tracking_uri):

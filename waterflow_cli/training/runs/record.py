@@ -139,7 +139,7 @@ class TrainingRecord:
                 source=source,
                 file=RECORD_FILE,
                 kind=type(exc).__name__,
-                cause=str(exc)[:100],
+                cause=exc,
             ) from exc
 
 
