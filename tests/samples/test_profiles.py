@@ -16,6 +16,7 @@ from waterflow_cli.samples.profiles import (
     bundled_profiles,
     check_names,
     guess_profile,
+    is_of_results,
     load_profile,
     parse_profile,
 )
@@ -143,6 +144,25 @@ def test_columns_of_results_tell_their_profile(name):
     results = load_profile(name).results
     assert guess_profile(["x", results.parameter.upper(), results.value]) == name
     assert guess_profile([results.parameter, "x"]) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_long"),
+    [
+        (["location", "parameter_code", "collected_at", "result_value", "unit_code"], True),
+        (["Analyte", "Result", "Units"], True),
+        (["paramètre", "valeur"], True),
+        (["sample", "pH", "Hardness"], False),
+        (["sample", "value"], False),
+    ],
+)
+def test_table_of_results_of_no_known_source_is_told_to_be_one(cli, columns, is_long):
+    assert is_of_results(columns) == is_long
+    Path("long.csv").write_text(",".join(columns) + "\n" + ",".join("1" * len(columns)) + "\n")
+    outcome = cli("validate", "long.csv")
+    assert outcome.code == 3
+    assert ("waterflow profiles list" in outcome.err) == is_long
+    assert ("--rename" in outcome.err) != is_long
 
 
 def test_list_names_each_profile_with_its_hash(cli):

@@ -176,7 +176,6 @@ def test_bundled_schema_knows_the_field_s_short_names(written: str, column: str)
         ("Conductivité à 25 °C (µS/cm)", "Conductivity", "µS/cm"),
         ("Conductivity uS/cm", "Conductivity", "uS/cm"),
         ("Sulfate (grains/gallon)", "Sulfate", "grains/gallon"),
-        ("Sulfate (flag)", "Sulfate", "flag"),
         ("Conductivité à 25 °C", "Conductivity", ""),
         ("pH", "ph", ""),
     ],
@@ -201,7 +200,39 @@ def test_plain_name_goes_before_one_with_something_in_brackets() -> None:
         assert Header(WANTED).match(columns, "river.csv") == ({"ph": "ph"}, {})
 
 
-@pytest.mark.parametrize("columns", [["TOC (mg/L)", "TOC (µg/L)"], ["TOC mg/L", "TOC (flag)"]])
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        *(
+            (name, "ph")
+            for name in ("pH ±", "± pH", "u_ph", "pH (SD)", "pH_sd", "pH +/-", "pH err")
+        ),
+        *(
+            (name, "ph")
+            for name in ("pH uncertainty", "Incertitude pH", "u(pH)", "pH (±)", "phstd")
+        ),
+        *((name, "Sulfate") for name in ("Sulfate_Q", "SO4 <", "< Sulfate", "Sulfate (flag)")),
+        *(
+            (name, "Sulfate")
+            for name in ("flag SO4", "Sulfate (mg/L) qual", "Sulfate.LT", "SO4_ND")
+        ),
+        *((name, "Organic_carbon") for name in ("TOC_cens", "TOC detected", "COT qualificatif")),
+    ],
+)
+def test_name_that_says_more_of_a_measurement_is_none_of_it(name: str, about: str) -> None:
+    header = Header(load_schema().wanted())
+    assert header.column_of(name) is None
+    assert header.remark_on(name) == about
+
+
+@pytest.mark.parametrize(
+    "name", ["pH", "Sulfate (mg/L)", "THM_ug_L", "site", "pHq", "Cu", "Nitrate Q"]
+)
+def test_other_names_say_nothing_of_a_measurement(name: str) -> None:
+    assert Header(load_schema().wanted()).remark_on(name) is None
+
+
+@pytest.mark.parametrize("columns", [["TOC (mg/L)", "TOC (µg/L)"], ["TOC mg/L", "TOC (old)"]])
 def test_two_columns_with_units_for_one_are_refused(columns: list[str]) -> None:
     with pytest.raises(InputError, match="both stand for Organic_carbon"):
         match(columns)

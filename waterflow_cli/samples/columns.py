@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from waterflow_cli.common.errors import UsageError, did_you_mean
-from waterflow_cli.common.messages import tr
+import pyarrow.compute as pc
+
+from waterflow_cli.common.arrays import as_bools
+from waterflow_cli.common.errors import UsageError, did_you_mean, shorten
+from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.tables.headers import fold_name
+from waterflow_cli.tables.numbers import missing_text
 
 if TYPE_CHECKING:
+    from waterflow_cli.tables.headers import Header
     from waterflow_cli.tables.table import Table
 
 # As `fold_name` leaves names. A bare "id" or "no" is none of them: it mostly numbers the rows of
@@ -35,6 +40,10 @@ DATE_NAMES = (
     *("collectiondate", "collected", "activitystartdate", "dateprelevement", "datedeprelevement"),
     *("datetime", "timestamp"),
 )
+# Names of columns that say of any value whether it counts, or lies beyond a limit.
+_FLAG = re.compile(r"qualif|flag(?!staff)|censor|censur|nondet|lessthan|detect(?:ed|s)?$|[<>≤≥]")
+# Such a column by what it holds: nothing but these, where it holds anything.
+_SIGN = r"(?i)^(?:[<>≤≥]=?|n\.?d\.?|[bl][ld]|bdl|<\s*l[qd]|u|uj)?$"
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,31 @@ class IdColumn:
             wanted = fold_name(self.name)
             return next((column for column in columns if fold_name(column) == wanted), None)
         return next((column for column in columns if _NAMES.fullmatch(fold_name(column))), None)
+
+
+def find_unread_remarks(table: Table, names: Header, read: Collection[str]) -> list[str]:
+    """Name the columns of a file that seem to say more of its measurements, and that nobody reads.
+
+    Parameters
+    ----------
+    read : collection of str
+        The columns that are read.
+    """
+    others = [column for column in table.columns if column not in read]
+    found = {name for name in others if _FLAG.search(fold_name(name)) or names.remark_on(name)}
+    first = table.first_rows if len(found) < len(others) else None
+    for name in () if first is None else set(others) - found:
+        assert first is not None
+        texts = pc.unique(pc.utf8_trim_whitespace(first.columns[name]))
+        signs = as_bools(pc.match_substring_regex(texts, _SIGN))
+        if signs.all() and not missing_text(texts).all():
+            found.add(name)
+    return [f"'{name}'" for name in others if name in found]
+
+
+def not_read(columns: Sequence[str]) -> Message:
+    """Say of columns that seem to be about measurements that they are not read."""
+    return Message("NOT READ, though about a measurement: {names}", names=shorten(columns))
 
 
 def choose_column(

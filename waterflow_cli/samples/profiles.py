@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
@@ -33,6 +34,11 @@ SUFFIX = ".toml"
 # What a condition or a qualifier says of a result; the first that one of several says, counts.
 MEANINGS = ("reject", "above", "below", "ignore")
 _PACKAGE, _FOLDER = "waterflow_schemas", "profiles"
+# A column of what was measured, and one of what it was.
+_OF_RESULTS = (
+    re.compile("param|analyt|characteristic|determinand|constituent|chemicalname|observedproperty"),
+    re.compile("result|valeur|value|messwert|concentration"),
+)
 _SEE = marked("See docs/reading.md for what a profile may hold.")
 
 
@@ -158,6 +164,12 @@ def guess_profile(columns: Sequence[str]) -> str | None:
         if results and {fold_name(results.parameter), fold_name(results.value)} <= found:
             return name
     return None
+
+
+def is_of_results(columns: Sequence[str]) -> bool:
+    """Say whether the columns of a file seem to be those of one row for each result."""
+    folded = list(map(fold_name, columns))
+    return all(any(map(part.search, folded)) for part in _OF_RESULTS)
 
 
 def parse_profile(text: str, name: str, source: str) -> Profile:

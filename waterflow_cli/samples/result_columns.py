@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from waterflow_cli.common.errors import InputError, did_you_mean
+from waterflow_cli.common.errors import InputError, did_you_mean, shorten
 from waterflow_cli.common.messages import Message, tr
-from waterflow_cli.tables.headers import fold_name
+from waterflow_cli.samples.columns import find_unread_remarks, not_read
+from waterflow_cli.tables.headers import Header, fold_name
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.profiles import Profile
@@ -47,16 +48,19 @@ def find_columns(table: Table, profile: Profile) -> dict[str, str]:
 
 
 def remarks_on_columns(
-    table: Table, profile: Profile, where: Mapping[str, str]
-) -> Iterator[Message]:
-    """Say which columns a file lacks that would have changed what its values mean."""
+    table: Table, profile: Profile, where: Mapping[str, str], names: Header
+) -> list[Message]:
+    """Say which columns would have changed what values mean, and are not there or not read."""
     absent = [
         f"'{name}'"
         for key, name in _wanted_columns(profile)
         if key not in where and not key.startswith("keep ")
     ]
-    if absent:
-        yield Message("not in the file: {names}", names=", ".join(absent))
+    unread = find_unread_remarks(table, names, where.values())
+    return [
+        *([Message("not in the file: {names}", names=shorten(absent))] if absent else []),
+        *([not_read(unread)] if unread else []),
+    ]
 
 
 def _wanted_columns(profile: Profile) -> Iterator[tuple[str, str]]:

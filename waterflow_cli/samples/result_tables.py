@@ -115,6 +115,7 @@ class ResultTable:
         self._samples, self._findings = _Samples(), dict[int, RowFinding]()
         self._counts: Counter[str] = Counter()
         self.marks = self._find_marks(options)
+        self._on_columns = remarks_on_columns(table, profile, self._where, schema.header)
         self._values = ValueReader(
             profile=profile,
             quantities=self._quantities,
@@ -392,7 +393,7 @@ class ResultTable:
                 profile=self._profile.name,
             ),
             *(text for name, text in told.items() if counts[name]),
-            *remarks_on_columns(self._table, self._profile, self._where),
+            *self._on_columns,
             *([Message("units of the file kept: {names}", names=", ".join(own))] if own else []),
         ]
 

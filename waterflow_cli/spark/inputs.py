@@ -144,6 +144,7 @@ class SparkInputs:
                 units=table.units,
                 names=table.names,
                 marks=marks_of(self.schema, table, self.reading),
+                first_rows=table.first_rows,
                 # The local engine chooses by the same bytes, where they tell.
                 is_told=self.reading.encoding is not None or not start[:SAMPLE_BYTES].isascii(),
             )

@@ -18,6 +18,7 @@ from waterflow_cli.tables.encodings import UTF_8, UTF_8_BOM, tell_encoding
 from waterflow_cli.tables.footnotes import TAIL_BYTES, count_note_lines
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.numbers import NumberMarks
+from waterflow_cli.tables.table import Batch
 
 # Text may take twice the bytes in UTF-8.
 _KEPT_TAIL = 2 * TAIL_BYTES
@@ -121,7 +122,7 @@ class TextFile:
 
     Attributes
     ----------
-    columns, units, names, marks : object
+    columns, units, names, marks, first_rows : object
         See `Table`.
     is_told : bool
         Whether its start, or the user, told its encoding.
@@ -137,6 +138,7 @@ class TextFile:
     units: Mapping[str, str]
     names: Header
     marks: NumberMarks
+    first_rows: Batch | None
     is_told: bool
     notes: range = range(0)
     positions: Mapping[int, PartPosition] = field(default_factory=dict)

@@ -170,6 +170,7 @@ def _table_of_part(
         _dialect=lambda: text.dialect,
         _blocks=lambda _: tasks,
         units=text.units,
+        sample=lambda: text.first_rows,
         names=text.names,
         marks=text.marks,
         remarks=partial(remark_on_notes, text.notes),

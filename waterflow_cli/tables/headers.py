@@ -20,6 +20,19 @@ _IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[](.*)[)\]]\s*$")
 _SPECIATED = re.compile(r"[-(\[ ]\s*[NSPC]\s*[)\]]?\s*$")
 # Where a name may end and its unit begin: "Turbidity NTU", "THM_ug_L", "Sulfate, mg/L"
 _GAP = re.compile(r"[\s_,;:.-]+")
+# What stands beside a name where a column says more about that quantity, as `fold_name` leaves it:
+# how far its values count, and how sure they are. Single letters only where a gap parts them.
+_REMARK = (
+    r"qualifiers?|qualificatifs?|qualif|quals?|qc|quality|qualite|status|statut|grade|flags?"
+    r"|remarks?|remarques?|rmks?|comments?|commentaires?|notes?|codes?|cens(?:or(?:ed|ing)?|ure)?"
+    r"|lq|ld|loq|lod|mdl|mrl|rl|pql|limite?s?|lt|gt|(?:is)?(?:lessthan|below)|nd|(?:non)?detect\w*|bdl"
+    r"|signs?|signes?|op|operator|symbole?s?|[<>≤≥~±]+|sd|std(?:dev)?|stdev|se|sem|rsd|cv|sigma|σ"
+    r"|err|errors?|erreurs?|unc|uncert(?:ainty)?|incertitudes?|precision|ci95|ic95|95ci|95ic"
+)
+_IN_GAP = re.compile(rf"(?:{_REMARK}|unite?s?|[qu])+")
+_RUN_ON = re.compile(rf"(?:{_REMARK}|unite?s?)")
+_IN_NAME = re.compile(_REMARK)
+_WORD_ENDS = re.compile(r"[\s_,;:./()\[\]-]+|(?=[<>≤≥±])|(?<=[<>≤≥±])")
 # So much longer than the longest name that is sought, a cell is none: with a wrong separator the
 # whole line is one cell, and each gap in it costs a look at all that stands before.
 _MOST_BEYOND_NAME = 200
@@ -49,8 +62,9 @@ def fold_name(name: str) -> str:
     'turbidite'
     """
     plain = unicodedata.normalize("NFKD", name).casefold()
-    # A percentage is not the amount.
-    return re.sub(r"[^\w%‰]+|_", "", "".join(c for c in plain if not unicodedata.combining(c)))
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    # A percentage is not the amount, nor is an uncertainty; a sign of its own makes it a bound.
+    return re.sub(r"[^\w%‰±<>≤≥]+|_", "", re.sub(r"\+ ?/? ?[-−–]", "±", plain))
 
 
 def check_header(columns: Sequence[str], path: str, line: int) -> None:
@@ -129,7 +143,8 @@ class Header:
             return None
         if match := _IN_BRACKETS.match(cell):
             name = self._named(match[1])
-            return (name, match[2].strip()) if name else None
+            is_unit = not _IN_NAME.fullmatch(fold_name(match[2]))
+            return (name, match[2].strip()) if name and is_unit else None
         for gap in _GAP.finditer(cell):
             name, unit = self._named(cell[: gap.start()]), cell[gap.end() :]
             if name and parse_unit(unit):
@@ -140,6 +155,27 @@ class Header:
         """Count the different columns of the schema that some cells name."""
         found = (self.column_of(cell) for cell in cells)
         return len({column[0] for column in found if column})
+
+    def remark_on(self, cell: str) -> str | None:
+        """Tell which column of the schema a cell of a header says more about, and does not name.
+
+        >>> Header({"ph": []}).remark_on("pH ±"), Header({"ph": []}).remark_on("u_ph")
+        ('ph', 'ph')
+        """
+        if len(cell) > self._longest:
+            return None
+        ends = [0, *(gap.end() for gap in _WORD_ENDS.finditer(cell)), len(cell)]
+        for end in ends:
+            for name, rest in ((cell[:end], cell[end:]), (cell[end:], cell[:end])):
+                found = self.column_of(name.strip(" _,;:./-").lstrip(")] ").rstrip("([ "))
+                if found and _IN_GAP.fullmatch(fold_name(rest)):
+                    return found[0]
+        folded = fold_name(cell)
+        for alias, column in self._by_fold.items():
+            for rest in (folded.removeprefix(alias), folded.removesuffix(alias)):
+                if alias and rest != folded and _RUN_ON.fullmatch(rest):
+                    return column
+        return None
 
     def match(self, columns: Sequence[str], path: str) -> HeaderMatch:
         """Match a file's header.

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from waterflow_cli.tables.numbers import NumberMarks
 
 NO_NAMES = Header({})
+# So many first rows tell what the columns of a file hold.
+_FIRST_ROWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +130,15 @@ class Table:
     def match(self) -> HeaderMatch:
         """Which of its columns is which; see `Header.match`."""
         return self.names.match(self.columns, self.path)
+
+    @cached_property
+    def first_rows(self) -> Batch | None:
+        """Some rows, the same ones however the table is read; None where `sample` gives none."""
+        if (sample := self.sample()) is None or len(sample) <= _FIRST_ROWS:
+            return sample
+        rows = pa.array(np.arange(_FIRST_ROWS))
+        columns = {name: column.take(rows) for name, column in sample.columns.items()}
+        return Batch(columns=columns, lines=sample.lines[:_FIRST_ROWS])
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; a table can be read once.

@@ -20,6 +20,7 @@ from waterflow_cli.common.arrays import as_bools
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
 from waterflow_cli.samples.cells import make_readers
+from waterflow_cli.samples.columns import find_unread_remarks, not_read
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import OTHER_MARK, describe_marks
@@ -47,10 +48,6 @@ _SUMMARY = (
 
 # So many rows of each batch are looked at for a second header.
 _LOOKED_AT = 100
-# What stands beside a measurement's name where a column says more about that measurement.
-_REMARKS = re.compile(
-    r"(?:qualifiers?|qualificatif|flags?|remarks?|remarques?|lq|ld|loq|lod|unite?s?)$"
-)
 
 
 class RowChecker:
@@ -81,6 +78,7 @@ class RowChecker:
         self.columns = dict(table.match.columns)
         self._check_columns(without_label=without_label)
         self._readers = make_readers(schema, table, reading)
+        self._unread = find_unread_remarks(table, schema.header, self.columns.values())
         self._leading = _leading_texts(table, schema)
         unique = schema.unique
         if without_label and schema.label:
@@ -97,8 +95,8 @@ class RowChecker:
         """How the file is read, as far as it is known: all of it once the last row was."""
         marks = next((reader.marks for reader in self._readers.values()), PLAIN_MARKS)
         parts = [str(self._table.dialect), *describe_marks(marks), *self._table.remarks()]
-        if remarks := self._unread_remarks():
-            parts.append(Message("NOT READ, though about a measurement: {names}", names=remarks))
+        if self._unread:
+            parts.append(not_read(self._unread))
         return joined([joined(parts), *self._translations()], "")
 
     def check(self, batch: Batch) -> CheckedBatch:
@@ -124,17 +122,6 @@ class RowChecker:
             self._check_frame(cells, checked)
         self._check_measured(checked)
         return checked
-
-    def _unread_remarks(self) -> str:
-        """Name the columns that seem to qualify a measurement, and that nothing reads."""
-        folded = [fold_name(name) for name in self.columns.values()]
-        found = [
-            f"'{column}'"
-            for column in self._table.columns
-            if column not in self.columns.values()
-            and any(_is_remark_on(fold_name(column), name) for name in folded)
-        ]
-        return shorten(found)
 
     def _translations(self) -> Iterator[str]:
         """Say which columns were taken for which, and from which unit, where it is not plain."""
@@ -206,7 +193,7 @@ class RowChecker:
                 how=str(table.dialect),
                 columns=shorten(table.columns),
                 line=table.dialect.header_line,
-                hint=_header_hint(table.columns),
+                hint=self._header_hint(missing),
             )
         extra = [name for name in table.columns if name not in self.columns.values()]
         if self._schema.strict and extra:
@@ -217,6 +204,28 @@ class RowChecker:
                 schema=self._schema.name,
                 line=table.dialect.header_line,
             )
+
+    def _header_hint(self, missing: Sequence[str]) -> str:
+        from waterflow_cli.samples.profiles import guess_profile, is_of_results
+
+        columns = self._table.columns
+        if all(re.fullmatch(r"[0-9.,eE+-]*", column.strip()) for column in columns):
+            return tr("The line holds numbers: is the header missing?")
+        if profile := guess_profile(columns):
+            return tr(
+                "It looks like a file of one row for each result: --profile {name}", name=profile
+            )
+        if is_of_results(columns):
+            return tr(
+                "It looks like a file of one row for each result: a profile says which column is "
+                "which (waterflow profiles list)."
+            )
+        for column in columns:
+            if (about := self._schema.header.remark_on(column)) in missing:
+                return tr(
+                    "'{column}' says more of {name}, and is not it.", column=column, name=about
+                )
+        return tr("If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.")
 
     def _check_column(self, name: str, checked: CheckedBatch) -> tuple[Any, BoolArray]:
         """Parse one column, add its findings, and return its cells and which are good."""
@@ -325,27 +334,11 @@ class RowChecker:
         return mask
 
 
-def _header_hint(columns: Sequence[str]) -> str:
-    from waterflow_cli.samples.profiles import guess_profile
-
-    if all(re.fullmatch(r"[0-9.,eE+-]*", column.strip()) for column in columns):
-        return tr("The line holds numbers: is the header missing?")
-    if profile := guess_profile(columns):
-        return tr("It looks like a file of one row for each result: --profile {name}", name=profile)
-    return tr("If a column goes by another name, say so: --rename 'NAME IN FILE=NAME'.")
-
-
 def _leading_texts(table: Table, schema: TableSchema) -> list[str]:
     """Give the columns that stand before the first one of numbers."""
     found = table.match.columns.items()
     numeric = {shown for name, shown in found if schema.kinds[name].is_numeric}
     return list(takewhile(lambda column: column not in numeric, table.columns))
-
-
-def _is_remark_on(column: str, name: str) -> bool:
-    """Tell "thmqualifier" and "unitethm" from other names that hold "thm"."""
-    rest = column.removeprefix(name) if column.startswith(name) else column.removesuffix(name)
-    return rest != column and _REMARKS.match(rest) is not None
 
 
 def _other_mark(marks: NumberMarks, text: str, _row: int) -> Mapping[str, Any]:
