@@ -20,10 +20,10 @@ from waterflow_cli.tables.csv_blocks import (
     Block,
     Position,
     RowSyntax,
-    count_lines,
     parse_block,
     split_blocks,
 )
+from waterflow_cli.tables.row_ends import count_lines
 from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.tables.table import Batch
 
@@ -35,7 +35,8 @@ Row = tuple[int, list[str], RowFinding | None]
 
 
 def rows_with(n_columns: int, sep: str = ",", path: str = "river.csv") -> RowSyntax:
-    return RowSyntax(path, [f"column {number}" for number in range(n_columns)], sep)
+    columns = [f"column {number}" for number in range(n_columns)]
+    return RowSyntax(path=path, columns=columns, sep=sep)
 
 
 def split(data: bytes, block_bytes: int, sep: str = ",", start: bytes = b"") -> list[Block]:
@@ -73,23 +74,72 @@ def separators_that_fit(line: str, n_columns: int, sep: str) -> list[str]:
     if n_columns < 2 or "\n" in line or "\r" in line:
         return []
     cells = {other: next(csv.reader([line], delimiter=other), []) for other in ",;\t|"}
-    return [other for other in cells if other != sep and len(cells[other]) == n_columns]
+    return [
+        other
+        for other, fields in cells.items()
+        if other != sep and len(fields) == n_columns and (sep == "," or sep not in "".join(fields))
+    ]
 
 
-def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | int:
-    """Read all at once with the csv module: the rows, or the line of a quote left open."""
+def has_text_after_quote(row: str, sep: str) -> bool:
+    """Walk along a row, character by character."""
+    state = "start"
+    for character in row:
+        is_edge = character in f"{sep}\r\n"
+        if state == "quoted":
+            state = "closed" if character == '"' else state
+        elif state == "closed" and character == '"':
+            state = "quoted"
+        elif is_edge:
+            state = "start"
+        elif state in ("closed", "after"):
+            if character != " ":
+                return True
+            state = "after"  # a quote is text now
+        else:
+            state = "quoted" if state == "start" and character == '"' else "plain"
+    return False
+
+
+def holds_rows(cells: list[str], n_columns: int, sep: str) -> bool:
+    """Say whether two lines of a row look like rows, one at least half as much as the other."""
+    counts, n_separators = [], 0
+    for line in sep.join(cells).replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        fields = [field.strip() for field in line.split(sep)]
+        n_separators += len(fields) - 1
+        if len(fields) >= 2 and len(fields) - 1 >= n_columns // 2:
+            counts.append(sum(field.isdigit() for field in fields))
+    counts.sort()
+    return (
+        n_separators >= 1.5 * (n_columns - 1)
+        and len(counts) > 1
+        and counts[-2] > 0
+        and 2 * counts[-2] >= counts[-1]
+    )
+
+
+def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | tuple[int, str]:
+    """Read all at once with the csv module: the rows, or where and why they are refused."""
     ended = text if text.endswith(("\n", "\r")) else text + "\n"
     reader = csv.reader(io.StringIO(ended + "end", newline=""), delimiter=sep)
     rows: list[Row] = []
     line = FIRST_LINE
     last = []
+    refused = []
+    texts = io.StringIO(ended, newline="").readlines()
     for cells in reader:
         last = cells
         at, line = line, FIRST_LINE + reader.line_num
         if not cells or (n_columns > 1 and len(cells) == 1 and not cells[0].strip()):
             continue
         finding = None
-        if "\0" in "".join(cells):
+        raw = "".join(texts[at - FIRST_LINE : line - FIRST_LINE])
+        is_stray = has_text_after_quote(raw, sep)
+        if (is_stray and count_lines(raw.encode()) > 1) or holds_rows(cells, n_columns, sep):
+            refused.append((at, "quotes do not fit"))
+        if is_stray:
+            finding = RowFinding("stray_quote", {})
+        elif "\0" in "".join(cells):
             finding = RowFinding("nul_byte", {})
         elif len(cells) != n_columns:
             values: dict[str, object] = {"n": len(cells), "n_columns": n_columns}
@@ -101,17 +151,18 @@ def read_whole(text: str, n_columns: int, sep: str = ",") -> list[Row] | int:
                 values["other"] = repr(fitting[0])
             finding = RowFinding(rule, values)
         rows.append((at, (cells + [""] * n_columns)[:n_columns], finding))
-    if last == ["end"]:
-        return rows[:-1]
-    return rows[-1][0] + sum(count_lines(cell.encode()) for cell in last[:-1])
+    if last != ["end"]:
+        opened = rows[-1][0] + sum(count_lines(cell.encode()) for cell in last[:-1])
+        return opened, "never closed"
+    return refused[0] if refused else rows[:-1]
 
 
 def assert_read_as_whole(text: str, n_columns: int, block_bytes: int, sep: str = ",") -> None:
     expected = read_whole(text, n_columns, sep)
-    if isinstance(expected, int):
-        with pytest.raises(InputError, match="never closed") as caught:
+    if isinstance(expected, tuple):
+        with pytest.raises(InputError, match=expected[1]) as caught:
             read(text.encode(), n_columns, block_bytes, sep)
-        assert caught.value.line == expected
+        assert caught.value.line == expected[0]
     else:
         assert read(text.encode(), n_columns, block_bytes, sep) == expected
 
@@ -244,15 +295,15 @@ PIECES += [b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xf0\x9f\x92\xa7
 @example(data=b'a,"\n\xff"\n', block_bytes=3)
 @example(data=b"a,b\r\n\r\n\xff,b\r\n", block_bytes=4)
 def test_first_byte_that_is_not_utf_8_is_named_by_its_line(data: bytes, block_bytes: int) -> None:
-    # Latin-1 keeps the shape of the rows, so this tells whether a quote stays open.
-    is_open = isinstance(read_whole(data.decode("latin-1"), 2), int)
+    # Latin-1 keeps the shape of the rows, so this tells whether quotes are refused.
+    is_refused = isinstance(read_whole(data.decode("latin-1"), 2), tuple)
     bad = first_bad_byte(data)
     if bad is None:
         assert_read_as_whole(data.decode(), 2, block_bytes)
         return
     with pytest.raises(InputError) as caught:
         read(data, 2, block_bytes)
-    if not is_open:
+    if not is_refused:
         assert f"byte 0x{data[bad]:02X} is not UTF-8" in str(caught.value)
         assert caught.value.line == FIRST_LINE + count_lines(data[:bad])
 
@@ -272,7 +323,7 @@ def first_bad_byte(data: bytes) -> int | None:
 @tried_on(300)
 def test_blocks_join_to_the_text_and_know_their_lines(text: str, block_bytes: int) -> None:
     data = text.encode()
-    if isinstance(read_whole(text, 2), int):
+    if isinstance(read_whole(text, 2), tuple):
         return
     blocks = split(data, block_bytes)
     joined = b"".join(block.data for block in blocks)
@@ -393,6 +444,11 @@ def test_row_that_fits_with_no_separator_is_ragged(row: bytes) -> None:
     assert finding.rule == "ragged_row"
 
 
+@pytest.mark.parametrize("row", [b"W;7,1;2,5;3,1;;\n", b"W;7,1;2,5;3,1;4,4;\n"])
+def test_decimal_commas_do_not_part_a_row(row: bytes) -> None:
+    assert parse(row, 4, ";").findings[0].rule == "ragged_row"
+
+
 def test_row_of_a_table_of_one_column_has_no_other_separator() -> None:
     (finding,) = parse(b"1,5\n", 1).findings.values()
     assert finding == RowFinding("ragged_row", {"n": 2, "n_columns": 1, "extra": "'5'"})
@@ -416,7 +472,7 @@ def test_byte_order_mark_in_mid_file_stays_in_its_cell() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"1,2\n3,4\n", b'"1","2"\r\n', b'"a\nb","c""d"\n', b"1,2\r3,4\r", b'5" p,"a"x\n']
+    "data", [b"1,2\n3,4\n", b'"1","2"\r\n', b'"a\nb","c""d"\n', b"1,2\r3,4\r", b'5" p,"a"\n']
 )
 def test_clean_text_never_needs_the_csv_module(
     data: bytes, monkeypatch: pytest.MonkeyPatch
@@ -432,7 +488,7 @@ def test_clean_text_never_needs_the_csv_module(
 )
 @tried_on(500)
 def test_fast_and_slow_path_never_disagree(text: str, n_columns: int) -> None:
-    if isinstance(read_whole(text, n_columns), int):
+    if isinstance(read_whole(text, n_columns), tuple):
         return
     for block in split(text.encode(), 1 << 20):
         either = parse_block(block, rows_with(n_columns))

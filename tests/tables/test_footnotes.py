@@ -45,8 +45,6 @@ def path(tmp_path: Path) -> Path:
         ("* measured on site\n* and not elsewhere\n", 5),
         ("\n* measured on site", 5),
         ("Légende : ND, non détecté\n", 4),
-        ("Source : ARS;;\n", 4),
-        (";;\nSource : ARS;;\n", 5),
         ("Source : ARS\r\n\r\nDate : 2024-03-05\r\n", 6),
     ],
 )
@@ -73,6 +71,9 @@ def test_notes_below_the_rows_are_left_out_and_told(
         ("\n;;3\n", [5]),
         (";;\n;;\n", [4, 5]),
         (";;\nvalues checked by hand;;\n", [4, 5]),
+        ("#6;;\n", [4]),
+        ("Source : ARS;;\n", [4]),
+        (";;\nSource : ARS;;\n", [4, 5]),
         ('\n"C"\n', [5]),
         ("\n\n", []),
         ("\nSource : ARS;2;3\n", [5]),

@@ -91,6 +91,15 @@ def test_mark_that_can_be_nothing_else_is_told(mark: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "columns",
+    [(["7", " 204"], ["1", "130"]), (["7.1", "12"], [" 204.9", " 300"]), (["12", " ", "130"],)],
+    ids=repr,
+)
+def test_end_of_one_cell_and_start_of_the_next_are_no_groups(columns: tuple[list[str]]) -> None:
+    assert find(*columns) == NumberMarks()
+
+
+@pytest.mark.parametrize(
     ("cells", "line", "first", "second", "mark"),
     [
         (["1,234"], 2, "1.234", "1234", ","),

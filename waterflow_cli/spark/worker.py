@@ -29,9 +29,10 @@ from waterflow_cli.spark.files import InputFile, path_of
 from waterflow_cli.spark.formats import Origin, RowFormat
 from waterflow_cli.spark.remote import check_versions, encode_error, expected_versions
 from waterflow_cli.spark.survey import PartPosition, TextFile, end_of_row, survey
-from waterflow_cli.tables.csv_blocks import Position, count_lines
+from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.dialect import PARQUET
 from waterflow_cli.tables.reading import FilePart, Opener, part_tasks, remark_on_notes
+from waterflow_cli.tables.row_ends import count_lines
 from waterflow_cli.tables.sources import FilledStream, changed, decompressed
 from waterflow_cli.tables.table import Batch, Table, plain_column
 from waterflow_cli.validation.batches import CheckedBatch
@@ -163,7 +164,7 @@ def _table_of_part(
         text.n_above if position.line == 1 else position.n_passed,
         text.notes,
     )
-    tasks = part_tasks(text.file.name, text.columns, text.dialect, part, encoding)
+    tasks = part_tasks(text.file.name, text.columns, text.dialect, text.names, part, encoding)
     return Table(
         path=text.file.name,
         columns=text.columns,

@@ -12,6 +12,7 @@ import codecs
 import csv
 import io
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -24,13 +25,23 @@ import pyarrow.csv as pa_csv
 from waterflow_cli.common.arrays import empty_cells
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.row_ends import (
+    check_line_ends,
+    check_row_quotes,
+    count_lines,
+    has_stray_quote,
+    last_line_end,
+    last_row_end,
+    latin_lines,
+    open_quote_error,
+)
 from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.tables.table import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from waterflow_cli.common.arrays import BoolArray, IntArray
+    from waterflow_cli.common.arrays import IntArray
 
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK_BYTES = 2 << 20
@@ -56,14 +67,18 @@ class Position(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Whole rows of a file, as bytes, the line on which they start, and where they end."""
+    """Whole rows of a file, as bytes, the line on which they start, and where they end.
+
+    The last row of a file may lack its line end, and then be cut short.
+    """
 
     data: bytes
     line: int
     end: Position
+    is_ended: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RowSyntax:
     """How the rows of a text file are written.
 
@@ -75,21 +90,18 @@ class RowSyntax:
         The header as written.
     sep : str
         The separator, one ASCII character.
+    n_needed : int, optional
+        How many of its first fields a row must have; the others are empty where it ends before.
+        Default: all.
+    ends_in_separator : bool
+        Whether one more separator than the header has may end each row.
     """
 
     path: str
     columns: Sequence[str]
     sep: str
-
-
-def count_lines(data: bytes) -> int:
-    """Count line ends: LF, CRLF and lone CR, inside quotes too."""
-    view = np.frombuffer(data, dtype=np.uint8)  # NumPy counts many hits faster than bytes.count
-    n_lines = int(np.count_nonzero(view == ord("\n")))
-    if b"\r" in data:
-        after = np.flatnonzero(view == ord("\r")) + 1
-        n_lines += len(after) - int(np.count_nonzero(view[after[after < len(view)]] == ord("\n")))
-    return n_lines
+    n_needed: int | None = None
+    ends_in_separator: bool = False
 
 
 def split_blocks(
@@ -128,24 +140,25 @@ def split_blocks(
             _refuse_endless_row(carry, rows, line)
     if carry:
         # A file need not end with a line end; with one added, an open quote shows.
+        is_ended = carry.endswith((b"\n", b"\r"))
         if not carry.endswith(b"\n"):
             carry += b"\n"
-        if _last_row_end(carry, rows.sep) != len(carry):
+        if last_row_end(carry, rows.sep) != len(carry):
             _refuse_endless_row(carry, rows, line)
         end = Position(offset + len(carry), line + count_lines(carry))
-        yield Block(carry, line, end)
+        yield Block(carry, line, end, is_ended)
 
 
 def _cut(carry: bytes, chunk: bytes, sep: str) -> tuple[bytes, bytes]:
     """Cut what was carried over and the next chunk after their last complete row."""
     if b'"' in carry or b'"' in chunk or b"\r" in chunk[-1:]:
         data = carry + chunk
-        cut = _last_row_end(data, sep)
+        cut = last_row_end(data, sep)
         return data[:cut], data[cut:]
-    cut = _last_line_end(chunk)
+    cut = last_line_end(chunk)
     if not cut:  # in the chunk; a CR at the end of what was carried may end a line too
         data = carry + chunk
-        cut = _last_line_end(data)
+        cut = last_line_end(data)
         return data[:cut], data[cut:]
     return b"".join((carry, memoryview(chunk)[:cut])), chunk[cut:]
 
@@ -167,16 +180,16 @@ def parse_block(block: Block, rows: RowSyntax, *, check_utf8: bool = True) -> Ba
     Raises
     ------
     InputError
-        If a line is not UTF-8.
+        If a line is not UTF-8, or a row holds rows between stray quotes.
     """
-    if not _needs_csv_module(block.data):
+    if not _needs_csv_module(block.data, rows.sep):
         try:
             cells = _parse_with_arrow(block.data, rows, check_utf8=check_utf8)
         except pa.ArrowInvalid:  # ragged rows, or bytes that are not UTF-8: look closer
             pass
         else:
             if not _may_have_blank_lines(cells):
-                return _batch(block, rows, cells, _row_lines(cells, block), {})
+                return _batch(block, rows, cells, _row_lines(cells, block, rows), {})
     return _parse_row_by_row(block, rows)
 
 
@@ -186,6 +199,7 @@ def _batch(
     cells: list[pa.Array],
     lines: IntArray,
     findings: dict[int, RowFinding],
+    left_out: Mapping[str, int] | None = None,
 ) -> Batch:
     return Batch(
         columns=dict(zip(rows.columns, cells, strict=True)),
@@ -194,12 +208,14 @@ def _batch(
         raw=block.data,
         first_line=block.line,
         end=block.end,
+        left_out=left_out or {},
+        is_as_written=not (left_out or rows.ends_in_separator),
     )
 
 
-def _needs_csv_module(data: bytes) -> bool:
+def _needs_csv_module(data: bytes, sep: str) -> bool:
     # Arrow would drop a byte order mark with which a block in mid-file happens to start.
-    return b"\0" in data or data.startswith(codecs.BOM_UTF8)
+    return b"\0" in data or data.startswith(codecs.BOM_UTF8) or has_stray_quote(data, sep)
 
 
 def _may_have_blank_lines(columns: list[pa.Array]) -> bool:
@@ -213,7 +229,7 @@ def _may_have_blank_lines(columns: list[pa.Array]) -> bool:
 
 
 def _parse_with_arrow(data: bytes, rows: RowSyntax, *, check_utf8: bool) -> list[pa.Array]:
-    names = [str(index) for index in range(len(rows.columns))]
+    names = [str(index) for index in range(len(rows.columns) + rows.ends_in_separator)]
     table = pa_csv.read_csv(
         pa.BufferReader(data),
         read_options=pa_csv.ReadOptions(
@@ -229,10 +245,13 @@ def _parse_with_arrow(data: bytes, rows: RowSyntax, *, check_utf8: bool) -> list
             check_utf8=check_utf8 and not data.isascii(),
         ),
     )
-    return [pa.concat_arrays(column.chunks) for column in table.columns]
+    cells = [pa.concat_arrays(column.chunks) for column in table.columns]
+    if rows.ends_in_separator and not empty_cells(cells.pop()).all():
+        raise pa.ArrowInvalid("text beyond the header")
+    return cells
 
 
-def _row_lines(columns: list[pa.Array], block: Block) -> IntArray:
+def _row_lines(columns: list[pa.Array], block: Block, rows: RowSyntax) -> IntArray:
     """Give each row its line; those after a quoted line end start further down."""
     n_rows = len(columns[0])
     lines = np.arange(block.line, block.line + n_rows, dtype=np.int64)
@@ -241,6 +260,9 @@ def _row_lines(columns: list[pa.Array], block: Block) -> IntArray:
         for column in columns:
             inside += pc.count_substring_regex(column, r"\r\n|\n|\r").to_numpy()
         lines[1:] += np.cumsum(inside)[:-1]
+        for row in np.flatnonzero(inside):
+            cells = [column[int(row)].as_py() for column in columns]
+            check_line_ends(cells, len(cells), rows.sep, rows.path, int(lines[row]))
     return lines
 
 
@@ -249,7 +271,9 @@ def _parse_row_by_row(block: Block, rows: RowSyntax) -> Batch:
     read: list[list[str]] = []
     lines: list[int] = []
     findings: dict[int, RowFinding] = {}
+    left_out: Counter[str] = Counter()
     reader = csv.reader(io.StringIO(_decode(block, rows.path), newline=""), delimiter=rows.sep)
+    texts = block.data.splitlines(keepends=True) if has_stray_quote(block.data, rows.sep) else []
     start, next_start = block.line, block.line
     for cells in reader:
         start, next_start = next_start, block.line + reader.line_num
@@ -257,36 +281,55 @@ def _parse_row_by_row(block: Block, rows: RowSyntax) -> Batch:
             continue  # a blank line is no row
         if not cells:
             continue
-        finding = _check_cells(cells, n_columns, rows.sep)
+        raw = b"".join(texts[start - block.line : next_start - block.line])
+        is_last = next_start == block.end.line
+        finding = _check_cells(cells, rows, raw, start, is_ended=block.is_ended or not is_last)
         if finding is not None:
             findings[len(read)] = finding
+        elif len(cells) < n_columns:
+            left_out.update(rows.columns[len(cells) :])
         read.append((cells + [""] * n_columns)[:n_columns])
         lines.append(start)
     columns = [pa.array(cells, pa.string()) for cells in zip(*read, strict=True)]
     empty = [pa.array([], pa.string())] * n_columns
-    return _batch(block, rows, columns or empty, np.array(lines, dtype=np.int64), findings)
+    return _batch(block, rows, columns or empty, np.array(lines, np.int64), findings, left_out)
 
 
-def _check_cells(cells: Sequence[str], n_columns: int, sep: str) -> RowFinding | None:
+def _check_cells(
+    cells: Sequence[str], rows: RowSyntax, raw: bytes, line: int, *, is_ended: bool
+) -> RowFinding | None:
+    """Tell what is wrong with a row; ``raw`` is its text, where quotes in the block are stray."""
+    n_columns, n_cells = len(rows.columns), len(cells)
+    if check_row_quotes(raw, rows.sep, rows.path, line):
+        return RowFinding("stray_quote", {})
+    check_line_ends(cells, n_columns, rows.sep, rows.path, line)
     if any("\0" in cell for cell in cells):
         return RowFinding("nul_byte", {})
-    if len(cells) == n_columns:
+    if rows.ends_in_separator and n_cells == n_columns + 1 and not cells[-1]:
         return None
-    values: dict[str, Any] = {"n": len(cells), "n_columns": n_columns}
-    if len(cells) > n_columns:
+    # What ends without a line end may have been cut, and its last number with it.
+    n_needed = (rows.n_needed or n_columns) if is_ended else n_columns
+    if n_needed <= n_cells <= n_columns:
+        return None
+    values: dict[str, Any] = {"n": n_cells, "n_columns": n_columns}
+    if n_cells > n_columns:
         values["extra"] = shorten(map(repr, cells[n_columns:]))
-    if other := _other_separator(cells, n_columns, sep):
+    if other := _other_separator(cells, n_columns, rows.sep):
         return RowFinding("other_separator", {**values, "other": repr(other)})
     return RowFinding("ragged_row", values)
 
 
 def _other_separator(cells: Sequence[str], n_columns: int, sep: str) -> str | None:
-    """Find a separator with which a row would have its fields."""
+    """Find a separator with which a row would have its fields, and the file's own is in none."""
     line = sep.join(cells)
     if n_columns < 2 or "\n" in line or "\r" in line:
         return None
     for other in SEPARATORS:
-        if other != sep and len(next(csv.reader([line], delimiter=other), [])) == n_columns:
+        if other == sep:
+            continue
+        fields = next(csv.reader([line], delimiter=other), [])
+        # A comma may be a decimal one; but commas do not part '7,14;204,9' with the same sense.
+        if len(fields) == n_columns and (sep == "," or not any(sep in each for each in fields)):
             return other
     return None
 
@@ -304,82 +347,9 @@ def _decode(block: Block, path: str) -> str:
         ) from exc
 
 
-def whole_rows(data: bytes, sep: str) -> bytes:
-    """Give the bytes up to where the last complete row ends; they start at the start of one."""
-    return data[: _last_row_end(data, sep)]
-
-
-def first_row_end(data: bytes, sep: str) -> int:
-    """Find where the first row of some bytes ends that start at the start of one; 0: not in them.
-
-    The bytes end with an LF.
-    """
-    return _row_ends(data, sep)[0]
-
-
-def _last_row_end(data: bytes, sep: str) -> int:
-    """Find where the last complete row ends of bytes that start at the start of one; 0 for none."""
-    return _row_ends(data, sep)[1] if b'"' in data else _last_line_end(data)
-
-
-def _row_ends(data: bytes, sep: str) -> tuple[int, int]:
-    """Find where the first complete row of some bytes ends, and the last one; 0 for none."""
-    ends = _line_ends(data)
-    outside = _outside_quotes(data, ends, sep)
-    if outside is None:
-        return _row_ends_by_csv(data, sep)
-    return (int(ends[outside][0]), int(ends[outside][-1])) if outside.any() else (0, 0)
-
-
-def _last_line_end(data: bytes) -> int:
-    # A CR at the very end may be half a CRLF.
-    return max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
-
-
-def _line_ends(data: bytes) -> IntArray:
-    view = np.frombuffer(data, dtype=np.uint8)
-    is_end = view == ord("\n")
-    if b"\r" in data:  # alone it ends a line too; at the very end it may be half a CRLF
-        is_end[:-1] |= (view[:-1] == ord("\r")) & ~is_end[1:]
-    ends: IntArray = np.flatnonzero(is_end) + 1
-    return ends
-
-
-def _outside_quotes(data: bytes, ends: IntArray, sep: str) -> BoolArray | None:
-    """Say which line ends lie outside quotes, by counting the quotes before each.
-
-    Counting is exact when each quote that opens a cell follows a separator or a line end, and
-    each one that closes it precedes one (or another quote: an escaped one). None otherwise.
-    """
-    view = np.frombuffer(data, dtype=np.uint8)
-    quotes = np.flatnonzero(view == ord('"'))
-    edges = np.frombuffer(f'{sep}\r\n"'.encode(), dtype=np.uint8)
-    padded = np.concatenate(([ord("\n")], view, [ord("\n")]))
-    opening, closing = quotes[::2], quotes[1::2]
-    before, after = padded[opening], padded[closing + 2]
-    if not (np.isin(before, edges).all() and np.isin(after, edges).all()):
-        return None
-    return np.asarray(np.searchsorted(quotes, ends) % 2 == 0)
-
-
-def _row_ends_by_csv(data: bytes, sep: str) -> tuple[int, int]:
-    """Find the same ends in text with stray quotes, with the csv module itself."""
-    lines = _latin_lines(data[: _last_line_end(data)])
-    # The line added at the end is a row of its own, or is swallowed by a row with an open quote.
-    # Either way the whole rows end where the last row starts.
-    reader = csv.reader([*lines, "end"], delimiter=sep)
-    n_lines = [reader.line_num for _ in reader][:-1] or [0]
-    return sum(map(len, lines[: n_lines[0]])), sum(map(len, lines[: n_lines[-1]]))
-
-
-def _latin_lines(data: bytes) -> list[str]:
-    # Latin-1 gives each byte one character; bytes.splitlines knows only LF, CR and CRLF.
-    return [line.decode("latin-1") for line in data.splitlines(keepends=True)]
-
-
 def _refuse_endless_row(data: bytes, rows: RowSyntax, line: int) -> NoReturn:
     """Refuse a row that does not end in ``data``, which starts where the row does."""
-    cells, *following = csv.reader([*_latin_lines(data), "end"], delimiter=rows.sep)
+    cells, *following = csv.reader([*latin_lines(data), "end"], delimiter=rows.sep)
     if not following:  # the line added at the end was swallowed
         raise open_quote_error(rows.path, cells, line)
     raise InputError(
@@ -388,15 +358,4 @@ def _refuse_endless_row(data: bytes, rows: RowSyntax, line: int) -> NoReturn:
         limit=MAX_ROW_BYTES >> 20,
         line=line,
         hint=tr("Check that this is a table of text, with line ends."),
-    )
-
-
-def open_quote_error(path: str, cells: Sequence[str], line: int) -> InputError:
-    """Build the error for a row whose last cell is never closed, given the row's first line."""
-    above = sum(count_lines(cell.encode("utf-8", "surrogatepass")) for cell in cells[:-1])
-    return InputError(
-        path,
-        "a quoted cell opens here and is never closed.",
-        line=line + above,
-        hint=tr("Close the quote, or double it if it belongs to the text."),
     )

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import Message, joined, tr
-from waterflow_cli.tables.csv_blocks import SEPARATORS, open_quote_error
+from waterflow_cli.tables.csv_blocks import SEPARATORS
 from waterflow_cli.tables.headers import Header, check_header
 from waterflow_cli.tables.numbers import is_missing_text
 from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.tables.row_ends import check_header_quotes, open_quote_error
 from waterflow_cli.tables.units import is_unit_of_amount, parse_unit
 
 # How far down a header may stand, and how many rows say whether a separator fits.
@@ -50,6 +51,8 @@ class Dialect:
         Lines above the header that hold something.
     unread_units_line : int, optional
         Physical line of one that names a unit, and says not of which column.
+    ends_in_separator : bool
+        Whether each row ends in one separator more than the header has.
     """
 
     encoding: str
@@ -59,6 +62,7 @@ class Dialect:
     units_line: int | None = None
     n_above: int = 0
     unread_units_line: int | None = None
+    ends_in_separator: bool = False
 
     def __str__(self) -> str:
         parts = [self.encoding]
@@ -71,6 +75,8 @@ class Dialect:
             parts.append(Message("units in line {line}, in no output", line=self.units_line))
         if self.unread_units_line:
             parts.append(Message("units in line {line} NOT READ", line=self.unread_units_line))
+        if self.ends_in_separator:
+            parts.append(Message("each row with one empty cell more than the header"))
         return joined(parts)
 
 
@@ -138,6 +144,8 @@ class StartReader:
         lines = start.splitlines(keepends=True)
         sep, row = self._find_header(lines)
         self._check_text(row)
+        text = b"".join(lines[row.start : row.end])
+        check_header_quotes(row.cells, text, sep, self._path, row.start + 1)
         columns = _name_empty(row.cells)
         check_header(columns, self._path, row.start + 1)
         above = [each for each in _rows(lines[: row.start], sep, 0) if each.end <= row.start]
@@ -155,6 +163,7 @@ class StartReader:
             units_line=units_line,
             n_above=sum(bool(line.strip()) for line in lines[: row.start]),
             unread_units_line=next((each.start + 1 for each in above if _names_unit(each)), None),
+            ends_in_separator=_end_in_separator(_rows(lines, sep, end), len(columns)),
         )
         return Start(dialect, columns, b"".join(lines[end:]), units)
 
@@ -295,6 +304,12 @@ def _rows(lines: Sequence[bytes], sep: str, first: int) -> Iterator[Row]:
         if start < len(lines) and "".join(cells).strip(_BLANKS):
             yield Row(cells, start, end)
         start = end
+
+
+def _end_in_separator(rows: Iterator[Row], n_columns: int) -> bool:
+    """Say whether the first rows all have one empty cell more than the header."""
+    last = [row.cells[n_columns:] for row in islice(rows, _HEADER_ROWS)]
+    return bool(last) and all(cells == [""] for cells in last)
 
 
 def _names_unit(row: Row) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.tables.csv_blocks import count_lines
+from waterflow_cli.tables.row_ends import count_lines
 
 if TYPE_CHECKING:
     import io

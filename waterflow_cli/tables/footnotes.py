@@ -6,7 +6,8 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from waterflow_cli.tables.csv_blocks import Block, Position, RowSyntax, count_lines
+from waterflow_cli.tables.csv_blocks import Block, Position, RowSyntax
+from waterflow_cli.tables.row_ends import count_lines
 
 # Notes are looked for in this much of a file's end, however it is cut into blocks.
 TAIL_BYTES = 4096
@@ -18,8 +19,8 @@ _STARTS_AS_NUMBER = re.compile(r"\s*[<>≤≥+-]*\s*[.,]?\d")
 def without_notes(blocks: Iterable[Block], rows: RowSyntax, notes: list[int]) -> Iterator[Block]:
     """Yield blocks, leaving out the notes that stand below the last row.
 
-    A note is a line of one cell in a table of several, after a blank line or with a label. Such
-    lines elsewhere are rows, and wrong ones.
+    A note is a line without a separator in a table of several columns, after a blank line or with
+    a label. Such lines elsewhere are rows, and wrong ones.
 
     Parameters
     ----------
@@ -54,20 +55,18 @@ def count_note_lines(data: bytes, sep: str) -> int:
     lines = [line.decode("utf-8", errors="replace") for line in data[-TAIL_BYTES:].splitlines()]
     if len(data) > TAIL_BYTES:
         lines = lines[1:]  # it starts within a line
-    bare = [line.strip(f"{sep} \t") for line in lines]
     first = len(lines)
-    while first and (not bare[first - 1] or _may_be_note(lines[first - 1], sep)):
+    while first and _may_be_note(lines[first - 1], sep):
         first -= 1
     # Of these lines, notes are those below an empty one, and labelled ones.
-    while first < len(lines) and bare[first] and not _LABELLED.match(lines[first]):
+    while first < len(lines) and lines[first].strip() and not _LABELLED.match(lines[first]):
         first += 1
-    return len(lines) - first if any(bare[first:]) else 0
+    return len(lines) - first if any(map(str.strip, lines[first:])) else 0
 
 
 def _may_be_note(line: str, sep: str) -> bool:
-    """Say whether a line is one cell of text; spreadsheets put separators behind it."""
-    text = line.rstrip(f"{sep} \t") if _LABELLED.match(line) else line
-    return sep not in text and '"' not in text and not _STARTS_AS_NUMBER.match(text)
+    """Say whether a line is one cell of text, or empty; with the file's separators it is a row."""
+    return sep not in line and '"' not in line and not _STARTS_AS_NUMBER.match(line)
 
 
 def cut_block(block: Block, line: int) -> Block:
@@ -76,4 +75,5 @@ def cut_block(block: Block, line: int) -> Block:
         return block
     kept = block.data.splitlines(keepends=True)[: line - block.line]
     data = b"".join(kept)
-    return Block(data, block.line, Position(block.end.offset - len(block.data) + len(data), line))
+    end = Position(block.end.offset - len(block.data) + len(data), line)
+    return Block(data, block.line, end)

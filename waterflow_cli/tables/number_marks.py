@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # of writing.
 SLIPS = 0.05
 OTHER_MARK = {",": ".", ".": ","}
-_GROUPED = {mark: re.compile(f"[0-9]{mark}[0-9]{{3}}".encode()) for mark in GROUP_MARKS}
+_GROUPED = {mark: f"[0-9]{mark}[0-9]{{3}}" for mark in GROUP_MARKS}
 _POINT_GROUPS = re.compile(rb"[0-9]\.[0-9]{3}\.[0-9]{3}")
 _SIGNS = r"(?:nd|n\.d\.|bdl)?[<>≤≥=+-]*"
 
@@ -87,8 +87,9 @@ def find_marks(
         raise UsageError(
             "--decimal and --thousands are the same mark, '{mark}'.", mark=options.decimal
         )
-    text = b"".join(_text_of(batch.columns[name]) for name in columns.values())
-    groups = "".join(mark for mark in GROUP_MARKS if _GROUPED[mark].search(text))
+    cells = [batch.columns[name] for name in columns.values()]
+    text = b"".join(map(_text_of, cells))
+    groups = "".join(mark for mark in GROUP_MARKS if _parts_groups(mark, cells, text))
     told = options.decimal or options.thousands
     if not told and b"," not in text and not is_continental and not _POINT_GROUPS.search(text):
         return NumberMarks(groups=groups)
@@ -165,6 +166,19 @@ def _unclear(place: Place, mark: str, path: str) -> InputError:
         line=place.line,
         hint=tr("Say which: --decimal {mark} or --thousands {mark}", mark=mark),
     )
+
+
+def _parts_groups(mark: str, columns: list[pa.Array], text: bytes) -> bool:
+    """Say whether a mark stands between groups of digits; ``text`` is that of all columns."""
+    if not re.search(_GROUPED[mark].encode(), text):
+        return False
+    # What was found may be the end of one cell and the start of the next.
+    found = (
+        pc.match_substring_regex(cells, _GROUPED[mark])
+        for cells in columns
+        if pa.types.is_string(cells.type)
+    )
+    return any(each.true_count for each in found)
 
 
 def _text_of(cells: pa.Array) -> bytes:

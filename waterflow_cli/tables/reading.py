@@ -22,16 +22,15 @@ from waterflow_cli.tables.csv_blocks import (
     Block,
     Position,
     RowSyntax,
-    count_lines,
     parse_block,
     split_blocks,
-    whole_rows,
 )
 from waterflow_cli.tables.dialect import PARQUET, Dialect, StartReader
 from waterflow_cli.tables.encodings import SAMPLE_BYTES, TextStream
 from waterflow_cli.tables.footnotes import cut_block, without_notes
 from waterflow_cli.tables.headers import Header, check_header
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.row_ends import count_lines, whole_rows
 from waterflow_cli.tables.sources import PARQUET_MAGIC, STDIN, open_source, open_to_seek, share_read
 from waterflow_cli.tables.table import NO_NAMES, Batch, Table, plain_column
 
@@ -106,7 +105,7 @@ class _TextTable:
         start = _read_start(self._text, reader, path)
         self._start = reader.read(start, self._text.encoding)
         dialect = self._start.dialect
-        self._rows = RowSyntax(path, self._start.columns, dialect.sep)
+        self._rows = _row_syntax(path, self._start.columns, dialect, names)
         self._first = Position(len(start) - len(self._start.rest), dialect.first_line)
         self._notes: list[int] = []
 
@@ -193,6 +192,19 @@ def remark_on_notes(lines: Sequence[int]) -> list[str]:
     ]
 
 
+def _row_syntax(path: str, columns: Sequence[str], dialect: Dialect, names: Header) -> RowSyntax:
+    """Say how the rows are written; only what follows the last known column may be left out."""
+    known = [number for number, name in enumerate(columns, 1) if names.column_of(name)]
+    n_needed = max(known, default=len(columns))
+    return RowSyntax(
+        path=path,
+        columns=columns,
+        sep=dialect.sep,
+        n_needed=n_needed,
+        ends_in_separator=dialect.ends_in_separator,
+    )
+
+
 @dataclass(frozen=True)
 class FilePart:
     """Some whole lines of a text file, of which it is known how it is written.
@@ -216,18 +228,23 @@ class FilePart:
 
 
 def part_tasks(
-    path: str, columns: Sequence[str], dialect: Dialect, part: FilePart, encoding: str | None = None
+    path: str,
+    columns: Sequence[str],
+    dialect: Dialect,
+    names: Header,
+    part: FilePart,
+    encoding: str | None = None,
 ) -> Iterator[Callable[[], Batch]]:
     """Yield the batches of a part of a text file as calls that parse them; see `Table.tasks`.
 
-    Columns and dialect are the whole file's; the encoding is what the user says that it is.
+    Columns, dialect and names are the whole file's; the encoding is what the user says that it is.
     """
     text = TextStream(part.stream, path, encoding, found=dialect.encoding, line=part.line)
     start = b""
     while count_lines(start) <= part.n_passed and (more := text.read(BLOCK_BYTES)):
         start += more
     ahead = b"".join(start.splitlines(keepends=True)[part.n_passed :])
-    rows = RowSyntax(path, columns, dialect.sep)
+    rows = _row_syntax(path, columns, dialect, names)
     blocks = split_blocks(ahead, text.read, rows, Position(0, part.line + part.n_passed))
     if part.notes:
         first = part.notes.start

@@ -55,6 +55,7 @@ ROW_RULES: Mapping[str, Rule] = {
         # The same, and another separator would give as many.
         Rule("other_separator", _COUNTED, additions=_ADDITIONS),
         Rule("nul_byte", marked("the row holds a NUL byte")),
+        Rule("stray_quote", marked("text follows a closing quote; cells may be other than meant")),
     )
 }
 

@@ -44,6 +44,10 @@ class Batch:
         The text of the rows; empty for Parquet.
     end : Position, optional
         Where the rows after these start.
+    left_out : dict of str to int
+        By column: how many rows end before it, and were given an empty cell there.
+    is_as_written : bool
+        Whether each row of the text has as many cells as the header.
     cell_lines : dict of str to ndarray of int64, each of shape (n_rows,)
         Physical lines of the cells, by column, where they come from other lines than their row.
     """
@@ -54,6 +58,8 @@ class Batch:
     raw: bytes = b""
     first_line: int = 0
     end: Position | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    is_as_written: bool = True
     cell_lines: Mapping[str, IntArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -65,7 +71,9 @@ class Batch:
         None where a row may not be what a writer makes of its cells: in Parquet, and where the
         text holds quotes, CR, or lines that are no rows of the table.
         """
-        if not self.raw or self.findings or b'"' in self.raw or b"\r" in self.raw:
+        if not self.raw or self.findings or not self.is_as_written:
+            return None
+        if b'"' in self.raw or b"\r" in self.raw:
             return None
         ends = np.flatnonzero(np.frombuffer(self.raw, dtype=np.uint8) == ord("\n")) + 1
         if len(ends) != len(self) or ends[-1] != len(self.raw):

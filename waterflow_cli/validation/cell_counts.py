@@ -49,6 +49,8 @@ class CellCounts:
         Known to lie below or above a bound.
     without_limit : Counter of str
         Non-detects that name no limit, and are among the missing.
+    left_out : Counter of str
+        By column of the file: rows that end before it, and were read as empty there.
     positive, small, large : Counter of str
         Measured values, no bounds: those above zero, and those that would be usual in a unit a
         thousand times larger or smaller than the one they are read in.
@@ -58,6 +60,7 @@ class CellCounts:
     nondetects: Counter[str] = field(default_factory=Counter)
     above_range: Counter[str] = field(default_factory=Counter)
     without_limit: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     positive: Counter[str] = field(default_factory=Counter)
     small: Counter[str] = field(default_factory=Counter)
     large: Counter[str] = field(default_factory=Counter)
@@ -67,6 +70,7 @@ class CellCounts:
         """Count the cells of a batch, but for those of rows that are none of the table."""
         counts = cls()
         whole = checked.whole
+        counts.left_out.update(checked.batch.left_out)
         counts.missing.update({name: int(mask.sum()) for name, mask in checked.missing.items()})
         for name, censored in checked.censored.items():
             counts.nondetects[name] = int((censored.below & whole).sum())
@@ -106,6 +110,10 @@ class CellCounts:
             "error": Message("errors"),
         }
         notes = []
+        if listed := _listed(self.left_out):
+            notes.append(
+                Message("Rows end before a column, read as empty: {counts}.", counts=listed)
+            )
         if listed := _listed(self.nondetects):
             notes.append(
                 Message(
