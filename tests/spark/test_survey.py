@@ -106,7 +106,7 @@ def cut(data, cuts, n_above):
     return parts
 
 
-def described(table, is_told=False):
+def described(table, is_told=False, is_ended=True):
     return TextFile(
         file=InputFile(NAME, URI, 0),
         columns=table.columns,
@@ -114,7 +114,9 @@ def described(table, is_told=False):
         units=table.units,
         names=table.names,
         marks=PLAIN_MARKS,
+        first_rows=None,
         is_told=is_told,
+        is_ended=is_ended,
     )
 
 
@@ -122,7 +124,7 @@ def read_in_parts(data, cuts, options=AS_FOUND, n_at_once=100):
     """Read text in parts as the Spark engine does, without Spark."""
     is_told = options.encoding is not None or not data[:SAMPLE_BYTES].isascii()
     with open_samples(NAME, SCHEMA, options, opener=opener_of(data)) as table:
-        text = described(table, is_told)
+        text = described(table, is_told, data.endswith((b"\n", b"\r")))
     parts = cut(data, cuts, text.n_above)
 
     def run(call):
@@ -160,6 +162,11 @@ def check_equal(data, cuts, options=AS_FOUND, n_at_once=100):
     parts = read_in_parts(data, cuts, options, n_at_once)
     if whole.is_empty:
         assert (parts.rows, parts.errors) == ([], [])
+        return
+    if "quotes do not fit" in "".join(parts.errors + whole.errors):
+        # Where there are several faults in quotes, any of them may be met first.
+        assert parts.errors
+        assert whole.errors
         return
     assert parts.errors[:1] == whole.errors
     if not whole.errors:

@@ -147,6 +147,7 @@ class SparkInputs:
                 first_rows=table.first_rows,
                 # The local engine chooses by the same bytes, where they tell.
                 is_told=self.reading.encoding is not None or not start[:SAMPLE_BYTES].isascii(),
+                is_ended=self.hadoop.read_start(file, 1, file.n_bytes - 1) in (b"\n", b"\r"),
             )
         return text if can_be_parted(text.dialect, start, self.split_bytes) else None
 

@@ -127,8 +127,10 @@ class TextFile:
         See `Table`.
     is_told : bool
         Whether its start, or the user, told its encoding.
+    is_ended : bool
+        Whether its last line has a line end.
     notes : range
-        Physical lines of the notes below the table.
+        Physical lines of the notes below the table, up to the end of the file.
     positions : mapping of int to PartPosition
         By the byte with which a part starts.
     """
@@ -141,6 +143,7 @@ class TextFile:
     marks: NumberMarks
     first_rows: Batch | None
     is_told: bool
+    is_ended: bool
     notes: range = range(0)
     positions: Mapping[int, PartPosition] = field(default_factory=dict)
 

@@ -159,10 +159,11 @@ def _table_of_part(
     text: TextFile, lines: _Lines, position: PartPosition, encoding: str | None
 ) -> Table:
     part = FilePart(
-        io.BufferedReader(lines, 1 << 20),
-        position.line,
-        text.n_above if position.line == 1 else position.n_passed,
-        text.notes,
+        stream=io.BufferedReader(lines, 1 << 20),
+        line=position.line,
+        n_passed=text.n_above if position.line == 1 else position.n_passed,
+        notes=text.notes,
+        cut_line=None if text.is_ended else text.notes.stop,
     )
     tasks = part_tasks(text.file.name, text.columns, text.dialect, text.names, part, encoding)
     return Table(

@@ -205,7 +205,7 @@ def _row_syntax(path: str, columns: Sequence[str], dialect: Dialect, names: Head
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FilePart:
     """Some whole lines of a text file, of which it is known how it is written.
 
@@ -219,12 +219,15 @@ class FilePart:
         Lines at its start that are no rows: the header, or the end of a row of the part before.
     notes : range
         Physical lines of the notes below the table.
+    cut_line : int, optional
+        Physical line below the file's last one, where that has no line end.
     """
 
     stream: io.BufferedReader
     line: int
     n_passed: int = 0
     notes: range = range(0)
+    cut_line: int | None = None
 
 
 def part_tasks(
@@ -245,7 +248,10 @@ def part_tasks(
         start += more
     ahead = b"".join(start.splitlines(keepends=True)[part.n_passed :])
     rows = _row_syntax(path, columns, dialect, names)
-    blocks = split_blocks(ahead, text.read, rows, Position(0, part.line + part.n_passed))
+    blocks = (
+        block._replace(is_ended=block.end.line != part.cut_line)
+        for block in split_blocks(ahead, text.read, rows, Position(0, part.line + part.n_passed))
+    )
     if part.notes:
         first = part.notes.start
         blocks = (cut_block(block, first) for block in blocks if block.line < first)
