@@ -54,6 +54,8 @@ class CellReader:
         What its numbers are written with.
     factor : Fraction
         From the file's unit to the schema's.
+    unit : str
+        The file's, as it is told; empty where nothing tells it.
     loq : float, optional
         Limit of quantification, in the schema's unit, where a cell names none.
     nondetect : str or None
@@ -64,6 +66,7 @@ class CellReader:
 
     marks: NumberMarks
     factor: Fraction = Fraction(1)
+    unit: str = ""
     loq: float | None = None
     nondetect: Nondetect | None = None
     conversion: str = ""
@@ -142,11 +145,31 @@ def make_readers(
         readers[name] = CellReader(
             marks=marks,
             factor=factor,
+            unit=unit,
             loq=loqs.get(name),
             nondetect=nondetect,
             conversion=words if factor != 1 else "",
         )
     return readers
+
+
+def name_units(
+    schema: TableSchema, table: Table, readers: Mapping[str, CellReader]
+) -> dict[str, str]:
+    """Name columns as outputs must, to be read back with the same values.
+
+    A unit that a row of units, a profile or an option told would be lost there, where it is not
+    what the name alone would be taken to mean.
+    """
+    named, ambiguous = {}, set(map(fold_name, schema.unit_needed))
+    for name, reader in readers.items():
+        column, told = table.match.columns[name], table.match.units.get(name, "")
+        if not reader.unit or (told and conversion(told, schema.units[name]) == reader.factor):
+            continue
+        if told or reader.factor != 1 or fold_name(column) in ambiguous:
+            ways = table.names.in_unit(column, reader.unit)
+            named[column] = next(way for way in ways if way not in table.columns)
+    return named
 
 
 def marks_of(schema: TableSchema, table: Table, options: ReadingOptions) -> NumberMarks:

@@ -56,7 +56,7 @@ def open_samples(
         for alias, name in profile.columns.items():
             own.setdefault(name, []).append(alias)
         with opened(Header(own, reading.renames)) as table:
-            yield _with_profile(table, profile, schema, reading)
+            yield _with_profile(table, profile, Header(own), reading)
         return
     from waterflow_cli.samples.result_tables import ResultTable
 
@@ -73,14 +73,12 @@ def open_samples(
         yield ResultTable(table, profile, schema, reading).read()
 
 
-def _with_profile(
-    table: Table, profile: Profile, schema: TableSchema, reading: ReadingOptions
-) -> Table:
+def _with_profile(table: Table, profile: Profile, own: Header, reading: ReadingOptions) -> Table:
     """Give a table the profile's names, and its units for the columns of which it tells none."""
     by_fold = {fold_name(alias): name for alias, name in profile.columns.items()}
     folded = {column: fold_name(column) for column in table.columns}
     renames = {column: by_fold[name] for column, name in folded.items() if name in by_fold}
-    names = schema.header.renamed({**renames, **reading.renames})
+    names = own.renamed({**renames, **reading.renames})
     units = {}
     for column in table.columns:
         name, unit = names.column_of(column) or ("", "")

@@ -126,7 +126,9 @@ class ScoringTask:
                 tr("Score one file at a time."),
                 name=SOURCE_FILE,
             )
-        taken = [*self._kept, *([SOURCE_FILE] if source else [])]
+        self._written = scorer.file.checker.written
+        taken = [self._written.get(name, name) for name in self._kept]
+        taken += [SOURCE_FILE] if source else []
         results = (*RESULT_COLUMNS, LIMITS) if options.limits else RESULT_COLUMNS
         hint = tr("Rename the results: --prefix wf_ (or leave the column out: --columns)")
         self._names = result_names(results, options.prefix, taken, hint)
@@ -162,7 +164,7 @@ class ScoringTask:
 
     def _encode(self, scored: ScoredBatch) -> Any:
         checked, batch = scored.checked, scored.checked.batch
-        kept = {name: batch.columns[name] for name in self._kept}
+        kept = {self._written.get(name, name): batch.columns[name] for name in self._kept}
         added = {self._names[name]: scored.results[name] for name in RESULT_COLUMNS}
         if checked.flags is not None:
             added[self._names[LIMITS]] = checked.flags.texts()

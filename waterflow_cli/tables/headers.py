@@ -12,7 +12,7 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.units import is_unit_of_amount, parse_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # "Sulfate (mg/L)", "Chloramines [mg(Cl2)/L]"
 _IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[](.*)[)\]]\s*$")
@@ -155,6 +155,18 @@ class Header:
         """Count the different columns of the schema that some cells name."""
         found = (self.column_of(cell) for cell in cells)
         return len({column[0] for column in found if column})
+
+    def in_unit(self, cell: str, unit: str) -> Iterator[str]:
+        """Give ways to write the name of a column so that it tells a unit, its own one left out.
+
+        >>> next(Header({"TOC": []}).in_unit("TOC_mg_L", "µg/L"))
+        'TOC (µg/L)'
+        """
+        _, told = self.column_of(cell) or ("", "")
+        base = cell
+        if told and cell not in self._renames:
+            base = cell[: cell.rindex(told)].rstrip(" _,;:.-([")
+        yield from (f"{base} ({unit})", f"{base} [{unit}]", f"{base}, {unit}")
 
     def remark_on(self, cell: str) -> str | None:
         """Tell which column of the schema a cell of a header says more about, and does not name.

@@ -15,6 +15,8 @@ from waterflow_cli.common.messages import clipped, tr
 from waterflow_cli.samples.nondetects import Censored
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
     from waterflow_cli.tables.row_rules import Rule
     from waterflow_cli.tables.table import Batch
@@ -78,6 +80,8 @@ class CheckedBatch:
         ``--nondetect`` makes of the bounds.
     flags : LimitFlags, optional
         How the rows stand to limits, where they were held against some.
+    written : mapping of str to str
+        What outputs call a column, where that is not its name in the file.
     """
 
     file: str
@@ -87,6 +91,7 @@ class CheckedBatch:
     censored: dict[str, Censored] = field(default_factory=dict)
     by_rule: list[RuleFindings] = field(default_factory=list)
     flags: LimitFlags | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def whole(self) -> BoolArray:
@@ -94,6 +99,10 @@ class CheckedBatch:
         whole = np.ones(len(self.batch), dtype=bool)
         whole[list(self.batch.findings)] = False
         return whole
+
+    def written_columns(self) -> dict[str, pa.Array]:
+        """Give the columns of the file by their names in outputs."""
+        return {self.written.get(name, name): cells for name, cells in self.batch.columns.items()}
 
     def add(
         self, rule: Rule, failed: BoolArray, values: Values = _NONE, *, column: str = ""

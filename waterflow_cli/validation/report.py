@@ -164,7 +164,7 @@ class RowSplit:
         """Put the rows of a batch into the formats of the files; threads may do so at once."""
         if self.good is None and self.bad is None:
             return []
-        columns, invalid = checked.batch.columns, checked.invalid
+        columns, invalid = checked.written_columns(), checked.invalid
         added = {}
         if checked.flags is not None:
             _refuse_taken(LIMITS, columns, "--limits")

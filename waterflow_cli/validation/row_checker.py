@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from waterflow_cli.common.arrays import as_bools
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
-from waterflow_cli.samples.cells import make_readers
+from waterflow_cli.samples.cells import make_readers, name_units
 from waterflow_cli.samples.columns import find_unread_remarks, not_read
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
@@ -59,6 +59,8 @@ class RowChecker:
     ----------
     columns : dict of str to str
         Schema column to column of the file.
+    written : dict of str to str
+        Column of the file to its name in outputs, where that is another one; see `name_units`.
 
     Raises
     ------
@@ -78,6 +80,7 @@ class RowChecker:
         self.columns = dict(table.match.columns)
         self._check_columns(without_label=without_label)
         self._readers = make_readers(schema, table, reading)
+        self.written = name_units(schema, table, self._readers)
         self._unread = find_unread_remarks(table, schema.header, self.columns.values())
         self._leading = _leading_texts(table, schema)
         unique = schema.unique
@@ -108,7 +111,9 @@ class RowChecker:
             If a check of the schema judges a column as a whole and not row by row, or does not
             fit the column's kind.
         """
-        checked = CheckedBatch(file=self._table.path, batch=batch, numbers={}, missing={})
+        checked = CheckedBatch(
+            file=self._table.path, batch=batch, numbers={}, missing={}, written=self.written
+        )
         self._find_summaries(checked)
         for code in sorted({finding.rule for finding in batch.findings.values()}):
             rows = np.array(
