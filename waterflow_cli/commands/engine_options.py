@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -47,14 +47,10 @@ def engine(command: Callable[..., Any]) -> Any:
 
 
 @contextmanager
-def open_engine(
-    engine: SparkOptions, files: Sequence[str], console: Console
-) -> Iterator[SparkEngine]:
-    """Open a session of Spark for files that are there, and show how far it comes."""
-    from waterflow_cli.spark.files import refuse_missing
+def open_engine(engine: SparkOptions, console: Console) -> Iterator[SparkEngine]:
+    """Open a session of Spark, for what `spark.preflight` let pass; show how far it comes."""
     from waterflow_cli.spark.session import open_session
 
-    refuse_missing(files)
     with (
         console.progress(tr("rows")) as report,
         open_session(engine, debug=console.debug) as spark,

@@ -117,7 +117,10 @@ def score(
         if engine is None:
             summary = _score_here(console, model, files, output, chosen)
         else:
-            with open_engine(engine, files, console) as spark:
+            from waterflow_cli.spark.preflight import check_scoring
+
+            check_scoring(fetched, model, files, output, chosen, layout)
+            with open_engine(engine, console) as spark:
                 summary = spark.score(fetched, model, files, output, chosen, layout)
     console.json(_content(summary, output))
     note_reading(summary.dialects, summary.cells, model.schema, chosen.reading, console)

@@ -69,7 +69,6 @@ def validate(
     With --engine spark, FILE can also be a folder or a URI, and --good and --bad are folders.
     """
     from waterflow_cli.samples.schemas import load_schema
-    from waterflow_cli.tables.outputs import check_output
     from waterflow_cli.validation.limits import load_limits
 
     if console.as_json and (form != "text" or output != "-"):
@@ -82,8 +81,10 @@ def validate(
     if engine is None:
         report = _check_here(files, schema, chosen, output, console)
     else:
-        check_output(output, force=chosen.force)
-        with open_engine(engine, files, console) as spark:
+        from waterflow_cli.spark.preflight import check_validation
+
+        check_validation(files, schema, chosen, output, layout)
+        with open_engine(engine, console) as spark:
             report = spark.validate(files, schema, chosen, findings=output, layout=layout)
     form = "json" if console.as_json else form
     _write(report, form, output, console, force=chosen.force)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -26,22 +25,16 @@ from waterflow_cli.scoring.job import (
     write_manifest,
 )
 from waterflow_cli.scoring.task import ScoringOptions
-from waterflow_cli.spark.files import (
-    HadoopFiles,
-    InputFile,
-    local_paths,
-    path_of,
-    refuse_credentials,
-)
+from waterflow_cli.spark.files import HadoopFiles, InputFile
 from waterflow_cli.spark.formats import NO_ROWS, Columns, Origin, RowFormat
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.jobs import RejectsJob, ScoringJob, ValidationJob, ship_model
-from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput
+from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput, check_named
 from waterflow_cli.spark.remote import remote_errors
 from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.spark.worker import Job, Task
-from waterflow_cli.tables.outputs import STDOUT, check_distinct, check_outputs
+from waterflow_cli.tables.outputs import STDOUT
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import changed
 from waterflow_cli.tables.table import Batch, Table, no_rows
@@ -166,13 +159,8 @@ class SparkEngine:
     def _open_inputs(
         self, paths: Sequence[str], schema: TableSchema, reading: ReadingOptions
     ) -> SparkInputs:
-        if schema.has_unique:
-            raise UsageError(
-                "--engine spark: the schema has values that must be unique, and no executor "
-                "knows the rows of the others.",
-                tr("Use the local engine."),
-            )
-        files = self._hadoop.list_inputs(tuple(paths))
+        refuse_unique(schema)
+        files = self._hadoop.list_inputs(paths)
         return SparkInputs(
             spark=self._spark, hadoop=self._hadoop, files=files, schema=schema, reading=reading
         )
@@ -193,18 +181,9 @@ class SparkEngine:
         told : str
             The option of what is no rows, and is written to this machine.
         """
-        given = {option: path for option, path in named.items() if path is not None}
-        for path in given.values():
-            refuse_credentials(path)
-        check_distinct(given.items())
-        self._check_apart(given)
-        check_outputs([(told, named[told])], force=force, inputs=local_paths(inputs))
-        if layout.is_single and layout.keys:
-            raise UsageError("--partition-by makes folders, and --single-file one file.")
         made: dict[str, RowsOutput] = {}
-        for option, path in given.items():
-            if option == told:
-                continue
+        rows = check_named(self._hadoop, named, told, inputs, layout, force=force)
+        for option, path in rows.items():
             if layout.is_single or path == STDOUT:
                 made[option] = SingleOutput(path, self._hadoop, force=force, inputs=inputs)
             else:
@@ -213,22 +192,6 @@ class SparkEngine:
                     path, self._hadoop, keys=keys, force=force, inputs=inputs
                 )
         return made
-
-    def _check_apart(self, given: Mapping[str, str]) -> None:
-        """Refuse outputs of which one lies within another."""
-        places = {
-            option: f"{path_of(self._hadoop.uri_of(path))}/"
-            for option, path in given.items()
-            if path != STDOUT
-        }
-        for option, other in permutations(places, 2):
-            if places[option].startswith(places[other]):
-                raise UsageError(
-                    "{path}: {option} lies within {other}; name two places.",
-                    path=given[option],
-                    option=option,
-                    other=other,
-                )
 
     @contextmanager
     def _publishing(self, outputs: Collection[RowsOutput]) -> Iterator[None]:
@@ -248,7 +211,9 @@ class SparkEngine:
         """Run one job over all inputs; give what was counted, in the order of the inputs."""
         from pyspark.accumulators import AddingAccumulatorParam
 
-        columns, header = _look_at_first(inputs, job)
+        with inputs.open_first() as table:
+            columns = columns_of(job, table)
+            header = table.columns, dict(table.units)
         inputs.survey()
         row_format: RowFormat = NO_ROWS if output is None else output.row_format(columns)
         counts: Any = self._spark.sparkContext.accumulator([], AddingAccumulatorParam([]))
@@ -293,18 +258,24 @@ def _refuse_lost(inputs: SparkInputs, found: Mapping[Origin, Any]) -> None:
             raise no_rows(text.file.name)
 
 
-def _look_at_first(
-    inputs: SparkInputs, job: Job
-) -> tuple[pa.Schema, tuple[list[str], Mapping[str, str]]]:
+def refuse_unique(schema: TableSchema) -> None:
+    """Refuse a schema whose rows can only be judged beside all others, by a UsageError."""
+    if schema.has_unique:
+        raise UsageError(
+            "--engine spark: the schema has values that must be unique, and no executor "
+            "knows the rows of the others.",
+            tr("Use the local engine."),
+        )
+
+
+def columns_of(job: Job, table: Table) -> pa.Schema:
     """Do the work with some rows of the first file here, to see what columns come out of it.
 
     What is wrong with options or header is thus said before any task starts.
     """
-    with inputs.open_first() as table:
-        file, encode = job.start(Columns(pa.schema([])))(table)
-        encoded = encode(file.check(_some_rows(table)))
-        columns = pa.schema([]) if encoded is None else encoded.schema
-        return columns, (table.columns, dict(table.units))
+    file, encode = job.start(Columns(pa.schema([])))(table)
+    encoded = encode(file.check(_some_rows(table)))
+    return pa.schema([]) if encoded is None else encoded.schema
 
 
 def _some_rows(table: Table) -> Batch:

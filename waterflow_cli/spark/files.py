@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from waterflow_cli.common.errors import InputError, UsageError
@@ -116,14 +117,19 @@ def local_paths(files: Sequence[InputFile]) -> list[str]:
     return [file.path.removeprefix(_LOCAL) for file in files if file.path.startswith(f"{_LOCAL}/")]
 
 
-class HadoopFiles:
-    """What is done with files and folders beside reading and writing rows."""
+class Entry(NamedTuple):
+    """What stands in a folder."""
 
-    def __init__(self, spark: SparkSession) -> None:
-        self._java = view_java(spark.sparkContext)
-        self._conf = find_java_context(spark.sparkContext).hadoopConfiguration()
+    name: str
+    uri: str
+    is_folder: bool
+    n_bytes: int
 
-    def list_inputs(self, paths: tuple[str, ...]) -> list[InputFile]:
+
+class Files(ABC):
+    """Files and folders, as inputs and outputs are checked against them."""
+
+    def list_inputs(self, paths: Sequence[str]) -> list[InputFile]:
         """Find the files that some paths, folders and patterns name, in order.
 
         Raises
@@ -137,6 +143,110 @@ class HadoopFiles:
             for name in [path] if is_uri(path) else expand_inputs((path,)):
                 found += self._list(name)
         return [replace(file, number=number) for number, file in enumerate(found)]
+
+    @abstractmethod
+    def _list(self, name: str) -> list[InputFile]:
+        """Find the files that a path names."""
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file or folder."""
+
+    @abstractmethod
+    def is_folder(self, path: str) -> bool:
+        """Say whether there is a folder."""
+
+    @abstractmethod
+    def names_in(self, path: str) -> list[str]:
+        """Give the names of what a folder holds."""
+
+    @abstractmethod
+    def uri_of(self, path: str) -> str:
+        """Give a path's URI: that of this machine's files where it names no scheme."""
+
+
+class LocalFiles(Files):
+    """What this machine knows before Spark is started; of what a URI names, nothing is known."""
+
+    def _list(self, name: str) -> list[InputFile]:
+        if is_uri(name):
+            return []
+        path = Path(name)
+        try:
+            if not path.is_dir():
+                return [InputFile(name, self.uri_of(name), path.stat().st_size)]
+            entries = [
+                Entry(each.name, self.uri_of(str(each)), each.is_dir(), each.stat().st_size)
+                for each in path.iterdir()
+            ]
+        except OSError as exc:
+            raise InputError(name, "cannot be opened ({cause}).", cause=exc.strerror) from exc
+        return list_folder(name, entries)
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file or folder."""
+        return os.path.lexists(local_path(path))
+
+    def is_folder(self, path: str) -> bool:
+        """Say whether there is a folder."""
+        return os.path.isdir(local_path(path))  # noqa: PTH112 (Path.is_dir may raise)
+
+    def names_in(self, path: str) -> list[str]:
+        """Give the names of what a folder holds."""
+        try:
+            return os.listdir(local_path(path))  # noqa: PTH208 (names alone)
+        except OSError as exc:
+            raise UsageError(
+                "{path}: cannot be written ({strerror}).", path=path, strerror=exc.strerror
+            ) from exc
+
+    def uri_of(self, path: str) -> str:
+        """Give a path's URI."""
+        return path if is_uri(path) else f"file:{Path(path).absolute()}"
+
+
+def local_path(uri: str) -> str:
+    """Give the path of this machine's file that a URI of `LocalFiles` names."""
+    return uri.removeprefix("file:")
+
+
+def list_folder(name: str, entries: Sequence[Entry]) -> list[InputFile]:
+    """Give the files of a folder, by what stands in it.
+
+    Raises
+    ------
+    InputError
+        If it holds no file, a folder, or a name that Hadoop does not take.
+    """
+    found = []
+    for entry in entries:
+        if ":" in entry.name:
+            raise InputError(
+                f"{name.rstrip('/')}/{entry.name}",
+                "cannot be opened.",
+                hint=tr("Hadoop takes no colon in a name: give it another."),
+            )
+        if entry.name.startswith(("_", ".")):
+            continue
+        if entry.is_folder:
+            problem = (
+                tr("is partitioned by folders, which hold one of its columns.")
+                if _PARTITION.match(entry.name)
+                else tr("holds the folder {folder}.", folder=entry.name)
+            )
+            raise InputError(name, problem, hint=tr("Name the files in them, with a pattern: */*"))
+        found.append(InputFile(f"{name.rstrip('/')}/{entry.name}", entry.uri, entry.n_bytes))
+    if not found:
+        raise InputError(name, "is a folder without files.")
+    return sorted(found, key=lambda each: each.name)
+
+
+class HadoopFiles(Files):
+    """What Spark's JVM knows, and does with files and folders beside reading and writing rows."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._java = view_java(spark.sparkContext)
+        self._conf = find_java_context(spark.sparkContext).hadoopConfiguration()
 
     def _list(self, name: str) -> list[InputFile]:
         with self._input_errors(name):
@@ -153,35 +263,16 @@ class HadoopFiles:
             status = files.getFileStatus(path)
             if not status.isDirectory():
                 return [InputFile(name, status.getPath().toString(), status.getLen())]
-            return self._list_folder(name, list(files.listStatus(path)))
-
-    def _list_folder(self, name: str, entries: list[Any]) -> list[InputFile]:
-        found = []
-        for entry in entries:
-            last = entry.getPath().getName()
-            if ":" in last:
-                raise InputError(
-                    f"{name.rstrip('/')}/{last}",
-                    "cannot be opened.",
-                    hint=tr("Hadoop takes no colon in a name: give it another."),
+            entries = [
+                Entry(
+                    status.getPath().getName(),
+                    status.getPath().toString(),
+                    status.isDirectory(),
+                    status.getLen(),
                 )
-            if last.startswith(("_", ".")):
-                continue
-            if entry.isDirectory():
-                problem = (
-                    tr("is partitioned by folders, which hold one of its columns.")
-                    if _PARTITION.match(last)
-                    else tr("holds the folder {folder}.", folder=last)
-                )
-                raise InputError(
-                    name, problem, hint=tr("Name the files in them, with a pattern: */*")
-                )
-            found.append(
-                InputFile(f"{name.rstrip('/')}/{last}", entry.getPath().toString(), entry.getLen())
-            )
-        if not found:
-            raise InputError(name, "is a folder without files.")
-        return sorted(found, key=lambda each: each.name)
+                for status in files.listStatus(path)
+            ]
+            return list_folder(name, entries)
 
     def _input(self, status: Any) -> InputFile:
         uri = status.getPath().toString()

@@ -24,6 +24,7 @@ from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.spark import worker
 from waterflow_cli.spark.files import HadoopFiles, InputFile
 from waterflow_cli.spark.formats import FileBytes, RowFormat, quoted
+from waterflow_cli.spark.settings import MAX_SPLIT, bytes_of
 from waterflow_cli.spark.survey import TextFile, lay_out, parts_within_a_row, surveys_of
 from waterflow_cli.spark.worker import Task
 from waterflow_cli.tables.dialect import PARQUET, Dialect
@@ -44,7 +45,7 @@ _LARGEST_WHOLE = 1 << 30
 # In these each byte of ASCII is itself, so lines can be told apart before they are decoded.
 _LINEWISE = re.compile(r"utf-8|utf-8 with BOM|ascii|cp125\d|iso8859-\d+")
 _NO_LINES = np.zeros(0, dtype=np.int64)
-_MAX_SPLIT, _OPEN_COST = "spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes"
+_OPEN_COST = "spark.sql.files.openCostInBytes"
 _MAX_PARTITIONS, _NO_LIMIT = "spark.sql.files.maxPartitionNum", (1 << 31) - 1
 
 
@@ -74,23 +75,11 @@ class SparkInputs:
         self.n_cores = max(1, int(self.spark.sparkContext.defaultParallelism))
         self.split_bytes = self._plan_split()
         self._by_path = {file.path: file for file in reversed(self.files)}
+        refuse_names(self.files)
         for file in self.files:
-            if self._by_path[file.path] is not file:
-                raise UsageError(
-                    "{path}: is named twice.",
-                    tr("--engine spark reads each file once: name it once."),
-                    path=file.name,
-                )
-        for file in self.files:
-            if file.uri.rpartition("/")[2].startswith(("_", ".")):
-                raise InputError(
-                    file.name,
-                    "Spark passes over files whose names start with _ or a point.",
-                    hint=tr("Give it another name."),
-                )
             self._sort(file)
         # Each task reads one part: a file costs as much to open as a part to read.
-        for key in (_MAX_SPLIT, _OPEN_COST):
+        for key in (MAX_SPLIT, _OPEN_COST):
             self.spark.conf.set(key, str(self.split_bytes))
         # A site's own limit would put several parts into one partition.
         self.spark.conf.set(_MAX_PARTITIONS, str(_NO_LIMIT))
@@ -108,7 +97,7 @@ class SparkInputs:
     def _plan_split(self) -> int:
         """Choose how many bytes make a part: some parts for each core, none too small."""
         conf = self.spark.sparkContext.getConf()
-        most = _bytes_of(conf.get(_MAX_SPLIT, "128m"))
+        most = bytes_of(conf.get(MAX_SPLIT, "128m"))
         share = self.n_bytes // (_TASKS_PER_CORE * self.n_cores) + 1
         return min(most, max(_LEAST_SPLIT, share))
 
@@ -267,6 +256,26 @@ class SparkInputs:
         )
 
 
+def refuse_names(files: Sequence[InputFile]) -> None:
+    """Refuse files that Spark would read once, or not at all: a UsageError, or an InputError."""
+    seen: set[str] = set()
+    for file in files:
+        if file.path in seen:
+            raise UsageError(
+                "{path}: is named twice.",
+                tr("--engine spark reads each file once: name it once."),
+                path=file.name,
+            )
+        seen.add(file.path)
+    for file in files:
+        if file.uri.rpartition("/")[2].startswith(("_", ".")):
+            raise InputError(
+                file.name,
+                "Spark passes over files whose names start with _ or a point.",
+                hint=tr("Give it another name."),
+            )
+
+
 def can_be_parted(dialect: Dialect, start: bytes, split_bytes: int) -> bool:
     """Say, by its start, whether a text file can be read in parts of so many bytes."""
     # The first part must hold all that is above the first row.
@@ -297,15 +306,3 @@ def _spark_schema(schema: pa.Schema) -> Any:
     from pyspark.sql.pandas.types import from_arrow_schema
 
     return from_arrow_schema(schema)
-
-
-def _bytes_of(text: str) -> int:
-    """Read a size as Spark writes it.
-
-    >>> _bytes_of("128m"), _bytes_of("1000"), _bytes_of("2MB")
-    (134217728, 1000, 2097152)
-    """
-    match = re.fullmatch(r"(\d+)\s*([kmgt]?)b?", text.strip().lower())
-    if match is None:
-        raise UsageError("--spark-conf {key}={text}: no size.", key=_MAX_SPLIT, text=text)
-    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]]

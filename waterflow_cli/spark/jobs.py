@@ -50,6 +50,12 @@ class ShippedModel:
 _LOADED: dict[tuple[str, str], StoredModel] = {}
 
 
+def held_model(fetched: FetchedModel, model: StoredModel, file: str = "") -> ShippedModel:
+    """Let jobs in this process find a model that it has loaded."""
+    _LOADED[fetched.label, fetched.digest] = model
+    return ShippedModel(file, fetched.label, fetched.digest)
+
+
 def ship_model(spark: SparkSession, fetched: FetchedModel, model: StoredModel) -> ShippedModel:
     """Put a model's files where the executors fetch them; this process has loaded it."""
     from pyspark import SparkFiles
@@ -65,9 +71,7 @@ def ship_model(spark: SparkSession, fetched: FetchedModel, model: StoredModel) -
         for path in sorted(fetched.folder.rglob("*")):
             packed.write(path, path.relative_to(fetched.folder))
     spark.sparkContext.addFile(str(archive))
-    shipped = ShippedModel(archive.name, fetched.label, fetched.digest)
-    _LOADED[shipped.label, shipped.digest] = model
-    return shipped
+    return held_model(fetched, model, archive.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
 from pathlib import Path, PurePosixPath
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,15 @@ import pyarrow as pa
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.spark.files import HadoopFiles, InputFile, local_paths, path_of, true_path
+from waterflow_cli.spark.files import (
+    Files,
+    HadoopFiles,
+    InputFile,
+    local_paths,
+    path_of,
+    refuse_credentials,
+    true_path,
+)
 from waterflow_cli.spark.formats import (
     BATCH,
     FILE,
@@ -27,7 +36,16 @@ from waterflow_cli.spark.formats import (
     check_keys,
     quoted,
 )
-from waterflow_cli.tables.outputs import OutputGroup, check_output, exists_error, input_error
+from waterflow_cli.spark.settings import OutputLayout
+from waterflow_cli.tables.outputs import (
+    STDOUT,
+    OutputGroup,
+    check_distinct,
+    check_output,
+    check_outputs,
+    exists_error,
+    input_error,
+)
 from waterflow_cli.tables.sources import is_uri
 from waterflow_cli.tables.writing import (
     EncodedRows,
@@ -48,6 +66,105 @@ _EMPTY_BYTES = {"": 0, ".gz": 20}
 _OWN_MARKER = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 # Names the folder in which the tasks of a job write, so that no other's are committed with them.
 _ATTEMPT = "mapreduce.job.application.attempt.id"
+
+
+def check_named(
+    files: Files,
+    named: Mapping[str, str | None],
+    told: str,
+    inputs: Sequence[InputFile],
+    layout: OutputLayout,
+    *,
+    force: bool,
+) -> dict[str, str]:
+    """Check outputs beside each other, and give those for rows, by their options.
+
+    Parameters
+    ----------
+    told : str
+        The option of what is no rows, and is written to this machine.
+
+    Raises
+    ------
+    UsageError
+        If one holds a password, two are one or lie within each other, or what is told cannot be
+        written.
+    """
+    given = {option: path for option, path in named.items() if path is not None}
+    for path in given.values():
+        refuse_credentials(path)
+    check_distinct(given.items())
+    places = {
+        option: f"{path_of(files.uri_of(path))}/"
+        for option, path in given.items()
+        if path != STDOUT
+    }
+    for option, other in permutations(places, 2):
+        if places[option].startswith(places[other]):
+            raise UsageError(
+                "{path}: {option} lies within {other}; name two places.",
+                path=given[option],
+                option=option,
+                other=other,
+            )
+    check_outputs([(told, named[told])], force=force, inputs=local_paths(inputs))
+    if layout.is_single and layout.keys:
+        raise UsageError("--partition-by makes folders, and --single-file one file.")
+    return {option: path for option, path in given.items() if option != told}
+
+
+def check_folder(path: str, files: Files, *, force: bool, inputs: Sequence[InputFile]) -> bool:
+    """Say whether a folder of parts replaces another; a UsageError where there can be none."""
+    _, suffix = output_format(_name_parts(path))
+    if suffix not in _CODECS:
+        raise UsageError(
+            "{path}: Spark writes no {suffix} parts.",
+            tr("Use .gz, or write one file: --single-file"),
+            path=path,
+            suffix=suffix,
+        )
+    uri = files.uri_of(path.rstrip("/"))
+    own = true_path(uri)
+    if any(f"{true_path(file.uri)}/".startswith(f"{own}/") for file in inputs):
+        raise input_error(path)
+    if not files.exists(uri):
+        return False
+    if not files.is_folder(uri):
+        raise UsageError(
+            "{path}: is a file, and a folder of parts will not replace it.",
+            tr("Choose another name, or write one file: --single-file"),
+            path=path,
+        )
+    names = set(files.names_in(uri))
+    if names <= {_TEMPORARY} or (UNFINISHED in names and SUCCESS not in names):
+        return False
+    if SUCCESS not in names:
+        raise UsageError(
+            "{path}: is a folder that no Spark job has finished.",
+            tr("It will not be replaced. Choose another name."),
+            path=path,
+        )
+    if not force:
+        raise exists_error(path)
+    return True
+
+
+def check_single(path: str, files: Files, *, force: bool, inputs: Sequence[InputFile]) -> None:
+    """Refuse a file that cannot be written, by a UsageError; see `check_output`."""
+    output_format(path)
+    if not is_uri(path):
+        check_output(path, force=force, inputs=local_paths(inputs))
+        return
+    if path_of(files.uri_of(path)) in {file.path for file in inputs}:
+        raise input_error(path)
+    if files.exists(path) and not force:
+        raise exists_error(path)
+
+
+def _name_parts(path: str) -> str:
+    """Give the name by whose suffix the parts of a folder are written: CSV where it has none."""
+    named = path.rstrip("/")
+    return named if PurePosixPath(named).suffix else f"{named}.csv"
 
 
 class FolderOutput:
@@ -84,47 +201,12 @@ class FolderOutput:
         self.path, self._hadoop, self._keys = path, hadoop, tuple(keys)
         self._token = token_bytes(16)
         self._uri = hadoop.uri_of(path.rstrip("/"))
-        named = path.rstrip("/")
-        self._format = named if PurePosixPath(named).suffix else f"{named}.csv"
+        self._is_replacing = check_folder(path, hadoop, force=force, inputs=inputs)
+        self._format = _name_parts(path)
         self._kind, self._compression = output_format(self._format)
-        if self._kind != ".parquet" and self._compression not in _CODECS:
-            raise UsageError(
-                "{path}: Spark writes no {suffix} parts.",
-                tr("Use .gz, or write one file: --single-file"),
-                path=path,
-                suffix=self._compression,
-            )
-        own = true_path(self._uri)
-        if any(f"{true_path(file.uri)}/".startswith(f"{own}/") for file in inputs):
-            raise input_error(path)
-        self._is_replacing = self._check_target(force=force)
         folder, _, name = self._uri.rpartition("/")
         self._target = f"{folder}/.{name}.part" if self._is_replacing else self._uri
         self._replaced = f"{folder}/.{name}.{uuid4().hex}.old"
-
-    def _check_target(self, *, force: bool) -> bool:
-        """Say whether another output is to be replaced."""
-        hadoop, uri = self._hadoop, self._uri
-        if not hadoop.exists(uri):
-            return False
-        if not hadoop.is_folder(uri):
-            raise UsageError(
-                "{path}: is a file, and a folder of parts will not replace it.",
-                tr("Choose another name, or write one file: --single-file"),
-                path=self.path,
-            )
-        names = set(hadoop.names_in(uri))
-        if names <= {_TEMPORARY} or (UNFINISHED in names and SUCCESS not in names):
-            return False
-        if SUCCESS not in names:
-            raise UsageError(
-                "{path}: is a folder that no Spark job has finished.",
-                tr("It will not be replaced. Choose another name."),
-                path=self.path,
-            )
-        if not force:
-            raise exists_error(self.path)
-        return True
 
     def row_format(self, columns: pa.Schema) -> RowFormat:
         """Give the format in which it takes rows of such columns."""
@@ -200,18 +282,11 @@ class SingleOutput:
     def __init__(
         self, path: str, hadoop: HadoopFiles, *, force: bool, inputs: Sequence[InputFile]
     ) -> None:
+        check_single(path, hadoop, force=force, inputs=inputs)
         self.path, self._hadoop = path, hadoop
         self._kind, _ = output_format(path)
-        names = local_paths(inputs)
-        self._group = OutputGroup(force=force, inputs=names)
+        self._group = OutputGroup(force=force, inputs=local_paths(inputs))
         self._scratch: Path | None = None
-        if not is_uri(path):
-            check_output(path, force=force, inputs=names)
-            return
-        if path_of(hadoop.uri_of(path)) in {file.path for file in inputs}:
-            raise input_error(path)
-        if hadoop.exists(path) and not force:
-            raise exists_error(path)
 
     def row_format(self, columns: pa.Schema) -> RowFormat:
         """Give the format in which it takes rows of such columns, whose names make the header."""

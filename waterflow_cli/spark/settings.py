@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from waterflow_cli.common.errors import EngineError
+from waterflow_cli.common.errors import EngineError, UsageError
 from waterflow_cli.common.messages import tr
 
 ARCHIVE_NAME = "environment"
 _CONNECT_TIMEOUT_S = 5.0
 BATCH_BYTES = 8 << 20
 BATCH_ROWS = 32_768
+MAX_SPLIT = "spark.sql.files.maxPartitionBytes"
 WAITING_TIME = "spark.scheduler.maxRegisteredResourcesWaitingTime"
 # Our own values of Spark properties; the user's and those of the file go before them.
 _DEFAULTS = {
@@ -132,9 +133,12 @@ def plan_settings(options: SparkOptions, spark_home: Path | None = None) -> Spar
     ------
     EngineError
         If the master's URL has none of the forms that Spark knows.
+    UsageError
+        If the size of a part is none.
     """
     defaults = read_defaults(spark_home)
     conf = dict(options.conf)
+    bytes_of(conf.get(MAX_SPLIT, "128m"))
     in_conf = conf.pop("spark.master", None)
     master = options.master or in_conf or defaults.get("spark.master", "local[*]")
     if not any(known.match(master) for known in _MASTERS):
@@ -183,3 +187,15 @@ def check_master(settings: SparkSettings) -> None:
             master=settings.master,
             cause=problem,
         )
+
+
+def bytes_of(text: str) -> int:
+    """Read a size as Spark writes it.
+
+    >>> bytes_of("128m"), bytes_of("1000"), bytes_of("2MB")
+    (134217728, 1000, 2097152)
+    """
+    match = re.fullmatch(r"(\d+)\s*([kmgt]?)b?", text.strip().lower())
+    if match is None:
+        raise UsageError("--spark-conf {key}={text}: no size.", key=MAX_SPLIT, text=text)
+    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]]
