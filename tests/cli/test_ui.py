@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import suppress
@@ -196,6 +197,19 @@ class Visitor(threading.Thread):
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         return direct.open(f"{self.base}/{path}")
 
+    def ask(self, method: str, path: str, **headers: str) -> int:
+        """Ask as a browser would that a page has told to: by any host, from any origin."""
+        asked = urllib.request.Request(f"{self.base}/{path}", method=method, headers=headers)
+        asked.add_header("Content-Type", "application/json")
+        asked.add_header("Access-Control-Request-Method", "POST")
+        asked.data = b'{"max_results": 5}' if method == "POST" else None
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(asked) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
     def run(self) -> None:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not self.is_over.is_set():
@@ -213,6 +227,18 @@ class Visitor(threading.Thread):
                     self.seen[name] = answer.read().decode("utf-8")
             listing = list(processes())
             self.seen["processes"] = [line for _, _, line in listing if str(self.port) in line]
+            search = "ajax-api/2.0/mlflow/experiments/search"
+            names = ("10.evil.example", "192.168.evil.example:80", "fc00:evil", "evil.example", "")
+            self.seen["rebound"] = [
+                self.ask(method, path, host=name)
+                for name in (*names, "localhost:evil", f"localhost.evil.example:{self.port}")
+                for method, path in (("GET", ""), ("POST", search))
+            ]
+            self.seen["from elsewhere"] = [
+                self.ask(method, search, origin=origin)
+                for origin in ("http://evil.example", "null", "http://localhost.evil.example")
+                for method in ("POST", "OPTIONS")
+            ]
             with socket.socket() as other:  # another address of this machine
                 self.seen["beyond loopback"] = other.connect_ex(("127.0.0.2", self.port)) == 0
             time.sleep(1)  # the command notices too that the server is up
@@ -251,6 +277,8 @@ def test_pages_are_served_on_loopback_until_the_command_ends(
     assert len(visitor.seen["processes"]) >= 2
     assert not any("sqlite" in line for line in visitor.seen["processes"])
     assert not visitor.seen["beyond loopback"]
+    assert set(visitor.seen["rebound"]) == {403}
+    assert set(visitor.seen["from elsewhere"]) == {403, 400}  # and what may be asked is not told
     assert not [line for _, _, line in processes() if f"--port {port}" in line]
 
 

@@ -136,6 +136,8 @@ def _server(uri: str, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[by
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     environ |= {
         "MLFLOW_BACKEND_STORE_URI": mlflow.get_tracking_uri(),
+        # By itself MLflow takes any name that begins as a private address does: 10.evil.example.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:{port},localhost:{port}",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
     }
