@@ -244,6 +244,8 @@ def test_a_file_that_is_read_otherwise_is_told_from_a_model_that_judges_otherwis
     where = ("--tracking-uri", store_uri)
     assert cli("score", "messy.csv", "-o", "out.csv", *where).code == 0
     done = cli("replay", "out.csv", "--model", "1", *where)
+    assert (done.code, "changed though" in done.err) == (0, False)
+    done = cli("replay", "out.csv", "--model", "1", "--unit", "Solids=mg/L", *where)
     assert done.code == 0
     assert "changed though waterflow/1 judged them before too" in done.err
     assert "--unit" in done.err

@@ -19,8 +19,10 @@ from laws import tried_on
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.schemas import TableSchema, load_schema, parse_schema
 from waterflow_cli.tables.reading import open_table
+from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons
 from waterflow_cli.validation.row_checker import RowChecker
 
@@ -721,7 +723,7 @@ SAMPLE = st.fixed_dictionaries(
         for name, bound in BOUNDS.items()
     }
     | {"Potability": st.sampled_from([0, 1])}
-).filter(lambda sample: not all(math.isnan(sample[name]) for name in BOUNDS))
+).filter(lambda sample: any(sample[name] > 0 for name in BOUNDS))
 
 
 @given(
@@ -784,3 +786,32 @@ def test_reasons_of_a_row_do_not_depend_on_its_neighbours(
         return sorted(row_reasons(checked))
 
     assert reasons(random.Random(seed).sample(lines, len(lines))) == reasons(lines)
+
+
+ZEROS = ("ph", "Hardness", "Solids", "Turbidity")
+
+
+@pytest.mark.parametrize(
+    ("row", "way", "is_found"),
+    [
+        ("0,0,0,0", "half", True),
+        ("0,,0.0,0", "half", True),
+        ("0,0,,", "half", False),
+        ("0,0,0,0.01", "half", False),
+        (",,,", "half", False),
+        ("<5,<5,<5,<5", "zero", False),
+        ("0,0,0,<5", "zero", False),
+        ("0,0,0,x", "half", False),
+    ],
+)
+def test_row_of_zeros_is_a_finding(tmp_path, row, way, is_found):
+    columns = "".join(f"  {name}: {{dtype: float64, nullable: true}}\n" for name in ZEROS)
+    schema = parse_schema(f"schema_type: dataframe\ncolumns:\n{columns}", "zeros.yaml")
+    path = tmp_path / "a.csv"
+    path.write_text(f"{','.join(ZEROS)}\n7,100,200,0\n{row}\n")
+    reading = ReadingOptions(nondetect=way)
+    with open_samples(str(path), schema, reading) as table:
+        checker = RowChecker(schema, table, reading)
+        (checked,) = [checker.check(batch) for batch in table.batches()]
+    found = [finding.line for finding in checked.findings() if finding.rule == "all_zero"]
+    assert found == ([3] if is_found else [])

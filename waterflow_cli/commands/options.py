@@ -234,6 +234,12 @@ reading = family(
         help="What a cell such as <0.5 counts as: half its bound, the bound, 0, missing, an error.",
     ),
     click.option(
+        "--summary-rows",
+        type=click.Choice(("find", "keep")),
+        default="find",
+        help="Find rows labelled as totals, means or limits, or keep them as samples.",
+    ),
+    click.option(
         "--loq",
         multiple=True,
         metavar="COLUMN=VALUE",

@@ -28,6 +28,8 @@ class ReadingOptions:
         By schema column, in its unit: the limit of quantification where cells name none (``<LQ``).
     units : mapping of str to str
         By schema column: the unit in which a file gives it.
+    summary_rows : str
+        Whether rows with the label of a summary are found, or kept as samples.
     profile : str, optional
         A bundled profile's name, or a file's.
     """
@@ -41,6 +43,7 @@ class ReadingOptions:
     nondetect: Nondetect = "half"
     loq: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    summary_rows: Literal["find", "keep"] = "find"
     profile: str | None = None
 
 

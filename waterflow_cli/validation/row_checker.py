@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import as_bools
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
 from waterflow_cli.samples.cells import make_readers, name_units
@@ -24,28 +21,21 @@ from waterflow_cli.samples.columns import find_unread_remarks, not_read
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import OTHER_MARK, describe_marks
-from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks, missing_text
+from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.units import is_unit_of_amount
 from waterflow_cli.validation.batches import CheckedBatch, RuleFindings
 from waterflow_cli.validation.rules import RULES, Broken, break_column_check
+from waterflow_cli.validation.summary_rows import SummaryFinder
 
 if TYPE_CHECKING:
     from waterflow_cli.common.arrays import BoolArray, FloatArray
     from waterflow_cli.tables.table import Batch, Table
 
 
-# What lines are labelled with that sum up samples or say what they are held against: English and
-# French.
-_SUMMARY = (
-    r"(?i)^\s*(?:(?:sous-|sub)?tota(?:l|ls|ux)\b.*|sum|somme|count|nombre\b.*|nb|nb\b.*"
-    r"|(?:grand )?mean|average|avg|moy(?:enne)?s?\b.*|median|médiane|min|max|minimum|maximum"
-    r"|p[0-9]{1,2}|std(?: dev)?|écart[- ]type|incertitudes?|lq|ld|loq|lod|rl|mdl|mrl|mcl|seuil"
-    r"|(?:valeurs? |quality )?limite?s?\b.*|limites? .*|références? .*|norme|detection limit"
-    r"|unit[ée]?s?|méthodes?|methods?)\s*[.:]*\s*$"
-)
-
-
+# So many zeros, and nothing else, are no sample.
+_FEWEST_ZEROS = 3
+_NO_ROWS = np.zeros(0, dtype=np.int64)
 # So many rows of each batch are looked at for a second header.
 _LOOKED_AT = 100
 
@@ -82,7 +72,7 @@ class RowChecker:
         self._readers = make_readers(schema, table, reading)
         self.written = name_units(schema, table, self._readers)
         self._unread = find_unread_remarks(table, schema.header, self.columns.values())
-        self._leading = _leading_texts(table, schema)
+        self._summaries = SummaryFinder(table, schema, reading)
         unique = schema.unique
         if without_label and schema.label:
             self.columns.pop(schema.label, None)
@@ -114,7 +104,8 @@ class RowChecker:
         checked = CheckedBatch(
             file=self._table.path, batch=batch, numbers={}, missing={}, written=self.written
         )
-        self._find_summaries(checked)
+        if (found := self._summaries.find(batch)) is not None and len(found[1]):
+            checked.by_rule.append(RuleFindings(found[0], RULES["summary_row"], found[1], {}))
         for code in sorted({finding.rule for finding in batch.findings.values()}):
             rows = np.array(
                 [row for row, found in sorted(batch.findings.items()) if found.rule == code]
@@ -162,24 +153,6 @@ class RowChecker:
                     line=int(checked.batch.lines[row]),
                     hint=tr("Put each table into a file of its own."),
                 )
-
-    def _find_summaries(self, checked: CheckedBatch) -> None:
-        """Find totals lines by their label, where no other column before the numbers says more."""
-        if not self._leading:
-            return
-        first, *others = (checked.batch.columns[name] for name in self._leading)
-        if not pa.types.is_string(first.type):
-            return
-        labelled = pc.match_substring_regex(first, _SUMMARY)
-        if not labelled.true_count:
-            return
-        rows = np.flatnonzero(as_bools(labelled))
-        for other in others:
-            told = other.take(pa.array(rows))
-            is_text = pa.types.is_string(other.type)
-            rows = rows[missing_text(told) if is_text else as_bools(told.is_null())]
-        if len(rows):
-            checked.by_rule.append(RuleFindings(self._leading[0], RULES["summary_row"], rows, {}))
 
     def _check_columns(self, *, without_label: bool) -> None:
         table = self._table
@@ -310,7 +283,8 @@ class RowChecker:
             checked.add(RULES["duplicate"], self._repeated(unique, len(checked.batch)))
 
     def _check_measured(self, checked: CheckedBatch) -> None:
-        """Flag rows that hold too little to be judged."""
+        """Flag rows that hold too little to be judged, or nothing but zeros."""
+        self._check_zeros(checked)
         needed = self._schema.min_measurements
         absent = [
             checked.missing[name] for name in self._schema.measurements if name in checked.missing
@@ -323,6 +297,22 @@ class RowChecker:
             (held < needed) & checked.whole,
             lambda _text, row: {"n": held[row], "needed": needed},
         )
+
+    def _check_zeros(self, checked: CheckedBatch) -> None:
+        """Flag rows of zeros: an instrument that was off, or a form that was not filled in."""
+        names = [name for name in self._schema.measurements if name in checked.numbers]
+        rows = np.flatnonzero(checked.whole) if len(names) >= _FEWEST_ZEROS else _NO_ROWS
+        for name in names:
+            if not len(rows):
+                return
+            is_zero = checked.numbers[name][rows] == 0
+            if (bounds := checked.censored.get(name)) is not None:
+                is_zero &= ~(bounds.below | bounds.above)[rows]
+            rows = rows[is_zero | checked.missing[name][rows]]
+        held = len(names) - sum(checked.missing[name][rows].astype(int) for name in names)
+        zeros = np.zeros(len(checked.batch), dtype=bool)
+        zeros[rows[np.broadcast_to(held, rows.shape) >= _FEWEST_ZEROS]] = True
+        checked.add(RULES["all_zero"], zeros)
 
     def _repeated(self, cells: Mapping[str, tuple[Any, BoolArray]], n_rows: int) -> BoolArray:
         """Find rows whose values stood before, in this batch or an earlier one.
@@ -337,13 +327,6 @@ class RowChecker:
             mask[row] = key in seen
             seen.add(key)
         return mask
-
-
-def _leading_texts(table: Table, schema: TableSchema) -> list[str]:
-    """Give the columns that stand before the first one of numbers."""
-    found = table.match.columns.items()
-    numeric = {shown for name, shown in found if schema.kinds[name].is_numeric}
-    return list(takewhile(lambda column: column not in numeric, table.columns))
 
 
 def _other_mark(marks: NumberMarks, text: str, _row: int) -> Mapping[str, Any]:

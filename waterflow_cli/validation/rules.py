@@ -50,6 +50,7 @@ _ALL = (
             "{n} measurements; at least {needed} needed.",
         ),
     ),
+    Rule("all_zero", marked("all its measurements are 0, and no water is that.")),
     *ROW_RULES.values(),
     Rule(
         "conflicting_results",
