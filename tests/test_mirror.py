@@ -40,6 +40,7 @@ COVERED = {
     "common/arrays": "tables/test_numbers",
     "common/charts": "exploration/test_page",
     "common/credentials": "registry/test_stores",
+    "common/effects": "cli/test_disturbed_commands",
     "common/interrupts": "test_main",
     "common/number_formats": "training/runs/test_page",
     "common/pages": "exploration/test_page",

@@ -17,8 +17,9 @@ import click
 from waterflow_cli import __version__
 from waterflow_cli.commands import COMMANDS, load_command
 from waterflow_cli.commands.options import common
-from waterflow_cli.common.errors import WaterflowError, did_you_mean
-from waterflow_cli.common.interrupts import install_interrupts
+from waterflow_cli.common.effects import effects, forget_effects
+from waterflow_cli.common.errors import WaterflowError, did_you_mean, shorten
+from waterflow_cli.common.interrupts import end_interrupts, install_interrupts
 from waterflow_cli.common.messages import find_language, tr, use_language
 from waterflow_cli.config import Setting, load_defaults
 from waterflow_cli.console import Console
@@ -31,6 +32,7 @@ _OF_CLICK = {
     "-h, --help": "Show this message and exit.",
     "--version": "Show the version and exit.",
 }
+_EXITS = (SystemExit, click.exceptions.Exit)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -117,7 +119,6 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit; the entry point of the ``waterflow`` script."""
     # What imports make stays to the end; looking for garbage in it takes a tenth of the start-up.
     gc.set_threshold(_GC_THRESHOLD)
-    install_interrupts()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # File names that are no UTF-8, and terminals that know no µ, stop no command.
@@ -129,16 +130,37 @@ def main(args: list[str] | None = None) -> NoReturn:
     warnings.showwarning = _show_no_warning
     use_language(find_language(os.environ))
     console = Console()
-    try:
-        code = _run(sys.argv[1:] if args is None else args, console)
-    except BaseException as exc:  # noqa: BLE001 (the wall: nobody sees a traceback unasked)
-        code = _report(exc, console)
+    code = _run_to_the_end(sys.argv[1:] if args is None else args, console)
     _flush_stdout()
     sys.exit(code)
 
 
 def _show_no_warning(*_: object, **_named: object) -> None:
     """Stand in for `warnings.showwarning`."""
+
+
+def _run_to_the_end(args: list[str], console: Console) -> int:
+    """Run a command, end what it has begun, and say what went wrong."""
+    try:
+        try:
+            forget_effects()
+            install_interrupts()
+            code = _run(args, console)
+        except BaseException as exc:  # noqa: BLE001 (the wall: nobody sees a traceback unasked)
+            code = _conclude(exc, console)
+        end_interrupts()
+    except KeyboardInterrupt as exc:  # on the way to the wall, or just behind it
+        code = _conclude(exc, console)
+    return code
+
+
+def _conclude(exc: BaseException, console: Console) -> int:
+    end_interrupts()
+    effects.end_begun()
+    code = _report(exc, console)
+    if effects and code not in (0, EXIT_INTERRUPTED) and not isinstance(exc, _EXITS):
+        console.warn(tr("In place all the same: {things}.", things=_in_place()))
+    return code
 
 
 def _run(args: list[str], console: Console) -> int:
@@ -152,7 +174,7 @@ def _run(args: list[str], console: Console) -> int:
 
 def _report(exc: BaseException, console: Console) -> int:
     """Say what went wrong in at most three lines, and choose the exit code."""
-    if not isinstance(exc, (SystemExit, click.exceptions.Exit)):
+    if not isinstance(exc, _EXITS):
         console.trace(exc)
     match exc:
         case BrokenPipeError():  # the reader has seen enough
@@ -168,7 +190,7 @@ def _report(exc: BaseException, console: Console) -> int:
             return EXIT_USAGE
         case KeyboardInterrupt() | click.Abort():
             console.note("")  # ends the line on which a terminal shows ^C
-            console.error(tr("Interrupted; outputs and models are as they were before."))
+            _report_interrupt(console)
             return EXIT_INTERRUPTED
         case WaterflowError():
             console.error(exc.message, exc.hint)
@@ -184,6 +206,28 @@ def _report(exc: BaseException, console: Console) -> int:
             return EXIT_USAGE
     console.defect(exc, tr("Please report it with the output of the same command and --debug."))
     return EXIT_DEFECT
+
+
+def _report_interrupt(console: Console) -> None:
+    if effects:
+        said = tr("Interrupted; in place are: {things}.", things=_in_place())
+        console.error(said, tr("All else is as it was before."))
+    else:
+        console.error(tr("Interrupted; outputs and models are as they were before."))
+
+
+def _in_place() -> str:
+    """Name the outputs and the versions, with their aliases, that the command put in place."""
+    versions = [
+        tr(
+            "{name} version {version} ({alias})",
+            name=name,
+            version=version,
+            alias=", ".join(f"@{alias}" for alias in aliases) or tr("without an alias"),
+        )
+        for (name, version), aliases in effects.aliases.items()
+    ]
+    return shorten([*effects.outputs, *versions])
 
 
 def _flush_stdout() -> None:

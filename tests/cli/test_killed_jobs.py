@@ -40,7 +40,7 @@ from waterflow_cli.tables import outputs
 left, began = int(sys.argv[1]), False
 def trace(frame, event, arg):
     global left, began
-    began = began or frame.f_code.co_qualname == "ResumableOutputs.publish"
+    began = began or frame.f_code.co_qualname == "ResumableOutputs.finish"
     if not began or frame.f_code.co_filename not in (job_outputs.__file__, outputs.__file__):
         return None
     if event == "line":

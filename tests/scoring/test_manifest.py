@@ -21,6 +21,7 @@ from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.scoring.job import ScoringSummary, score_files, write_manifest
 from waterflow_cli.scoring.task import ScoringOptions
+from waterflow_cli.tables.outputs import OutputGroup
 from waterflow_cli.tables.reading_options import AS_FOUND
 
 HEADER = "id,ph,Hardness,Solids,Chloramines,Sulfate,Conductivity,Organic_carbon,Trihalomethanes"
@@ -245,11 +246,11 @@ def test_job_that_fails_writes_no_manifest(arguments, code, force, score, two_fi
 def test_file_that_is_gone_is_named(model, workdir):
     options, summary = ScoringOptions(manifest="job.json"), ScoringSummary(model=model.label)
     with pytest.raises(InputError, match=r"^gone\.csv: cannot be read again for the manifest \(No"):
-        write_manifest(model, summary, options, ["gone.csv"])
+        write_manifest(OutputGroup(force=False), model, summary, options, ["gone.csv"])
     assert list(workdir.iterdir()) == []
     Path("job.json").write_text("precious\n")
     with pytest.raises(UsageError, match=r"^job\.json: exists already"):
-        write_manifest(model, summary, options, [])
+        write_manifest(OutputGroup(force=False), model, summary, options, [])
 
 
 def test_name_that_is_no_utf_8_is_recorded(score, two_files):

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from marks import slow
 
+from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
 from waterflow_cli.common.messages import use_language
 from waterflow_cli.registry.location import load_model
@@ -291,7 +292,7 @@ class PublishingInterrupt:
 
     def __call__(self, frame, event, arg):
         code = frame.f_code
-        if code.co_qualname == "ResumableOutputs.__exit__":
+        if code.co_qualname == "ResumableOutputs.finish":
             self._began = True
         if not self._began or code.co_filename not in PUBLISHING:
             return None
@@ -313,6 +314,7 @@ def interrupt_publishing(n_lines, *arguments):
         pass
     finally:
         sys.settrace(before)
+        effects.end_begun()  # as at the end of a command
     return stop.where
 
 
@@ -718,6 +720,7 @@ def test_checkpoint_that_was_saved_is_where_the_next_run_starts(workdir, files):
     with open_job() as opened:
         assert opened.start == Checkpoint(1, None, {"rows": 2})
         write_rows(opened, "z")
+        opened.finish()
         opened.publish()
     assert files() == ["out.csv"]
     assert Path("out.csv").read_text() == "a\nx\ny\nz\n"

@@ -10,6 +10,7 @@ import click
 from waterflow_cli.commands import options
 from waterflow_cli.commands.engine_options import open_engine
 from waterflow_cli.commands.notes import note_limits, note_reading, note_written
+from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console
@@ -141,7 +142,7 @@ def _score_here(
         with console.progress(tr("rows")) as report:
             return score_files(model, expand_inputs(files), output, chosen, report)
     except KeyboardInterrupt:
-        if chosen.resume:
+        if chosen.resume and not effects:
             console.note(tr("Finished rows are kept: the same command goes on from them."))
         raise
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -129,7 +128,7 @@ def train(
     Without DATA: water_potability.csv in the working folder, else a simulated sample.
     """
     from waterflow_cli.models.discovery import load_plugin, parse_params
-    from waterflow_cli.tables.outputs import check_outputs, write_page
+    from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.training.options import check_journal
     from waterflow_cli.training.runs.log import run_training
     from waterflow_cli.training.runs.record import Training
@@ -144,9 +143,8 @@ def train(
     with plugin.guarded(tr("list its parameters")):
         params = parse_params(assignments, plugin.model.default_params())
     schema, data = load_labelled(samples, console)
-    keep_page = partial(write_page, page, force=force)
     training = Training(data, schema, plugin, replace(chosen, params=params))
-    report = run_training(training, tracking, console.note, keep_page)
+    report = run_training(training, tracking, console.note, page=page, force=force)
     if not console.json(report.summary()) and page != "-":
         _show(report, console)
 

@@ -17,6 +17,7 @@ from waterflow_cli.console import Console
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.spark.settings import OutputLayout, SparkOptions
+    from waterflow_cli.tables.outputs import OutputGroup
     from waterflow_cli.validation.report import ValidationOptions, ValidationReport
 
 _FORMATS = ("text", "json", "csv", "html")
@@ -69,6 +70,7 @@ def validate(
     With --engine spark, FILE can also be a folder or a URI, and --good and --bad are folders.
     """
     from waterflow_cli.samples.schemas import load_schema
+    from waterflow_cli.tables.outputs import OutputGroup
     from waterflow_cli.validation.limits import load_limits
 
     if console.as_json and (form != "text" or output != "-"):
@@ -78,16 +80,18 @@ def validate(
         )
     schema = load_schema(schema_name)
     chosen = replace(chosen, limits=load_limits(limits, schema))
-    if engine is None:
-        report = _check_here(files, schema, chosen, output, console)
-    else:
-        from waterflow_cli.spark.preflight import check_validation
+    with OutputGroup(force=chosen.force) as outputs:
+        if engine is None:
+            report = _check_here(files, schema, chosen, output, console, outputs)
+        else:
+            from waterflow_cli.spark.preflight import check_validation
 
-        check_validation(files, schema, chosen, output, layout)
-        with open_engine(engine, console) as spark:
-            report = spark.validate(files, schema, chosen, findings=output, layout=layout)
-    form = "json" if console.as_json else form
-    _write(report, form, output, console, force=chosen.force)
+            check_validation(files, schema, chosen, output, layout)
+            with open_engine(engine, console) as spark:
+                report = spark.validate(files, schema, chosen, findings=output, layout=layout)
+        if output == "-":  # who reads it may be gone, but the files are there
+            outputs.publish()
+        _write(report, "json" if console.as_json else form, output, console, outputs)
     note_reading(report.dialects, report.cells, schema, chosen.reading, console)
     note_limits(report.limits, console)
     _summarise(report, console)
@@ -100,6 +104,7 @@ def _check_here(
     chosen: ValidationOptions,
     output: str,
     console: Console,
+    group: OutputGroup,
 ) -> ValidationReport:
     from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.tables.sources import expand_inputs
@@ -109,7 +114,7 @@ def _check_here(
     outputs = (("-o", output), ("--good", chosen.good), ("--bad", chosen.bad))
     check_outputs(outputs, force=chosen.force, inputs=inputs)
     with console.progress(tr("rows")) as report_progress:
-        return validate_files(inputs, schema, chosen, report_progress)
+        return validate_files(inputs, schema, chosen, report_progress, group)
 
 
 def _summarise(report: ValidationReport, console: Console) -> None:
@@ -141,11 +146,10 @@ def _summarise(report: ValidationReport, console: Console) -> None:
 
 
 def _write(
-    report: ValidationReport, form: str, output: str, console: Console, *, force: bool
+    report: ValidationReport, form: str, output: str, console: Console, outputs: OutputGroup
 ) -> None:
     """Write the findings in the chosen form, to stdout or whole to a file."""
     from waterflow_cli.common.json import json_text
-    from waterflow_cli.tables.outputs import open_output
     from waterflow_cli.tables.writing import DelimitedWriter
     from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table, render_findings
 
@@ -158,7 +162,7 @@ def _write(
             heads = [(">" if name == "line" else "") + tr(name) for name in FINDING_COLUMNS]
             console.table("", heads, rows)
         return
-    with open_output(output, force=force) as sink:
+    with outputs.open(output) as sink:
         if form == "csv":
             DelimitedWriter(sink, ",").write(findings_table(report.findings))
         elif form == "json":

@@ -1,27 +1,39 @@
-"""End on Ctrl-C, TERM and HUP by a KeyboardInterrupt, but never while locks are taken."""
+"""End on Ctrl-C, TERM and HUP by a KeyboardInterrupt, but never within what belongs together."""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A terminal that is closed sends HUP twice. The second one shall not stop what the first one has
+# begun, which is to clear up; but where a library swallowed the first, the next is heard.
+_CLEARING_UP_S = 1.0
 
 
 class _Interrupts:
     """The handler of the signals, and whether one waits."""
 
     def __init__(self) -> None:
-        self.n_holding = 0
-        self.is_waiting = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Hold nothing back, and wait for nothing."""
+        self.n_holding, self.is_waiting, self._last = 0, False, -_CLEARING_UP_S
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Raise, or remember it where it is held back."""
         if self.n_holding:
             self.is_waiting = True
-            return
+        elif time.monotonic() - self._last >= _CLEARING_UP_S:
+            self.strike()
+
+    def strike(self) -> None:
+        """Raise KeyboardInterrupt."""
+        self.is_waiting, self._last = False, time.monotonic()
         raise KeyboardInterrupt
 
 
@@ -30,17 +42,24 @@ _interrupts = _Interrupts()
 
 def install_interrupts() -> None:
     """Let each of the signals raise KeyboardInterrupt, but for those that are ignored."""
+    _interrupts.begin()  # an earlier command in this process may have ended them
     for number in _NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _interrupts)
+
+
+def end_interrupts() -> None:
+    """Hold them back from here on: all is done but to say so."""
+    _interrupts.n_holding += 1
 
 
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
     """Raise KeyboardInterrupt at the end of the block rather than within it.
 
-    Python's conditions and queues are left locked when an exception comes between the taking of
-    their lock and the block that gives it back; a thread that needs it then waits for ever.
+    That is for what is all to be done or nothing of it, such as giving several outputs their names.
+    It is also for conditions and queues: Python leaves them locked when an exception comes between
+    the taking of their lock and the block that gives it back, and a thread waits for ever.
     """
     _interrupts.n_holding += 1
     try:
@@ -48,5 +67,4 @@ def interrupts_held_back() -> Iterator[None]:
     finally:
         _interrupts.n_holding -= 1
         if _interrupts.is_waiting and not _interrupts.n_holding:
-            _interrupts.is_waiting = False
-            raise KeyboardInterrupt
+            _interrupts.strike()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
-
-import mlflow
 
 from waterflow_cli import __version__
 from waterflow_cli.common.json import json_text
 from waterflow_cli.monitoring.monitor import Monitoring
 from waterflow_cli.monitoring.report import summarise
-from waterflow_cli.registry.stores import connect, find_experiment, store_errors
+from waterflow_cli.registry.runs import TrackingOptions, tracked_run
 
 EXPERIMENT = "waterflow-monitoring"
 # What MLflow takes in the name of a metric.
@@ -25,8 +22,8 @@ def log_check(found: Monitoring, page: str, *, uri: str, file_sha256: str | None
     The sha256 is that of the file's bytes, where it can be read again. Where the store cannot be
     used there is a `ModelError`.
     """
-    client = connect(uri, create=True)
     tags = {
+        "mlflow.runName": f"{found.model.label} {Path(found.file.path).name}",
         "waterflow.version": __version__,
         "waterflow.model": found.model.label,
         "waterflow.model_sha256": found.model.digest,
@@ -34,18 +31,14 @@ def log_check(found: Monitoring, page: str, *, uri: str, file_sha256: str | None
         "waterflow.file": found.file.path,
         "waterflow.file_sha256": file_sha256 or "",
     }
-    with store_errors(uri), tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-        folder = Path(scratch)
-        (folder / "report.html").write_text(page, "utf-8", "backslashreplace")
-        content = json_text(summarise(found))
-        (folder / "report.json").write_text(content, "utf-8", "backslashreplace")
-        name = f"{found.model.label} {Path(found.file.path).name}"
-        experiment = find_experiment(client, EXPERIMENT, uri)
-        with mlflow.start_run(experiment_id=experiment, run_name=name) as run:
-            mlflow.set_tags(tags)
-            mlflow.log_metrics(run_metrics(found))
-            mlflow.log_artifacts(scratch)
-    return str(run.info.run_id)
+    files = {"report.html": page, "report.json": json_text(summarise(found))}
+    with tracked_run(TrackingOptions(uri, EXPERIMENT)) as run:
+        run.log_more(
+            tags=tags,
+            metrics=run_metrics(found),
+            files={name: text.encode("utf-8", "backslashreplace") for name, text in files.items()},
+        )
+    return str(run.run_id)
 
 
 def run_metrics(found: Monitoring) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 
+from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import ModelError, UsageError
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
 from waterflow_cli.registry.lookup import DEFAULT_NAME
 from waterflow_cli.registry.stores import connect, find_experiment, store_errors
@@ -56,9 +58,20 @@ class TrackingOptions:
 class TrackedRun:
     """An open MLflow run."""
 
-    def __init__(self, client: MlflowClient, options: TrackingOptions, run: Any) -> None:
-        self.client, self.options = client, options
-        self.run_id, self.experiment_id = run.info.run_id, run.info.experiment_id
+    def __init__(self, client: MlflowClient, options: TrackingOptions, opened: _OpenRun) -> None:
+        self.client, self.options, self._opened = client, options, opened
+        self.run_id, self.experiment_id = opened.run.info.run_id, opened.run.info.experiment_id
+
+    def finish(self) -> None:
+        """End it as FINISHED before its block does."""
+        self._opened.end("FINISHED")
+
+    @contextmanager
+    def nested(self, name: str) -> Iterator[None]:
+        """Open a run within it."""
+        opened = _OpenRun(self.client, experiment_id=self.experiment_id, run_name=name, nested=True)
+        with _ending(opened, self.options.uri):
+            yield
 
     def log_more(
         self,
@@ -78,6 +91,29 @@ class TrackedRun:
             mlflow.log_artifacts(scratch)
 
 
+class _OpenRun:
+    """A run that is ended in any case: by who opened it, or at last where the command ends."""
+
+    def __init__(self, client: MlflowClient, **where: Any) -> None:
+        self._client, self._status = client, ""
+        with interrupts_held_back():
+            self.run = mlflow.start_run(**where)
+            effects.begun.append(self.end)
+
+    def end(self, status: str = "KILLED") -> None:
+        """End it, once; where it could not be ended, the same is tried again."""
+        if self.end not in effects.begun:
+            return
+        self._status = self._status or status
+        with interrupts_held_back():
+            active, run_id = mlflow.active_run(), self.run.info.run_id
+            if active is not None and active.info.run_id == run_id:
+                mlflow.end_run(self._status)
+            else:  # MLflow has forgotten it already
+                self._client.set_terminated(run_id, self._status)
+            effects.begun.remove(self.end)
+
+
 @contextmanager
 def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
     """Open a run; it ends FINISHED, KILLED by Ctrl-C, or FAILED by any other error.
@@ -87,19 +123,18 @@ def tracked_run(options: TrackingOptions) -> Iterator[TrackedRun]:
     client = connect(options.uri, create=True)
     with store_errors(options.uri):
         experiment_id = find_experiment(client, options.experiment, options.uri)
-        run = mlflow.start_run(experiment_id=experiment_id)
-    status = "FAILED"
+        opened = _OpenRun(client, experiment_id=experiment_id)
+    with _ending(opened, options.uri):
+        yield TrackedRun(client, options, opened)
+
+
+@contextmanager
+def _ending(opened: _OpenRun, uri: str) -> Iterator[None]:
     try:
-        with store_errors(options.uri):
-            yield TrackedRun(client, options, run)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
+        with store_errors(uri):
+            yield
+            opened.end("FINISHED")
+    except BaseException as exc:
+        with suppress(ModelError), store_errors(uri):  # the first error is the one to tell
+            opened.end("KILLED" if isinstance(exc, KeyboardInterrupt) else "FAILED")
         raise
-    finally:
-        try:
-            with store_errors(options.uri):
-                mlflow.end_run(status)
-        except ModelError:
-            if status == "FINISHED":  # else a first error is on its way already
-                raise

@@ -31,6 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from waterflow_cli.common.credentials import redact as redact
+from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.registry.sqlite_tables import (
@@ -107,13 +108,16 @@ def changing(uri: str) -> Iterator[None]:
         return
     path = database.with_name(f".{database.name}.changes.lock")
     lock = FileLock(path, timeout=_BUSY_TIMEOUT_S)
-    with store_errors(uri):
-        lock.acquire()
-    try:
+
+    def give_back() -> None:
+        if lock.is_locked:
+            path.unlink(missing_ok=True)  # while it is held: who waits for it makes a new one
+            lock.release()
+
+    with effects.ending(give_back):
+        with store_errors(uri):
+            lock.acquire()
         yield
-    finally:
-        path.unlink(missing_ok=True)  # while it is held: who waits for it makes a new one
-        lock.release()
 
 
 @contextmanager

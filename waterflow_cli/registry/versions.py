@@ -7,14 +7,16 @@ change that nobody can explain, nor an alias without its version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mlflow import MlflowClient
 
+from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import ModelError, ModelRefusedError
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
 from waterflow_cli.registry.history import (
     Action,
@@ -123,6 +125,7 @@ class _Model:
         """Let an alias stand for a version, or for nothing."""
         if version is not None:
             self.client.set_registered_model_alias(self.name, alias, str(version))
+            effects.note_version(self.name, version, alias)
         elif alias in self.aliases:
             self.client.delete_registered_model_alias(self.name, alias)
 
@@ -139,11 +142,12 @@ class _Model:
     def put_in_use(self, action: Action, version: int, previous: int | None, why: str) -> Change:
         """Make a version the champion, in an order in which each step leaves a usable model."""
         change = self.change_to(version)
-        self.note(action, version, after=version, why=why)
-        self.point(PREVIOUS, previous)
-        self.point(CHAMPION, version)
-        if self.aliases.get(CHALLENGER) == version:
-            self.point(CHALLENGER, None)
+        with interrupts_held_back():
+            self.note(action, version, after=version, why=why)
+            self.point(PREVIOUS, previous)
+            self.point(CHAMPION, version)
+            if self.aliases.get(CHALLENGER) == version:
+                self.point(CHALLENGER, None)
         return change
 
     def add(self, entry: Entry) -> None:
@@ -165,10 +169,23 @@ def _changed_model(
         yield model
 
 
-def register(run: TrackedRun, model_id: str, *, plugin: str, origin: Origin) -> RegisteredVersion:
-    """Register a run's logged model that is complete; the first one becomes the champion.
+def register(
+    run: TrackedRun,
+    model_id: str,
+    *,
+    plugin: str,
+    origin: Origin,
+    publish: Callable[[], None] = lambda: None,
+) -> RegisteredVersion:
+    """Register a run's logged model that is complete, and end the run.
 
-    The store keeps the sha256 of its manifest already.
+    The store keeps the sha256 of its manifest already. The first version becomes the champion.
+
+    Parameters
+    ----------
+    publish : callable
+        Gives outputs their names, which come together with the version; where it fails, nothing
+        is registered.
     """
     tags = {PLUGIN_TAG: plugin}
     if origin.gate is not None:
@@ -176,11 +193,16 @@ def register(run: TrackedRun, model_id: str, *, plugin: str, origin: Origin) -> 
         if origin.gate.champion is not None:
             tags[JUDGED_BESIDE_TAG] = str(origin.gate.champion)
     name = run.options.name
-    with _changed_model(run.client, name, run.options.uri, create=True) as model:
+    with (
+        _changed_model(run.client, name, run.options.uri, create=True) as model,
+        interrupts_held_back(),
+    ):
+        publish()
         made = run.client.create_model_version(
             name, f"models:/{model_id}", run.run_id, tags=tags, model_id=model_id
         )
         version = int(made.version)
+        effects.note_version(name, version)
         model.versions[version] = made
         is_first = model.champion is None and tags.get(GATE_TAG) != REFUSED
         alias = CHAMPION if is_first else CHALLENGER
@@ -190,6 +212,7 @@ def register(run: TrackedRun, model_id: str, *, plugin: str, origin: Origin) -> 
             said = f"{tags[GATE_TAG]}: {origin.gate.why}"
             model.note(Action.GATE, version, after=after, why=said)
         model.point(alias, version)
+        run.finish()
     return RegisteredVersion(name, version, alias, run.run_id)
 
 

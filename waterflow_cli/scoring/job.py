@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
 from waterflow_cli.common.hashing import file_sha256
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import chosen_language, tr, trn
@@ -33,7 +34,7 @@ from waterflow_cli.scoring.outputs import (
 )
 from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
-from waterflow_cli.tables.outputs import check_distinct, check_outputs, open_output, write_errors
+from waterflow_cli.tables.outputs import OutputGroup, check_distinct, check_outputs, write_errors
 from waterflow_cli.tables.sources import STDIN, is_uri
 from waterflow_cli.tables.table import Table
 from waterflow_cli.tables.writing import TableWriter, names_format
@@ -42,6 +43,7 @@ from waterflow_cli.validation.limit_checks import LIMITS, LimitCounts
 from waterflow_cli.validation.pass_over import Pass, RowCounts, pass_over
 
 USUAL_ROW_BYTES = 100
+NO_PARTS: Mapping[str, Path] = {}
 FileHeader = tuple[list[str], Mapping[str, str]]
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
@@ -124,12 +126,15 @@ def score_files(
         If a row is invalid and `on_invalid` is ``fail``, or too many are.
     """
     job = _ScoringJob(model, inputs, output, options, report)
-    with _made(output), job.open_outputs() as outputs:
+    records = OutputGroup(force=options.force, inputs=inputs)
+    with _made(output), job.open_outputs() as outputs, records:
         job.run(outputs)
         refuse_too_many(job.summary, options.max_invalid)
-        outputs.publish()
         job.summary.outputs = job.paths
-        write_manifest(model, job.summary, options, inputs)
+        write_manifest(records, model, job.summary, options, inputs, parts=outputs.finish())
+        with interrupts_held_back():
+            outputs.publish()
+            records.publish()
     return job.summary
 
 
@@ -330,9 +335,20 @@ def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
 
 
 def write_manifest(
-    model: StoredModel, summary: ScoringSummary, options: ScoringOptions, inputs: Sequence[str]
+    records: OutputGroup,
+    model: StoredModel,
+    summary: ScoringSummary,
+    options: ScoringOptions,
+    inputs: Sequence[str],
+    *,
+    parts: Mapping[str, Path] = NO_PARTS,
 ) -> None:
     """Write, where that is asked for, what a job read, used and wrote, with the sha256 of each.
+
+    Parameters
+    ----------
+    parts : mapping of str to Path
+        Where the bytes of an output lie that has not got its name yet.
 
     Raises
     ------
@@ -351,19 +367,20 @@ def write_manifest(
         "model": {"label": model.label, "plugin": model.plugin, "sha256": model.digest},
         "options": options.deciding,
         "inputs": [_describe(each) for each in inputs],
-        "outputs": [_describe(each) for each in summary.outputs],
+        "outputs": [_describe(each, parts.get(each)) for each in summary.outputs],
         **summary.counts,
     }
-    with open_output(options.manifest, force=options.force, inputs=inputs) as sink:
+    with records.open(options.manifest) as sink:
         sink.write(json_text(content).encode())
 
 
-def _describe(path: str) -> dict[str, Any]:
+def _describe(path: str, part: Path | None = None) -> dict[str, Any]:
+    file = part or Path(path)
     try:
-        if path == STDIN or is_uri(path) or not stat.S_ISREG(Path(path).stat().st_mode):
+        if path == STDIN or is_uri(path) or not stat.S_ISREG(file.stat().st_mode):
             # What went through a pipe is gone; what lies elsewhere, or in a folder, is not read.
             return {"path": path_text(path), "bytes": None, "sha256": None}
-        digest, n_bytes = file_sha256(path), Path(path).stat().st_size
+        digest, n_bytes = file_sha256(file), file.stat().st_size
         return {"path": path_text(path), "bytes": n_bytes, "sha256": digest}
     except OSError as exc:
         raise InputError(

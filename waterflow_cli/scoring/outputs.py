@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
 
+from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.outputs import (
@@ -127,15 +129,22 @@ class ResumableOutputs:
         self._note({**asdict(checkpoint), "kept": kept})
         self._keeps_rows = True
 
-    def publish(self) -> None:
-        """Put the kept rows into the outputs' formats, and give all outputs their names."""
+    def finish(self) -> Mapping[str, Path]:
+        """Put the kept rows into the outputs' formats; give the part file of each output."""
         self._note(_FINISHED)
-        for path in self._extents:
-            part = _work_path(path, "kept")
-            if not is_kept_as_written(path):
-                part = _convert_kept(path)
-            publish(part, Path(path), force=self._force)
-            _remove_parts(path)
+        self._finished = {
+            path: _work_path(path, "kept") if is_kept_as_written(path) else _convert_kept(path)
+            for path in self._extents
+        }
+        return self._finished
+
+    def publish(self) -> None:
+        """Give all outputs, which are finished, their names."""
+        with interrupts_held_back():
+            for path, part in self._finished.items():
+                publish(part, Path(path), force=self._force)
+                _remove_parts(path)
+            self._keeps_rows = False
 
     def __enter__(self) -> Self:
         if STDOUT in self._paths:
@@ -146,6 +155,7 @@ class ResumableOutputs:
             self._journal = self._journal_path.open("a+b")
         try:
             _lock(self._journal.fileno(), self._paths[0])
+            effects.begun.append(self._clear_up)
             self._go_on()
         except BaseException:
             self._journal.close()
@@ -153,12 +163,19 @@ class ResumableOutputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Where the answer is no, or came before the first row, there is nothing to go on with.
-        if kind is None or issubclass(kind, DataRefusedError) or not self._keeps_rows:
-            for path in self._extents:
-                _remove_parts(path)
-            self._journal_path.unlink(missing_ok=True)
-        self._journal.close()
+        if kind is not None and issubclass(kind, DataRefusedError):
+            self._keeps_rows = False  # the answer is no
+        self._clear_up()
+
+    def _clear_up(self) -> None:
+        """Give up the outputs; all parts go where there is nothing to go on with."""
+        with interrupts_held_back(), self._journal:
+            if not self._keeps_rows:
+                for path in self._extents:
+                    _remove_parts(path)
+                self._journal_path.unlink(missing_ok=True)
+            with suppress(ValueError):
+                effects.begun.remove(self._clear_up)
 
     def _check_outputs(self) -> None:
         for path in self._paths:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.files import StoredModel
@@ -34,7 +35,7 @@ from waterflow_cli.spark.remote import remote_errors
 from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.spark.worker import Job, Task
-from waterflow_cli.tables.outputs import STDOUT
+from waterflow_cli.tables.outputs import STDOUT, OutputGroup
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import changed
 from waterflow_cli.tables.table import Batch, Table, no_rows
@@ -112,7 +113,8 @@ class SparkEngine:
                     rejects = RejectsJob(schema=model.schema, options=options)
                     self._run(inputs, rejects, outputs["--rejects"])
         summary.outputs = [each.path for each in outputs.values()]
-        write_manifest(model, summary, options, inputs.names)
+        with OutputGroup(force=options.force, inputs=inputs.names) as records:
+            write_manifest(records, model, summary, options, inputs.names)
         return summary
 
     def validate(
@@ -198,8 +200,9 @@ class SparkEngine:
         """Publish outputs when all work is done; remove what was written of them if it fails."""
         try:
             yield
-            for output in outputs:
-                output.publish()
+            with interrupts_held_back():
+                for output in outputs:
+                    output.publish()
         except BaseException:
             with suppress(Exception):  # the first error is the one to tell
                 self._spark.sparkContext.cancelJobGroup(self._group)

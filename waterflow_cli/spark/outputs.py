@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
+from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.spark.files import (
@@ -248,6 +249,7 @@ class FolderOutput:
         self._hadoop.delete(f"{self._target}/{UNFINISHED}")
         if self._is_replacing:
             self._replace()
+        effects.outputs.append(self.path)
 
     def _replace(self) -> None:
         """Put the new output in the place of the old one.
@@ -324,7 +326,9 @@ class SingleOutput:
         """Give it its name."""
         self._group.publish()
         if self._scratch is not None:
+            effects.outputs.pop()  # which lies in the scratch folder
             self._hadoop.upload(self._scratch / PurePosixPath(self.path).name, self.path)
+            effects.outputs.append(self.path)
             self.discard()
 
     def discard(self) -> None:

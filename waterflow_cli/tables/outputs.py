@@ -8,14 +8,16 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any, Self
 from zlib import crc32
 
+from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import UsageError, WaterflowError
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.sources import STDIN
 
@@ -188,7 +190,7 @@ class OutputGroup:
 
     def __init__(self, *, force: bool, inputs: Sequence[str] = ()) -> None:
         self._force, self._inputs = force, inputs
-        self._parts: list[tuple[Path, Path]] = []
+        self._parts: dict[str, Path] = {}
 
     @contextmanager
     def open(self, path: str) -> Iterator[OutputFile]:
@@ -203,15 +205,23 @@ class OutputGroup:
             yield file
             file.sync()
 
+    def write_page(self, path: str | None, text: str) -> None:
+        """Write a page to the output that a user named for it, if any."""
+        if path is not None:
+            with self.open(path) as sink:
+                sink.write(text.encode("utf-8", "backslashreplace"))
+
     def _open_part(self, path: str) -> OutputFile:
         check_output(path, force=self._force, inputs=self._inputs)
         target = Path(path)
         remove_stale_parts(target)
-        with write_errors(path):
+        with interrupts_held_back(), write_errors(path):
             descriptor, name = tempfile.mkstemp(
                 dir=target.parent, prefix=f"{part_prefix(target)}.", suffix=PART_SUFFIX
             )
-        self._parts.append((Path(name), target))
+            self._parts[path] = Path(name)
+            if self.discard not in effects.begun:
+                effects.begun.append(self.discard)
         with suppress(OSError):  # a file system without locks
             lock_file(descriptor)
         return OutputFile(descriptor, path)
@@ -219,18 +229,27 @@ class OutputGroup:
     def __enter__(self) -> Self:
         return self
 
+    def finish(self) -> Mapping[str, Path]:
+        """Give the part file of each output, all of which are written."""
+        return self._parts
+
     def publish(self) -> None:
         """Give all outputs their names."""
-        try:
-            for part, target in self._parts:
-                publish(part, target, force=self._force)
-        finally:
-            self.discard()
+        with interrupts_held_back():
+            try:
+                for path, part in self._parts.items():
+                    publish(part, Path(path), force=self._force)
+            finally:
+                self.discard()
 
     def discard(self) -> None:
         """Remove the part files."""
-        for part, _target in self._parts:
-            part.unlink(missing_ok=True)
+        with interrupts_held_back(), suppress(OSError):  # the wall tries once more
+            for part in self._parts.values():
+                part.unlink(missing_ok=True)
+            self._parts.clear()
+            with suppress(ValueError):
+                effects.begun.remove(self.discard)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
@@ -241,9 +260,8 @@ class OutputGroup:
 
 def write_page(path: str | None, text: str, *, force: bool) -> None:
     """Write a page to the output that a user named for it, if any; see `open_output`."""
-    if path is not None:
-        with open_output(path, force=force) as sink:
-            sink.write(text.encode("utf-8", "backslashreplace"))
+    with OutputGroup(force=force) as outputs:
+        outputs.write_page(path, text)
 
 
 @contextmanager
@@ -302,13 +320,18 @@ def publish(part: Path, target: Path, *, force: bool) -> None:
         part.chmod(0o666 & ~umask)
         if force:
             part.replace(target)
-            return
-        try:  # unlike a rename, a link never replaces a file that came into being meanwhile
-            target.hardlink_to(part)
-        except FileExistsError as exc:
-            raise exists_error(str(target)) from exc
-        except OSError:  # a file system without hard links
-            part.replace(target)
+        else:
+            _link(part, target)
+    effects.outputs.append(str(target))
+
+
+def _link(part: Path, target: Path) -> None:
+    try:  # unlike a rename, a link never replaces a file that came into being meanwhile
+        target.hardlink_to(part)
+    except FileExistsError as exc:
+        raise exists_error(str(target)) from exc
+    except OSError:  # a file system without hard links
+        part.replace(target)
 
 
 @contextmanager

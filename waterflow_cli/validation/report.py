@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -122,8 +122,14 @@ def validate_files(
     schema: TableSchema,
     options: ValidationOptions = AS_USUAL,
     report_progress: Report = say_nothing,
+    outputs: OutputGroup | None = None,
 ) -> ValidationReport:
     """Check each row of some files; limits are for information, and no row fails for them.
+
+    Parameters
+    ----------
+    outputs : OutputGroup, optional
+        What publishes the files of good and bad rows together with other outputs.
 
     Raises
     ------
@@ -137,13 +143,15 @@ def validate_files(
     named = (("--good", options.good), ("--bad", options.bad))
     check_outputs(named, force=options.force, inputs=inputs)
     progress = InputProgress(inputs, report_progress)
-    for path in inputs:
-        with (
-            pass_over(path, schema, options, report, progress) as file,
-            _open_split(options, inputs) as split,
-        ):
-            _check_file(file, report, split)
-        progress.n_done += 1
+    own = OutputGroup(force=options.force, inputs=inputs)
+    with own if outputs is None else nullcontext(outputs) as group:
+        for path in inputs:
+            with (
+                pass_over(path, schema, options, report, progress) as file,
+                _open_split(options, group) as split,
+            ):
+                _check_file(file, report, split)
+            progress.n_done += 1
     return report
 
 
@@ -188,8 +196,8 @@ class RowSplit:
 
 
 @contextmanager
-def _open_split(options: ValidationOptions, inputs: Sequence[str]) -> Iterator[RowSplit]:
-    with OutputGroup(force=options.force, inputs=inputs) as outputs, ExitStack() as stack:
+def _open_split(options: ValidationOptions, outputs: OutputGroup) -> Iterator[RowSplit]:
+    with ExitStack() as stack:
 
         def writer(path: str | None) -> TableWriter | None:
             if path is None:

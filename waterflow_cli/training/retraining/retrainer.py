@@ -16,7 +16,13 @@ from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.registry.history import MAX_WHY, Action
 from waterflow_cli.registry.runs import TrackedRun, TrackingOptions, tracked_run
-from waterflow_cli.registry.versions import GateVerdict, Origin, RegisteredVersion, promote
+from waterflow_cli.registry.versions import (
+    GateVerdict,
+    Origin,
+    RegisteredVersion,
+    promote,
+    register,
+)
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.options import TrainingOptions
 from waterflow_cli.training.retraining.champion import Champion, beginning_to_log
@@ -129,7 +135,8 @@ def retrain(
         run.log_more(metrics=gate.metrics(), files={GATE_FILE: json_text(gate.summary()).encode()})
         verdict = GateVerdict(gate.passed, _say_why(champion, gate), champion.version)
         origin = Origin(Action.RETRAIN, path_text(new.path), verdict)
-        registered = log_model(run, training, result, origin)
+        model_id = log_model(run, training, result)
+        registered = register(run, model_id, plugin=training.plugin.name, origin=origin)
     promoted = gate.passed and options.promote
     if promoted:
         promote(

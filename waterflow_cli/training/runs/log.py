@@ -29,6 +29,7 @@ from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.sqlite_tables import sqlite_path
 from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
+from waterflow_cli.tables.outputs import OutputGroup
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.training.runs.page import render_page
 from waterflow_cli.training.runs.plots import draw_result
@@ -123,9 +124,7 @@ def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> s
         }
     )
     for number, trial in enumerate(result.trials):
-        with mlflow.start_run(
-            experiment_id=run.experiment_id, run_name=f"trial {number}", nested=True
-        ):
+        with run.nested(f"trial {number}"):
             mlflow.log_params({name: str(value) for name, value in trial.params.items()})
             mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
             if trial.roc_auc == trial.roc_auc:
@@ -133,10 +132,8 @@ def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> s
     return page
 
 
-def log_model(
-    run: TrackedRun, training: Training, result: TrainingResult, origin: Origin
-) -> RegisteredVersion:
-    """Save the model without pickle, record its manifest's sha256, and register a version."""
+def log_model(run: TrackedRun, training: Training, result: TrainingResult) -> str:
+    """Save the model without pickle, and record its manifest's sha256; return MLflow's id of it."""
     data, plugin = training.data, training.plugin
     details = {"waterflow": __version__, "run_id": run.run_id, "data_sha256": data.sha256}
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
@@ -158,21 +155,23 @@ def log_model(
         digest = write_manifest(folder)
         run.client.log_model_artifact(info.model_id, str(folder / MANIFEST))
     run.client.set_logged_model_tags(info.model_id, {DIGEST_TAG: digest})
-    return register(run, str(info.model_id), plugin=plugin.name, origin=origin)
+    return str(info.model_id)
 
 
 def run_training(
     training: Training,
     tracking: TrackingOptions,
     report: Callable[[str], None],
-    keep_page: Callable[[str], None] = lambda _text: None,
+    *,
+    page: str | None = None,
+    force: bool = False,
 ) -> TrainingReport:
     """Train a model in a tracked run, and register it.
 
     Parameters
     ----------
-    keep_page : callable
-        Is given the page about the model; where it fails, nothing is registered.
+    page : str, optional
+        Where a page about the model is written; it appears together with the version.
 
     Raises
     ------
@@ -184,12 +183,18 @@ def run_training(
     database = sqlite_path(tracking.uri)
     if database is not None and not database.exists():
         report(Message("Creating the tracking store {uri}", uri=tracking.uri))
-    with tracked_run(tracking) as run:
+    with OutputGroup(force=force) as outputs, tracked_run(tracking) as run:
         log_start(training)
         result = train_model(training.data, training.plugin, training.options, report=report)
         report(Message("Logging the run and the model to MLflow"))
-        keep_page(log_result(run, training, result))
-        registered = log_model(run, training, result, Origin(Action.TRAIN))
+        outputs.write_page(page, log_result(run, training, result))
+        registered = register(
+            run,
+            log_model(run, training, result),
+            plugin=training.plugin.name,
+            origin=Origin(Action.TRAIN),
+            publish=outputs.publish,
+        )
     return TrainingReport(training, result, registered)
 
 

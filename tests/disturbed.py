@@ -1,0 +1,634 @@
+"""Commands that are disturbed at one of their last steps: by a signal, or by a call that fails.
+
+Each command runs in one folder, in a forked process that has all imports behind it, up to a
+function with which its end begins. There it forks for each step that is to be disturbed: what
+comes before is paid for once. The folder is put back after each, and what the command said is
+held against what lies in the folder and in its store. It is a program of its own, for forks of
+one that has threads and locks hang:
+
+    python tests/disturbed.py --commands train,promote --kinds signals --tries 200
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import errno
+import importlib
+import io
+import os
+import pickle
+import pkgutil
+import re
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import traceback
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PACKAGE = str(Path(__file__).parents[1] / "waterflow_cli")
+# Where outputs are published, versions registered, and what became of a command is told.
+TRACED = (
+    contextlib.__file__,
+    *(
+        f"{PACKAGE}/{name}"
+        for name in (
+            *("main.py", "commands/", "common/effects.py", "common/interrupts.py", "registry/"),
+            *("scoring/job.py", "scoring/outputs.py", "tables/outputs.py", "training/runs/log.py"),
+            *("training/retraining/retrainer.py", "validation/report.py"),
+        )
+    ),
+)
+TIMEOUT_S = 60
+# The exit code of a try that came to the next point undisturbed.
+AT_NEXT_POINT = 97
+# Where a process says that it was disturbed, and how many steps it counted.
+MARK, COUNT = (Path(tempfile.gettempdir(), f"{kind}-{os.getpid()}") for kind in ("mark", "count"))
+_counted: Any = None
+AS_BEFORE = "Error: Interrupted; outputs and models are as they were before."
+_IN_PLACE = re.compile(
+    r"^(?:Error: Interrupted; in place are|Warning: In place all the same): (.*)\.$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, what it writes, and where its end begins.
+
+    Attributes
+    ----------
+    points : tuple of str
+        Functions before which all that was begun in the store is done; with the last one the end
+        begins.
+    """
+
+    name: str
+    args: tuple[str, ...]
+    points: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
+    code: int = 0
+
+
+START = "waterflow_cli.main._run"
+STORE = ("--tracking-uri", "sqlite:///mlflow.db")
+QUICK = ("--plugin", "logreg", "--balance", "none", "--calibrate", "none", "--test-size", "0.3")
+RETRAINER = "waterflow_cli.training.retraining.retrainer"
+LOG = "waterflow_cli.training.runs.log"
+COMMANDS = (
+    Command(
+        "score",
+        (
+            *("score", "bad.csv", "-o", "out.csv", "--rejects", "rejects.csv"),
+            *("--manifest", "job.json", "--jobs", "1", *STORE),
+        ),
+        (START, "waterflow_cli.scoring.outputs.DirectOutputs.finish"),
+        ("out.csv", "rejects.csv", "job.json"),
+    ),
+    Command(
+        "validate",
+        (
+            *("validate", "bad.csv", "--good", "good.csv", "--bad", "invalid.csv", "--jobs", "1"),
+            *("-o", "found.csv", "--format", "csv"),
+        ),
+        (START, "waterflow_cli.commands.validate._write"),
+        ("good.csv", "invalid.csv", "found.csv"),
+        code=1,
+    ),
+    Command(
+        "train",
+        ("train", "in.csv", *QUICK, "--report", "page.html", *STORE),
+        (
+            START,
+            *(f"{LOG}.{name}" for name in ("log_start", "log_result", "log_model", "register")),
+        ),
+        ("page.html",),
+    ),
+    Command(
+        "promote",
+        ("models", "promote", "2", "--force", *STORE),
+        (START, "waterflow_cli.registry.versions._changed_model"),
+    ),
+    Command(
+        "retrain",
+        ("retrain", "--with", "new.csv", "--promote", *STORE),
+        (
+            START,
+            *(f"{RETRAINER}.{name}" for name in ("_log_origin", "log_result", "log_model")),
+            f"{RETRAINER}.register",
+        ),
+    ),
+    Command(
+        "import",
+        ("models", "import", "model.zip", *STORE),
+        (
+            START,
+            "waterflow_cli.registry.archives._log_import",
+            "waterflow_cli.registry.archives.register",
+        ),
+    ),
+    Command(
+        "explore",
+        ("explore", "in.csv", "-o", "page.html"),
+        (START, "waterflow_cli.commands.explore._show"),
+        ("page.html",),
+    ),
+)
+
+
+def prepare(folder: Path) -> None:
+    """Make the files that the commands need, and a store with two versions."""
+    for args in (
+        ("simulate", "--rows", "240", "--seed", "3", "--signal", "0.9", "-o", "in.csv"),
+        ("simulate", "--rows", "240", "--seed", "4", "--signal", "0.9", "-o", "new.csv"),
+        ("train", "in.csv", *QUICK, *STORE),
+        ("models", "export", "1", "-o", "model.zip", *STORE),
+        ("models", "import", "model.zip", *STORE),
+    ):
+        done = Disturbance(folder).run(args)
+        assert done.code == 0, done
+    rows = (folder / "in.csv").read_text().splitlines(keepends=True)[:40]
+    broken = f"bad{',99' * rows[0].count(',')}\n"
+    (folder / "bad.csv").write_text("".join([*rows, broken, broken]))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a disturbed command left."""
+
+    code: int
+    said: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What stands in a folder and its store."""
+
+    files: dict[str, bytes]
+    aliases: dict[tuple[str, int], frozenset[str]]
+    runs: Counter[str]
+    broken: tuple[str, ...]
+
+    @classmethod
+    def of(cls, folder: Path) -> Facts:
+        files = {
+            path.name: path.read_bytes()
+            for path in folder.iterdir()
+            if path.is_file() and not path.name.startswith("mlflow.db")
+        }
+        broken = [name for name in files if name.endswith((".part", ".lock"))]
+        with closing(sqlite3.connect(folder / "mlflow.db")) as store:
+            if store.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+                broken.append("integrity")
+            runs = Counter(status for (status,) in store.execute("SELECT status FROM runs"))
+            aliases = {
+                (name, int(version)): frozenset(
+                    alias
+                    for (alias,) in store.execute(
+                        "SELECT alias FROM registered_model_aliases WHERE name=? AND version=?",
+                        (name, version),
+                    )
+                )
+                for name, version in store.execute("SELECT name, version FROM model_versions")
+            }
+            known = store.execute("SELECT COUNT(*) FROM registered_model_aliases").fetchone()[0]
+            if known != sum(map(len, aliases.values())):
+                broken.append("an alias without its version")
+            for (place,) in store.execute(
+                "SELECT m.artifact_location FROM model_versions v JOIN logged_models m "
+                "ON 'models:/' || m.model_id = v.source"
+            ):
+                model = Path(place.removeprefix("file://"))
+                if not ((model / "MLmodel").is_file() and any(model.glob("*manifest*"))):
+                    broken.append(f"{model} is not whole")
+        if runs["RUNNING"]:
+            broken.append("RUNNING")
+        return cls(files, aliases, runs, tuple(broken))
+
+    def new(self, before: Facts) -> set[str]:
+        """Name what was put in place, in the words of the messages."""
+        found = {name for name, content in self.files.items() if before.files.get(name) != content}
+        for (name, version), aliases in self.aliases.items():
+            added = aliases - before.aliases.get((name, version), frozenset())
+            if added or (name, version) not in before.aliases:
+                shown = ", ".join(sorted(f"@{alias}" for alias in added)) or "without an alias"
+                found.add(f"{name} version {version} ({shown})")
+        return found
+
+
+def said_in_place(said: str) -> set[str]:
+    """Take from a message what it says is in place."""
+    found = _IN_PLACE.search(said)
+    if found is None:
+        return set()
+    items = re.split(r", (?!@)", found[1])
+    return {re.sub(r"\((@.*)\)", _sorted_aliases, item) for item in items}
+
+
+def _sorted_aliases(found: re.Match[str]) -> str:
+    return f"({', '.join(sorted(found[1].split(', ')))})"
+
+
+class Disturbance:
+    """Runs commands in one folder, each in a process of its own."""
+
+    def __init__(self, folder: Path, arm: Callable[[], None] = lambda: None) -> None:
+        self.folder, self._arm = folder, arm
+
+    def run(self, args: Sequence[str]) -> Done:
+        """Run a command, with what disturbs it in place."""
+        said = self.folder.parent / "said"
+        MARK.unlink(missing_ok=True)
+        pid = os.fork()
+        if pid == 0:
+            self._be_command(args, said)
+        return Done(wait_for(pid), said.read_text())
+
+    def _be_command(self, args: Sequence[str], said: Path) -> None:
+        code = 99
+        try:
+            enter(self.folder, said)
+            self._arm()
+            from waterflow_cli.main import main
+
+            main(list(args))
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else 0
+        except BaseException:  # noqa: BLE001 (what main lets out is a traceback on the screen)
+            traceback.print_exc()
+        leave(code)
+
+
+def enter(folder: Path, said: Path) -> None:
+    """Let this process be one of its own: its folder, its streams, its time."""
+    signal.alarm(TIMEOUT_S)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(folder)
+    scratch = folder.parent / "scratch"
+    scratch.mkdir(exist_ok=True)
+    tempfile.tempdir = str(scratch)
+    speak_into(said)
+
+
+def speak_into(said: Path) -> None:
+    descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def leave(code: int) -> None:
+    """End as a process does, but without what was to be done at its exit."""
+    sys.settrace(None)
+    if _counted is not None:
+        COUNT.write_text(str(_counted.n_steps))
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def wait_for(pid: int) -> int:
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+class Snapshot:
+    """The content of a folder, which can be put back.
+
+    Files are written again where they lie: a process may have them open.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        self._folders = {path for path in folder.rglob("*") if path.is_dir()}
+
+    def put_back(self) -> None:
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            if path.is_dir() and path not in self._folders:
+                path.rmdir()
+            elif not path.is_dir() and path not in self._files:
+                path.unlink()
+        for path, content in self._files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or path.read_bytes() != content:
+                with path.open("r+b" if path.exists() else "wb") as file:
+                    file.truncate(0)
+                    file.write(content)
+
+
+# --- what disturbs -----------------------------------------------------------------------------
+
+
+class Killing:
+    """Sends a signal before the n-th line that runs from now on."""
+
+    def __init__(self) -> None:
+        self.n_steps, self._last = 0, 0
+
+    def prepare(self) -> None:
+        """Do nothing: lines are counted from where the end of the command begins."""
+
+    def start(self, n: int, nth: int) -> None:
+        """Count from here; with n = 0 nothing happens."""
+        self._last, self._number = n, SIGNALS[nth % len(SIGNALS)]
+        frame: Any = sys._getframe(1)
+        sys.settrace(self)
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(TRACED):
+                frame.f_trace = self
+            frame = frame.f_back
+
+    def __call__(self, frame: Any, event: str, arg: object) -> Any:
+        if not frame.f_code.co_filename.startswith(TRACED):
+            return None
+        if event == "line":
+            self.n_steps += 1
+            if self.n_steps == self._last:
+                MARK.write_text(f"{signal.Signals(self._number).name} {_place(frame)}")
+                os.kill(os.getpid(), self._number)
+        return self
+
+
+class Failing:
+    """Lets the n-th call fail that writes, renames, syncs or asks sqlite."""
+
+    def __init__(self) -> None:
+        self.n_steps, self._last = 0, 0
+
+    def start(self, n: int, nth: int) -> None:
+        """Count from here; with n = 0 nothing fails."""
+        self.n_steps, self._last = 0, n
+
+    def prepare(self) -> None:
+        """Put the counting calls in the place of those of the libraries."""
+        for name in ("write", "replace", "rename", "link", "fsync", "sendfile"):
+            setattr(os, name, self._counted(getattr(os, name)))
+        opened = io.open
+
+        def open_file(file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:
+            if set(mode) & set("wax+") and not isinstance(file, int) and file not in (MARK, COUNT):
+                self._count(self._fail_io)
+            return opened(file, mode, *args, **named)
+
+        io.open = builtins.open = open_file  # type: ignore[assignment]
+        connect = sqlite3.connect
+
+        def connect_counting(*args: Any, **named: Any) -> Any:
+            return connect(*args, **{"factory": self._connection(), **named})
+
+        sqlite3.connect = sqlite3.dbapi2.connect = connect_counting
+
+    def _connection(self) -> type[sqlite3.Connection]:
+        count = partial(self._count, self._fail_sqlite)
+
+        class Cursor(sqlite3.Cursor):
+            def execute(self, *args: Any) -> Any:
+                count()
+                return super().execute(*args)
+
+            def executemany(self, *args: Any) -> Any:
+                count()
+                return super().executemany(*args)
+
+        class Connection(sqlite3.Connection):
+            def cursor(self, *_: Any) -> Any:
+                return super().cursor(Cursor)
+
+            def execute(self, *args: Any) -> Any:
+                count()
+                return super().execute(*args)
+
+            def commit(self) -> None:
+                count()
+                super().commit()
+
+        return Connection
+
+    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **named: Any) -> Any:
+            self._count(self._fail_io)
+            return call(*args, **named)
+
+        return counted
+
+    def _count(self, fail: Callable[[], None]) -> None:
+        self.n_steps += 1
+        if self.n_steps == self._last:
+            MARK.write_text(_place(sys._getframe(2)))
+            fail()
+
+    def _fail_io(self) -> None:
+        number = (errno.ENOSPC, errno.EIO)[self._last % 2]
+        raise OSError(number, os.strerror(number))
+
+    def _fail_sqlite(self) -> None:
+        said = ("disk I/O error", "database or disk is full")[self._last % 2]
+        raise sqlite3.OperationalError(said)
+
+
+def _place(frame: Any) -> str:
+    """Name the lines of ours that led to a call."""
+    places = []
+    while frame is not None and len(places) < 3:
+        code = frame.f_code
+        if code.co_filename.startswith(PACKAGE):
+            places.append(f"{Path(code.co_filename).stem}.{code.co_qualname}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(places)
+
+
+def disturb(
+    folder: Path,
+    command: Command,
+    disturber: Killing | Failing,
+    points: Sequence[str],
+    choose: Callable[[int], Sequence[int]],
+) -> Iterator[tuple[str, Done, Facts]]:
+    """Run a command, and from each of some points try what some of the steps from there do to it.
+
+    Parameters
+    ----------
+    points : sequence of str
+        Functions, in the order in which they are called; steps belong to the last one called.
+    choose : callable
+        Is given the number of steps, and tells which to disturb.
+
+    Yields
+    ------
+    The step, what the command left, and what stood in its folder then.
+    """
+    results, said = folder.parent / "results", folder.parent / "said"
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir()
+    in_attempt = False
+
+    def attempt(name: str, n: int, nth: int) -> bool:
+        """Fork; True in the process that is to go on with the command."""
+        nonlocal in_attempt
+        MARK.unlink(missing_ok=True)
+        pid = os.fork()
+        if pid == 0:
+            in_attempt = True
+            signal.alarm(TIMEOUT_S)
+            speak_into(said)
+            disturber.start(n, nth)
+            return True
+        code = wait_for(pid)
+        step = f"{n} {MARK.read_text()}" if MARK.exists() else ""
+        done = Done(code, said.read_text())
+        content = pickle.dumps((step, done, Facts.of(folder)))
+        (results / f"{name} {n:06d}").write_bytes(content)
+        return False
+
+    def pause(owner: Any, name: str, number: int) -> None:
+        original = getattr(owner, name)
+
+        def begin(*args: Any, **named: Any) -> Any:
+            setattr(owner, name, original)
+            if in_attempt:
+                if not MARK.exists():
+                    leave(AT_NEXT_POINT)
+                return original(*args, **named)
+            signal.alarm(0)
+            snapshot = Snapshot(folder)
+            if attempt(f"{number} {name}", 0, 0):
+                return original(*args, **named)
+            for nth, n in enumerate(choose(int(COUNT.read_text()))):
+                snapshot.put_back()
+                if attempt(f"{number} {name}", n, nth):
+                    return original(*args, **named)
+            snapshot.put_back()
+            return original(*args, **named)
+
+        setattr(owner, name, begin)
+
+    def arm() -> None:
+        global _counted
+        _counted = disturber
+        disturber.prepare()
+        for number, point in enumerate(points):
+            owner, _, name = point.rpartition(".")
+            pause(pkgutil.resolve_name(owner), name, number)
+
+    stem = Disturbance(folder, arm).run(command.args)
+    assert stem.code == command.code, stem
+    for result in sorted(results.iterdir()):
+        yield pickle.loads(result.read_bytes())
+
+
+# --- what must hold -------------------------------------------------------------------------------
+
+
+def find_faults(
+    command: Command, before: Facts, whole: Facts, done: Done, after: Facts
+) -> list[str]:
+    """Say what is not as it must be after a command that was disturbed."""
+    faults = list(after.broken)
+    new, said = after.new(before), said_in_place(done.said)
+    if "Traceback" in done.said or done.code not in {command.code, 0, 1, 2, 3, 4, 130}:
+        faults.append(f"it ended with {done.code}")
+    for name in command.outputs:
+        if name in new and not _is_whole(name, after.files[name], whole.files[name]):
+            faults.append(f"{name} is not whole")
+    if done.code == command.code:
+        if new != whole.new(before):
+            faults.append(f"it ended well with {sorted(new)}")
+    elif said != new:
+        faults.append(f"it says {sorted(said)} where there is {sorted(new)}")
+    elif not new and done.code == 130 and AS_BEFORE not in done.said:
+        faults.append("it does not say that all is as before")
+    n_registered = len(set(after.aliases) - set(before.aliases))
+    if (after.runs - before.runs)["FINISHED"] != n_registered:
+        faults.append(f"runs {dict(after.runs)} for {n_registered} versions")
+    return faults
+
+
+def _is_whole(name: str, content: bytes, expected: bytes) -> bool:
+    if name.endswith(".csv"):
+        return content == expected
+    return content.rstrip().endswith((b"</html>", b"}"))
+
+
+def disturb_command(
+    folder: Path, command: Command, kind: str, n_tries: int
+) -> tuple[int, list[str]]:
+    """Disturb a command at so many of its last steps; give the number of tries, and the faults."""
+    snapshot, before = Snapshot(folder), Facts.of(folder)
+    if kind == "signals":
+        tries = disturb(folder, command, Killing(), command.points[-1:], partial(_last, n_tries))
+    else:
+        tries = disturb(folder, command, Failing(), command.points, partial(_spread, n_tries))
+    results = list(tries)
+    snapshot.put_back()
+    *_, whole = (after for step, done, after in results if not step and done.code == command.code)
+    disturbed = [result for result in results if result[0]]
+    faults = [
+        f"{command.name}, {step}: {'; '.join(found)}: {done.said[-300:]!r}"
+        for step, done, after in disturbed
+        if (found := find_faults(command, before, whole, done, after))
+    ]
+    return len(disturbed), faults
+
+
+def _last(n: int, n_steps: int) -> Sequence[int]:
+    return range(max(1, n_steps - 199), n_steps + 1, max(1, min(n_steps, 200) // n))
+
+
+def _spread(n: int, n_steps: int) -> Sequence[int]:
+    return range(1, n_steps + 1, max(1, n_steps // n))
+
+
+def import_what_is_needed() -> None:
+    """Import before the forks what the commands would import in each of them."""
+    for name in (
+        *("scoring.job", "training.runs.log", "registry.archives", "exploration.page"),
+        *("exploration.report", "training.retraining.retrainer", "commands.validate", "main"),
+    ):
+        importlib.import_module(f"waterflow_cli.{name}")
+    for name in ("waterflow_plugins.logreg", "matplotlib.figure", "mlflow.pyfunc", "skops.io"):
+        importlib.import_module(name)
+
+
+def main() -> None:
+    """Disturb commands as the options say, and end with 1 where something did not hold."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--commands", default=",".join(each.name for each in COMMANDS))
+    parser.add_argument("--kinds", default="signals,failures")
+    parser.add_argument("--tries", type=int, default=200, help="of each command, or point of it")
+    asked = parser.parse_args()
+    for name in list(os.environ):
+        if name.startswith(("WATERFLOW_", "MLFLOW_TRACKING")):
+            del os.environ[name]
+    os.environ |= {"LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    import_what_is_needed()
+    n_faults = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "work")
+        folder.mkdir()
+        prepare(folder)
+        for command in COMMANDS:
+            for kind in asked.kinds.split(","):
+                if command.name in asked.commands.split(","):
+                    n_tries, faults = disturb_command(folder, command, kind, asked.tries)
+                    lines = [f"{command.name}: {n_tries} {kind}, {len(faults)} faults", *faults]
+                    sys.stdout.write("\n".join(lines) + "\n")
+                    sys.stdout.flush()
+                    n_faults += len(faults)
+    sys.exit(bool(n_faults))
+
+
+if __name__ == "__main__":
+    main()
