@@ -576,7 +576,7 @@ def disturb_command(
     *_, whole = (after for step, done, after in results if not step and done.code == command.code)
     disturbed = [result for result in results if result[0]]
     faults = [
-        f"{command.name}, {step}: {'; '.join(found)}: {done.said[-300:]!r}"
+        f"{command.name}, {step}: {'; '.join(found)}: {done.said[-1500:]!r}"
         for step, done, after in disturbed
         if (found := find_faults(command, before, whole, done, after))
     ]

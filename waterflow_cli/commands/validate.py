@@ -89,8 +89,6 @@ def validate(
             check_validation(files, schema, chosen, output, layout)
             with open_engine(engine, console) as spark:
                 report = spark.validate(files, schema, chosen, findings=output, layout=layout)
-        if output == "-":  # who reads it may be gone, but the files are there
-            outputs.publish()
         _write(report, "json" if console.as_json else form, output, console, outputs)
     note_reading(report.dialects, report.cells, schema, chosen.reading, console)
     note_limits(report.limits, console)
@@ -153,6 +151,8 @@ def _write(
     from waterflow_cli.tables.writing import DelimitedWriter
     from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table, render_findings
 
+    if output == "-":  # who reads it may be gone, but the files are there
+        outputs.publish()
     if form == "text" and output == "-":
         if report.findings:
             rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +44,18 @@ _interrupts = _Interrupts()
 def install_interrupts() -> None:
     """Let each of the signals raise KeyboardInterrupt, but for those that are ignored."""
     _interrupts.begin()  # an earlier command in this process may have ended them
+    sys.unraisablehook = _hear_lost_interrupt
     for number in _NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _interrupts)
+
+
+def _hear_lost_interrupt(lost: sys.UnraisableHookArgs) -> None:
+    """Let an interrupt that came while Python collected garbage, which drops it, wait."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        _interrupts.is_waiting = True
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def end_interrupts() -> None:

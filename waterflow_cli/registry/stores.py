@@ -46,8 +46,9 @@ DATABASES = ("postgresql", "mysql", "mssql")
 _LOCK_TIMEOUT_S = 120
 _BUSY_TIMEOUT_S = 30
 
+# Their errors are raised as well, and said by `store_errors`; MLflow would add a traceback.
 for _name in ("mlflow", "alembic", "sqlalchemy"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowClient:
