@@ -470,7 +470,7 @@ def test_name_of_a_result_in_the_input_is_refused_by_name(name, score, workdir):
     write_csv("in.csv", [*HEADER, name], [[*row, "mine"] for row in good_rows(3)])
     outcome = score("in.csv")
     assert (outcome.code, outcome.out) == (2, "")
-    assert f"The input has a column '{name}', which is also the name of a result." in outcome.err
+    assert f": its column '{name}' has the name of a result." in outcome.err
     assert "--prefix" in outcome.err
     assert [path.name for path in workdir.iterdir()] == ["in.csv"]
     assert score("in.csv", "--prefix", "wf_").code == 0
@@ -561,7 +561,7 @@ def test_column_called_source_file_is_refused_for_several_files(score, workdir):
         write_csv(name, [*HEADER, "source_file"], [[*row, "mine"] for row in good_rows(1)])
     outcome = score("a.csv", "b.csv")
     assert outcome.code == 2
-    assert "The input has a column 'source_file' already." in outcome.err
+    assert ": it has a column 'source_file' already." in outcome.err
     assert score("a.csv").code == 0
     assert score("a.csv", "b.csv", "--columns", "ids,ph", output="x.csv").code == 2
     assert score("a.csv", "b.csv", "--columns", "id", output="x.csv").code == 0

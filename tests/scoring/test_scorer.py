@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -264,3 +265,37 @@ def test_absent_column_is_no_measurement(model_of_optional_columns):
     _, rows = score(model_of_optional_columns, pd.DataFrame({"b": [NAN, 1.0], "c": [NAN, NAN]}))
     assert [row["status"] for row in rows] == ["invalid", "scored"]
     assert rows[0]["reason"] == "0 measurements; at least 1 needed"
+
+
+OWN = """
+name: own
+metadata: {label: safe, measurements: [Nitrate, Lead, E_coli, Turbidity], min_measurements: 1}
+columns:
+  Nitrate: {dtype: float64, nullable: true, required: false}
+  Lead: {dtype: float64, nullable: true, required: false}
+  E_coli: {dtype: float64, nullable: true, required: false}
+  Turbidity: {dtype: float64, nullable: true, required: false}
+  safe: {dtype: float64, nullable: true, required: false, isin: [0, 1]}
+"""
+
+
+def test_absent_and_empty_columns_are_judged_alike_and_told(cli, workdir):
+    rng = np.random.default_rng(0)
+    rows = [f"{n:.1f},{n / 9:.2f},0,0.5,{int(n < 30)}" for n in rng.uniform(1, 60, 80)]
+    names = "Nitrate,Lead,E_coli,Turbidity"
+    Path("own.yaml").write_text(OWN)
+    Path("train.csv").write_text("\n".join([f"{names},safe", *rows, ""]))
+    trained = cli("train", "train.csv", "--schema", "own.yaml", "--plugin", "logreg")
+    assert trained.code == 0, trained.err
+    Path("absent.csv").write_text("Nitrate\n21\n50\n")
+    Path("empty.csv").write_text(f"{names}\n21,,,\n50,,,\n")
+    Path("other.csv").write_text("Chlorine\n21\n50\n")
+    scored = []
+    for path in ("absent.csv", "empty.csv"):
+        outcome = cli("score", path, "-o", "-")
+        assert outcome.code == 0, outcome.err
+        assert "No value in any row, so imputed in all: Lead, E_coli, Turbidity." in outcome.err
+        assert "so not judged: arsenic, fluoride and whatever else" in outcome.err
+        scored.append([line.partition("scored")[2] for line in outcome.out.splitlines()])
+    assert scored[0] == scored[1]
+    assert cli("score", "other.csv", "-o", "-").code == 4

@@ -449,7 +449,7 @@ def test_input_with_a_column_reason_has_no_bad_side(cli, schema_file, workdir):
         "validate", "in.csv", "--schema", schema_file, "--good", "g.csv", "--bad", "b.csv"
     )
     assert (outcome.code, outcome.out) == (2, "")
-    assert "The input has a column 'reason', which --bad adds." in outcome.err
+    assert ": it has a column 'reason', which --bad adds." in outcome.err
     assert sorted(path.name for path in workdir.iterdir()) == ["acidity.yaml", "in.csv"]
     assert cli("validate", "in.csv", "--schema", schema_file, "--good", "g.csv").code == 1
 

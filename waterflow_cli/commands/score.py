@@ -11,11 +11,13 @@ from waterflow_cli.commands import options
 from waterflow_cli.commands.engine_options import open_engine
 from waterflow_cli.commands.notes import note_limits, note_reading, note_written
 from waterflow_cli.common.effects import effects
-from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.errors import UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from waterflow_cli.models.files import StoredModel
     from waterflow_cli.scoring.job import ScoringSummary
     from waterflow_cli.scoring.task import ScoringOptions
@@ -125,7 +127,7 @@ def score(
                 summary = spark.score(fetched, model, files, output, chosen, layout)
     console.json(_content(summary, output))
     note_reading(summary.dialects, summary.cells, model.schema, chosen.reading, console)
-    _summarise(summary, console)
+    _summarise(summary, model.decision.measurements, console)
 
 
 def _score_here(
@@ -158,7 +160,9 @@ def _content(summary: ScoringSummary, output: str) -> dict[str, Any]:
     }
 
 
-def _summarise(summary: ScoringSummary, console: Console) -> None:
+def _summarise(summary: ScoringSummary, measured: Sequence[str], console: Console) -> None:
+    from waterflow_cli.validation.limits import unmeasured
+
     if summary.n_resumed:
         console.note(
             trn(
@@ -176,11 +180,14 @@ def _summarise(summary: ScoringSummary, console: Console) -> None:
         verdicts=verdicts,
         n_invalid=summary.n_invalid,
     )
-    console.note(
-        tr(
-            "Not measured, so not judged: germs, nitrate, lead, arsenic, fluoride and whatever "
-            "else is in no column."
+    if empty := [name for name in measured if summary.cells.missing[name] == summary.n_rows]:
+        console.warn("No value in any row, so imputed in all: {names}.", names=shorten(empty))
+    if absent := unmeasured(measured):
+        console.note(
+            "Not measured, so not judged: {names} and whatever else is in no column.",
+            names=shorten(map(tr, absent)),
         )
-    )
+    else:
+        console.note(tr("Not measured, so not judged: whatever is in no column."))
     note_limits(summary.limits, console)
     note_written(console, *summary.outputs)

@@ -186,7 +186,7 @@ def _flips_output(path: str, table: Table, options: ReplayOptions) -> Iterator[T
         yield None
         return
     hint = tr("Replay the output of waterflow score, not that of a replay.")
-    result_names(("line", *RESULT_COLUMNS, "flip"), PREFIX, table.columns, hint)
+    result_names(("line", *RESULT_COLUMNS, "flip"), PREFIX, table.columns, table.path, hint)
     with (
         open_output(options.output, force=options.force, inputs=[path]) as file,
         open_table_writer(options.output, file) as writer,

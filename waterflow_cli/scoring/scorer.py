@@ -70,7 +70,7 @@ class Scorer:
     InputError
         If the table lacks a column that the model needs.
     ModelError
-        If the model is made for other tables: most of its columns are not there.
+        If the model is made for other tables: most columns that it needs are not there, or all.
     """
 
     def __init__(self, model: StoredModel, file: Pass, *, n_listed: int = 0) -> None:
@@ -129,7 +129,9 @@ class Scorer:
     def _refuse_other_table(self) -> None:
         wanted = self._model.decision.measurements
         absent = [name for name in wanted if name not in self.file.table.match.columns]
-        if 2 * len(absent) > len(wanted):
+        # What the schema lets a file do without is missing in all its rows, as in empty columns.
+        needed = [name for name in absent if self._model.schema.columns[name].required]
+        if 2 * len(needed) > len(wanted) or len(absent) == len(wanted):
             raise ModelError(
                 trn(
                     "Model {model} is not made for {path}: the file lacks its measurement, "

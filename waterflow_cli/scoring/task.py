@@ -122,8 +122,9 @@ class ScoringTask:
         self._kept = _kept_columns(table, scorer, options.columns)
         if source and SOURCE_FILE in self._kept:
             raise UsageError(
-                "The input has a column '{name}' already.",
+                "{path}: it has a column '{name}' already.",
                 tr("Score one file at a time."),
+                path=table.path,
                 name=SOURCE_FILE,
             )
         self._written = scorer.file.checker.written
@@ -131,7 +132,7 @@ class ScoringTask:
         taken += [SOURCE_FILE] if source else []
         results = (*RESULT_COLUMNS, LIMITS) if options.limits else RESULT_COLUMNS
         hint = tr("Rename the results: --prefix wf_ (or leave the column out: --columns)")
-        self._names = result_names(results, options.prefix, taken, hint)
+        self._names = result_names(results, options.prefix, taken, table.path, hint)
         self._keeps_text = (
             self._kept == table.columns and getattr(rows, "separator", None) == table.dialect.sep
         )
@@ -197,14 +198,14 @@ def _kept_columns(table: Table, scorer: Scorer, choice: str) -> list[str]:
 
 
 def result_names(
-    results: Sequence[str], prefix: str, taken: Sequence[str], hint: str
+    results: Sequence[str], prefix: str, taken: Sequence[str], path: str, hint: str
 ) -> dict[str, str]:
     """Give each result the name of its column, and refuse names that are taken."""
     names = {name: prefix + name for name in results}
     for name in names.values():
         if name in taken:
             problem = tr(
-                "The input has a column '{name}', which is also the name of a result.", name=name
+                "{path}: its column '{name}' has the name of a result.", path=path, name=name
             )
             raise UsageError(problem, hint)
     return names

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.messages import marked
-from waterflow_cli.tables.headers import fold_name
-from waterflow_cli.validation.limits import NEVER_MEASURED, Limit, LimitProfile, plain
+from waterflow_cli.validation.limits import Limit, LimitProfile, plain, unmeasured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,8 +198,7 @@ class LimitCounts:
     @property
     def in_no_column(self) -> list[str]:
         """What potability depends on and no measurement of the schema covers."""
-        known = set(map(fold_name, self.measurements))
-        return [name for name in NEVER_MEASURED if fold_name(name) not in known]
+        return unmeasured(self.measurements)
 
     def add(self, other: LimitFlags | LimitCounts) -> None:
         """Add a batch, or the counts of other batches."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +34,14 @@ BASES = (
 NEVER_MEASURED = (
     *(marked("E. coli"), marked("nitrate"), marked("arsenic"), marked("lead"), marked("fluoride")),
 )
+# What columns of these are called, as `fold_name` leaves it.
+_NEVER_BY = {
+    "E. coli": "e(?:scherichia)?coli.*|germ(?:e?s)?|coliform.*",
+    "nitrate": "nitrates?(?:no3|n)?|no3n?",
+    "arsenic": "arsenic|as",
+    "lead": "lead|plomb|pb",
+    "fluoride": "fluorides?|fluorures?|f",
+}
 
 _SEE = marked("See docs/limits.md for what a profile may hold.")
 _PROFILE_SHAPES = {"title": LINE.needed, "limit": TABLES.needed, "none": TABLES, "notes": LINES}
@@ -131,6 +140,20 @@ class LimitProfile:
 
 def _name_as_in_files(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return {_NAMES_IN_FILES.get(name, name): value for name, value in fields}
+
+
+def unmeasured(columns: Iterable[str]) -> list[str]:
+    """Name what potability depends on and is none of some columns.
+
+    >>> unmeasured(["NO3", "Plomb", "E_coli"])
+    ['arsenic', 'fluoride']
+    """
+    folded = list(map(fold_name, columns))
+    return [
+        name
+        for name in NEVER_MEASURED
+        if not any(re.fullmatch(_NEVER_BY[name], column) for column in folded)
+    ]
 
 
 def load_limits(

@@ -164,7 +164,7 @@ class Pass:
         for name in self._options.measurements or ():
             if name not in checked.numbers:
                 checked.numbers[name] = np.full(len(batch), np.nan)
-                checked.missing[name] = np.ones(len(batch), dtype=bool)
+                checked.missing[name] = checked.whole.copy()
         if not (limits := self._options.limits):
             return checked
         return replace(checked, flags=check_limits(checked, limits, self._measurements))

@@ -175,14 +175,14 @@ class RowSplit:
         columns, invalid = checked.written_columns(), checked.invalid
         added = {}
         if checked.flags is not None:
-            _refuse_taken(LIMITS, columns, "--limits")
+            _refuse_taken(LIMITS, checked, "--limits")
             added[LIMITS] = checked.flags.texts()
         encoded = []
         if self.good is not None:
             encoded.append(self.good.encode(_filtered(columns | added, ~invalid)))
         if self.bad is not None:
             for name in ADDED:
-                _refuse_taken(name, columns, "--bad")
+                _refuse_taken(name, checked, "--bad")
             found = {name: pa.array(give(checked), pa.string()) for name, give in ADDED.items()}
             rows = {**_filtered(columns, invalid), **found, **_filtered(added, invalid)}
             encoded.append(self.bad.encode(rows))
@@ -208,11 +208,12 @@ def _open_split(options: ValidationOptions, outputs: OutputGroup) -> Iterator[Ro
         yield RowSplit(writer(options.good), writer(options.bad))
 
 
-def _refuse_taken(name: str, columns: Mapping[str, pa.Array], option: str) -> None:
-    if name in columns:
+def _refuse_taken(name: str, checked: CheckedBatch, option: str) -> None:
+    if name in checked.batch.columns:
         raise UsageError(
-            "The input has a column '{name}', which {option} adds.",
+            "{path}: it has a column '{name}', which {option} adds.",
             tr("Rename it first."),
+            path=checked.file,
             name=name,
             option=option,
         )

@@ -21,7 +21,7 @@ from waterflow_cli.training.judging import OperatingPoint
 from waterflow_cli.training.runs.record import Training
 from waterflow_cli.training.trainer import TrainingResult
 from waterflow_cli.validation.limit_checks import rows_above
-from waterflow_cli.validation.limits import Limit, load_limits
+from waterflow_cli.validation.limits import Limit, load_limits, unmeasured
 
 
 def render_page(training: Training, result: TrainingResult, pictures: Mapping[str, bytes]) -> str:
@@ -35,6 +35,7 @@ def render_page(training: Training, result: TrainingResult, pictures: Mapping[st
         data={"path": path_text(data.path), "sha256": data.sha256},
         share=lambda value: f"{value:.1%}",
         decided=f"{result.decided_share:.1%}",
+        unmeasured=", ".join(map(tr, unmeasured(map(str, data.X)))),
         n_rows=len(data.y),
         counts=_count_rows(data),
         columns=[_describe(data.X[name]) for name in data.X],
