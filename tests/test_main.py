@@ -17,6 +17,7 @@ import click
 import pytest
 
 import waterflow_cli.samples.simulation
+import waterflow_cli.tables.outputs
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.main import main
@@ -309,6 +310,55 @@ def test_signal_in_this_process_interrupts(simulate_by):
     outcome = simulate_by(lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert outcome.code == 130
     assert INTERRUPTED in outcome.err
+
+
+def publish_and(act, monkeypatch):
+    """Do something after each output that got its name."""
+
+    def publish(*args, **named):
+        published(*args, **named)
+        act()
+
+    published = waterflow_cli.tables.outputs.publish
+    monkeypatch.setattr(waterflow_cli.tables.outputs, "publish", publish)
+
+
+def test_signal_after_the_first_output_waits_for_the_second_and_both_are_named(
+    cli, workdir, monkeypatch
+):
+    Path("in.csv").write_text("ph\n7\n99\n")
+    Path("ph.yaml").write_text("columns:\n  ph: {dtype: float64, le: 14}\n")
+    publish_and(lambda: os.kill(os.getpid(), signal.SIGHUP), monkeypatch)
+    done = cli(
+        *("validate", "in.csv", "--schema", "ph.yaml"), *("--good", "good.csv", "--bad", "bad.csv")
+    )
+    assert done.code == 130
+    assert done.err.strip().splitlines() == [
+        "Error: Interrupted; in place are: good.csv, bad.csv.",
+        "All else is as it was before.",
+    ]
+    assert {path.name for path in workdir.iterdir()} == {"in.csv", "ph.yaml", "good.csv", "bad.csv"}
+
+
+def test_failure_after_an_output_is_out_names_what_is_in_place(cli, workdir, monkeypatch):
+    def fail():
+        raise UsageError("what")
+
+    publish_and(fail, monkeypatch)
+    done = cli("simulate", "--rows", "5", "-o", "out.csv")
+    assert done.code == 2
+    assert done.err.splitlines() == ["Error: what", "Warning: In place all the same: out.csv."]
+    assert [path.name for path in workdir.iterdir()] == ["out.csv"]
+
+
+def test_interrupt_that_the_collector_drops_is_heard_later_and_shows_no_traceback(simulate_by):
+    class Dying:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)
+
+    outcome = simulate_by(lambda: Dying() and None)
+    assert "Traceback" not in outcome.err
 
 
 def test_signals_that_were_ignored_stay_ignored(cli):

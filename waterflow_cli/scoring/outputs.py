@@ -155,7 +155,6 @@ class ResumableOutputs:
             self._journal = self._journal_path.open("a+b")
         try:
             _lock(self._journal.fileno(), self._paths[0])
-            effects.begun.append(self._clear_up)
             self._go_on()
         except BaseException:
             self._journal.close()
@@ -169,7 +168,8 @@ class ResumableOutputs:
 
     def _clear_up(self) -> None:
         """Give up the outputs; all parts go where there is nothing to go on with."""
-        with interrupts_held_back(), self._journal:
+        with interrupts_held_back():
+            self._journal.close()
             if not self._keeps_rows:
                 for path in self._extents:
                     _remove_parts(path)
@@ -194,8 +194,10 @@ class ResumableOutputs:
             position = Position(*last["position"]) if last["position"] else None
             self.start = Checkpoint(last["n_inputs"], position, last["counts"])
             self._keeps_rows = True
+            effects.begun.append(self._clear_up)
             return
         self._check_outputs()
+        effects.begun.append(self._clear_up)
         for path in self._extents:
             _remove_parts(path)
         self._extents.clear()
