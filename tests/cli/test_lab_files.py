@@ -136,11 +136,29 @@ def test_two_units_for_one_column_are_refused(path):
     [
         "échantillon;Turbidité;THM;COT;Conductivité;Sulfates;Chloramines;TDS;Dureté;ph",
         ";;°f;mg/L;mg/L;mg/L;mS/cm;mg/L;mg/L;NFU",
+        ";;;;;;mS/cm;;;",
+        ";;;;;;mS/cm",
+        "Unité;;;;;;mS/cm;;;",
+        ";;;;;;Conductivité (mS/cm);;;",
     ],
 )
 def test_second_table_below_the_first_stops_at_its_line(second, path):
     with pytest.raises(InputError, match="line 3: a second header or row of units stands here"):
         check(path, f"{HEAD}\n{ROW}\n{second}\n{ROW}\n")
+
+
+def test_unit_beside_numbers_is_a_finding_of_its_row_alone(path):
+    odd = ROW.split(";")
+    odd[6] = "mS/cm"
+    checked, _ = check(path, "\n".join([HEAD, ROW, ";".join(odd), ROW]) + "\n")
+    assert {(line, rule) for line, rule in rules(checked)} == {(3, "not_a_number")}
+
+
+@pytest.mark.parametrize("n_odd", [3, 2000])
+def test_row_of_units_is_found_below_many_odd_rows(n_odd, path):
+    odd = ";".join(["x"] * 10) + "\n"
+    with pytest.raises(InputError, match=f"line {n_odd + 3}: a second header or row of units"):
+        check(path, f"{HEAD}\n{ROW}\n{odd * n_odd};;;;;;mS/cm;;;\n{ROW}\n")
 
 
 def test_same_header_again_is_a_finding_and_no_more(path):

@@ -134,3 +134,33 @@ def test_profile_of_ones_own_works_in_each_command(cli, profile, laboratory, sam
     assert outcome.code == 0, outcome.err
     outcome = cli("train", laboratory, *learning)
     assert outcome.code == 3
+
+
+PARAMETERS_DOWN = (
+    "measurement,uom,A,B\npH,,7.0,6.3\nConductivity,uS/cm,140,660\nSulfate,mg/L,19,<1\n"
+)
+
+
+def opened(text: str, path: Path) -> list[str]:
+    path.write_text(text, "utf-8")
+    with open_samples(str(path), SCHEMA) as table:
+        return table.columns
+
+
+def test_transposed_table_is_named_for_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 2: is a transposed table") as caught:
+        opened(PARAMETERS_DOWN, tmp_path / "river.csv")
+    assert "Turn it round" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sample,parameter,value\nA,pH,7\nA,Sulfate,1\nA,Hardness,2\nB,pH,7\n",
+        "parameter,value,unit,sample\npH,7,,A\nSulfate,1,mg/L,A\nHardness,2,mg/L,A\n",
+        "what,A\npH,7\n",
+        "site,ph,Sulfate\npH,7,1\nSulfate,7,1\nHardness,7,1\n",
+    ],
+)
+def test_names_in_cells_alone_make_no_transposed_table(text: str, tmp_path: Path) -> None:
+    assert opened(text, tmp_path / "river.csv") == text.partition("\n")[0].split(",")

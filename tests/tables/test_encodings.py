@@ -14,6 +14,8 @@ from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.tables.encodings import SAMPLE_BYTES, TextStream
+from waterflow_cli.tables.reading import open_table
+from waterflow_cli.tables.reading_options import ReadingOptions
 
 TABLE = "site;Turbidité\nChâteau;7,1\nN° 3 – été;6,9\n"
 ASCII = b"site;ph\n" + b"A;7\n" * (SAMPLE_BYTES // 2)  # two samples long
@@ -28,6 +30,41 @@ def read(data: bytes, encoding: str | None = None, n_bytes: int = 1 << 16) -> tu
         pieces.append(piece)
     assert stream.is_at_end
     return b"".join(pieces).decode("utf-8"), stream.encoding
+
+
+OTHER_TEXT = [
+    *(("cp850", "Dureté"), ("cp850", "prélèvement"), ("cp850", "Härte"), ("cp850", "x (µS/cm)")),
+    *(("cp850", "TH (°f)"), ("mac_roman", "Dureté"), ("cp1251", "Проба"), ("koi8-r", "вода")),
+    *(("cp1253", "Δείγμα"), ("gbk", "采样点"), ("gbk", "水库"), ("big5", "採樣點")),
+    *(("cp1250", "Wisła"), ("cp1250", "Łódź")),
+]
+
+
+@pytest.mark.parametrize(("encoding", "text"), OTHER_TEXT, ids=str)
+def test_text_of_no_language_of_cp1252_is_doubted(encoding: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "river.csv"
+    path.write_bytes(f"site,ph,{text}\nA,7,1\n".encode(encoding))
+    with open_table(str(path)) as table:
+        assert "cp1252 (IN DOUBT for '" in str(table.dialect)
+        assert "--encoding" in str(table.dialect)
+    with open_table(str(path), options=ReadingOptions(encoding=encoding)) as table:
+        assert "DOUBT" not in str(table.dialect)
+        assert table.columns[-1] == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Dureté totale °f", "Conductivité à 25 °C (µS/cm)", "Größe", "m³/h", "CRÉÉE", "São João"),
+        *("Sjøen på Ås", "sœur", "« Étang »", "l’eau d’été…", "n° 2²", "Señor Núñez", "50 €"),
+        *("Žilina", "Tšekki", "Pb† Zn‡", "‚Wort‘ „Wort“", "ÄÄNEKOSKI", "jäääär", "½ l", "æ og ø"),
+    ],
+)
+def test_text_of_western_europe_is_not_doubted(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "river.csv"
+    path.write_bytes(f"site,ph,{text}\nA,7,é\n".encode("cp1252"))
+    with open_table(str(path)) as table:
+        assert str(table.dialect) == "cp1252, separator ','"
 
 
 @pytest.mark.parametrize(

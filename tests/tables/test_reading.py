@@ -80,6 +80,24 @@ def test_line_numbers_count_each_physical_line(end: str, block_bytes: int, tmp_p
     assert rows[3][2] == RowFinding("ragged_row", {"n": 1, "n_columns": 2})
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_text_of_a_parquet_file_has_first_rows_to_look_at(
+    kind: pa.DataType, tmp_path: Path
+) -> None:
+    cells = pa.array(["7,1", "6,5"]).cast(kind)
+    pq.write_table(pa.table({"ph": cells, "n": [1, 2]}), tmp_path / "a.parquet")
+    with open_table(str(tmp_path / "a.parquet")) as table:
+        sample = table.sample()
+        assert sample is not None
+        assert sample.columns["ph"].to_pylist() == ["7,1", "6,5"]
+        assert sum(len(batch) for batch in table.batches()) == 2
+    pq.write_table(pa.table({"ph": [7.1]}), tmp_path / "b.parquet")
+    with open_table(str(tmp_path / "b.parquet")) as table:
+        assert table.sample() is None
+
+
 NAMES = Header({"ph": [], "Sulfate": []})
 
 

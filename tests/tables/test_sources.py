@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import random
+import re
 import struct
 import sys
 import tempfile
@@ -175,7 +176,7 @@ def test_empty_zip_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "folder.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("folder/", b"")
-    with pytest.raises(InputError, match="0 members"):
+    with pytest.raises(InputError, match="is an empty zip archive"):
         read_source(path)
 
 
@@ -510,3 +511,70 @@ class TestPatterns:
     def test_pattern_that_is_none_is_refused(self, pattern: str) -> None:
         with pytest.raises(UsageError, match="cannot be followed"):
             expand_inputs((pattern,))
+
+
+@pytest.mark.parametrize("wrap", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "an Excel workbook (.xls)"),
+        (b"7z\xbc\xaf\x27\x1c\0\4" + b"\0" * 30, "a 7z archive"),
+        (b"Rar!\x1a\x07\1\0" + b"\0" * 30, "a rar archive"),
+        (b"a.csv".ljust(257, b"\0") + b"ustar\0" + b"\0" * 300, "a tar archive"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"SQLite format 3\0" + b"\0" * 90, "an SQLite database"),
+        (b"<html><body><table>\n<tr><td>ph</td></tr>\n", "an HTML page"),
+        (b"\n<!DOCTYPE HTML>\n<html>\n", "an HTML page"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<a>\n", "XML"),
+        ("<?xml version='1.0'?>\n<a>\n".encode("utf-16"), "XML"),
+        (b'{"ph": 7}\n{"ph": 8}\n', "holds JSON lines"),
+        (b'{"ph": 7}\n', "is JSON"),
+        (b'[{"ph": 7},\n {"ph": 8}]\n', "is JSON"),
+        (b"[[7, 8]]\n", "is JSON"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_csv_is_named(
+    data: bytes, name: str, wrap: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "river.csv"
+    path.write_bytes(wrap(data))
+    with pytest.raises(InputError, match=re.escape(name)), open_table(str(path)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("members", "name"),
+    [
+        (["xl/workbook.xml", "a.xml"], "is an Excel workbook"),
+        (["xl/workbook.bin", "a.xml"], r"binary Excel workbook \(.xlsb\)"),
+        (["mimetype", "content.xml", "META-INF/manifest.xml"], "an OpenDocument file"),
+        (["word/document.xml"], "a Word document"),
+        ([], "an empty zip archive"),
+        (["__MACOSX/._a.csv", ".DS_Store"], "an empty zip archive"),
+    ],
+)
+def test_archive_is_named_by_its_members(members: list[str], name: str, tmp_path: Path) -> None:
+    path = tmp_path / "river.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member in members:
+            archive.writestr(member, "ph\n7\n")
+    with pytest.raises(InputError, match=name), open_table(str(path)):
+        pass
+
+
+def test_zip_of_a_mac_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "river.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member in ("a/river.csv", "__MACOSX/a/._river.csv", "a/.DS_Store", "a/._river.csv"):
+            archive.writestr(member, "ph,x\n7,1\n")
+    with open_table(str(path)) as table:
+        assert table.columns == ["ph", "x"]
+
+
+@pytest.mark.parametrize("head", ["<,ph", "<LQ,ph", "[ph],x", "[1],x", "{a},x", "(ph),x"])
+def test_header_that_begins_with_a_bracket_is_read(head: str, tmp_path: Path) -> None:
+    path = tmp_path / "river.csv"
+    path.write_text(f"{head}\n7,1\n")
+    with open_table(str(path)) as table:
+        assert table.columns == head.split(",")

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import as_bools
@@ -86,7 +87,9 @@ def find_unread_remarks(table: Table, names: Header, read: Collection[str]) -> l
     first = table.first_rows if len(found) < len(others) else None
     for name in () if first is None else set(others) - found:
         assert first is not None
-        texts = pc.unique(pc.utf8_trim_whitespace(first.columns[name]))
+        if not pa.types.is_string(first.columns[name].type):
+            continue
+        texts = pc.unique(pc.utf8_trim_whitespace(pc.fill_null(first.columns[name], "")))
         signs = as_bools(pc.match_substring_regex(texts, _SIGN))
         if signs.all() and not missing_text(texts).all():
             found.add(name)

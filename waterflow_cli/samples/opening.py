@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.samples.profiles import SUFFIX, Profile, check_names, load_profile
+from waterflow_cli.samples.profiles import SUFFIX, Profile, check_names, is_of_results, load_profile
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.reading import Opener, open_table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.sources import open_source
 from waterflow_cli.tables.table import Table
+
+# In how many of a table's first columns names of measurements are looked for, and how many tell.
+_NAMING, _LEAST_NAMES = 3, 3
 
 
 @contextmanager
@@ -46,6 +49,7 @@ def open_samples(
     opened = partial(open_table, path, options=reading, batch_rows=batch_rows, opener=opener)
     if reading.profile is None:
         with opened(schema.header.renamed(reading.renames)) as table:
+            _refuse_transposed(table)
             yield table
         return
     profile = load_profile(reading.profile)
@@ -56,6 +60,7 @@ def open_samples(
         for alias, name in profile.columns.items():
             own.setdefault(name, []).append(alias)
         with opened(Header(own, reading.renames)) as table:
+            _refuse_transposed(table)
             yield _with_profile(table, profile, Header(own), reading)
         return
     from waterflow_cli.samples.result_tables import ResultTable
@@ -71,6 +76,25 @@ def open_samples(
     # A first result such as "S1, Sulfate, <LQ, mg/L" would pass for a row of units.
     with opened(Header(names, has_units=False)) as table:
         yield ResultTable(table, profile, schema, reading).read()
+
+
+def _refuse_transposed(table: Table) -> None:
+    """Refuse a table with a measurement in each row, by the names in one of its first columns."""
+    if table.names.count_known(table.columns) > 1 or (rows := table.first_rows) is None:
+        return
+    for column in table.columns[:_NAMING]:
+        texts = rows.columns[column].to_pylist()
+        found = [name for text in texts if (name := table.names.column_of(str(text)))]
+        # In a table of results they come again, sample by sample.
+        if len(found) >= _LEAST_NAMES and len({name for name, _ in found}) == len(found):
+            if is_of_results(table.columns):
+                return
+            raise InputError(
+                table.path,
+                "is a transposed table: a measurement in each row, a sample in each column.",
+                line=int(rows.lines[0]),
+                hint=tr("Turn it round: a row for each sample, a column for each measurement."),
+            )
 
 
 def _with_profile(table: Table, profile: Profile, own: Header, reading: ReadingOptions) -> Table:

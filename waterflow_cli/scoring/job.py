@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
@@ -44,8 +44,28 @@ from waterflow_cli.validation.pass_over import Pass, RowCounts, pass_over
 
 USUAL_ROW_BYTES = 100
 NO_PARTS: Mapping[str, Path] = {}
-FileHeader = tuple[list[str], Mapping[str, str]]
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+
+
+class FileHeader(NamedTuple):
+    """What the files that go into one output must have in common.
+
+    Attributes
+    ----------
+    units : mapping of str to str
+        See `Table`.
+    decimal : str
+        The decimal mark.
+    """
+
+    columns: list[str]
+    units: Mapping[str, str]
+    decimal: str
+
+    @classmethod
+    def of(cls, file: Pass) -> FileHeader:
+        """Tell it of an open file."""
+        return cls(file.table.columns, dict(file.table.units), file.checker.marks.decimal)
 
 
 @dataclass(kw_only=True)
@@ -270,8 +290,10 @@ class _ScoringJob:
             with pass_over(path, schema, asked, self.summary, self._progress) as file:
                 if header is not None:
                     refuse_other_header(file.table, header, paths[0])
-                header = file.table.columns, file.table.units
                 scorer = Scorer(self._model, file, n_listed=self._options.explain)
+                if header is not None:
+                    refuse_other_mark(file, header, paths[0])
+                header = FileHeader.of(file)
                 source = path if len(paths) > 1 else None
                 task = ScoringTask(scorer, self._options, rows=rows, rejects=rejects, source=source)
                 self._score_file(file, task, outputs)
@@ -299,13 +321,33 @@ def refuse_other_header(table: Table, header: FileHeader, first: str) -> None:
     InputError
         Naming both.
     """
-    if (table.columns, table.units) != header:
+    if (table.columns, table.units) != header[:2]:
         raise InputError(
             table.path,
             "its header differs from that of {path}.",
             path=first,
             line=table.dialect.header_line,
             hint=tr("Score them one by one, into a folder, or make their headers equal."),
+        )
+
+
+def refuse_other_mark(file: Pass, header: FileHeader, first: str) -> None:
+    """Refuse a file whose decimal mark is not that of the first one: an output has one.
+
+    Raises
+    ------
+    InputError
+        Naming both.
+    """
+    mark = file.checker.marks.decimal
+    if mark != header.decimal:
+        raise InputError(
+            file.table.path,
+            "its decimal mark is '{mark}', and that of {path} '{other}'.",
+            mark=mark,
+            path=first,
+            other=header.decimal,
+            hint=tr("Score them one by one, or into a folder; or say what both have: --decimal"),
         )
 
 

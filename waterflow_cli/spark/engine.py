@@ -17,10 +17,12 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import FetchedModel
+from waterflow_cli.samples.cells import marks_of
 from waterflow_cli.samples.profiles import SUFFIX
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.scoring.job import (
     USUAL_ROW_BYTES,
+    FileHeader,
     ScoringSummary,
     refuse_too_many,
     write_manifest,
@@ -216,7 +218,8 @@ class SparkEngine:
 
         with inputs.open_first() as table:
             columns = columns_of(job, table)
-            header = table.columns, dict(table.units)
+            marks = marks_of(job.schema, table, job.options.reading)
+            header = FileHeader(table.columns, dict(table.units), marks.decimal)
         inputs.survey()
         row_format: RowFormat = NO_ROWS if output is None else output.row_format(columns)
         counts: Any = self._spark.sparkContext.accumulator([], AddingAccumulatorParam([]))

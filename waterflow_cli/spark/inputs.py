@@ -32,7 +32,7 @@ from waterflow_cli.tables.encodings import SAMPLE_BYTES
 from waterflow_cli.tables.headers import check_header
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.sources import PARQUET_MAGIC, compression
-from waterflow_cli.tables.table import Batch, Table, plain_column, table_of
+from waterflow_cli.tables.table import Batch, Table, is_text, plain_column, table_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -106,10 +106,11 @@ class SparkInputs:
             self.whole.append(file)
             return
         start = self.hadoop.read_start(file, _START_BYTES)
-        if start.startswith(PARQUET_MAGIC):
+        is_parquet = start.startswith(PARQUET_MAGIC)
+        if is_parquet and not self._has_numbers_as_text(file):
             self.parquet.append(file)
             return
-        if (text := self._parted(file, start)) is not None:
+        if not is_parquet and (text := self._parted(file, start)) is not None:
             self.parted[file.path] = text
         elif file.n_bytes > _LARGEST_WHOLE:
             raise InputError(
@@ -120,6 +121,13 @@ class SparkInputs:
             )
         else:
             self.whole.append(file)
+
+    def _has_numbers_as_text(self, file: InputFile) -> bool:
+        """Say whether the first rows of a Parquet file must tell how its numbers are written."""
+        names = self.schema.header.renamed(self.reading.renames)
+        found = [(names.column_of(each.name), each.type) for each in self._columns_of(file)]
+        text = [name[0] for name, kind in found if name and is_text(kind)]
+        return any(self.schema.kinds[name].is_numeric for name in text)
 
     def _parted(self, file: InputFile, start: bytes) -> TextFile | None:
         """Describe a text file whose lines can be told apart; None for any other."""

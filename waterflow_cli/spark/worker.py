@@ -24,7 +24,7 @@ from waterflow_cli.common.errors import WaterflowError
 from waterflow_cli.common.messages import chosen_language, use_language
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.table_schema import TableSchema
-from waterflow_cli.scoring.job import FileHeader, refuse_other_header
+from waterflow_cli.scoring.job import FileHeader, refuse_other_header, refuse_other_mark
 from waterflow_cli.spark.files import InputFile, path_of
 from waterflow_cli.spark.formats import Origin, RowFormat
 from waterflow_cli.spark.remote import check_versions, encode_error, expected_versions
@@ -110,6 +110,8 @@ def run_task(task: Task, read: Callable[[Job, Batches], Tables], batches: Batche
                 if task.header is not None:
                     refuse_other_header(table, task.header, task.first_file)
                 file, encode = begin(table)
+                if task.header is not None:
+                    refuse_other_mark(file, task.header, task.first_file)
                 # A part may have no row of its own; a file that is read whole must.
                 for encoded in file.map(encode, _WITHIN if origin[1] else None):
                     if encoded is not None:

@@ -51,6 +51,8 @@ class Dialect:
         Lines above the header that hold something.
     unread_units_line : int, optional
         Physical line of one that names a unit, and says not of which column.
+    doubtful : str
+        A text that is of no language as it was decoded; empty where none was found.
     ends_in_separator : bool
         Whether each row ends in one separator more than the header has.
     """
@@ -63,9 +65,16 @@ class Dialect:
     n_above: int = 0
     unread_units_line: int | None = None
     ends_in_separator: bool = False
+    doubtful: str = ""
 
     def __str__(self) -> str:
-        parts = [self.encoding]
+        parts: list[str] = [self.encoding]
+        if self.doubtful:
+            parts[0] = Message(
+                "{encoding} (IN DOUBT for '{text}': --encoding names another)",
+                encoding=self.encoding,
+                text=self.doubtful,
+            )
         if self.sep:
             sep = Message("tab") if self.sep == "\t" else repr(self.sep)
             parts.append(Message("separator {sep}", sep=sep))

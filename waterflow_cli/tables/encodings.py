@@ -34,7 +34,20 @@ _LEAST_LEAD = 0xC2
 _LEADS = re.compile(rb"[\xc2-\xff]")
 # Where cp1252 differs from Latin-1.
 _C1 = re.compile(rb"[\x80-\x9f]")
+# What cp1252 makes of text in other encodings, and no language that it serves has: four and more
+# characters beyond ASCII in a row (Cyrillic, Greek, Chinese), quotes, capitals and superscripts in
+# words (é in cp850 and Mac Roman, ł in cp1250), and the degree and micro signs of cp850 in units.
+_NO_LANGUAGE = re.compile(
+    rb"(?!\xe4{4})[\xa1-\xff]{4}"
+    rb"|[A-Za-z][\x82-\x84\x87\x88\x8a-\x8c\x8e\x9f](?=[a-z])"
+    rb"|[a-z][\x82\x83\x88\x8a\x8e](?=[\s,;|)]|$)"
+    rb"|[a-z]{2}[\xa2-\xa5\xb3\xb9\xbc-\xbf][a-z]|\xa3[a-z\xf3]"
+    rb"|[(\[\s,;](\xf8[fFCd]|\xe6[SgG])"
+)
 _LONGEST = 4
+_LONGEST_WORD = 20
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_DOUBTED_BYTES = 1 << 16
 _LEAST_NULS = 0.3
 
 
@@ -48,6 +61,8 @@ class TextStream:
     ----------
     encoding : str
         As far as it is known yet; ``utf-8`` where all was ASCII.
+    doubtful : str
+        A text that is of no language where it is read as cp1252, which nobody said that it is.
 
     Parameters
     ----------
@@ -79,6 +94,7 @@ class TextStream:
         self._decoder: codecs.IncrementalDecoder | None = None
         self._n_lines = line - 1
         self._width = 1
+        self.doubtful = ""
         self._is_begun = line > 1  # a mark of the byte order stands at the start alone
         self._ahead = stream.read(SAMPLE_BYTES)
         self._is_settled = encoding is not None or found is not None
@@ -130,6 +146,7 @@ class TextStream:
         data += self._stream.read(_LONGEST)  # a character may be cut at the end of the bytes
         if tell_encoding(data, is_end=not self._stream.peek(1)) == CP1252:
             self._decode_as(CP1252)
+            self.doubtful = _find_no_language(data)
         return data
 
     def _decode_as(self, encoding: str) -> None:
@@ -188,6 +205,20 @@ class TextStream:
             line=self._n_lines + n_before + 1,
             hint=tr("If it is text, save it in one encoding, or name it: --encoding"),
         )
+
+
+def _find_no_language(data: bytes) -> str:
+    """Give the first word of cp1252 text that is of no language; empty where there is none."""
+    first = _BEYOND_ASCII.search(data)
+    start = max(0, first.start() - _LONGEST_WORD) if first else len(data)
+    text = data[start : start + _DOUBTED_BYTES]
+    found = _NO_LANGUAGE.search(text)
+    if found is None:
+        return ""
+    shown = text.decode(CP1252, "replace")
+    before = re.split(r"[\s,;|\"]", shown[: found.start()])[-1][-_LONGEST_WORD:]
+    after = re.match(r"[\s,;|]?[^\s,;|\"]*", shown[found.start() :][:_LONGEST_WORD])
+    return (before + (after[0] if after else "")).strip(" ,;|\t\r\n")
 
 
 def tell_encoding(data: bytes, *, is_end: bool = True) -> str:

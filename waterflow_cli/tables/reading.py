@@ -31,8 +31,15 @@ from waterflow_cli.tables.footnotes import cut_block, without_notes
 from waterflow_cli.tables.headers import Header, check_header
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.row_ends import count_lines, whole_rows
-from waterflow_cli.tables.sources import PARQUET_MAGIC, STDIN, open_source, open_to_seek, share_read
-from waterflow_cli.tables.table import NO_NAMES, Batch, Table, plain_column
+from waterflow_cli.tables.sources import (
+    PARQUET_MAGIC,
+    STDIN,
+    open_source,
+    open_to_seek,
+    refuse_other_kind,
+    share_read,
+)
+from waterflow_cli.tables.table import NO_NAMES, Batch, Table, is_text, plain_column
 
 if TYPE_CHECKING:
     import io
@@ -41,6 +48,8 @@ if TYPE_CHECKING:
 
 Opener = Callable[[str], AbstractContextManager["io.BufferedReader"]]
 PARQUET_ROWS = 1 << 16
+# About as many as tell the marks of numbers in a text file.
+_PARQUET_SAMPLE = 1 << 13
 # Enough to tell how long a row is.
 _SAMPLE_BYTES = 1 << 16
 _LARGEST_BLOCK = 64 << 20
@@ -84,7 +93,9 @@ def open_table(
         If the file is missing, empty, damaged, binary or has an unusable header.
     """
     with opener(path) as stream:
-        if stream.peek(4)[:4] == PARQUET_MAGIC:
+        ahead = stream.peek(8)
+        refuse_other_kind(ahead, path, is_text=False)
+        if ahead.startswith(PARQUET_MAGIC):
             with open_to_seek(stream) as file:
                 yield _open_parquet(file, path, names, batch_rows or PARQUET_ROWS)
         elif PurePath(path).suffix.lower() == ".parquet":
@@ -103,6 +114,7 @@ class _TextTable:
         self._text = TextStream(stream, path, options.encoding)
         reader = StartReader(path, names, options)
         start = _read_start(self._text, reader, path)
+        refuse_other_kind(start, path, is_text=True)
         self._start = reader.read(start, self._text.encoding)
         dialect = self._start.dialect
         self._rows = _row_syntax(path, self._start.columns, dialect, names)
@@ -119,7 +131,7 @@ class _TextTable:
         return Table(
             path=path,
             columns=self._start.columns,
-            _dialect=lambda: replace(self._start.dialect, encoding=self._text.encoding),
+            _dialect=self._dialect,
             _blocks=partial(self._tasks, block_bytes),
             units=self._start.units,
             sample=self._sample,
@@ -127,6 +139,10 @@ class _TextTable:
             share_read=partial(share_read, self._stream) if path != STDIN else lambda: None,
             remarks=partial(remark_on_notes, self._notes),
         )
+
+    def _dialect(self) -> Dialect:
+        text = self._text
+        return replace(self._start.dialect, encoding=text.encoding, doubtful=text.doubtful)
 
     def _tasks(self, block_bytes: int, position: Position | None) -> Iterator[Callable[[], Batch]]:
         position = position or self._first
@@ -268,6 +284,15 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
 
     n_read = 0
 
+    def sample() -> Batch | None:
+        if not any(is_text(each.type) for each in file.schema_arrow):
+            return None
+        try:
+            records = next(file.iter_batches(batch_size=_PARQUET_SAMPLE), None)
+            return None if records is None else _batch_of(columns, records, 0)
+        except _PARQUET_ERRORS as exc:
+            raise InputError(path, "the Parquet file is damaged.") from exc
+
     def tasks(position: Position | None) -> Iterator[Callable[[], Batch]]:
         nonlocal n_read
         n_passed = position.offset if position else 0
@@ -278,10 +303,7 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
                 first, n_read = n_read + len(whole) - len(records), n_read + len(whole)
                 if not len(records):
                     continue
-                named = dict(zip(columns, map(plain_column, records.columns), strict=True))
-                lines = np.arange(first + 2, n_read + 2, dtype=np.int64)
-                batch = Batch(columns=named, lines=lines, end=Position(n_read, n_read + 2))
-                yield partial(_ready, batch)
+                yield partial(_ready, _batch_of(columns, records, first))
         except _PARQUET_ERRORS as exc:
             raise InputError(path, "the Parquet file is damaged.", line=n_read + 2) from exc
 
@@ -290,9 +312,18 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
         columns=columns,
         _dialect=lambda: PARQUET,
         _blocks=tasks,
+        sample=sample,
         names=names,
         share_read=lambda: n_read / n_rows if n_rows else None,
     )
+
+
+def _batch_of(columns: Sequence[str], records: pa.RecordBatch, first: int) -> Batch:
+    """Present rows of a Parquet file, of which so many stand before them."""
+    named = dict(zip(columns, map(plain_column, records.columns), strict=True))
+    last = first + len(records)
+    lines = np.arange(first + 2, last + 2, dtype=np.int64)
+    return Batch(columns=named, lines=lines, end=Position(last, last + 2))
 
 
 def _ready(batch: Batch) -> Batch:

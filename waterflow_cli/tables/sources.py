@@ -18,13 +18,13 @@ import zlib
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
 from waterflow_cli.common.errors import InputError, UsageError, shorten
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import marked, tr, trn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +41,37 @@ _COMPRESSIONS = {
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",  # an empty one
+}
+_EXPORT = marked("Save or export the table as CSV.")
+_UNPACK = marked("Unpack it and name the file that holds the table.")
+# What a file is whose first bytes, or whose text, start so, and what to do with it.
+_BY_BYTES = (
+    (
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        marked("is an Excel workbook (.xls), or one with a password."),
+        _EXPORT,
+    ),
+    (rb"7z\xbc\xaf\x27\x1c", marked("is a 7z archive."), _UNPACK),
+    (rb"Rar!\x1a\x07", marked("is a rar archive."), _UNPACK),
+    (rb"%PDF-", marked("is a PDF document."), _EXPORT),
+    (rb"SQLite f", marked("is an SQLite database."), _EXPORT),
+)
+_BY_TEXT = (
+    (rb"(?s).{257}ustar", marked("is a tar archive."), _UNPACK),
+    (rb"\{\\rtf", marked("is a text document (.rtf)."), _EXPORT),
+    (rb"(?i)\s*<(!doctype html|html|head|body|table|meta)\b", marked("is an HTML page."), _EXPORT),
+    (rb"(?i)\s*<(\?xml|!doctype|!--|[a-z][\w:.-]*[\s/>])", marked("is XML."), _EXPORT),
+    (rb"\s*\{[^\r\n]*\}\s*[\r\n]\s*\{", marked("holds JSON lines, and is no CSV."), _EXPORT),
+    (rb'\s*(\{\s*["}]|\[\s*["{\[\]])', marked("is JSON."), _EXPORT),
+)
+# What a zip archive is that has such a member.
+_BY_MEMBER = {
+    "xl/workbook.xml": marked("is an Excel workbook."),
+    "xl/workbook.bin": marked("is a binary Excel workbook (.xlsb)."),
+    "word/document.xml": marked("is a Word document."),
+    "content.xml": marked("is an OpenDocument file (.ods)."),
+    "Index/Document.iwa": marked("is a Numbers document."),
 }
 _CODECS: dict[str, Callable[[io.BufferedReader], Any]] = {
     "gzip": lambda raw: gzip.GzipFile(fileobj=raw),
@@ -154,6 +185,24 @@ def compression(start: bytes) -> str:
     return next((name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), "")
 
 
+def refuse_other_kind(start: bytes, path: str, *, is_text: bool) -> None:
+    """Refuse what is no CSV by how it starts, whatever its name; the error says what it is.
+
+    Parameters
+    ----------
+    is_text : bool
+        Whether these are some KiB of text, or the first 8 bytes of anything.
+
+    Raises
+    ------
+    InputError
+        Also for text in which a table may stand, such as HTML and JSON.
+    """
+    for pattern, name, hint in _BY_TEXT if is_text else _BY_BYTES:
+        if re.match(pattern, start):
+            raise InputError(path, name, hint=tr(hint))
+
+
 def share_read(stream: io.BufferedReader) -> float | None:
     """Tell how much of its file a stream from `open_source` has read, if it has one."""
     raw = stream.raw
@@ -237,11 +286,11 @@ def _read_ahead(raw: io.BufferedReader, path: str) -> tuple[bytes, io.BufferedRe
 def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
     try:
         archive = zipfile.ZipFile(file)
-        members = [info for info in archive.infolist() if not info.is_dir()]
-        if any(info.filename == "xl/workbook.xml" for info in members):
-            raise InputError(
-                path, "is an Excel workbook.", hint=tr("In Excel, save the sheet as 'CSV UTF-8'.")
-            )
+        members = [info for info in archive.infolist() if not _is_no_file(info)]
+        for name in {info.filename for info in members} & _BY_MEMBER.keys():
+            raise InputError(path, _BY_MEMBER[name], hint=tr(_EXPORT))
+        if not members:
+            raise InputError(path, "is an empty zip archive.")
         if len(members) != 1:
             names = shorten((info.filename for info in members), 5)
             raise InputError(
@@ -252,7 +301,7 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
                     len(members),
                     names=names,
                 ),
-                hint=tr("Unpack it and name the file that holds the table."),
+                hint=tr(_UNPACK),
             )
         return archive.open(members[0])
     except _DAMAGED_ZIP as exc:
@@ -270,6 +319,13 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
         raise InputError(
             path, "the zip archive is encrypted.", hint=tr("Unpack it first.")
         ) from exc
+
+
+def _is_no_file(member: zipfile.ZipInfo) -> bool:
+    """Say whether a member is a folder, or what a Mac adds about the others."""
+    *folders, name = PurePosixPath(member.filename).parts
+    is_of_mac = "__MACOSX" in folders or name == ".DS_Store" or name.startswith("._")
+    return member.is_dir() or is_of_mac
 
 
 def expand_inputs(paths: tuple[str, ...]) -> list[str]:

@@ -211,6 +211,13 @@ def _cell_text(cell: pa.Scalar) -> str:
     return str(cell) if cell.is_valid else ""
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column of a Parquet file holds text, however it is stored."""
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(test(value) for test in tests)
+
+
 def plain_column(column: pa.Array) -> pa.Array:
     """Give a column of a Parquet file or a frame without dictionaries, and text as `string`."""
     if pa.types.is_dictionary(column.type):

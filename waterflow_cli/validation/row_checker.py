@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from waterflow_cli.common.arrays import as_bools
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
 from waterflow_cli.samples.cells import make_readers, name_units
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
 # So many zeros, and nothing else, are no sample.
 _FEWEST_ZEROS = 3
 _NO_ROWS = np.zeros(0, dtype=np.int64)
-# So many rows of each batch are looked at for a second header.
-_LOOKED_AT = 100
+# So many different texts of each column and batch are looked at for a second header.
+_LOOKED_AT = 1000
 
 
 class RowChecker:
@@ -84,10 +87,14 @@ class RowChecker:
         self._seen: dict[tuple[str, ...], set[Any]] = {}
 
     @property
+    def marks(self) -> NumberMarks:
+        """What the numbers of the table are written with."""
+        return next((reader.marks for reader in self._readers.values()), PLAIN_MARKS)
+
+    @property
     def reading(self) -> str:
         """How the file is read, as far as it is known: all of it once the last row was."""
-        marks = next((reader.marks for reader in self._readers.values()), PLAIN_MARKS)
-        parts = [str(self._table.dialect), *describe_marks(marks), *self._table.remarks()]
+        parts = [str(self._table.dialect), *describe_marks(self.marks), *self._table.remarks()]
         if self._unread:
             parts.append(not_read(self._unread))
         return joined([joined(parts), *self._translations()], "")
@@ -134,25 +141,45 @@ class RowChecker:
             yield from (Message("; "), joined(pairs))
 
     def _refuse_second_table(self, checked: CheckedBatch) -> None:
-        """Stop at a row of units, or of names in another order: cells below it mean others."""
-        bad = [each for each in checked.by_rule if each.rule.code == "not_a_number"]
-        counts = np.zeros(len(checked.batch), dtype=np.int64)
-        for broken in bad:
-            counts[broken.rows] += 1
-        for row in np.flatnonzero(counts > 1)[:_LOOKED_AT]:
-            shown = [each.column for each in bad if row in each.rows]
-            texts = [str(checked.batch.columns[column][row]) for column in shown]
-            names = [text for text in texts if self._schema.header.column_of(text)]
-            is_moved = any(
-                text in names and text != column for text, column in zip(texts, shown, strict=True)
+        """Stop at a row of units, or of names in another order: cells below it mean others.
+
+        Such a row holds no number; it may be ragged, or labelled like a summary.
+        """
+        if not checked.by_rule or not checked.numbers:
+            return
+        bare = np.logical_and.reduce([np.isnan(values) for values in checked.numbers.values()])
+        rows = np.flatnonzero(bare)
+        names, stops = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=bool)
+        moved = stops.copy()
+        for name in checked.numbers:
+            shown = self.columns[name]
+            cells = checked.batch.columns[shown].take(pa.array(rows))
+            texts = (
+                filter(None, cells.unique().to_pylist()) if pa.types.is_string(cells.type) else ()
             )
-            if (len(names) > 1 and is_moved) or sum(map(is_unit_of_amount, texts)) > 1:
-                raise InputError(
-                    self._table.path,
-                    "a second header or row of units stands here; below it cells mean others.",
-                    line=int(checked.batch.lines[row]),
-                    hint=tr("Put each table into a file of its own."),
-                )
+            told = {text: self._tell(text, shown) for text in islice(texts, _LOOKED_AT)}
+            for kind, mask in (("unit", stops), ("moved", moved), ("name", names)):
+                found = pa.array([text for text in told if kind in told[text]], pa.string())
+                mask += as_bools(pc.is_in(cells, value_set=found))
+        stops |= moved & (names > 1)
+        if stops.any():
+            raise InputError(
+                self._table.path,
+                "a second header or row of units stands here; below it cells mean others.",
+                line=int(checked.batch.lines[rows[np.argmax(stops)]]),
+                hint=tr("Put each table into a file of its own."),
+            )
+
+    def _tell(self, text: str, shown: str) -> tuple[str, ...]:
+        """Tell whether a cell is a unit, or a name as in a header, and another one than its own."""
+        header = self._schema.header
+        if is_unit_of_amount(text):
+            return ("unit",)
+        if (found := header.column_of(text)) is None:
+            return ()
+        own = header.column_of(shown)
+        is_other_unit = own is not None and found[0] == own[0] and found[1] != own[1]
+        return ("name", *(["unit"] if is_other_unit else ["moved"] if text != shown else []))
 
     def _check_columns(self, *, without_label: bool) -> None:
         table = self._table
@@ -187,6 +214,8 @@ class RowChecker:
         from waterflow_cli.samples.profiles import guess_profile, is_of_results
 
         columns = self._table.columns
+        if self._table.dialect.doubtful:
+            return tr("If the text above is not as it was written, name its encoding: --encoding")
         if all(re.fullmatch(r"[0-9.,eE+-]*", column.strip()) for column in columns):
             return tr("The line holds numbers: is the header missing?")
         if profile := guess_profile(columns):
