@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from waterflow_cli.common.errors import InputError
@@ -289,7 +290,7 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
             return None
         try:
             records = next(file.iter_batches(batch_size=_PARQUET_SAMPLE), None)
-            return None if records is None else _batch_of(columns, records, 0)
+            return None if records is None else _as_text_file(_batch_of(columns, records, 0))
         except _PARQUET_ERRORS as exc:
             raise InputError(path, "the Parquet file is damaged.") from exc
 
@@ -324,6 +325,15 @@ def _batch_of(columns: Sequence[str], records: pa.RecordBatch, first: int) -> Ba
     last = first + len(records)
     lines = np.arange(first + 2, last + 2, dtype=np.int64)
     return Batch(columns=named, lines=lines, end=Position(last, last + 2))
+
+
+def _as_text_file(batch: Batch) -> Batch:
+    """Give the rows with text as a text file would have it: without nulls."""
+    columns = {
+        name: pc.fill_null(cells, "") if pa.types.is_string(cells.type) else cells
+        for name, cells in batch.columns.items()
+    }
+    return replace(batch, columns=columns)
 
 
 def _ready(batch: Batch) -> Batch:
