@@ -14,7 +14,8 @@ from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.samples.opening import open_samples
-from waterflow_cli.samples.schemas import parse_schema
+from waterflow_cli.samples.schemas import load_schema, parse_schema
+from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.row_checker import RowChecker
@@ -284,3 +285,89 @@ def test_numbers_of_a_parquet_file_are_converted_too(tmp_path: Path) -> None:
         checker = RowChecker(SCHEMA, table)
         (checked,) = [checker.check(batch) for batch in table.batches()]
     np.testing.assert_array_equal(checked.numbers["THM"], [80.0, NAN])
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [
+        *(
+            (text, 1)
+            for text in ("Potable", "POTABLE ", "yes", "oui", "C", "conforme", "true", "1")
+        ),
+        *((text, 0) for text in ("Not potable", "not_potable", "non-potable", "No", "N", "faux")),
+        *((text, 0) for text in ("Non conforme", "unsafe", "0", "0.0")),
+        *((text, None) for text in ("S", "D", "maybe", "O", "2", "potables")),
+    ],
+)
+def test_label_in_words_is_read_as_the_schema_says(tmp_path, cell, number):
+    columns = "pH,Hardness,TDS,Chloramines,Sulfate,EC,TOC,THM,Turbidity,Potability"
+    path = tmp_path / "a.csv"
+    path.write_text(f"{columns}\n7,1,1,1,1,1,1,1,1,{cell}\n", "utf-8")
+    checked = read_label(str(path), load_schema(), ReadingOptions())
+    if number is None:
+        assert [finding.column for finding in checked.findings()] == ["Potability"]
+    else:
+        assert checked.findings() == []
+        assert checked.numbers["Potability"].tolist() == [number]
+
+
+@pytest.mark.parametrize(
+    ("options", "cells", "numbers"),
+    [
+        ({}, "good,bad,1,0", [1, 0, 1, 0]),
+        ({"label_values": {"good": 0, "BAD": 1}}, "good,bad,,1", [0, 1, NAN, 1]),
+        ({"label_values": {"1": 0, "0": 1}}, "1,0,good,bad", [0, 1, 1, 0]),
+        ({"label_values": {"2": 0}}, "2,1,good,", [0, 1, 1, NAN]),
+        ({"profile": "p.toml"}, "gut,bad,1,good", [1, 1, 1, 1]),
+        ({"profile": "p.toml", "label_values": {"gut": 0}}, "gut,bad,1,good", [0, 1, 1, 1]),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_words_of_a_label_are_those_of_schema_profile_and_user(
+    tmp_path, monkeypatch, options, cells, numbers, suffix
+):
+    monkeypatch.chdir(tmp_path)
+    Path("p.toml").write_text("[label]\ngut = 1\nbad = 1\n", "utf-8")
+    own = parse_schema(
+        "metadata: {label: safe, label_values: {good: 1, bad: 0}}\ncolumns:\n"
+        "  ph: {dtype: float64}\n  safe: {dtype: float64, nullable: true, isin: [0, 1]}\n",
+        "own.yaml",
+    )
+    rows = cells.split(",")
+    if suffix == "csv":
+        Path("a.csv").write_text("\n".join(["ph,safe", *(f"7,{cell}" for cell in rows), ""]))
+    else:
+        pq.write_table(pa.table({"ph": [7.0] * len(rows), "safe": rows}), "a.parquet")
+    checked = read_label(f"a.{suffix}", own, ReadingOptions(**options))
+    np.testing.assert_array_equal(checked.numbers["safe"], numbers)
+    assert checked.findings() == []
+
+
+def test_label_of_booleans_is_read(tmp_path):
+    path = str(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"ph": [7.0, 8.0], "safe": [True, False]}), path)
+    reading = ReadingOptions(label_values={"true": 1, "false": 0})
+    checked = read_label(path, SCHEMA, reading)
+    assert checked.numbers["safe"].tolist() == [1, 0]
+
+
+def read_label(path: str, schema: TableSchema, reading: ReadingOptions) -> CheckedBatch:
+    with open_samples(path, schema, reading) as table:
+        checker = RowChecker(schema, table, reading)
+        (checked,) = [checker.check(batch) for batch in table.batches()]
+    return checked
+
+
+@pytest.mark.parametrize("value", ["2", "yes", "1.0", ""])
+def test_word_of_a_label_stands_for_0_or_1(cli, workdir, value):
+    Path("a.csv").write_text("ph\n7\n")
+    outcome = cli("validate", "a.csv", "--label-value", f"good={value}")
+    assert outcome.code == 2
+    assert "WORD=0 or WORD=1 is expected" in outcome.err
+
+
+@pytest.mark.parametrize("values", ["{yes: 1}", "{good: 2}", "{good: true}", "[good]"])
+def test_faulty_words_of_a_schema_are_refused(values):
+    text = f"metadata: {{label: ph, label_values: {values}}}\ncolumns:\n  ph: {{dtype: float64}}\n"
+    with pytest.raises(UsageError, match="'label_values' in its metadata must be 0 or 1 for each"):
+        parse_schema(text, "own.yaml")

@@ -119,6 +119,10 @@ def _positive(text: str) -> float:
     return value
 
 
+def _label_class(text: str) -> int:
+    return ("0", "1").index(text)
+
+
 def _mark(names: Mapping[str, str]) -> Callable[..., str | None]:
     """Make the callback of an option that takes one character, or a name for one."""
 
@@ -232,6 +236,15 @@ reading = family(
         type=click.Choice(("half", "loq", "zero", "missing", "error")),
         default="half",
         help="What a cell such as <0.5 counts as: half its bound, the bound, 0, missing, an error.",
+    ),
+    click.option(
+        "label_values",
+        "--label-value",
+        multiple=True,
+        metavar="WORD=0|1",
+        callback=_pairs(marked("WORD=0 or WORD=1"), _label_class),
+        help="What a word in the label's column stands for: 1 is potable. Can be given several "
+        "times.",
     ),
     click.option(
         "--summary-rows",

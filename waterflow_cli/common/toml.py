@@ -63,6 +63,16 @@ def table_of(shape: Shape) -> Shape:
     return Shape(lambda value: isinstance(value, dict) and all(map(shape.fits, value.values())))
 
 
+# Words of a label, and the classes that they stand for.
+LABEL_VALUES = Shape(
+    lambda value: (
+        isinstance(value, dict)
+        and all(type(key) is str and type(each) is int for key, each in value.items())
+        and set(value.values()) <= {0, 1}
+    )
+)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of a file, whose keys and values are checked when it is made.

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, IntArray, empty_cells
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
+from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.number_marks import find_marks
@@ -60,6 +62,8 @@ class CellReader:
         Limit of quantification, in the schema's unit, where a cell names none.
     nondetect : str or None
         What non-detects count as; None where such cells are no numbers, as in a label.
+    words : mapping of str to int
+        In a label: what a cell stands for, as `_word` leaves it.
     conversion : str
         The conversion in words, where the file's unit is not the schema's.
     """
@@ -69,6 +73,7 @@ class CellReader:
     unit: str = ""
     loq: float | None = None
     nondetect: Nondetect | None = None
+    words: Mapping[str, int] = field(default_factory=dict)
     conversion: str = ""
 
     def read(self, column: pa.Array, *, is_clean: bool = True) -> ReadCells:
@@ -76,10 +81,27 @@ class CellReader:
         numbers = parse_numbers(column, self.marks, is_clean=is_clean)
         values = convert(numbers.values, self.factor)
         plain = ReadCells(values, numbers.missing, numbers.bad)
+        if self.words:
+            return self._read_words(column, plain)
         if self.nondetect is None or not pa.types.is_string(column.type):
             return plain
         odd = numbers.bad | (numbers.missing & ~empty_cells(column))
         return self._read_odd(column, plain, np.flatnonzero(odd)) if odd.any() else plain
+
+    def _read_words(self, column: pa.Array, plain: ReadCells) -> ReadCells:
+        """Read the words of a label; where a number stands for another one, numbers too."""
+        has_odd = plain.bad.any() or plain.missing.any()
+        if not has_odd and all(map(_has_letters, self.words)):
+            return plain
+        if not (pa.types.is_string(column.type) or pa.types.is_boolean(column.type)):
+            return plain
+        encoded = pc.fill_null(column.cast(pa.string()), "").dictionary_encode()
+        said = [self.words.get(_word(text), np.nan) for text in encoded.dictionary.to_pylist()]
+        values = np.array(said, dtype=float)[encoded.indices.to_numpy()]
+        is_word = np.isfinite(values)
+        return ReadCells(
+            np.where(is_word, values, plain.values), plain.missing & ~is_word, plain.bad & ~is_word
+        )
 
     def _read_odd(self, column: pa.Array, plain: ReadCells, rows: IntArray) -> ReadCells:
         """Look again at the cells of some rows, which are neither numbers nor empty."""
@@ -141,16 +163,45 @@ def make_readers(
         unit, factor = _unit_and_factor(name, units.get(name), schema, table)
         is_measured = name in schema.measurements and schema.kinds[name] is Kind.NUMBER
         nondetect = options.nondetect if is_measured else None
-        words = Message("{unit} to {wanted}", unit=unit, wanted=schema.units.get(name))
+        words = _label_words(schema, options) if name == schema.label else {}
+        told = ""
+        if factor != 1:
+            told = Message("{unit} to {wanted}", unit=unit, wanted=schema.units.get(name))
+        elif words and _has_words(table, table.match.columns[name], words):
+            told = Message("words as 0 and 1")
         readers[name] = CellReader(
             marks=marks,
             factor=factor,
             unit=unit,
             loq=loqs.get(name),
             nondetect=nondetect,
-            conversion=words if factor != 1 else "",
+            words=words,
+            conversion=told,
         )
     return readers
+
+
+def _label_words(schema: TableSchema, options: ReadingOptions) -> dict[str, int]:
+    """Give the words of a label by the schema, a profile and the user; the last one counts."""
+    of_profile = load_profile(options.profile).label if options.profile is not None else {}
+    told = {**schema.label_values, **of_profile, **options.label_values}
+    return {_word(text): value for text, value in told.items()}
+
+
+def _has_words(table: Table, column: str, words: Mapping[str, int]) -> bool:
+    """Say whether the first rows of a column hold one of some words."""
+    if (first := table.first_rows) is None or column not in first.columns:
+        return False
+    return any(_word(text) in words for text in pc.unique(first.columns[column]).to_pylist())
+
+
+def _word(text: str) -> str:
+    """Reduce a word to what counts; a number stays as it is."""
+    return fold_name(text) if _has_letters(text) else text.strip()
+
+
+def _has_letters(text: str) -> bool:
+    return any(map(str.isalpha, text))
 
 
 def name_units(

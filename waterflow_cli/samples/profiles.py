@@ -13,6 +13,7 @@ from waterflow_cli.common.errors import UsageError, did_you_mean, shorten
 from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.common.toml import (
+    LABEL_VALUES,
     NAME,
     NAMES,
     PAIR,
@@ -94,6 +95,8 @@ class Profile:
         Header names to columns of the schema, besides the schema's own aliases.
     units : mapping of str to str
         By column of the schema: the unit, where a file tells none.
+    label : mapping of str to int
+        Words of the label's column, and the class that each stands for: 0 or 1.
     results : ResultColumns, optional
         Where the files have one row for each result.
     parameters : mapping of str to str
@@ -116,6 +119,7 @@ class Profile:
     source: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    label: Mapping[str, int] = field(default_factory=dict)
     results: ResultColumns | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     differences: Mapping[str, list[str]] = field(default_factory=dict)
@@ -252,6 +256,7 @@ _SHAPES = {
     **dict.fromkeys(("conditions", "qualifiers"), table_of(TEXTS)),
     "fractions": table_of(TEXTS),
     "leave_out": table_of(NAMES),
+    "label": LABEL_VALUES,
     "results": TABLE,
 }
 _LISTS = {"sample", "within", "keep", "optional"}

@@ -14,7 +14,7 @@ import yaml
 from waterflow_cli.common.errors import PluginError, UsageError, did_you_mean
 from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import clipped, marked, tr
-from waterflow_cli.common.toml import TEXTS, Shape, table_of
+from waterflow_cli.common.toml import LABEL_VALUES, TEXTS, Shape, table_of
 from waterflow_cli.samples.table_schema import (
     ColumnCheck,
     ColumnRules,
@@ -140,6 +140,7 @@ def parse_schema(text: str, source: str) -> TableSchema:
         aliases=metadata.get("aliases", {}),
         units=metadata.get("units", {}),
         usual=metadata.get("usual", {}),
+        label_values=metadata.get("label_values", {}),
         unit_needed=tuple(metadata.get("unit_needed", [])),
         min_measurements=metadata.get("min_measurements", 0),
         strict=schema.strict is True,
@@ -295,6 +296,7 @@ _METADATA_SHAPES = {
         table_of(Shape(lambda unit: isinstance(unit, str) and bool(parse_unit(unit)))),
         marked("a known unit for each column"),
     ),
+    "label_values": (LABEL_VALUES, marked("0 or 1 for each word, words like yes in quotes")),
     "unit_needed": (TEXTS, marked("a list of names")),
     "usual": (
         table_of(Shape(_is_range)),

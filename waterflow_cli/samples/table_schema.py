@@ -107,6 +107,8 @@ class TableSchema:
         The unit of a column, where it has one that a file may give in another.
     usual : mapping of str to (float, float)
         Where the median of a column lies, if its unit is right.
+    label_values : mapping of str to int
+        Words of the label, and the class that each stands for: 0 or 1.
     unit_needed : tuple of str
         Aliases with which a file must tell the unit.
     min_measurements : int
@@ -127,6 +129,7 @@ class TableSchema:
     aliases: Mapping[str, list[str]]
     units: Mapping[str, str]
     usual: Mapping[str, list[float]]
+    label_values: Mapping[str, int]
     unit_needed: tuple[str, ...]
     min_measurements: int
     strict: bool
