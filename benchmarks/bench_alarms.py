@@ -19,7 +19,6 @@ from joblib import Parallel, delayed
 from measure import print_check
 
 from waterflow_cli.models.discovery import load_plugin
-from waterflow_cli.models.files import PAYLOAD
 from waterflow_cli.models.reference import load_reference
 from waterflow_cli.monitoring.monitor import monitor_file
 from waterflow_cli.monitoring.samples import MonitoringOptions
@@ -124,9 +123,9 @@ def write_files(tables: Iterator[pd.DataFrame], change: Change, folder: Path) ->
 
 def alarms(uri: str, path: str) -> list[str]:
     """Name what alarms in a file."""
-    with fetch_model("@champion", name="waterflow", tracking_uri=uri) as fetched:
-        reference = load_reference(fetched.folder / "data" / PAYLOAD, label=fetched.label)
-        found = monitor_file(fetched.load(), reference, path, MonitoringOptions())
+    fetched = fetch_model("@champion", name="waterflow", tracking_uri=uri)
+    reference = load_reference(fetched.files.payload, label=fetched.label)
+    found = monitor_file(fetched.load(), reference, path, MonitoringOptions())
     return [check.key for check in found.alarms]
 
 

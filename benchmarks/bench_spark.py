@@ -78,15 +78,15 @@ def waterflow_job(folder: Path) -> Job:
     """Score a file as `waterflow score --engine spark` does."""
 
     def job(spark: Any, rows: str) -> None:
-        with fetch_model("@champion", name="waterflow", tracking_uri=STORE) as fetched:
-            SparkEngine(spark).score(
-                fetched,
-                fetched.load(),
-                [str(folder / rows)],
-                str(folder / "scored.csv"),
-                ScoringOptions(force=True),
-                OutputLayout(),
-            )
+        fetched = fetch_model("@champion", name="waterflow", tracking_uri=STORE)
+        SparkEngine(spark).score(
+            fetched,
+            fetched.load(),
+            [str(folder / rows)],
+            str(folder / "scored.csv"),
+            ScoringOptions(force=True),
+            OutputLayout(),
+        )
 
     return job
 
@@ -116,14 +116,14 @@ def bare_job(folder: Path, uri: str, result_type: str) -> Job:
 def save_bare_model(folder: Path) -> str:
     """Save the champion's pipeline as scikit-learn's flavour does, with predict_proba."""
     uri = str(folder / "bare-model")
-    with fetch_model("@champion", name="waterflow", tracking_uri=STORE) as fetched:
-        mlflow.sklearn.save_model(
-            fetched.load().decision.estimator,
-            uri,
-            serialization_format="cloudpickle",
-            pyfunc_predict_fn="predict_proba",
-            pip_requirements=[],
-        )
+    fetched = fetch_model("@champion", name="waterflow", tracking_uri=STORE)
+    mlflow.sklearn.save_model(
+        fetched.load().decision.estimator,
+        uri,
+        serialization_format="cloudpickle",
+        pyfunc_predict_fn="predict_proba",
+        pip_requirements=[],
+    )
     return uri
 
 

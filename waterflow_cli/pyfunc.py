@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from waterflow_cli.models.files import StoredModel, load_payload, verify_folder
+from waterflow_cli.models.files import StoredModel, load_payload, read_verified
 from waterflow_cli.scoring.scorer import score_frame
 
 
@@ -39,7 +39,6 @@ class PotabilityModel:
 
 def _load_pyfunc(path: str) -> PotabilityModel:
     """Load the payload of a model folder; the name is MLflow's."""
-    payload = Path(path)
-    folder = payload.parents[1]
-    digest = verify_folder(folder, label=str(folder))
-    return PotabilityModel(load_payload(payload, label=f"sha256:{digest[:12]}", digest=digest))
+    folder = Path(path).parents[1]
+    files = read_verified(folder, label=str(folder))
+    return PotabilityModel(load_payload(files, label=f"sha256:{files.digest[:12]}"))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import skops.io
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import ModelError, PluginError
@@ -21,7 +18,8 @@ from waterflow_cli.models.discovery import (
     find_contract_error,
     load_plugin,
 )
-from waterflow_cli.models.files import trusted_types_of
+from waterflow_cli.models.estimator_files import save_estimator
+from waterflow_cli.models.files import load_estimator
 from waterflow_cli.models.pipelines import strip_for_scoring
 from waterflow_cli.training.learners import build_pipeline, single_threaded_fits
 from waterflow_cli.training.options import TrainingOptions
@@ -142,17 +140,14 @@ def _fit_and_predict(
 def _check_saving(
     plugin: LoadedPlugin, pipeline: Any, X: pd.DataFrame, expected: FloatArray
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="waterflow-") as folder:
-        file = Path(folder) / "estimator.skops"
-        with plugin.guarded(tr("be saved with skops")):
-            skops.io.dump(strip_for_scoring(pipeline), file)
+    with plugin.guarded(tr("be saved with skops")):
+        saved = save_estimator(strip_for_scoring(pipeline))
+    with plugin.guarded(tr("be loaded with skops")), single_threaded_fits():
         try:
-            trusted = trusted_types_of(file, plugin)
+            loaded = load_estimator(saved, plugin, len(_COLUMNS))
         except ModelError as exc:
             raise PluginError(exc.message, exc.hint) from exc
-        with plugin.guarded(tr("be loaded with skops")), single_threaded_fits():
-            loaded = skops.io.load(file, trusted=trusted)
-            found = loaded.predict_proba(X)[:, 1]
+        found = loaded.predict_proba(X)[:, 1]
     _require(
         plugin, np.array_equal(found, expected), tr("once saved and loaded it scores otherwise")
     )

@@ -11,7 +11,6 @@ import pytest
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.json import json_text
-from waterflow_cli.models.files import PAYLOAD
 from waterflow_cli.models.reference import hash_rows, load_reference
 from waterflow_cli.monitoring.drift import compare_repeats
 from waterflow_cli.monitoring.groups import Grouping, parse_window
@@ -34,9 +33,9 @@ AS_ASKED = MonitoringOptions()
 
 @pytest.fixture(scope="module")
 def trained(store_uri):
-    with fetch_model("@champion", name="waterflow", tracking_uri=store_uri) as fetched:
-        reference = load_reference(fetched.folder / "data" / PAYLOAD, label=fetched.label)
-        return fetched.load(), reference
+    fetched = fetch_model("@champion", name="waterflow", tracking_uri=store_uri)
+    reference = load_reference(fetched.files.payload, label=fetched.label)
+    return fetched.load(), reference
 
 
 @pytest.fixture(scope="module")

@@ -120,8 +120,7 @@ def session(spark_cluster):
 
 @pytest.fixture(scope="module")
 def fetched(store_uri):
-    with fetch_model("@champion", name="waterflow", tracking_uri=store_uri) as found:
-        yield found
+    return fetch_model("@champion", name="waterflow", tracking_uri=store_uri)
 
 
 @pytest.fixture

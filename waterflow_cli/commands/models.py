@@ -15,6 +15,7 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
+    from waterflow_cli.registry.archives import Imported
     from waterflow_cli.registry.runs import TrackingOptions
     from waterflow_cli.registry.versions import Change
 
@@ -163,30 +164,56 @@ def export_model(
     metavar="HEX",
     help="What the exporter was told; its first characters are enough.",
 )
+@click.option(
+    "--promote", "is_promoted", is_flag=True, help="Make it the champion that `score` uses."
+)
 @options.tracking_uri
 @options.name
 @options.family("tracking", "registry.runs:TrackingOptions", uri="tracking_uri")
 def import_model(
-    console: Console, *, file: str, digest: str | None, tracking: TrackingOptions
+    console: Console,
+    *,
+    file: str,
+    digest: str | None,
+    is_promoted: bool,
+    tracking: TrackingOptions,
 ) -> None:
     """Verify every byte of an exported version, and register it; no pickle is run.
 
-    It becomes @challenger, or @champion where there is none.
+    Its model must score its own reference rows as the file states. It gets no alias unless
+    --promote asks for one.
     """
     from waterflow_cli.registry.archives import import_version
 
-    imported = import_version(file, tracking, digest=digest)
-    if console.json(asdict(imported)):
-        return
+    imported = import_version(file, tracking, digest=digest, is_promoted=is_promoted)
+    if not imported.is_compared:
+        console.warn(
+            "The file states no probabilities of the reference rows: it was exported by an older "
+            "version, and the model's scores were compared with nothing."
+        )
+    if not console.json(asdict(imported)):
+        _show_import(imported, console)
+
+
+def _show_import(imported: Imported, console: Console) -> None:
     registered = imported.registered
     console.result(
-        "{origin} is here {name} version {version}, @{alias} (sha256 {digest}).",
+        "{origin} is here {name} version {version} (sha256 {digest}).",
         origin=imported.origin,
         name=registered.name,
         version=registered.version,
-        alias=registered.alias,
         digest=imported.digest,
     )
+    if registered.alias:
+        console.note(
+            "{name} version {number} is now @champion.",
+            name=registered.name,
+            number=registered.version,
+        )
+    else:
+        console.note(
+            "To put it in use: waterflow models promote {version}", version=registered.version
+        )
 
 
 def _show_entries(title: str, entries: Sequence[Mapping[str, Any]], console: Console) -> None:

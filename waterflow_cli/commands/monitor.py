@@ -136,15 +136,14 @@ def _monitor(
     is_logged: bool,
 ) -> Monitoring:
     """Load the model and its reference, and check the file."""
-    from waterflow_cli.models.files import PAYLOAD
     from waterflow_cli.models.reference import load_reference
     from waterflow_cli.monitoring.monitor import monitor_file
     from waterflow_cli.registry.location import fetch_model
     from waterflow_cli.registry.stores import connect
 
-    with fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri) as fetched:
-        model = fetched.load()
-        stored = load_reference(fetched.folder / "data" / PAYLOAD, label=fetched.label)
+    fetched = fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri)
+    model = fetched.load()
+    stored = load_reference(fetched.files.payload, label=fetched.label)
     if is_logged:
         # Refuse a store that cannot be written to before the file is read, but no sooner: where
         # there is no model, no store is made either.

@@ -113,18 +113,18 @@ def score(
 
     if console.as_json and "-" in (output, chosen.rejects, chosen.manifest):
         raise UsageError("--json and rows both go to stdout.", tr("Write the rows to a file."))
-    with fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri) as fetched:
-        model = fetched.load()
-        console.detail("Loaded {model}, every file verified.", model=model.label)
-        chosen = replace(chosen, limits=load_limits(limits, model.schema))
-        if engine is None:
-            summary = _score_here(console, model, files, output, chosen)
-        else:
-            from waterflow_cli.spark.preflight import check_scoring
+    fetched = fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri)
+    model = fetched.load()
+    console.detail("Loaded {model}, every file verified.", model=model.label)
+    chosen = replace(chosen, limits=load_limits(limits, model.schema))
+    if engine is None:
+        summary = _score_here(console, model, files, output, chosen)
+    else:
+        from waterflow_cli.spark.preflight import check_scoring
 
-            check_scoring(fetched, model, files, output, chosen, layout)
-            with open_engine(engine, console) as spark:
-                summary = spark.score(fetched, model, files, output, chosen, layout)
+        check_scoring(fetched, model, files, output, chosen, layout)
+        with open_engine(engine, console) as spark:
+            summary = spark.score(fetched, model, files, output, chosen, layout)
     console.json(_content(summary, output))
     note_reading(summary.dialects, summary.cells, model.schema, chosen.reading, console)
     _summarise(summary, model.decision.measurements, console)

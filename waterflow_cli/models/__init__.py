@@ -10,5 +10,5 @@ __getattr__ = lazy_names(
     __name__,
     decision="DecisionModel Policy",
     discovery="load_plugin",
-    files="load_payload verify_folder",
+    files="load_payload read_verified",
 )

@@ -9,13 +9,13 @@ matches.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import skops.io
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import ModelError, PluginError, UsageError, WaterflowError, shorten
@@ -24,7 +24,9 @@ from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin, describe_failure, load_plugin
+from waterflow_cli.models.estimator_files import EstimatorFile, save_estimator
 from waterflow_cli.models.reference import REFERENCE_FILES
+from waterflow_cli.models.tree_structure import UnsoundError, is_number, need
 from waterflow_cli.samples.table_schema import TableSchema
 
 if TYPE_CHECKING:
@@ -38,16 +40,31 @@ ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE = "estimator.skops", "decision.json",
 # MLflow writes this note about a version into the folder whenever it is fetched.
 _ADDED_BY_MLFLOW = "registered_model_meta"
 
-# Types beyond those that skops itself trusts, which the bundled scikit-learn models are made of.
-TRUSTED_TYPES = (
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-)
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of a model folder as they were read and hashed, once.
+
+    Attributes
+    ----------
+    digest : str
+        The sha256 of the manifest, which lists those of the others.
+    content : mapping of str to bytes
+        By their paths in the folder, the manifest included.
+    """
+
+    digest: str
+    content: Mapping[str, bytes]
+
+    @property
+    def payload(self) -> dict[str, bytes]:
+        """What waterflow itself wrote, by name."""
+        start = f"data/{PAYLOAD}/"
+        return {
+            name.removeprefix(start): data
+            for name, data in self.content.items()
+            if name.startswith(start)
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +144,12 @@ def save_payload(
     Raises
     ------
     ModelError
-        If the estimator holds a type that loading would refuse.
+        If loading would refuse the estimator.
     """
     folder.mkdir(parents=True)
-    estimator_file = folder / ESTIMATOR_FILE
-    skops.io.dump(decision.estimator, estimator_file)
-    trusted_types_of(estimator_file, plugin)
+    estimator = save_estimator(decision.estimator)
+    load_estimator(estimator, plugin, len(decision.measurements))
+    (folder / ESTIMATOR_FILE).write_bytes(estimator)
     content = {
         "format": FORMAT,
         "measurements": list(decision.measurements),
@@ -150,16 +167,18 @@ def save_payload(
     reference.save(folder)
 
 
-def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
-    """Load a payload whose files were verified.
+def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
+    """Load a model from files that were verified.
 
     Raises
     ------
     ModelError
-        If a file is missing, or the estimator holds a type that is not trusted.
+        If a file is missing, the estimator holds a type that is not trusted, or something in it is
+        not as fitting makes it.
     """
     try:
-        content = json.loads((folder / DECISION_FILE).read_text("utf-8"))
+        payload = files.payload
+        content = json.loads(payload[DECISION_FILE])
         if content["format"] != FORMAT:
             raise ModelError(
                 "Model {label} has format {format}; this version knows {known}.",
@@ -168,12 +187,12 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
                 format=content["format"],
                 known=FORMAT,
             )
-        estimator_file = folder / ESTIMATOR_FILE
-        found = skops.io.get_untrusted_types(file=estimator_file)
-        plugin = None if set(found) <= set(TRUSTED_TYPES) else _plugin_of(content, label)
-        trusted = found if plugin is None else trusted_types_of(estimator_file, plugin)
+        _check_decision(content)
+        stored = EstimatorFile(payload[ESTIMATOR_FILE])
+        if stored.strangers():
+            _refuse_strangers(stored, _plugin_of(content, label))
         decision = DecisionModel(
-            estimator=skops.io.load(estimator_file, trusted=trusted),
+            estimator=stored.build(len(content["measurements"])),
             measurements=content["measurements"],
             calibrator=calibrator_from_json(content["calibration"]),
             threshold=content["threshold"],
@@ -182,16 +201,16 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
         )
         return StoredModel(
             label=label,
-            digest=digest,
+            digest=files.digest,
             decision=decision,
-            schema=TableSchema.from_compiled(
-                (folder / SCHEMA_FILE).read_text("utf-8"), content["schema"]
-            ),
+            schema=TableSchema.from_compiled(payload[SCHEMA_FILE].decode(), content["schema"]),
             plugin=content["plugin"],
             data_sha256=content.get("data_sha256", ""),
         )
     except WaterflowError:
         raise
+    except UnsoundError as exc:
+        raise _malformed(label, exc) from exc
     except Exception as exc:
         raise ModelError(
             "Model {label} cannot be loaded: {kind}: {cause}",
@@ -200,6 +219,30 @@ def load_payload(folder: Path, *, label: str, digest: str) -> StoredModel:
             kind=type(exc).__name__,
             cause=exc,
         ) from exc
+
+
+def _malformed(label: str, exc: UnsoundError) -> ModelError:
+    return ModelError(
+        "Model {label} is malformed: {part} is not as fitting makes it ({field}). It was refused, "
+        "and nothing was computed with it.",
+        label=label,
+        part=exc.part,
+        field=exc.field,
+    )
+
+
+def _check_decision(content: Mapping[str, Any]) -> None:
+    """Check that the numbers beside an estimator are finite ones."""
+    line, names = content["calibration"], content["measurements"]
+    points = [line.get("scores", []), line.get("probabilities", [])]
+    singles = [value for value in line.values() if not isinstance(value, (str, list))]
+    numbers = [content["threshold"], *content["policy"].values(), *singles, *points[0], *points[1]]
+    need(all(map(is_number, [*numbers, *content["typical"]])), DECISION_FILE, "numbers")
+    need(len(points[0]) == len(points[1]), DECISION_FILE, "calibration")
+    need(all(each == sorted(each) for each in points), DECISION_FILE, "calibration")
+    is_named = type(names) is list and all(type(name) is str for name in names)
+    need(is_named and len({*names}) == len(names) > 0, DECISION_FILE, "measurements")
+    need(len(content["typical"]) in (0, len(names)), DECISION_FILE, "typical")
 
 
 def _plugin_of(content: dict[str, Any], label: str) -> LoadedPlugin:
@@ -229,10 +272,10 @@ def write_manifest(folder: Path) -> str:
     return sha256_of(text)
 
 
-def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str:
-    """Check every file of a model folder against its manifest, and give the manifest's sha256.
+def read_verified(folder: Path, *, label: str, digest: str | None = None) -> ModelFiles:
+    """Read each file of a model folder that its manifest lists, and check it against that.
 
-    Nothing is executed.
+    Nothing is executed. A file is read once: what was hashed is what is loaded.
 
     Parameters
     ----------
@@ -257,26 +300,25 @@ def verify_folder(folder: Path, *, label: str, digest: str | None = None) -> str
     if digest is not None and found != digest:
         raise ModelError(_tampered(label, folder / MANIFEST))
     try:
-        content = json.loads(text)
-        version, entries = content["version"], content["sha256"].items()
+        listing = json.loads(text)
+        version, entries = listing["version"], dict(listing["sha256"])
+        paths = [PurePosixPath(name) for name in entries]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ModelError(_tampered(label, folder / MANIFEST)) from exc
     payload = {f"data/{PAYLOAD}/{name}" for name in (ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE)}
     # Models of former formats have no reference; one that is there must be listed too.
     reference = {f"data/{PAYLOAD}/{name}" for name in REFERENCE_FILES}
     payload |= {name for name in reference if (folder / name).exists()}
-    if version != MANIFEST_FORMAT or not {"MLmodel", *payload} <= {name for name, _ in entries}:
+    leads_out = any(path.is_absolute() or ".." in path.parts for path in paths)
+    if version != MANIFEST_FORMAT or leads_out or not {"MLmodel", *payload} <= {*entries}:
         raise ModelError(_tampered(label, folder / MANIFEST))
-    for name, expected in entries:
+    content = {MANIFEST: text}
+    for name, expected in entries.items():
         path = folder / name
-        if not path.is_file() or file_sha256(path) != expected:
+        content[name] = path.read_bytes() if path.is_file() else b""
+        if not path.is_file() or sha256_of(content[name]) != expected:
             raise ModelError(_tampered(label, path))
-    return found
-
-
-def listed_files(folder: Path) -> set[str]:
-    """Give the names of a verified folder's files, as its manifest lists them."""
-    return set(json.loads((folder / MANIFEST).read_bytes())["sha256"])
+    return ModelFiles(found, content)
 
 
 def _tampered(label: str, path: Path) -> str:
@@ -287,17 +329,25 @@ def _tampered(label: str, path: Path) -> str:
     )
 
 
-def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
-    """List the types that a saved estimator holds, each one trusted.
+def load_estimator(data: bytes, plugin: LoadedPlugin, n_features: int) -> Any:
+    """Load an estimator from a file's content as a model is loaded.
 
     Raises
     ------
     ModelError
-        Naming the types that neither waterflow nor the plugin trusts.
+        Naming the types that neither waterflow nor the plugin trusts, or the part that is not as
+        fitting makes it.
     """
-    found = skops.io.get_untrusted_types(file=estimator_file)
-    strangers = sorted(set(found) - set(TRUSTED_TYPES) - set(plugin.model.trusted_types))
-    if strangers:
+    stored = EstimatorFile(data)
+    _refuse_strangers(stored, plugin)
+    try:
+        return stored.build(n_features)
+    except UnsoundError as exc:
+        raise _malformed(plugin.name, exc) from exc
+
+
+def _refuse_strangers(stored: EstimatorFile, plugin: LoadedPlugin) -> None:
+    if strangers := stored.strangers(plugin.model.trusted_types):
         raise ModelError(
             "The estimator holds types that neither waterflow nor the {plugin} "
             "trusts: {strangers}.",
@@ -305,4 +355,3 @@ def trusted_types_of(estimator_file: Path, plugin: LoadedPlugin) -> list[str]:
             plugin=plugin,
             strangers=shorten(strangers),
         )
-    return list(found)

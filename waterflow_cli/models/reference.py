@@ -7,6 +7,7 @@ the hash of a trained one is no news to the model: what it says of that row is n
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,8 +132,8 @@ class Reference:
         np.save(folder / HASHES_FILE, self.hashes, allow_pickle=False)
 
 
-def load_reference(folder: Path, *, label: str) -> Reference:
-    """Read the three files, which were verified, from a model's payload.
+def load_reference(payload: Mapping[str, bytes], *, label: str) -> Reference:
+    """Read the three files from a model's payload, which was verified.
 
     Raises
     ------
@@ -140,8 +141,8 @@ def load_reference(folder: Path, *, label: str) -> Reference:
         If they are missing or damaged.
     """
     try:
-        content = json.loads((folder / COUNTS_FILE).read_text("utf-8"))
-        table = pq.read_table(folder / ROWS_FILE)
+        content = json.loads(payload[COUNTS_FILE])
+        table = pq.read_table(pa.BufferReader(payload[ROWS_FILE]))
         frame = pd.DataFrame({name: table[name].to_numpy() for name in table.column_names})
         counts = {name: content[key] for key, name in _COUNTS.items()}
         counts["classes"] = tuple(content["classes"])
@@ -151,7 +152,7 @@ def load_reference(folder: Path, *, label: str) -> Reference:
             X=frame.drop(columns=[_LABEL, _PROBABILITY]),
             label=frame[_LABEL].to_numpy(),
             probability=frame[_PROBABILITY].to_numpy(),
-            hashes=np.load(folder / HASHES_FILE, allow_pickle=False),
+            hashes=np.load(io.BytesIO(payload[HASHES_FILE]), allow_pickle=False),
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as exc:
         raise ModelError(

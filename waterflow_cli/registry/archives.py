@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import struct
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -24,14 +23,16 @@ import yaml
 from mlflow import MlflowClient
 
 from waterflow_cli import __version__, pyfunc
+from waterflow_cli.common.archives import check_members
 from waterflow_cli.common.errors import InputError, ModelError
-from waterflow_cli.common.hashing import file_sha256
+from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
-from waterflow_cli.models.files import DIGEST_TAG, MANIFEST, listed_files, verify_folder
+from waterflow_cli.models.files import DIGEST_TAG, ModelFiles, read_verified
 from waterflow_cli.registry.history import Action
-from waterflow_cli.registry.location import FetchedModel, fetch_model
-from waterflow_cli.registry.lookup import find_version, if_there
+from waterflow_cli.registry.location import fetch_model
+from waterflow_cli.registry.lookup import CHAMPION, find_version, if_there
+from waterflow_cli.registry.rehearsal import check_rehearsed, reference_probabilities, rehearse
 from waterflow_cli.registry.runs import RECORD_FILE, TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.registry.versions import (
@@ -41,6 +42,7 @@ from waterflow_cli.registry.versions import (
     GateVerdict,
     Origin,
     RegisteredVersion,
+    promote,
     read_history,
     register,
 )
@@ -52,7 +54,8 @@ _MODEL = "model"
 _RUN_FILES = ("evaluation.json", "report.html", RECORD_FILE)
 _MAX_LIST_BYTES = 16 << 20
 _CHUNK = 1 << 20
-_MAX_NAME = 200
+_MAX_NAME, _MOST_MEMBERS = 200, 1000
+_IMPORTED = "imported with --promote"
 _OWN_TAGS = "waterflow."
 # What unpacking raises where bytes were changed, or names are no names of files.
 _DAMAGED = (
@@ -78,6 +81,7 @@ class Imported:
     registered: RegisteredVersion
     origin: str
     digest: str
+    is_compared: bool
 
 
 def export_version(
@@ -96,25 +100,21 @@ def export_version(
         If there is no such version, or a file of it was changed.
     """
     client = connect(tracking_uri)
-    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         with store_errors(tracking_uri):
             found = find_version(client, reference, name, tracking_uri)
             uri = f"models:/{found.name}/{found.version}"
-            fetched = stack.enter_context(
-                fetch_model(uri, name=found.name, tracking_uri=tracking_uri)
-            )
+            fetched = fetch_model(uri, name=found.name, tracking_uri=tracking_uri)
+            model = fetched.load()
             # No more than was verified: MLflow leaves a file beside a model that it loads.
-            members = {
-                f"{_MODEL}/{file}": fetched.folder / file
-                for file in sorted({*listed_files(fetched.folder), MANIFEST})
-            }
+            members = {f"{_MODEL}/{file}": data for file, data in fetched.files.content.items()}
             members.update(_fetch_run_files(client, found.run_id, Path(scratch)))
             content = {
                 "version": FORMAT,
                 "waterflow": __version__,
                 "model": fetched.label,
-                "plugin": fetched.load().plugin,
-                "manifest_sha256": fetched.digest,
+                "plugin": model.plugin,
+                "manifest_sha256": model.digest,
                 "gate": found.tags.get(GATE_TAG),
                 **_describe_run(client, found.run_id),
                 "history": [
@@ -122,32 +122,46 @@ def export_version(
                     for entry in read_history(found.name, tracking_uri)
                     if entry.version == int(found.version)
                 ],
-                "files": {name: _describe(path) for name, path in sorted(members.items())},
+                "reference_probabilities": reference_probabilities(model, fetched.files),
+                "files": {name: _describe(data) for name, data in sorted(members.items())},
             }
         with open_output() as output:
             _write_zip(output, members, content)
-    return Exported(fetched.label, fetched.digest)
+    return Exported(model.label, model.digest)
 
 
-def import_version(path: str, tracking: TrackingOptions, *, digest: str | None = None) -> Imported:
-    """Verify an exported version, and register it here; the first one becomes the champion.
+def import_version(
+    path: str,
+    tracking: TrackingOptions,
+    *,
+    digest: str | None = None,
+    is_promoted: bool = False,
+) -> Imported:
+    """Verify an exported version, and register it here, without an alias.
+
+    Its model first scores its own reference rows, in a process of its own.
 
     Parameters
     ----------
     digest : str, optional
         The start of the sha256 that the model's manifest must have, as the exporter told it.
+    is_promoted : bool
+        Whether it becomes the champion at once.
 
     Raises
     ------
     InputError
         If the file cannot be read, or is no whole export.
     ModelError
-        If a file of the model was changed, it holds types that are not trusted, or its plugin is
-        not installed.
+        If a file of the model was changed, it holds types that are not trusted, is malformed or
+        gives other probabilities than the archive states, or its plugin is not installed.
+    ModelRefusedError
+        If it is registered, and is worse than the champion.
     """
     shown = path_text(path)
     with _unpacked(path) as (folder, content):
-        found = verify_folder(folder / _MODEL, label=shown)
+        files = read_verified(folder / _MODEL, label=shown)
+        found = files.digest
         if found != content["manifest_sha256"] or not found.startswith(digest or ""):
             raise ModelError(
                 "{path}: holds the model sha256:{found}…, not sha256:{digest}….",
@@ -156,10 +170,14 @@ def import_version(path: str, tracking: TrackingOptions, *, digest: str | None =
                 found=found[:12],
                 digest=(digest or content["manifest_sha256"])[:12],
             )
-        FetchedModel(folder / _MODEL, shown, found).load()
-        _refuse_foreign_code(folder / _MODEL, shown)
+        _refuse_foreign_code(folder / _MODEL, files, shown)
+        stated = content.get("reference_probabilities")
+        check_rehearsed(shown, rehearse(folder / _MODEL, label=shown, digest=found), stated)
         registered = _log_import(folder, content, tracking, shown)
-    return Imported(registered, str(content["model"]), found)
+    if is_promoted:
+        promote(registered.name, str(registered.version), tracking.uri, why=_IMPORTED)
+        registered = replace(registered, alias=CHAMPION)
+    return Imported(registered, str(content["model"]), found, is_compared=stated is not None)
 
 
 def _log_import(
@@ -180,7 +198,9 @@ def _log_import(
         client.log_model_artifacts(logged.model_id, str(folder / _MODEL))
         client.set_logged_model_tags(logged.model_id, {DIGEST_TAG: content["manifest_sha256"]})
         client.finalize_logged_model(logged.model_id, "READY")
-        history = Origin(Action.IMPORT, f"{origin} from {path}", _gate_of(content))
+        history = Origin(
+            Action.IMPORT, f"{origin} from {path}", _gate_of(content), gets_alias=False
+        )
         return register(run, logged.model_id, plugin=content["plugin"], origin=history)
 
 
@@ -191,17 +211,17 @@ def _gate_of(content: Mapping[str, Any]) -> GateVerdict | None:
     return GateVerdict(passed=False, why=str(content["model"]), champion=None)
 
 
-def _refuse_foreign_code(folder: Path, path: str) -> None:
+def _refuse_foreign_code(folder: Path, files: ModelFiles, path: str) -> None:
     """Refuse a model that MLflow would load by other code, or with files that nobody listed."""
     found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    description = yaml.safe_load((folder / "MLmodel").read_text("utf-8"))
+    description = yaml.safe_load(files.content["MLmodel"])
     flavors = description["flavors"]
     function = flavors.get("python_function", {})
     is_ours = (
         set(flavors) == {"python_function"}
         and function.get("loader_module") == pyfunc.__name__
         and not function.get("code")
-        and found == {*listed_files(folder), MANIFEST}
+        and found == {*files.content}
     )
     if not is_ours:
         raise ModelError(
@@ -221,29 +241,25 @@ def _describe_run(client: MlflowClient, run_id: str) -> dict[str, dict[str, Any]
     return {"metrics": dict(data.metrics), "params": dict(data.params), "tags": tags}
 
 
-def _fetch_run_files(client: MlflowClient, run_id: str, folder: Path) -> dict[str, Path]:
+def _fetch_run_files(client: MlflowClient, run_id: str, folder: Path) -> dict[str, bytes]:
     # None where the run was deleted for good: the model is whole without it.
     kept = {file.path for file in if_there(client.list_artifacts, run_id) or ()}
     return {
-        name: Path(client.download_artifacts(run_id, name, str(folder)))
+        name: Path(client.download_artifacts(run_id, name, str(folder))).read_bytes()
         for name in _RUN_FILES
         if name in kept
     }
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+def _describe(data: bytes) -> dict[str, Any]:
+    return {"sha256": sha256_of(data), "bytes": len(data)}
 
 
-def _write_zip(output: Any, members: Mapping[str, Path], content: Mapping[str, Any]) -> None:
+def _write_zip(output: Any, members: Mapping[str, bytes], content: Mapping[str, Any]) -> None:
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
         text = json.dumps(content, indent=2) + "\n"
-        archive.writestr(zipfile.ZipInfo(_LIST, _TIME), text, zipfile.ZIP_DEFLATED)
-        for name, path in sorted(members.items()):
-            info = zipfile.ZipInfo(name, _TIME)
-            info.compress_type, info.file_size = zipfile.ZIP_DEFLATED, path.stat().st_size
-            with path.open("rb") as file, archive.open(info, "w") as member:
-                shutil.copyfileobj(file, member, _CHUNK)
+        for name, data in ((_LIST, text.encode()), *sorted(members.items())):
+            archive.writestr(zipfile.ZipInfo(name, _TIME), data, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
@@ -258,8 +274,9 @@ def _unpacked(path: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     except zipfile.BadZipFile as exc:
         raise _no_export(path, str(exc)) from exc
     with archive, tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
-        content = _read_list(archive, path)
         try:
+            check_members(archive.infolist(), Path(path).stat().st_size, at_most=_MOST_MEMBERS)
+            content = _read_list(archive, path)
             for name, expected in content["files"].items():
                 _unpack(archive, name, expected, Path(scratch), path)
         except _DAMAGED as exc:
@@ -292,10 +309,7 @@ def _read_list(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
             and all(isinstance(text, str) for text in content["tags"].values())
             and all(name.startswith(_OWN_TAGS) for name in content["tags"])
             and all(len(name) <= _MAX_NAME for name in archive.namelist())
-            and all(
-                info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-                for info in archive.infolist()
-            )
+            and all(map(math.isfinite, content.get("reference_probabilities") or ()))
         )
         if not whole:
             raise ValueError(_LIST)
@@ -305,10 +319,7 @@ def _read_list(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
 
 
 def _unpack(archive: zipfile.ZipFile, name: str, expected: Any, folder: Path, path: str) -> None:
-    parts = PurePosixPath(name)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in name:
-        raise _no_export(path, tr("a name in it leads elsewhere"))
-    target = folder / parts
+    target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
     n_left = int(expected["bytes"])
     with archive.open(name) as member, target.open("wb") as file:

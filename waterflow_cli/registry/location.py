@@ -7,37 +7,29 @@ rows would cost: it is imported only where the store's tables do not tell.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from waterflow_cli.models.files import PAYLOAD, StoredModel, load_payload, verify_folder
+from waterflow_cli.models.files import ModelFiles, StoredModel, load_payload, read_verified
 from waterflow_cli.registry.references import Located
 from waterflow_cli.registry.sqlite_tables import locate_in_sqlite
 
 
 @dataclass(frozen=True)
 class FetchedModel:
-    """A model's files on this machine, each verified.
+    """A model's files, each read once and verified; its label is in the scored rows."""
 
-    The label is what a scored row says judged it, the digest the sha256 of the manifest.
-    """
-
-    folder: Path
+    files: ModelFiles
     label: str
-    digest: str
 
     def load(self) -> StoredModel:
-        """Load it; a `ModelError` where it holds untrusted types, or is of another version."""
-        payload = self.folder / "data" / PAYLOAD
-        return load_payload(payload, label=self.label, digest=self.digest)
+        """Load it; a `ModelError` where it is malformed, holds untrusted types or is too new."""
+        return load_payload(self.files, label=self.label)
 
 
-@contextmanager
-def fetch_model(reference: str, *, name: str, tracking_uri: str) -> Iterator[FetchedModel]:
-    """Find a model, and verify each of its files.
+def fetch_model(reference: str, *, name: str, tracking_uri: str) -> FetchedModel:
+    """Find a model, and read and verify each of its files.
 
     Parameters
     ----------
@@ -54,13 +46,12 @@ def fetch_model(reference: str, *, name: str, tracking_uri: str) -> Iterator[Fet
     located = locate_model(reference, name=name, tracking_uri=tracking_uri)
     if located is None:
         folder = Path(reference)
-        digest = verify_folder(folder, label=reference)
-        yield FetchedModel(folder, f"sha256:{digest[:12]}", digest)
-        return
+        files = read_verified(folder, label=reference)
+        return FetchedModel(files, f"sha256:{files.digest[:12]}")
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         folder = _fetch(located, Path(scratch), tracking_uri)
-        digest = verify_folder(folder, label=located.label, digest=located.digest)
-        yield FetchedModel(folder, located.label, digest)
+        files = read_verified(folder, label=located.label, digest=located.digest)
+    return FetchedModel(files, located.label)
 
 
 def locate_model(reference: str, *, name: str, tracking_uri: str) -> Located | None:
@@ -80,8 +71,7 @@ def locate_model(reference: str, *, name: str, tracking_uri: str) -> Located | N
 
 def load_model(reference: str, *, name: str, tracking_uri: str) -> StoredModel:
     """Find a model, verify each of its files, and load it; see `fetch_model`."""
-    with fetch_model(reference, name=name, tracking_uri=tracking_uri) as fetched:
-        return fetched.load()
+    return fetch_model(reference, name=name, tracking_uri=tracking_uri).load()
 
 
 def _fetch(located: Located, scratch: Path, uri: str) -> Path:

@@ -51,7 +51,7 @@ class RegisteredVersion:
 
     name: str
     version: int
-    alias: str
+    alias: str | None
     run_id: str
 
 
@@ -65,15 +65,16 @@ class GateVerdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Origin:
-    """How a version came to be, and what a gate said of it.
+    """How a version came to be, what a gate said of it, and whether it gets an alias by itself.
 
-    That is kept with the version from its first moment, so that none that was refused is promoted
-    by mistake.
+    What the gate said is kept with the version from its first moment, so that none that was refused
+    is promoted by mistake.
     """
 
     action: Action
     why: str = ""
     gate: GateVerdict | None = None
+    gets_alias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,13 +206,14 @@ def register(
         effects.note_version(name, version)
         model.versions[version] = made
         is_first = model.champion is None and tags.get(GATE_TAG) != REFUSED
-        alias = CHAMPION if is_first else CHALLENGER
+        alias = (CHAMPION if is_first else CHALLENGER) if origin.gets_alias else None
         after = version if alias == CHAMPION else model.champion
         model.note(origin.action, version, after=after, why=origin.why)
         if origin.gate is not None:
             said = f"{tags[GATE_TAG]}: {origin.gate.why}"
             model.note(Action.GATE, version, after=after, why=said)
-        model.point(alias, version)
+        if alias is not None:
+            model.point(alias, version)
         run.finish()
     return RegisteredVersion(name, version, alias, run.run_id)
 

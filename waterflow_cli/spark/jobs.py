@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waterflow_cli.models.files import StoredModel, verify_folder
+from waterflow_cli.models.files import StoredModel, read_verified
 from waterflow_cli.registry.location import FetchedModel
 from waterflow_cli.scoring.job import ScoringSummary
 from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options
@@ -41,8 +41,8 @@ class ShippedModel:
             with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
                 with zipfile.ZipFile(SparkFiles.get(self.file)) as packed:
                     packed.extractall(scratch)
-                verify_folder(Path(scratch), label=self.label, digest=self.digest)
-                _LOADED[key] = FetchedModel(Path(scratch), self.label, self.digest).load()
+                files = read_verified(Path(scratch), label=self.label, digest=self.digest)
+            _LOADED[key] = FetchedModel(files, self.label).load()
         return _LOADED[key]
 
 
@@ -52,8 +52,8 @@ _LOADED: dict[tuple[str, str], StoredModel] = {}
 
 def held_model(fetched: FetchedModel, model: StoredModel, file: str = "") -> ShippedModel:
     """Let jobs in this process find a model that it has loaded."""
-    _LOADED[fetched.label, fetched.digest] = model
-    return ShippedModel(file, fetched.label, fetched.digest)
+    _LOADED[fetched.label, fetched.files.digest] = model
+    return ShippedModel(file, fetched.label, fetched.files.digest)
 
 
 def ship_model(spark: SparkSession, fetched: FetchedModel, model: StoredModel) -> ShippedModel:
@@ -64,12 +64,9 @@ def ship_model(spark: SparkSession, fetched: FetchedModel, model: StoredModel) -
     # long as the session. And a session takes a name only once.
     scratch = Path(tempfile.mkdtemp(prefix="waterflow-", dir=SparkFiles.getRootDirectory()))
     archive = scratch / f"{scratch.name}.zip"
-    # Not strict: files of a reproducible build are older than a zip file can say.
-    with zipfile.ZipFile(
-        archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False
-    ) as packed:
-        for path in sorted(fetched.folder.rglob("*")):
-            packed.write(path, path.relative_to(fetched.folder))
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for name, data in sorted(fetched.files.content.items()):
+            packed.writestr(name, data)
     spark.sparkContext.addFile(str(archive))
     return held_model(fetched, model, archive.name)
 
