@@ -51,6 +51,8 @@ COVERED = {
     "exploration/samples": "exploration/test_report",
     "exploration/sections": "exploration/test_report",
     "models/contract": "models/test_pipelines",
+    "models/estimator_files": "models/test_soundness",
+    "models/tree_structure": "models/test_soundness",
     "monitoring/checks": "monitoring/test_monitor",
     "monitoring/groups": "monitoring/test_monitor",
     "monitoring/labels": "monitoring/test_monitor",

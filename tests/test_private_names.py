@@ -12,6 +12,15 @@ from paths import ROOT
 # Public, whatever they begin with: of named tuples, and of the standard library.
 PUBLIC = {"_asdict", "_replace", "_fields", "_make", "_exit"}
 EXPECTED = {
+    # As they stand in files.
+    "waterflow_cli/models/boosters.py": {"_handle", "_network"},
+    # skops has no public way to look at a part before it is built; setup.cfg bounds its version.
+    "waterflow_cli/models/estimator_files.py": {"_audit", "_protocol", "_utils"},
+    "waterflow_cli/models/soundness.py": {
+        *("_baseline_prediction", "_bin_mapper", "_predictors", "_preprocessor"),
+        *("_dual_coef_", "_gamma", "_impl", "_intercept_", "_n_support", "_probA", "_probB"),
+        "_sparse",
+    },
     "waterflow_cli/models/fast_trees.py": {"_predictors", "_baseline_prediction"},
     "waterflow_cli/spark/jvm.py": {
         *("_find_spark_home", "_gateway", "_jvm", "_jsc", "_instantiatedSession", "_activeSession"),

@@ -144,7 +144,7 @@ def _check_saving(
         saved = save_estimator(strip_for_scoring(pipeline))
     with plugin.guarded(tr("be loaded with skops")), single_threaded_fits():
         try:
-            loaded = load_estimator(saved, plugin, len(_COLUMNS))
+            loaded = load_estimator(saved, plugin, _COLUMNS)
         except ModelError as exc:
             raise PluginError(exc.message, exc.hint) from exc
         found = loaded.predict_proba(X)[:, 1]

@@ -33,10 +33,11 @@ from waterflow_cli.models.files import (
     MANIFEST,
     PAYLOAD,
     SCHEMA_FILE,
+    ModelFiles,
     StoredModel,
     load_payload,
+    read_verified,
     save_payload,
-    verify_folder,
     write_manifest,
 )
 from waterflow_cli.models.pipelines import strip_for_scoring
@@ -123,6 +124,12 @@ def saved(request, data, tmp_path_factory):
     return folder, decision
 
 
+def files_of(payload):
+    """Give a payload's files as they are, verified by nobody."""
+    names = (path for path in payload.iterdir() if path.is_file())
+    return ModelFiles("d", {f"data/{PAYLOAD}/{path.name}": path.read_bytes() for path in names})
+
+
 def rows_of_all_kinds(data):
     """Give rows as they come, rows with gaps, an empty one and one far outside."""
     gaps = data.X.mask(np.random.default_rng(0).random(data.X.shape) < 0.5)
@@ -135,7 +142,7 @@ def rows_of_all_kinds(data):
 
 def test_a_saved_model_scores_as_the_one_in_memory_bit_for_bit(saved, data):
     folder, decision = saved
-    loaded = load_payload(folder, label=LABEL, digest="d").decision
+    loaded = load_payload(files_of(folder), label=LABEL).decision
     X = rows_of_all_kinds(data)
     assert np.array_equal(loaded.probability(X), decision.probability(X))
     assert loaded.threshold == decision.threshold
@@ -153,7 +160,7 @@ def test_a_saved_model_scores_any_rows_as_the_one_in_memory(saved, seed):
         random.normal(0, 10 ** random.uniform(0, 4), (5, len(COLUMNS))), columns=COLUMNS
     )
     X = X.mask(random.random(X.shape) < 0.2)
-    loaded = load_payload(folder, label=LABEL, digest="d").decision
+    loaded = load_payload(files_of(folder), label=LABEL).decision
     assert np.array_equal(loaded.probability(X), decision.probability(X))
 
 
@@ -181,13 +188,13 @@ def test_the_decision_is_told_in_json(saved, data):
     assert content["plugin"] in QUICK
     assert content["plugin_distribution"].startswith("waterflow ")
     assert content["run_id"] == "r1"
-    stored = load_payload(folder, label=LABEL, digest="d")
+    stored = load_payload(files_of(folder), label=LABEL)
     assert (stored.label, stored.digest, stored.plugin) == (LABEL, "d", content["plugin"])
 
 
 def test_the_schema_is_stored_as_it_was(saved):
     folder, _ = saved
-    stored = load_payload(folder, label=LABEL, digest="d")
+    stored = load_payload(files_of(folder), label=LABEL)
     assert stored.schema.sha256 == load_schema().sha256
     assert stored.schema.measurements == tuple(COLUMNS)
 
@@ -334,7 +341,7 @@ def test_a_changed_byte_anywhere_in_the_manifest_is_noticed(model_folder):
         changed[position] ^= 1
         (model_folder / MANIFEST).write_bytes(changed)
         with pytest.raises(ModelError, match="is not what was saved"):
-            verify_folder(model_folder, label=LABEL)
+            read_verified(model_folder, label=LABEL)
 
 
 def test_a_missing_manifest_is_refused_both_ways(tampered):
@@ -493,7 +500,8 @@ def build_folder(root, estimator, **changes):
     """Build a model folder by hand, with a manifest in order, as an attacker can."""
     payload = root / "data" / PAYLOAD
     plugin = load_plugin("logreg")
-    fitted = Pipeline([("classifier", LogisticRegression().fit([[0.0], [1.0]], [0, 1]))])
+    fitted = LogisticRegression().fit(np.eye(9), [0, 1] * 4 + [0])
+    fitted = Pipeline([("classifier", fitted)])
     save_payload(payload, decision_of(fitted), load_schema(), plugin, {}, REFERENCE)
     skops.io.dump(estimator, payload / ESTIMATOR_FILE)
     content = json.loads((payload / DECISION_FILE).read_text("utf-8"))
@@ -513,7 +521,7 @@ def build_folder(root, estimator, **changes):
 )
 def test_an_untrusted_type_in_a_folder_of_correct_hashes_is_refused(tmp_path, step, named):
     folder = build_folder(tmp_path / "model", Pipeline([("step", step)]))
-    verify_folder(folder, label=LABEL)
+    read_verified(folder, label=LABEL)
     with pytest.raises(ModelError) as refused:
         load_folder(folder)
     assert refused.value.message.startswith(

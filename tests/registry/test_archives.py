@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from waterflow_cli.registry.stores import connect
 
@@ -52,7 +53,7 @@ def listed(exported):
 
 
 def test_an_imported_version_scores_as_the_exported_one(cli, exported, store_uri, samples):
-    assert cli("models", "import", exported).code == 0
+    assert cli("models", "import", exported, "--promote").code == 0
     assert cli("score", samples, "-o", "here.csv").code == 0
     assert cli("score", samples, "-o", "there.csv", "--tracking-uri", store_uri).code == 0
     assert Path("here.csv").read_bytes() == Path("there.csv").read_bytes()
@@ -61,9 +62,10 @@ def test_an_imported_version_scores_as_the_exported_one(cli, exported, store_uri
 def test_an_import_says_where_it_came_from_and_keeps_its_figures(cli, exported, store_uri):
     outcome = cli("models", "import", exported, "--name", "river")
     assert outcome.code == 0
-    assert "waterflow/1 is here river version 1, @champion (sha256 " in outcome.out
+    assert "waterflow/1 is here river version 1 (sha256 " in outcome.out
+    assert "To put it in use: waterflow models promote 1\n" in outcome.err
     again = json.loads(cli("models", "import", exported, "--name", "river", "--json").out)
-    assert (again["registered"]["version"], again["registered"]["alias"]) == (2, "challenger")
+    assert (again["registered"]["version"], again["registered"]["alias"]) == (2, None)
     shown = json.loads(cli("models", "show", "2", "--name", "river", "--json").out)
     there = ("--tracking-uri", store_uri)
     origin = json.loads(cli("models", "show", *there, "--json").out)
@@ -81,7 +83,7 @@ def test_an_imported_model_is_a_plain_pyfunc(cli, exported, samples):
     import mlflow
     import pandas as pd
 
-    assert cli("models", "import", exported).code == 0
+    assert cli("models", "import", exported, "--promote").code == 0
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     model = mlflow.pyfunc.load_model("models:/waterflow@champion")
     frame = pd.read_csv(samples).iloc[:5]
@@ -199,7 +201,7 @@ def test_a_version_that_a_gate_refused_is_refused_elsewhere_too(cli, rewritten, 
     content = {**listed(exported), "gate": "refused"}
     path = rewritten(**{"export.json": json.dumps(content).encode()})
     registered = json.loads(cli("models", "import", path, "--json").out)["registered"]
-    assert registered["alias"] == "challenger"
+    assert registered["alias"] is None
     refused = cli("models", "promote", "1")
     assert refused.code == 1
     assert "was refused by the gate" in refused.err
@@ -297,3 +299,30 @@ def test_an_export_of_a_changed_model_is_refused(cli, store_uri, tmp_path):
     outcome = cli("models", "export", "-o", "m.zip")
     assert outcome.code == 4
     assert not Path("m.zip").exists()
+
+
+@pytest.mark.parametrize("name", ["oob_tree.zip", "cyclic_tree.zip"])
+def test_a_model_whose_trees_were_edited_is_refused_in_one_line(cli, samples, name):
+    path = ROOT.parent / "shared" / "cases" / name
+    if not path.is_file():
+        pytest.skip("the shared cases are not beside this folder")
+    outcome = cli("models", "import", path)
+    assert outcome.code == 4
+    assert outcome.err.count("\n") == 1
+    assert "is malformed: TreePredictor is not as fitting makes it (left_child)" in outcome.err
+    assert not Path("mlflow.db").exists()
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall("unpacked")
+    scored = cli("score", samples, "-o", "out.csv", "--model", "unpacked/model")
+    assert scored.code == 4
+    assert scored.err.count("\n") == 1
+    assert not Path("out.csv").exists()
+
+
+def test_a_member_that_stands_twice_is_refused(cli, exported, workdir):
+    shutil.copy(exported, "twice.zip")
+    with zipfile.ZipFile("twice.zip", "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("export.json", archive.read("export.json"))
+    outcome = cli("models", "import", "twice.zip")
+    assert outcome.code == 3
+    assert "is no whole export of a model (two members have one name)" in outcome.err

@@ -188,8 +188,10 @@ def import_model(
     imported = import_version(file, tracking, digest=digest, is_promoted=is_promoted)
     if not imported.is_compared:
         console.warn(
-            "The file states no probabilities of the reference rows: it was exported by an older "
-            "version, and the model's scores were compared with nothing."
+            tr(
+                "The file states no probabilities of the reference rows: it was exported by an "
+                "older version, and the model's scores were compared with nothing."
+            )
         )
     if not console.json(asdict(imported)):
         _show_import(imported, console)

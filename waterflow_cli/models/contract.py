@@ -30,8 +30,8 @@ class ModelPlugin(Protocol):
     requires : mapping of str to str
         Module that must be installed to the command that installs it.
     trusted_types : sequence of str
-        Full names of the types that a saved model holds beyond those of scikit-learn,
-        imbalanced-learn and numpy. Loading refuses any other type.
+        Full names of the types that a saved model holds beyond those of numpy, and of
+        scikit-learn where they are checked. Loading refuses any other type.
     search_space : mapping of str to sequence
         Values worth trying for each parameter, for tuning.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import skops.io
@@ -91,8 +91,8 @@ class EstimatorFile:
         found |= {name for name in unchecked if not name.startswith(_CHECKED_MODULES)}
         return sorted(found - set(declared))
 
-    def build(self, n_features: int) -> Any:
-        """Build the estimator, which must take so many measurements; no type is asked for.
+    def build(self, measurements: Sequence[str]) -> Any:
+        """Build the estimator, which must take these measurements; no type is asked for.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class EstimatorFile:
         check_trees(trees)
         check_predictors(predictors)
         estimator = self._root.construct()
-        check_pipeline(estimator, n_features)
+        check_pipeline(estimator, measurements)
         return estimator
 
     @staticmethod

@@ -9,7 +9,7 @@ matches.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -148,7 +148,7 @@ def save_payload(
     """
     folder.mkdir(parents=True)
     estimator = save_estimator(decision.estimator)
-    load_estimator(estimator, plugin, len(decision.measurements))
+    load_estimator(estimator, plugin, decision.measurements)
     (folder / ESTIMATOR_FILE).write_bytes(estimator)
     content = {
         "format": FORMAT,
@@ -192,7 +192,7 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
         if stored.strangers():
             _refuse_strangers(stored, _plugin_of(content, label))
         decision = DecisionModel(
-            estimator=stored.build(len(content["measurements"])),
+            estimator=stored.build(content["measurements"]),
             measurements=content["measurements"],
             calibrator=calibrator_from_json(content["calibration"]),
             threshold=content["threshold"],
@@ -329,7 +329,7 @@ def _tampered(label: str, path: Path) -> str:
     )
 
 
-def load_estimator(data: bytes, plugin: LoadedPlugin, n_features: int) -> Any:
+def load_estimator(data: bytes, plugin: LoadedPlugin, measurements: Sequence[str]) -> Any:
     """Load an estimator from a file's content as a model is loaded.
 
     Raises
@@ -341,7 +341,7 @@ def load_estimator(data: bytes, plugin: LoadedPlugin, n_features: int) -> Any:
     stored = EstimatorFile(data)
     _refuse_strangers(stored, plugin)
     try:
-        return stored.build(n_features)
+        return stored.build(measurements)
     except UnsoundError as exc:
         raise _malformed(plugin.name, exc) from exc
 

@@ -31,18 +31,17 @@ _REGRESSION = ("one_class", "epsilon_svr", "nu_svr")
 _MERSENNE_WORDS = 624
 
 
-def check_pipeline(pipeline: Any, n_features: int) -> None:
-    """Check what is asked for probabilities; its parts were checked.
-
-    Parameters
-    ----------
-    n_features : int
-        Measurements of a sample.
-    """
+def check_pipeline(pipeline: Any, measurements: Sequence[str]) -> None:
+    """Check what is asked for probabilities of samples; its parts were checked."""
+    n_features = len(measurements)
     need(is_a(pipeline, "sklearn.pipeline.Pipeline"), pipeline, "type")
     steps = vars(pipeline).get("steps")
     need(type(steps) is list and len(steps), pipeline, "steps")
     need(all(type(each) is tuple and len(each) == 2 for each in steps), pipeline, "steps")
+    names = getattr(steps[0][1], "feature_names_in_", None)
+    if names is not None:
+        fits = is_array(names, "OU", 1) and names.tolist() == list(measurements)
+        need(fits, steps[0][1], "feature_names_in_")
     for _, step in steps:
         found = getattr(step, "n_features_in_", n_features)
         need(is_count(found) and found == n_features, step, "n_features_in_")

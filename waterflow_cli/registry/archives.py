@@ -159,7 +159,7 @@ def import_version(
         If it is registered, and is worse than the champion.
     """
     shown = path_text(path)
-    with _unpacked(path) as (folder, content):
+    with open_export(path) as (folder, content):
         files = read_verified(folder / _MODEL, label=shown)
         found = files.digest
         if found != content["manifest_sha256"] or not found.startswith(digest or ""):
@@ -263,7 +263,7 @@ def _write_zip(output: Any, members: Mapping[str, bytes], content: Mapping[str, 
 
 
 @contextmanager
-def _unpacked(path: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def open_export(path: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Unpack an export whose every member is what its list says."""
     try:
         archive = zipfile.ZipFile(path)

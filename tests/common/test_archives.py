@@ -1,0 +1,69 @@
+"""Archives of others are plain and bounded before anything of them is unpacked."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+
+import pytest
+
+from waterflow_cli.common.archives import check_members
+
+
+def check(data, **bounds):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        check_members(archive.infolist(), len(data), **bounds)
+
+
+def packed(*members, method=zipfile.ZIP_DEFLATED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's own, of names that stand twice
+        for name, content in members:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def link():
+    info = zipfile.ZipInfo("a")
+    info.external_attr = 0o120777 << 16
+    return info
+
+
+def test_a_plain_archive_is_let_through():
+    check(packed(("a/b.json", b"{}" * 1000), ("c", b"")))
+    check(packed(("zeros.npy", b"\0" * (10 << 20))))
+
+
+@pytest.mark.parametrize(
+    ("members", "cause"),
+    [
+        ([("a", b"1"), ("a", b"2")], "two members have one name"),
+        ([("../a", b"")], "leads elsewhere"),
+        ([("a/../../b", b"")], "leads elsewhere"),
+        ([("/etc/a", b"")], "leads elsewhere"),
+        ([("a\\b", b"")], "leads elsewhere"),
+        ([(link(), b"/etc/passwd")], "is no file"),
+        ([("folder/", b"")], "is no file"),
+        ([("a", b"\0" * (40 << 20))], "too large unpacked"),
+        ([(f"{n}", b"") for n in range(50)], "too many members"),
+    ],
+)
+def test_an_archive_that_is_none_of_ours_is_refused(members, cause):
+    with pytest.raises(ValueError, match=cause):
+        check(packed(*members), at_most=20)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing_are_refused(method):
+    with pytest.raises(ValueError, match="packed in another way"):
+        check(packed(("a", b"1" * 100), method=method))
+
+
+def test_a_member_is_not_unpacked_beyond_what_the_table_says():
+    data = packed(("a", b"\0" * (40 << 20)))
+    lie = data.replace((40 << 20).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    check(lie)
+    with zipfile.ZipFile(io.BytesIO(lie)) as archive, pytest.raises(zipfile.BadZipFile):
+        archive.read("a")

@@ -1,0 +1,87 @@
+"""A stranger's model scores its own reference rows in a process that may end or take too long."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+
+import pytest
+
+from waterflow_cli.common.errors import ModelError
+from waterflow_cli.registry import rehearsal
+from waterflow_cli.registry.location import fetch_model
+from waterflow_cli.registry.rehearsal import check_rehearsed, reference_probabilities, rehearse
+
+
+@pytest.fixture(scope="module")
+def fetched(store_uri):
+    return fetch_model("@champion", name="waterflow", tracking_uri=store_uri)
+
+
+@pytest.fixture
+def folder(fetched, tmp_path):
+    for name, data in fetched.files.content.items():
+        path = tmp_path / "model" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return tmp_path / "model"
+
+
+def test_the_other_process_gives_the_probabilities_of_this_one(fetched, folder):
+    found = rehearse(folder, label="m", digest=fetched.files.digest)
+    expected = reference_probabilities(fetched.load(), fetched.files)
+    assert len(expected) == 100
+    check_rehearsed("m", found, expected)
+    check_rehearsed("m", found, None)
+    for other in ([*expected[:-1], expected[-1] + 0.01], expected[:-1]):
+        with pytest.raises(ModelError, match="gives other probabilities of its reference rows"):
+            check_rehearsed("m", found, other)
+    with pytest.raises(ModelError, match="gives other probabilities"):
+        check_rehearsed("m", None, expected)
+
+
+def test_what_the_other_process_refuses_is_said_here(folder):
+    with pytest.raises(ModelError, match=r"waterflow-manifest\.json is not what was saved"):
+        rehearse(folder, label="m", digest="0" * 64)
+
+
+def test_a_process_that_takes_too_long_is_ended(folder, monkeypatch):
+    monkeypatch.setattr(rehearsal, "_MOST_SECONDS", 0.01)
+    with pytest.raises(ModelError, match=r"failed to score its own reference rows \(0.01 s\)"):
+        rehearse(folder, label="m", digest="0" * 64)
+
+
+def test_a_process_that_crashes_is_no_crash_here(folder, tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nkill -SEGV $$\n", "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(ModelError, match=r"failed to score its own reference rows \(exit -11\)"):
+        rehearse(folder, label="m", digest="0" * 64)
+
+
+def test_an_archive_that_states_other_probabilities_is_refused(cli, store_uri, workdir):
+    export = ("models", "export", "-o", "m.zip", "--tracking-uri", store_uri)
+    assert cli(*export).code == 0
+    with zipfile.ZipFile("m.zip") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    content = json.loads(members["export.json"])
+    stated = content.pop("reference_probabilities")
+    assert len(stated) == 100
+
+    def importing(**changes):
+        members["export.json"] = json.dumps({**content, **changes}).encode()
+        with zipfile.ZipFile("other.zip", "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        return cli("models", "import", "other.zip")
+
+    refused = importing(reference_probabilities=[0.5] * 100)
+    assert refused.code == 4
+    assert "other.zip: the model gives other probabilities" in refused.err
+    assert importing(reference_probabilities=["x"]).code == 3
+    older = importing()
+    assert older.code == 0
+    assert "The file states no probabilities of the reference rows" in older.err
+    assert importing(reference_probabilities=stated).code == 0
