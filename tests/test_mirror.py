@@ -51,7 +51,6 @@ COVERED = {
     "exploration/samples": "exploration/test_report",
     "exploration/sections": "exploration/test_report",
     "models/contract": "models/test_pipelines",
-    "models/estimator_files": "models/test_soundness",
     "models/tree_structure": "models/test_soundness",
     "monitoring/checks": "monitoring/test_monitor",
     "monitoring/groups": "monitoring/test_monitor",

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import zipfile
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import skops.io
@@ -18,7 +20,7 @@ from skops.io._audit import Node, get_tree
 from skops.io._protocol import PROTOCOL
 from skops.io._utils import LoadContext
 
-from waterflow_cli.common.archives import check_members
+from waterflow_cli.common.messages import tr
 from waterflow_cli.models.boosters import check_lightgbm, check_xgboost
 from waterflow_cli.models.soundness import check_part, check_pipeline
 from waterflow_cli.models.tree_structure import (
@@ -55,6 +57,12 @@ _PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 _BOOSTERS = {"lightgbm.basic.Booster": check_lightgbm, "xgboost.core.Booster": check_xgboost}
 # The only ways in which these are stored.
 _LOADERS = {_TREE: "TreeNode", _PREDICTOR: "ObjectNode", **dict.fromkeys(_BOOSTERS, "ObjectNode")}
+
+_MOST_MEMBERS = 100_000
+# Arrays of a forest shrink to a twentieth, pages and lists to a thirtieth; a bomb to a thousandth.
+_MOST_RATIO = 200
+_FREE_BYTES = 16 << 20
+_PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class EstimatorFile:
@@ -169,3 +177,38 @@ def _children(node: Node) -> Iterable[Node]:
         members = child if isinstance(child, list) else [child]
         members = list(child.values()) if isinstance(child, dict) else members
         yield from (member for member in members if isinstance(member, Node))
+
+
+def check_members(
+    members: Sequence[zipfile.ZipInfo], n_bytes: int, *, at_most: int = _MOST_MEMBERS
+) -> None:
+    """Refuse an archive that is no plain one of a sensible size, by its table of contents.
+
+    A member is never unpacked beyond the size that the table says.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Size of the archive.
+
+    Raises
+    ------
+    ValueError
+        Naming what is wrong with it.
+    """
+    names = [member.filename for member in members]
+    if len(names) > at_most:
+        raise ValueError(tr("it has too many members"))
+    if len({*names}) < len(names):
+        raise ValueError(tr("two members have one name"))
+    total = sum(member.file_size for member in members)
+    if total > _FREE_BYTES + _MOST_RATIO * n_bytes:
+        raise ValueError(tr("it is too large unpacked"))
+    for member in members:
+        path = PurePosixPath(member.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
+            raise ValueError(tr("a name in it leads elsewhere"))
+        if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir():
+            raise ValueError(tr("a member is no file"))
+        if member.compress_type not in _PLAIN or member.flag_bits & 1:
+            raise ValueError(tr("a member is packed in another way"))

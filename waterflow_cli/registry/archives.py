@@ -23,11 +23,11 @@ import yaml
 from mlflow import MlflowClient
 
 from waterflow_cli import __version__, pyfunc
-from waterflow_cli.common.archives import check_members
 from waterflow_cli.common.errors import InputError, ModelError
 from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
+from waterflow_cli.models.estimator_files import check_members
 from waterflow_cli.models.files import DIGEST_TAG, ModelFiles, read_verified
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.location import fetch_model

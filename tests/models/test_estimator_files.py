@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from waterflow_cli.common.archives import check_members
+from waterflow_cli.models.estimator_files import check_members
 
 
 def check(data, **bounds):
