@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laws import tried_on
 
+from waterflow_cli.common.errors import InputError
+from waterflow_cli.samples.nondetects import Censored
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.tables.reading_options import ReadingOptions
@@ -137,3 +139,143 @@ def test_unit_of_a_row_goes_into_the_header_of_outputs(cli, store_uri, workdir, 
         header, first, *_ = Path(out).read_text("utf-8").splitlines()
         assert header.startswith(columns.replace("Hardness", "Hardness (°f)"))
         assert first.startswith(rows[0])
+
+
+PARTS = {
+    "result": ["5", "<5", ">5", ""],
+    "unit": ["mg/L", "µg/L", "", "furlong"],
+    "qual": ["", "U", "u;J", "R", "J", ">", "> U", "XY", "J XY"],
+    "flag": ["", "N", "Y", "?"],
+    "limit": ["", "2"],
+    "limit_unit": ["", "µg/L"],
+}
+LONG = """
+[results]
+sample = ["place"]
+parameter = "what"
+value = "result"
+unit = "unit"
+condition = "flag"
+qualifier = "qual"
+limit = "limit"
+limit_unit = "limit_unit"
+optional = [{}]
+[conditions]
+below = ["N"]
+[qualifiers]
+below = ["U"]
+above = [">"]
+reject = ["R"]
+ignore = ["J"]
+"""
+FINDING = "a finding"
+
+
+def meaning_of(row: Mapping[str, str]) -> tuple[str, float] | str | None:
+    """Say what a result means: its sign and value in mg/L, a finding, or None for no result."""
+    codes = set(row["qual"].upper().replace(";", " ").split())
+    if "R" in codes:
+        return None
+    if "XY" in codes or row["flag"] == "?":
+        return FINDING
+    sign, number, unit = row["result"][:-1], row["result"][-1:], row["unit"]
+    is_below = "U" in codes or row["flag"] == "N"
+    if ">" in codes:
+        sign = ">"
+    elif is_below:
+        sign = sign or "<"
+    is_of_limit = is_below and sign == "<" and row["result"] in ("", "5")
+    if row["limit"] and (is_of_limit or (sign == ">" and not number)):
+        number, unit = row["limit"], row["limit_unit"] or unit
+    if not number:
+        return FINDING if sign == ">" else None
+    factor = {"mg/L": 1.0, "µg/L": 0.001}.get(unit)
+    return (sign, float(number) * factor) if factor else FINDING
+
+
+@tried_on(400)
+@given(data=st.data())
+def test_result_means_what_stands_beside_it_or_is_named(tmp_path_factory, data):
+    """A column that the profile names is taken away from some files, allowed to or not."""
+    folder = tmp_path_factory.mktemp("long")
+    path, profile = str(folder / "a.csv"), str(folder / "p.toml")
+    rows = [
+        {name: data.draw(st.sampled_from(values)) for name, values in PARTS.items()}
+        for _ in range(data.draw(st.integers(1, 5)))
+    ]
+    absent = data.draw(st.sampled_from(["", "", *PARTS]))
+    is_optional = data.draw(st.booleans())
+    Path(profile).write_text(LONG.format(f'"{absent}"' if absent and is_optional else ""), "utf-8")
+    columns = ["place", "what", *(name for name in PARTS if name != absent)]
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        for place, row in enumerate(rows):
+            blank = dict.fromkeys(PARTS, "")
+            writer.writerow({"place": place, "what": "pH", **blank, "result": "7"})
+            writer.writerow({"place": place, "what": "Sulfate", **row})
+    meanings = [meaning_of({**row, absent: ""}) for row in rows]
+    reading = ReadingOptions(profile=profile, nondetect="loq")
+    if absent and (not is_optional or absent == "result"):
+        with pytest.raises(InputError, match=f"'{absent}' is not in the header"):
+            read(path, reading)
+        return
+    if absent == "unit":
+        held = [meaning_of({**row, "unit": "mg/L", "limit_unit": ""}) for row in rows]
+        if any(isinstance(each, tuple) for each in held):
+            with pytest.raises(InputError, match="nothing tells the unit of Sulfate"):
+                read(path, reading)
+            return
+    with open_samples(path, SCHEMA, reading) as table:
+        checker = RowChecker(SCHEMA, table, reading)
+        (checked,) = [checker.check(batch) for batch in table.batches()]
+    assert (f"not in the file: '{absent}'" in checker.reading) == bool(absent)
+    assert checked.invalid.tolist() == [meaning == FINDING for meaning in meanings]
+    censored = checked.censored.get("Sulfate")
+    for at, meaning in enumerate(meanings):
+        if isinstance(meaning, tuple):
+            sign, value = meaning
+            np.testing.assert_allclose(checked.numbers["Sulfate"][at], value)
+            told = "" if censored is None else _sign(censored, at)
+            assert told == sign
+        elif meaning is None:
+            assert checked.missing["Sulfate"][at]
+
+
+BESIDE = ("{}_Q", "{} Qual", "{}_cens", "{} ±", "± {}", "u_{}", "{} uncertainty", "{} (SD)", "{} <")
+BESIDE += ("{}.flag", "flag {}", "{} LOQ", "{} detected", "{}_less_than", "Qualificatif {}")
+
+
+@tried_on(300)
+@given(data=st.data())
+def test_column_beside_a_measurement_changes_none_and_is_named(tmp_path_factory, data):
+    path = str(tmp_path_factory.mktemp("wide") / "a.csv")
+    names = {name: data.draw(st.sampled_from(each)) for name, each in NAMES.items()}
+    columns = {
+        f"{names[name]} (mg/L)" if names[name] == "TH" else names[name]: "7" for name in NAMES
+    }
+    about = data.draw(st.sampled_from(sorted(NAMES)))
+    other = data.draw(st.sampled_from(NAMES[about]))
+    beside = data.draw(st.sampled_from(BESIDE)).format(other)
+    cell = data.draw(st.sampled_from(["U", "<", "0", "1", "0.3", ""]))
+    order = data.draw(st.permutations([*columns, beside]))
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        cells = {**columns, beside: cell}
+        csv.writer(file).writerows([order, [cells[name] for name in order]])
+    values, checker = read(path, ReadingOptions())
+    assert values == {name: [7.0] for name in NAMES}
+    assert f"NOT READ, though about a measurement: '{beside}'" in checker.reading
+
+
+@pytest.mark.parametrize("cells", ["<,,U", "ND,,", ">,>,<", "<LQ,,nd", "u,,"])
+def test_column_of_signs_is_named_whatever_it_is_called(tmp_path, cells):
+    path = str(tmp_path / "a.csv")
+    columns = [each[0] for each in NAMES.values()]
+    rows = [[*"777777777", sign] for sign in cells.split(",")]
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([[*columns, "x"], *rows])
+    assert "NOT READ, though about a measurement: 'x'" in read(path, ReadingOptions())[1].reading
+
+
+def _sign(censored: Censored, row: int) -> str:
+    return ("<" if censored.below[row] else "") + (">" if censored.above[row] else "")

@@ -14,7 +14,6 @@ from waterflow_cli.common.arrays import as_bools
 from waterflow_cli.common.errors import UsageError, did_you_mean, shorten
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.tables.headers import fold_name
-from waterflow_cli.tables.numbers import missing_text
 
 if TYPE_CHECKING:
     from waterflow_cli.tables.headers import Header
@@ -91,7 +90,7 @@ def find_unread_remarks(table: Table, names: Header, read: Collection[str]) -> l
             continue
         texts = pc.unique(pc.utf8_trim_whitespace(pc.fill_null(first.columns[name], "")))
         signs = as_bools(pc.match_substring_regex(texts, _SIGN))
-        if signs.all() and not missing_text(texts).all():
+        if signs.all() and any(texts.to_pylist()):
             found.add(name)
     return [f"'{name}'" for name in others if name in found]
 

@@ -143,8 +143,9 @@ class ValueReader:
         problems: list[ValueProblem],
     ) -> None:
         """Note the results of which something is said that the profile does not know."""
+        decided = np.max(list(meanings.values()), axis=0)
         for key, meaning in meanings.items():
-            rows = np.flatnonzero(meaning == _UNKNOWN)
+            rows = np.flatnonzero((meaning == _UNKNOWN) & (decided == _UNKNOWN))
             said = cells[key].take(pa.array(rows)).to_numpy(zero_copy_only=False)
             for text in dict.fromkeys(said.tolist()):
                 values = {"column": self.where[key], "said": text}
