@@ -41,6 +41,11 @@ class Effects:
                 others.remove(alias)
         self.aliases.setdefault((name, version), []).extend([] if alias is None else [alias])
 
+    def forget(self, end: Callable[[], None]) -> None:
+        """Forget something that was begun, and has ended; it may be forgotten already."""
+        with suppress(ValueError):
+            self.begun.remove(end)
+
     def end_begun(self) -> None:
         """End all that was begun, the last first; what fails hinders nothing else."""
         for end in reversed(tuple(self.begun)):
@@ -57,7 +62,7 @@ class Effects:
         finally:
             with interrupts_held_back():
                 end()
-                self.begun.remove(end)
+                self.forget(end)
 
 
 effects = Effects()

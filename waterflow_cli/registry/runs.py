@@ -111,7 +111,7 @@ class _OpenRun:
                 mlflow.end_run(self._status)
             else:  # MLflow has forgotten it already
                 self._client.set_terminated(run_id, self._status)
-            effects.begun.remove(self.end)
+            effects.forget(self.end)
 
 
 @contextmanager

@@ -174,8 +174,7 @@ class ResumableOutputs:
                 for path in self._extents:
                     _remove_parts(path)
                 self._journal_path.unlink(missing_ok=True)
-            with suppress(ValueError):
-                effects.begun.remove(self._clear_up)
+            effects.forget(self._clear_up)
 
     def _check_outputs(self) -> None:
         for path in self._paths:

@@ -248,8 +248,7 @@ class OutputGroup:
             for part in self._parts.values():
                 part.unlink(missing_ok=True)
             self._parts.clear()
-            with suppress(ValueError):
-                effects.begun.remove(self.discard)
+            effects.forget(self.discard)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
