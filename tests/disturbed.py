@@ -474,14 +474,17 @@ def disturb(
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir()
     in_attempt = False
+    fluent = importlib.import_module("mlflow.tracking.fluent")
 
     def attempt(name: str, n: int, nth: int) -> bool:
         """Fork; True in the process that is to go on with the command."""
         nonlocal in_attempt
         MARK.unlink(missing_ok=True)
+        runs = fluent._active_run_stack.get()
         pid = os.fork()
         if pid == 0:
             in_attempt = True
+            fluent._active_run_stack.set(runs)  # MLflow forgets them in a fork
             signal.alarm(TIMEOUT_S)
             speak_into(said)
             disturber.start(n, nth)

@@ -27,9 +27,9 @@ def disturb(*options):
 
 
 def test_disturbed_at_a_few_steps_a_command_says_what_is_in_place():
-    tries = disturb("--commands", "score,validate,train,promote", "--tries", "3")
-    assert len(tries) == 8
-    assert min(tries.values()) >= 3
+    tries = disturb("--commands", "score,train", "--tries", "2")
+    assert len(tries) == 4
+    assert min(tries.values()) >= 2
 
 
 @pytest.mark.slow
