@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,9 +40,15 @@ def page_environment() -> Environment:
 
 
 def _line_of(value: Any) -> Any:
-    """Make a line of what the data bring, such as a name: no mark in it turns what is read."""
-    is_text = isinstance(value, str) and not hasattr(value, "__html__")
-    return printable(value) if is_text else value
+    """Make a line of what the data bring, such as a name: no mark in it turns what is read.
+
+    What is markup already, such as a chart or names that a filter has joined, keeps its lines.
+    """
+    if not isinstance(value, str):
+        return value
+    if not hasattr(value, "__html__"):
+        return printable(value)
+    return Markup("\n").join(Markup(printable(line, sys.maxsize)) for line in value.split("\n"))
 
 
 def _tr_markup(text: str, /, **values: object) -> Markup:

@@ -17,7 +17,7 @@ from waterflow_cli.serving.problems import RequestError
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.numbers import PLAIN_MARKS
 from waterflow_cli.tables.reading import Opener
-from waterflow_cli.tables.sources import PARQUET_MAGIC
+from waterflow_cli.tables.sources import PARQUET_MAGIC, compression
 from waterflow_cli.tables.table import Batch, Table, table_of
 
 SAMPLES = "samples"
@@ -129,8 +129,9 @@ class SampleLayout:
 
 def opener_of(body: bytes) -> Opener:
     """Give what opens the CSV in a body as a file is opened; but it is text, not compressed."""
-    if body.startswith(PARQUET_MAGIC):
-        raise RequestError(415, "The body is Parquet, and no CSV.")
+    kind = "Parquet" if body.startswith(PARQUET_MAGIC) else compression(body)
+    if kind:  # before anything is made of it: it may be a thousand times as large
+        raise RequestError(415, "The body is {kind}, and no CSV.", kind=kind)
     return lambda _: io.BufferedReader(io.BytesIO(body))
 
 
