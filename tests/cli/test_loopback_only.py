@@ -51,7 +51,7 @@ explore a.csv -o a.html
 train a.csv --plugin logreg --cv 3x1 --report report.html
 train a.csv --plugin hgb --cv 3x1
 evaluate b.csv
-compare a.csv --plugins logreg,hgb --cv 3x1
+compare a.csv --plugin logreg,hgb --cv 3x1
 score b.csv -o scored.csv --manifest m.json --explain 2
 score b.csv -o scored.parquet
 monitor b.csv -o monitor.html
