@@ -138,7 +138,19 @@ def _split(variable: str, text: str) -> list[str]:
         ) from exc
 
 
+def check_texts(*texts: str) -> None:
+    """Refuse what no name of a file and no URI can hold, before anybody makes one of it."""
+    for text in texts:
+        try:
+            is_name = b"\0" not in os.fsencode(text)
+        except UnicodeEncodeError:  # half of a surrogate pair
+            is_name = False
+        if not is_name:
+            raise UsageError("{text!r}: a character in it can stand in no option.", text=text)
+
+
 def _place(defaults: dict[str, Any], command: tuple[str, ...], name: str, value: Any) -> None:
+    check_texts(*([value] if isinstance(value, str) else value))
     inner = defaults
     for part in command:
         inner = inner.setdefault(part, {})

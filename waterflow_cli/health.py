@@ -73,19 +73,18 @@ def check_store(tracking_uri: str) -> Check:
     from waterflow_cli.registry.stores import connect, redact
 
     name, shown = marked("tracking store"), redact(tracking_uri)
-    database = sqlite_path(tracking_uri)
-    if database is None or database.is_dir():
-        try:
-            connect(tracking_uri)
-        except WaterflowError as exc:
-            return Check(name, FAILED, exc.message, exc.hint or "")
-        return Check(name, OK, shown)
-    if not database.exists():
-        return Check(name, OK, tr("none yet at {uri}; waterflow train makes it", uri=shown))
     try:
+        database = sqlite_path(tracking_uri)
+        if database is None or database.is_dir():
+            connect(tracking_uri)
+            return Check(name, OK, shown)
+        if not database.exists():
+            return Check(name, OK, tr("none yet at {uri}; waterflow train makes it", uri=shown))
         n_models = count_models(database)
         if n_models is None:
             n_models = len(connect(tracking_uri).search_registered_models(max_results=1000))
+    except WaterflowError as exc:
+        return Check(name, FAILED, exc.message, exc.hint or "")
     except sqlite3.Error as exc:
         problem = tr("{uri}: cannot be read as a store ({cause}).", uri=shown, cause=exc)
         return Check(name, FAILED, problem, tr("Name another: --tracking-uri"))

@@ -21,7 +21,7 @@ from waterflow_cli.common.effects import effects, forget_effects
 from waterflow_cli.common.errors import WaterflowError, did_you_mean, shorten
 from waterflow_cli.common.interrupts import end_interrupts, install_interrupts
 from waterflow_cli.common.messages import find_language, tr, use_language
-from waterflow_cli.config import Setting, load_defaults
+from waterflow_cli.config import Setting, check_texts, load_defaults
 from waterflow_cli.console import Console
 
 EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
@@ -167,6 +167,7 @@ def _run(args: list[str], console: Console) -> int:
     """Do what click's own `main` does, but for a closed pipe, which it takes for a failure."""
     if "_WATERFLOW_COMPLETE" in os.environ:  # a shell asks for completions
         cli.main(args, prog_name="waterflow")
+    check_texts(*args)
     with cli.make_context("waterflow", list(args), obj=console) as ctx:
         cli.invoke(ctx)
     return 0

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
 import textwrap
 
 import pytest
 
 from waterflow_cli.common.errors import ModelError, PluginError, UsageError
+from waterflow_cli.common.interrupts import install_interrupts
 from waterflow_cli.models.discovery import (
     PluginStatus,
     describe_failure,
@@ -20,6 +22,8 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import TrainingOptions
 from waterflow_cli.training.trainer import train_model
+
+pytestmark = pytest.mark.usefixtures("interrupts")
 
 BUNDLED = {"extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
 
@@ -58,6 +62,12 @@ PROBABILITIES = """
 
     plugin = EstimatorPlugin(summary="Wrong", estimator=__name__ + ":Classifier")
 """
+
+
+@pytest.fixture
+def interrupts():
+    """The signals as commands take them."""
+    install_interrupts()
 
 
 @pytest.fixture
@@ -163,6 +173,10 @@ BROKEN = {
         "cannot be imported: ValueError: no lic",
     ),
     "exits at import": ("raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
+    "raises an interrupt at import": (
+        "raise KeyboardInterrupt('no')",
+        "cannot be imported: KeyboardInterrupt: no",
+    ),
     "is no Python": ("def (:", "cannot be imported: SyntaxError"),
     "has no such object": ("plugins = 1", "cannot be imported: AttributeError: .*'plugin'"),
     "has another contract": (
@@ -216,10 +230,13 @@ def test_a_plugin_that_is_broken_is_named_and_costs_the_others_nothing(
     assert load_plugin("logreg").name == "logreg"
 
 
-def test_a_plugin_that_is_interrupted_at_import_interrupts_waterflow(install):
-    install("stopped", "raise KeyboardInterrupt")
+def test_a_plugin_that_the_user_interrupts_interrupts_waterflow(install):
+    install("stopped", "import signal\nsignal.raise_signal(signal.SIGINT)")
     with pytest.raises(KeyboardInterrupt):
         load_plugin("stopped")
+    install("failing")
+    with pytest.raises(KeyboardInterrupt), load_plugin("failing").guarded("stay"):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_an_entry_point_to_a_module_that_is_not_there_is_named(install, usable_before):
@@ -314,8 +331,8 @@ def test_a_failure_in_the_plugins_code_is_put_on_the_plugin(install):
         raise SystemExit(0)
     with pytest.raises(ModelError, match="as it is"), plugin.guarded("stay"):
         raise ModelError("as it is")
-    with pytest.raises(KeyboardInterrupt), plugin.guarded("stay"):
-        raise KeyboardInterrupt
+    with pytest.raises(PluginError, match="KeyboardInterrupt: now"), plugin.guarded("stay"):
+        raise KeyboardInterrupt("now")
 
 
 def test_a_parameter_value_that_scikit_learn_refuses_is_a_usage_error(cli, samples, store):
@@ -353,10 +370,15 @@ def test_plugins_list_warns_of_broken_ones_and_lists_the_others(install, cli):
     ("code", "problem"),
     [
         ("raise SystemExit(0)", "cannot be imported: SystemExit: 0."),
+        ("raise KeyboardInterrupt", "cannot be imported: KeyboardInterrupt."),
         (PLUGIN, "failed to build a pipeline: NotImplementedError: no pipeline here."),
         (
             PLUGIN.replace('raise NotImplementedError("no pipeline here")', "raise SystemExit(0)"),
             "failed to build a pipeline: SystemExit: 0.",
+        ),
+        (
+            PLUGIN.replace("NotImplementedError", "KeyboardInterrupt"),
+            "failed to build a pipeline: KeyboardInterrupt: no pipeline here.",
         ),
         (change(PLUGIN, default_params="lambda self: None"), "failed to list its parameters"),
     ],

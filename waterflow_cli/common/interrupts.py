@@ -16,17 +16,20 @@ _CLEARING_UP_S = 1.0
 
 
 class _Interrupts:
-    """The handler of the signals, and whether one waits."""
+    """The handler of the signals; whether one came, and whether one waits."""
 
     def __init__(self) -> None:
+        self.is_installed = False
         self.begin()
 
     def begin(self) -> None:
         """Hold nothing back, and wait for nothing."""
-        self.n_holding, self.is_waiting, self._last = 0, False, -_CLEARING_UP_S
+        self.n_holding, self.is_waiting, self.came = 0, False, False
+        self._last = -_CLEARING_UP_S
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Raise, or remember it where it is held back."""
+        self.came = True
         if self.n_holding:
             self.is_waiting = True
         elif time.monotonic() - self._last >= _CLEARING_UP_S:
@@ -45,6 +48,7 @@ def install_interrupts() -> None:
     """Let each of the signals raise KeyboardInterrupt, but for those that are ignored."""
     _interrupts.begin()  # an earlier command in this process may have ended them
     sys.unraisablehook = _hear_lost_interrupt
+    _interrupts.is_installed = True
     for number in _NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _interrupts)
@@ -61,6 +65,16 @@ def _hear_lost_interrupt(lost: sys.UnraisableHookArgs) -> None:
 def end_interrupts() -> None:
     """Hold them back from here on: all is done but to say so."""
     _interrupts.n_holding += 1
+
+
+def is_interrupt(exc: BaseException) -> bool:
+    """Tell whether an exception ends the command on the user's wish.
+
+    Code of a plugin can raise KeyboardInterrupt too; where the signals are ours, one came or not.
+    """
+    if isinstance(exc, KeyboardInterrupt):
+        return _interrupts.came or not _interrupts.is_installed
+    return isinstance(exc, GeneratorExit)
 
 
 @contextmanager

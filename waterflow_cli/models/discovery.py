@@ -19,6 +19,7 @@ from waterflow_cli.common.errors import (
     did_you_mean,
     shorten,
 )
+from waterflow_cli.common.interrupts import is_interrupt
 from waterflow_cli.common.messages import clipped, tr
 from waterflow_cli.models.contract import CONTRACT, GROUP, ModelPlugin
 
@@ -86,7 +87,9 @@ class LoadedPlugin(InstalledPlugin):
             yield
         except WaterflowError:
             raise
-        except (Exception, SystemExit) as exc:
+        except BaseException as exc:
+            if is_interrupt(exc):
+                raise
             if refusal := _refused_parameter(exc):
                 raise UsageError("--param: {refusal}.", refusal=refusal) from exc
             raise PluginError(
@@ -138,9 +141,11 @@ def _import_plugin(plugin: InstalledPlugin) -> LoadedPlugin:
     try:
         candidate = plugin.point.load()
         problem = find_contract_error(candidate)
-    except (KeyboardInterrupt, WaterflowError):
+    except WaterflowError:
         raise
     except BaseException as exc:
+        if is_interrupt(exc):
+            raise
         raise PluginError(
             "The {plugin} cannot be imported: {cause}.",
             tr("Mend or uninstall it; the other plugins are not affected."),

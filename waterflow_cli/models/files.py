@@ -9,7 +9,8 @@ matches.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ import pandas as pd
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import ModelError, PluginError, UsageError, WaterflowError, shorten
 from waterflow_cli.common.hashing import file_sha256, sha256_of
+from waterflow_cli.common.interrupts import is_interrupt
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
 from waterflow_cli.models.decision import DecisionModel, Policy
@@ -102,7 +104,9 @@ class StoredModel:
         """
         try:
             probability = self.decision.probability(X)
-        except Exception as exc:  # the estimator's code is the plugin's
+        except BaseException as exc:  # the estimator's code is the plugin's
+            if is_interrupt(exc):
+                raise
             raise PluginError(
                 "Model {label}, of the plugin '{plugin}', failed to predict: {cause}.",
                 label=self.label,
@@ -211,7 +215,9 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
         raise
     except UnsoundError as exc:
         raise _malformed(label, exc) from exc
-    except Exception as exc:
+    except BaseException as exc:
+        if is_interrupt(exc):
+            raise
         raise ModelError(
             "Model {label} cannot be loaded: {kind}: {cause}",
             tr("It was saved by other versions of the libraries, or is no model of waterflow."),
@@ -272,6 +278,21 @@ def write_manifest(folder: Path) -> str:
     return sha256_of(text)
 
 
+@contextmanager
+def model_file_errors() -> Iterator[None]:
+    """Name a file of a model that this user cannot read."""
+    try:
+        yield
+    except OSError as exc:
+        raise ModelError(
+            "{path}: this file of a model cannot be read ({strerror}).",
+            tr("Check the name, and that you have the right to read it."),
+            path=exc.filename,
+            strerror=exc.strerror,
+        ) from exc
+
+
+@model_file_errors()
 def read_verified(folder: Path, *, label: str, digest: str | None = None) -> ModelFiles:
     """Read each file of a model folder that its manifest lists, and check it against that.
 
@@ -289,7 +310,7 @@ def read_verified(folder: Path, *, label: str, digest: str | None = None) -> Mod
     """
     try:
         text = (folder / MANIFEST).read_bytes()
-    except OSError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise ModelError(
             "Model {label}: {file} is missing, so its files cannot be verified.",
             tr("Only models that waterflow trained can be used."),

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from waterflow_cli.models.files import ModelFiles, StoredModel, load_payload, read_verified
+from waterflow_cli.models.files import (
+    ModelFiles,
+    StoredModel,
+    load_payload,
+    model_file_errors,
+    read_verified,
+)
 from waterflow_cli.registry.references import Located
 from waterflow_cli.registry.sqlite_tables import locate_in_sqlite
 
@@ -59,8 +65,9 @@ def locate_model(reference: str, *, name: str, tracking_uri: str) -> Located | N
 
     There is a `ModelError` where there is no such model.
     """
-    if (Path(reference) / "MLmodel").is_file():
-        return None
+    with model_file_errors():
+        if (Path(reference) / "MLmodel").is_file():
+            return None
     located = locate_in_sqlite(reference, name, tracking_uri)
     if located is None:
         from waterflow_cli.registry.lookup import locate

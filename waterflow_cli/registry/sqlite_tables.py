@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.messages import tr
 from waterflow_cli.models.files import DIGEST_TAG
 from waterflow_cli.registry.references import Located, parse_reference
 
@@ -33,12 +35,27 @@ _QUERY = """
 def sqlite_path(uri: str) -> Path | None:
     """Give the file of a sqlite store; None for any other kind of store.
 
+    There is a `ModelError` where the system knows no such name, or gives no access to it.
+
     >>> sqlite_path("sqlite:///my%20river/mlflow.db?timeout=5")
     PosixPath('my river/mlflow.db')
     """
     if not uri.startswith(SQLITE):
         return None
-    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
+    path = Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
+    try:
+        str(path).encode()  # which sqlite needs
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as exc:
+        raise ModelError(
+            "The tracking store {uri} cannot be used: {cause}",
+            tr("Name another: --tracking-uri"),
+            uri=uri,
+            cause=getattr(exc, "strerror", exc),
+        ) from exc
+    return path
 
 
 def read_only(database: Path, timeout_s: float = 5.0) -> AbstractContextManager[sqlite3.Connection]:

@@ -12,14 +12,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-# Before mlflow is imported: nothing is sent anywhere, and a store that does not answer is given
-# up within a minute instead of some ten.
+# Before mlflow is imported: nothing is sent anywhere.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("PGCONNECT_TIMEOUT", "20")
+os.environ.setdefault("PGCONNECT_TIMEOUT", "15")
 # It would hold the password of the tracking URI.
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
@@ -27,6 +24,9 @@ import mlflow
 import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from requests.exceptions import ConnectionError as ConnectError
+from requests.exceptions import SSLError
+from requests.exceptions import Timeout as AnswerTimeout
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -43,6 +43,16 @@ from waterflow_cli.registry.sqlite_tables import (
 
 ARTIFACT_FOLDER = "mlartifacts"
 DATABASES = ("postgresql", "mysql", "mssql")
+# How long a server is waited for, unless the user says it: at first, and once it has answered.
+_PATIENCE = {
+    name: waits
+    for name, waits in {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": ("0", "2"),
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": ("10", "30"),
+    }.items()
+    if name not in os.environ
+}
+_UNANSWERED = (ConnectError, AnswerTimeout)
 _LOCK_TIMEOUT_S = 120
 _BUSY_TIMEOUT_S = 30
 
@@ -67,17 +77,17 @@ def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowCli
         If the store does not exist, does not answer, is damaged, or cannot be written to.
     """
     database = sqlite_path(uri)
-    if database is not None and not database.is_dir():
-        if not database.exists() and not create:
-            raise ModelError(
-                "No tracking store at {uri}: no model is registered here yet.",
-                tr("Train one: waterflow train, or name the store: --tracking-uri"),
-                uri=uri,
-            )
-        # The file is there some seconds before its tables are, and so long is the lock.
-        if not database.exists() or _lock_path(database).exists():
-            _create_sqlite(uri, database)
     try:
+        if database is not None and not database.is_dir():
+            if not database.exists() and not create:
+                raise ModelError(
+                    "No tracking store at {uri}: no model is registered here yet.",
+                    tr("Train one: waterflow train, or name the store: --tracking-uri"),
+                    uri=uri,
+                )
+            # The file is there some seconds before its tables are, and so long is the lock.
+            if not database.exists() or _lock_path(database).exists():
+                _create_sqlite(uri, database)
         with store_errors(uri):
             if database is not None:
                 _check_sqlite(uri, database, write=create or write)
@@ -85,15 +95,19 @@ def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowCli
                 _check_database(uri)
             mlflow.set_tracking_uri(_absolute(uri))
             client = MlflowClient(tracking_uri=_absolute(uri))
+            os.environ.update({name: first for name, (first, _) in _PATIENCE.items()})
             client.search_experiments(max_results=1)
             return client
-    except ImportError as exc:
+    except (ImportError, ValueError) as exc:
+        driver = tr("Install the driver of its database; for PostgreSQL: waterflow[postgres]")
         raise ModelError(
             "The tracking store {uri} cannot be used: {cause}.",
-            tr("Install the driver of its database; for PostgreSQL: waterflow[postgres]"),
+            driver if isinstance(exc, ImportError) else tr("Check the URI."),
             uri=redact(uri),
-            cause=exc,
+            cause=redact(str(exc), uri),
         ) from exc
+    finally:
+        os.environ.update({name: later for name, (_, later) in _PATIENCE.items()})
 
 
 @contextmanager
@@ -134,7 +148,13 @@ def store_errors(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as exc:
         if "database is locked" in str(exc):
             raise _busy(uri) from exc
-        cause = redact(" ".join(str(exc).split()), uri)[:200]
+        if isinstance(exc.__context__, _UNANSWERED) and not isinstance(exc.__context__, SSLError):
+            raise ModelError(
+                "The tracking store {uri} does not answer.",
+                tr("Check the URI, and that its server is up."),
+                uri=redact(uri),
+            ) from exc
+        cause = redact(" ".join(str(exc).split()), uri)
         raise ModelError(
             "The tracking store {uri} cannot be used: {cause}",
             tr("Check the URI, and that the store is up, intact and writable."),

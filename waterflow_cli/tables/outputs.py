@@ -292,7 +292,11 @@ def part_prefix(target: Path) -> str:
 def remove_stale_parts(target: Path) -> None:
     """Remove the part files that killed commands left beside an output."""
     prefix = part_prefix(target)
-    for path in target.parent.iterdir():
+    try:
+        names = os.listdir(target.parent)  # noqa: PTH208 (all of them before the first is removed)
+    except PermissionError:  # one can write to a folder that one cannot list
+        return
+    for path in map(target.parent.joinpath, names):
         token = path.name.removeprefix(prefix).removesuffix(PART_SUFFIX)
         if path.name == f"{prefix}{token}{PART_SUFFIX}" and _RANDOM_TOKEN.fullmatch(token):
             with suppress(OSError), path.open("rb") as file:

@@ -23,6 +23,7 @@ from mlflow.types import DataType
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 import waterflow_cli
+from waterflow_cli.common import interrupts
 from waterflow_cli.common.errors import DataRefusedError, ModelError, PluginError, UsageError
 from waterflow_cli.common.json import json_text
 from waterflow_cli.models.calibration import calibrator_to_json
@@ -447,6 +448,8 @@ def test_a_training_that_stops_leaves_its_run_and_no_version(
     data, uri, monkeypatch, error, raised, status
 ):
     monkeypatch.setattr(Stopping, "fits", [])
+    # As in a program of another's, where a KeyboardInterrupt is the user's.
+    monkeypatch.setattr(interrupts._interrupts, "is_installed", False)
     point = EntryPoint("stopping", "tests:plugin", GROUP)
     plugin = LoadedPlugin(point, StoppingPlugin(error))
     with pytest.raises(raised, match="stopping" if raised is PluginError else None):
