@@ -78,6 +78,10 @@ def test_codes_of_hubeau_are_those_of_sandre():
         ('[qualifiers]\nblow = ["U"]\n', "[qualifiers]: unknown key 'blow'"),
         (RESULTS + '[qualifiers]\nbelow = ["U"]\n', "[qualifiers] without 'qualifier' under"),
         (RESULTS + '[conditions]\nbelow = ["U"]\n', "[conditions] without 'condition' under"),
+        (
+            RESULTS + 'qualifier = "q"\n[qualifiers]\nbelow = ["U"]\nignore = ["u "]\n',
+            "[qualifiers]: 'u' stands there twice",
+        ),
         (RESULTS + 'optional = ["unt"]\n', "'optional' lists 'unt', which it does not name"),
         ('[conditions]\nbelow = "ND"\n', "'conditions' has the wrong shape"),
         ("[fractions]\nSulfate = true\n", "'fractions' has the wrong shape"),

@@ -548,6 +548,33 @@ def test_column_of_units_is_missed_unless_the_profile_says_that_it_may_be(read, 
     assert "not in the file: 'libelle_unite', 'code_departement'" in found.how
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [("U", "<5"), ("UJ", "<5"), ("GT", ">5"), ("J", "5"), ("", "5"), ("R", ""), ("H;J", "5")],
+)
+def test_qualifier_codes_of_the_portal_are_known(read, code, text):
+    rows = [{**wqp("Sulfate", "5"), "MeasureQualifierCode": code}, wqp("pH", "7", "None")]
+    found = read(rows, [*WQP, "MeasureQualifierCode"])
+    assert found.findings() == []
+    assert found.kept("Sulfate") == [text]
+
+
+@pytest.mark.parametrize("column", ["MeasureQualifierCode", "ResultDetectionConditionText"])
+@pytest.mark.parametrize("value", ["5", ""])
+def test_code_or_condition_that_the_portal_does_not_list_is_named(read, column, value):
+    said = "Below Detection/Quantification Limit"
+    rows = [{**wqp("Sulfate", value), column: said}, wqp("pH", "7", "None")]
+    ((_, rule, message),) = read(rows, [*WQP, "MeasureQualifierCode"]).findings()
+    assert rule == "unknown_qualifier"
+    assert f"{column} says '{said}'" in message
+
+
+@pytest.mark.parametrize("word", ["Not Reported", "Not Present", "Unable to Measure"])
+def test_condition_that_says_nothing_of_a_value_makes_it_no_result(read, word):
+    rows = [wqp("Sulfate", "0", condition=word), wqp("pH", "7", "None")]
+    assert read(rows).values("Sulfate") == [None]
+
+
 LONG = """
 [results]
 sample = ["place"]

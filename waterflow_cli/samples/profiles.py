@@ -205,7 +205,11 @@ def _refuse_idle_parts(profile: Profile, results: ResultColumns, table: Table) -
         if name not in {*named, *profile.leave_out}:
             raise table.error(tr("'optional' lists '{name}', which it does not name.", name=name))
     for key in ("condition", "qualifier"):
-        if getattr(profile, f"{key}s") and not getattr(results, key):
+        lists = getattr(profile, f"{key}s").values()
+        words = [word.strip().lower() for words in lists for word in words]
+        if twice := next((word for word in words if words.count(word) > 1), None):
+            raise table.error(tr("[{key}s]: '{word}' stands there twice.", key=key, word=twice))
+        if words and not getattr(results, key):
             raise table.error(
                 tr("[{key}s] without '{key}' under [results] would not be read.", key=key)
             )
