@@ -67,3 +67,10 @@ def test_a_member_is_not_unpacked_beyond_what_the_table_says():
     check(lie)
     with zipfile.ZipFile(io.BytesIO(lie)) as archive, pytest.raises(zipfile.BadZipFile):
         archive.read("a")
+
+
+def test_a_member_that_lies_before_the_archive_is_refused():
+    """As the table says it after a few bytes of the archive were lost."""
+    data = packed(("a", b"1" * 100), ("b", b"2" * 100))
+    with pytest.raises(ValueError, match="is no file"):
+        check(data[8:])

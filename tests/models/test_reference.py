@@ -166,9 +166,18 @@ def test_it_comes_back_as_it_was_saved(reference, tmp_path):
     assert len(back.verdicts) == len(VERDICTS)
 
 
-def test_a_damaged_one_is_refused(reference, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (REFERENCE_FILES[0], b"[" * 100_000),
+        (REFERENCE_FILES[0], b"[]"),
+        (REFERENCE_FILES[1], b"PAR1"),
+        (REFERENCE_FILES[2], b"\x93NUMPY\x01\x00\x10\x00{'descr': ', 'a': "),
+    ],
+)
+def test_a_damaged_one_is_refused(reference, tmp_path, name, content):
     reference.save(tmp_path)
-    (tmp_path / REFERENCE_FILES[1]).write_bytes(b"PAR1")
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match="no readable reference") as refused:
         load_reference(read_all(tmp_path), label="m/1")
     assert "Train again" in refused.value.hint

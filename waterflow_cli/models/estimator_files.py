@@ -208,7 +208,8 @@ def check_members(
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
             raise ValueError(tr("a name in it leads elsewhere"))
-        if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir():
+        is_link = stat.S_ISLNK(member.external_attr >> 16)
+        if is_link or member.is_dir() or member.header_offset < 0:
             raise ValueError(tr("a member is no file"))
         if member.compress_type not in _PLAIN or member.flag_bits & 1:
             raise ValueError(tr("a member is packed in another way"))

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,11 @@ HashArray = npt.NDArray[np.uint64]
 
 COUNTS_FILE, ROWS_FILE, HASHES_FILE = "reference.json", "reference.parquet", "reference.npy"
 REFERENCE_FILES = (COUNTS_FILE, ROWS_FILE, HASHES_FILE)
+# What reading a file raises whose bytes were changed; NumPy reads its heads as Python does.
+_DAMAGED = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, RecursionError),
+    *(SyntaxError, TokenError, pa.ArrowException),
+)
 # Where more of the training rows repeat others, equal rows are no sign of copies.
 _MOST_REPEATED = 0.05
 _LABEL, _PROBABILITY = "(label)", "(probability)"
@@ -154,7 +160,7 @@ def load_reference(payload: Mapping[str, bytes], *, label: str) -> Reference:
             probability=frame[_PROBABILITY].to_numpy(),
             hashes=np.load(io.BytesIO(payload[HASHES_FILE]), allow_pickle=False),
         )
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as exc:
+    except _DAMAGED as exc:
         raise ModelError(
             "Model {label} has no readable reference of its training rows.",
             tr("Train again: this version keeps one with each model."),
