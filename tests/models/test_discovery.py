@@ -234,6 +234,7 @@ def test_a_plugin_that_the_user_interrupts_interrupts_waterflow(install):
     install("stopped", "import signal\nsignal.raise_signal(signal.SIGINT)")
     with pytest.raises(KeyboardInterrupt):
         load_plugin("stopped")
+    install_interrupts()  # a second signal in the same second would be that of a closed terminal
     install("failing")
     with pytest.raises(KeyboardInterrupt), load_plugin("failing").guarded("stay"):
         signal.raise_signal(signal.SIGINT)
