@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.tables.headers import Header, check_header, fold_name
+from waterflow_cli.tables.headers import MOST_COLUMNS, Header, check_header, fold_name
 
 WANTED = {"ph": ["pH value"], "Organic_carbon": ["TOC"], "Turbidity": []}
 
@@ -294,3 +294,9 @@ def test_two_empty_names_are_refused(name: str) -> None:
 def test_nul_byte_in_a_name_is_refused() -> None:
     with pytest.raises(InputError, match="column 2 of the header holds a NUL byte"):
         check_header(["a", "b\0"], "river.csv", 1)
+
+
+def test_header_wider_than_a_sheet_is_refused() -> None:
+    check_header([str(number) for number in range(MOST_COLUMNS)], "wide.csv", 1)
+    with pytest.raises(InputError, match="line 1: the header has 16385 columns; at most 16384"):
+        check_header([str(number) for number in range(MOST_COLUMNS + 1)], "wide.csv", 1)

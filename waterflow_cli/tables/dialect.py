@@ -26,7 +26,7 @@ _ENOUGH_NAMES = 5
 _FITTING_SHARE = 0.8
 _SEP_LINE = re.compile(rb'^"?sep=([,;|\t])"?[,;]*\s*$', re.IGNORECASE)
 _BLANKS = " \t\r\n,;|"
-_NUMBER = re.compile(r"\s*[<>+-]?\s*\d[\d\s]*([.,]\d*)?\s*")
+_NUMBER = re.compile(r"[<>+-]?\s*\d[\d\s]*([.,]\d*)?")
 # "1,000", "ND < 0,5": cells that a comma parts may also be one number.
 _WITH_COMMAS = re.compile(r"[^\d,]{0,8}\d[\d\s.'\u2019]*(,\d[\d\s.'\u2019]*)+")
 
@@ -210,7 +210,7 @@ class StartReader:
         ]
         for sep, row in filter(None, chain.from_iterable(zip_longest(*rows))):
             is_below = best is not None and sep == best[0] and row.start > best[1].start
-            if is_below and any(map(_NUMBER.fullmatch, row.cells)):  # the rows have begun
+            if is_below and any(map(_is_number, row.cells)):  # the rows have begun
                 break
             n_known = self._names.count_known(row.cells) if row.end <= len(lines) else 0
             if best is not None and n_known == most and row.start == best[1].start:
@@ -274,7 +274,7 @@ class StartReader:
             for column, cell in zip(columns, row.cells, strict=False)
             if self._names.column_of(column) and not is_missing_text(cell)
         }
-        if not self._names.has_units or any(map(_NUMBER.fullmatch, cells.values())):
+        if not self._names.has_units or any(map(_is_number, cells.values())):
             return {}
         unknown = {column: cell for column, cell in cells.items() if parse_unit(cell) is None}
         if len(unknown) == len(cells) or (unknown and not must_be):
@@ -345,6 +345,11 @@ def _name_empty(cells: Sequence[str]) -> list[str]:
     ]
 
 
+def _is_number(cell: str) -> bool:
+    # Blanks that the pattern might share out among its parts would cost the square of their number.
+    return _NUMBER.fullmatch(cell.strip()) is not None
+
+
 def _may_be_header(cells: Sequence[str]) -> bool:
     """Tell a header of one known name from a row of a table with such names among its cells."""
-    return len(cells) > 1 and not any(_NUMBER.fullmatch(cell) for cell in cells)
+    return len(cells) > 1 and not any(map(_is_number, cells))

@@ -33,6 +33,8 @@ _IN_GAP = re.compile(rf"(?:{_REMARK}|unite?s?|[qu])+")
 _RUN_ON = re.compile(rf"(?:{_REMARK}|unite?s?)")
 _IN_NAME = re.compile(_REMARK)
 _WORD_ENDS = re.compile(r"[\s_,;:./()\[\]-]+|(?=[<>≤≥±])|(?<=[<>≤≥±])")
+# As many as a sheet of Excel has. Each costs memory in every batch.
+MOST_COLUMNS = 1 << 14
 # So much longer than the longest name that is sought, a cell is none: with a wrong separator the
 # whole line is one cell, and each gap in it costs a look at all that stands before.
 _MOST_BEYOND_NAME = 200
@@ -68,13 +70,22 @@ def fold_name(name: str) -> str:
 
 
 def check_header(columns: Sequence[str], path: str, line: int) -> None:
-    """Refuse a header that names two columns alike, or that holds a NUL byte.
+    """Refuse a header that names two columns alike, holds a NUL byte, or is wider than a sheet.
 
     Raises
     ------
     InputError
-        Naming the first such column and its position.
+        Naming the first such column and its position, or the number of columns.
     """
+    if len(columns) > MOST_COLUMNS:
+        raise InputError(
+            path,
+            "the header has {n} columns; at most {most} are read.",
+            n=len(columns),
+            most=MOST_COLUMNS,
+            line=line,
+            hint=tr("Keep the columns of the measurements and of what names a sample."),
+        )
     first_at: dict[str, int] = {}
     for position, name in enumerate(columns, 1):
         if "\0" in name:
