@@ -298,5 +298,5 @@ def test_nul_byte_in_a_name_is_refused() -> None:
 
 def test_header_wider_than_a_sheet_is_refused() -> None:
     check_header([str(number) for number in range(MOST_COLUMNS)], "wide.csv", 1)
-    with pytest.raises(InputError, match="line 1: the header has 16385 columns; at most 16384"):
+    with pytest.raises(InputError, match="line 1: columns in the header: 16385; at most 16384"):
         check_header([str(number) for number in range(MOST_COLUMNS + 1)], "wide.csv", 1)

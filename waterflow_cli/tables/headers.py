@@ -80,8 +80,8 @@ def check_header(columns: Sequence[str], path: str, line: int) -> None:
     if len(columns) > MOST_COLUMNS:
         raise InputError(
             path,
-            "the header has {n} columns; at most {most} are read.",
-            n=len(columns),
+            "columns in the header: {count}; at most {most} are read.",
+            count=len(columns),
             most=MOST_COLUMNS,
             line=line,
             hint=tr("Keep the columns of the measurements and of what names a sample."),
