@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 # So many zeros, and nothing else, are no sample.
 _FEWEST_ZEROS = 3
-_NO_ROWS = np.zeros(0, dtype=np.int64)
 # So many different texts of each column and batch are looked at for a second header.
 _LOOKED_AT = 1000
 
@@ -330,7 +329,9 @@ class RowChecker:
     def _check_zeros(self, checked: CheckedBatch) -> None:
         """Flag rows of zeros: an instrument that was off, or a form that was not filled in."""
         names = [name for name in self._schema.measurements if name in checked.numbers]
-        rows = np.flatnonzero(checked.whole) if len(names) >= _FEWEST_ZEROS else _NO_ROWS
+        if len(names) < _FEWEST_ZEROS:
+            return
+        rows = np.flatnonzero(checked.whole & ~(checked.numbers[names[0]] > 0))
         for name in names:
             if not len(rows):
                 return
