@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -431,6 +432,13 @@ def test_bundled_schemas_are_compiled_as_they_stand():
             "compile it again: WATERFLOW_WRITE_DOCS=1 pytest tests/test_schemas.py"
         )
         assert load_schema(name) == parsed
+
+
+def test_schema_that_a_model_of_0_1_0_holds_is_read():
+    schema = load_schema("water")
+    content = {key: each for key, each in schema.compiled().items() if key != "label_values"}
+    loaded = TableSchema.from_compiled(schema.text, content)
+    assert loaded == replace(schema, label_values={})
 
 
 def test_compiled_schema_of_another_text_is_not_used(monkeypatch):

@@ -190,7 +190,8 @@ class TableSchema:
             for name, rules in content["columns"].items()
         }
         tuples = {name: tuple(content[name]) for name in ("measurements", "unique", "unit_needed")}
-        return cls(**{**content, "text": text, "columns": columns, **tuples})
+        later: dict[str, Any] = {"label_values": {}}  # which models of 0.1.0 do not tell
+        return cls(**{**later, **content, "text": text, "columns": columns, **tuples})
 
 
 def read_with_pandera(text: str) -> DataFrameSchema:
