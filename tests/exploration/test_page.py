@@ -105,6 +105,16 @@ def test_the_page_counts_the_rows_that_break_a_rule_and_those_left_out(tmp_path)
     assert "the row is (1)" in text
 
 
+def test_the_page_lists_the_first_findings(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("\n".join([NAMES, PLAIN, PLAIN.replace("7,", "15,", 1), *[PLAIN] * 5, ""]))
+    found = explore([look(path)], profiles=[], seed=0)
+    (finding,) = found[0].samples.findings.findings
+    cells = (finding.line, finding.column, finding.value, finding.message)
+    assert "".join(map(str, cells)) in "".join(Page(render_exploration(found)).text)
+    assert cells[:3] == (3, "ph", "15")
+
+
 def test_two_files_stand_side_by_side_with_what_differs(tmp_path):
     several = []
     for name, first, second in (("a.csv", PLAIN, "6" + PLAIN[1:]), ("b.csv", PLAIN, PLAIN)):
