@@ -362,3 +362,19 @@ def test_arguments_come_from_the_command_line_by_default(monkeypatch, capfd):
     with pytest.raises(SystemExit, match="0"):
         main()
     assert __version__ in capfd.readouterr().out
+
+
+def test_warnings_of_libraries_stay_hidden_where_a_thread_resets_the_filters():
+    # scikit-learn's trees do so in each thread, and warn where they find no filter.
+    script = """
+import warnings
+from waterflow_cli.main import main
+try:
+    main(["--version"])
+finally:
+    warnings.resetwarnings()
+    warnings.warn("of a library")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == b""

@@ -124,6 +124,9 @@ def main(args: list[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     # Libraries' warnings are for those who develop with them; waterflow says its own.
     warnings.simplefilter("ignore")
+    # The filters are the whole process's, and scikit-learn empties them for a moment in each of
+    # its threads: what is warned of just then is not to be shown either.
+    warnings.showwarning = _show_no_warning
     use_language(find_language(os.environ))
     console = Console()
     try:
@@ -132,6 +135,10 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = _report(exc, console)
     _flush_stdout()
     sys.exit(code)
+
+
+def _show_no_warning(*_: object, **_named: object) -> None:
+    """Stand in for `warnings.showwarning`."""
 
 
 def _run(args: list[str], console: Console) -> int:
