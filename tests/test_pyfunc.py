@@ -274,6 +274,7 @@ def test_a_server_refuses_what_is_no_table_of_measurements(served):
     refused.value.close()
 
 
+@pytest.mark.slow
 def test_serving_needs_the_folder_alone(folder, frame, tmp_path):
     """What a worker elsewhere is sent: the folder, with no store in reach."""
     elsewhere = shutil.copytree(folder, tmp_path / "elsewhere")

@@ -227,6 +227,7 @@ def test_first_training_gives_a_champion_and_says_so(train):
     assert "undefined" in line
 
 
+@pytest.mark.slow
 def test_later_training_gives_a_challenger_and_says_how_to_promote_it(train, two_versions, cli):
     outcome = train()
     assert outcome.code == 0

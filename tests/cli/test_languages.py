@@ -99,6 +99,7 @@ def left(
     return found
 
 
+@pytest.mark.slow
 def test_equal_work_leaves_equal_content_in_each_language(left: dict[str, dict[str, Any]]) -> None:
     english, french = left["en"], left["fr"]
     assert french["json"] == english["json"]

@@ -76,6 +76,7 @@ def serving(folder: Path, *options: str, prelude: str = "") -> Iterator[Serving]
         process.communicate()
 
 
+@pytest.mark.slow
 def test_server_ends_what_is_under_way_and_exits_with_0(tmp_path, store_uri, samples):
     header, *rows = samples.read_bytes().splitlines(keepends=True)
     answers: list[Any] = []

@@ -89,6 +89,7 @@ def test_validating_imports_no_learning_and_no_tracking(workdir, samples):
     assert not imported & {"imblearn", "matplotlib", "mlflow", "skops", "sklearn"}
 
 
+@pytest.mark.slow
 def test_scoring_from_a_sqlite_store_imports_no_mlflow_and_no_pandera(workdir, samples, store_uri):
     arguments = ("score", samples, "-o", "out.csv", "--tracking-uri", store_uri)
     _, err, imported = imported_by(*arguments)

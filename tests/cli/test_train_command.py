@@ -99,6 +99,7 @@ def test_a_share_that_cannot_be_held_out_is_refused(size, train, uri):
     assert_refused_before_a_run(train("--test-size", size), uri, 2, "--test-size")
 
 
+@pytest.mark.slow
 def test_an_asked_share_is_held_out_once(train):
     outcome = train("--test-size", "0.2", "--json", base=PLAIN)
     assert outcome.code == 0, outcome.err
@@ -142,6 +143,7 @@ def test_a_date_that_is_missing_is_named_with_its_line(train, table, uri):
     )
 
 
+@pytest.mark.slow
 def test_what_is_tested_is_newer_than_what_was_learned(train):
     outcome = train("--time", "date", "--json")
     assert outcome.code == 0, outcome.err

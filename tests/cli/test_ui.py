@@ -221,6 +221,7 @@ class Visitor(threading.Thread):
                 os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_pages_are_served_on_loopback_until_the_command_ends(
     cli: Cli, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def test_other_stores_are_left_to_mlflow() -> None:
     assert parse_reference("data/model", "waterflow") is None
 
 
+@pytest.mark.slow
 def test_scoring_a_few_rows_imports_neither_mlflow_nor_pandera_nor_numba(
     store_uri: str, samples: Path, tmp_path: Path
 ) -> None:

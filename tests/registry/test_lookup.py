@@ -164,6 +164,7 @@ def changed(one_version, tmp_path):
     return uri, connect(uri)
 
 
+@pytest.mark.slow
 def test_only_models_that_waterflow_trained_to_the_end_can_score(changed, tmp_path):
     uri, client = changed
     # A version that another tool registered from a folder.

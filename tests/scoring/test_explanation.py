@@ -163,6 +163,7 @@ def test_shares_of_a_logistic_regression_are_those_computed_by_hand(logreg_uri, 
     assert np.abs(shares).max() > 0.001
 
 
+@pytest.mark.slow
 def test_shares_do_not_depend_on_the_other_rows(rf_uri, samples):
     model = load(rf_uri)
     X = pd.read_csv(samples)[list(model.decision.measurements)].head(50)

@@ -24,6 +24,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from laws import tried_on
+from marks import slow
 
 from waterflow_cli.common.errors import DataRefusedError, UsageError
 from waterflow_cli.common.workers import map_in_order
@@ -113,6 +114,7 @@ HEADER = ["id", *MEASUREMENTS]
 # --- every row, in order, as it was written -------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_real_table_comes_out_whole_in_order_and_as_written(score, real_table, store_uri, workdir):
     header, *lines = real_table.read_bytes().splitlines()
@@ -639,7 +641,7 @@ def many_rows(workdir, samples):
     write_csv("in.csv", [*HEADER, "note"], rows)
 
 
-@pytest.mark.parametrize("output", ["out.csv", "out.jsonl.gz", "out.csv.zst", "out.parquet"])
+@pytest.mark.parametrize("output", ["out.csv", *slow("out.jsonl.gz", "out.csv.zst", "out.parquet")])
 def test_jobs_and_blocks_change_no_byte(output, score, many_rows, monkeypatch):
     written = {}
     defaults = reading.open_table.__wrapped__.__kwdefaults__

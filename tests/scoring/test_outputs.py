@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from marks import slow
 
 from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
 from waterflow_cli.common.messages import use_language
@@ -34,6 +35,7 @@ from waterflow_cli.tables.reading_options import ReadingOptions
 N_ROWS, BATCH_ROWS = 120, 20
 INPUTS = ("in.", "one.", "two.")
 FORMATS = ("out.csv", "out.tsv", "out.jsonl", "out.csv.gz", "out.csv.zst", "out.parquet")
+GZIPPED = ((False, 1), (True, 1), (True, 2))
 RESUME = ScoringOptions(resume=True, batch_rows=BATCH_ROWS)
 ANEW = r"^To start anew, run once without --resume; the rows kept for out\.csv are then dropped\.$"
 
@@ -160,7 +162,7 @@ def test_permissions_are_those_of_any_new_file(model, table, workdir):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("n_batches", [1, 3, 5])
+@pytest.mark.parametrize("n_batches", [3, *slow(1, 5)])
 @pytest.mark.parametrize("output", FORMATS)
 def test_interrupted_job_goes_on_to_the_same_bytes(output, n_batches, jobs, model, table, files):
     options = replace(RESUME, rejects="rejects.csv", jobs=jobs)
@@ -321,7 +323,7 @@ def interrupt_publishing(n_lines, *arguments):
     ("output", "force", "n_times"),
     [
         *(("out.csv", False, 1), ("out.csv", True, 1), ("out.csv", False, 2)),
-        *(("out.csv.gz", False, 1), ("out.csv.gz", True, 1), ("out.csv.gz", True, 2)),
+        *(pytest.param("out.csv.gz", *each, marks=pytest.mark.slow) for each in GZIPPED),
     ],
 )
 def test_interruption_anywhere_in_publishing_ends_with_the_same_bytes(

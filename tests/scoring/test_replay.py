@@ -82,6 +82,7 @@ def test_the_same_model_flips_nothing(cli: Cli, samples: Path, store_uri: str, s
     assert Path("flips.csv").read_text("utf-8").count("\n") == 1  # its header
 
 
+@pytest.mark.slow
 def test_probabilities_are_those_of_score_to_the_last_digit(
     cli: Cli, samples: Path, past: Path, second: Options
 ) -> None:

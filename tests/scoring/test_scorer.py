@@ -249,6 +249,7 @@ def model_of_optional_columns(tmp_path_factory):
     return load_model("1", name="waterflow", tracking_uri=uri)
 
 
+@pytest.mark.slow
 def test_column_that_the_schema_does_not_require_is_imputed_throughout(model_of_optional_columns):
     model = model_of_optional_columns
     whole = pd.DataFrame({"a": [NAN, NAN], "b": [-5.0, 0.5], "c": [1.0, NAN]})

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from laws import tried_on
+from marks import slow
 
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.registry.location import load_model
@@ -68,7 +69,7 @@ def packed(tmp_path_factory):
     return paths
 
 
-@pytest.mark.parametrize("kind", ["csv", "csv.gz", "csv.zst", "jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", *slow("csv.gz", "csv.zst", "parquet")])
 def test_no_byte_depends_on_batches_jobs_or_the_packing_of_the_input(
     kind, packed, model, tmp_path, monkeypatch
 ):

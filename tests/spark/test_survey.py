@@ -330,6 +330,7 @@ def test_text_whose_lines_cannot_be_told_apart_is_not_read_in_parts(encoding):
         assert not can_be_parted(table.dialect, data, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
 def test_encoding_is_found_beyond_the_start_of_the_file(encoding):
     plain = b"S1,7,8\n" * 300_000

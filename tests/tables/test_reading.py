@@ -498,6 +498,7 @@ def test_file_that_is_only_looked_at_by_others_is_read(tmp_path: Path) -> None:
 # --- rows in a batch ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_rows", [1, 10, 1000])
 @pytest.mark.parametrize("n_rows", [300, 20_000])
 def test_batch_of_text_holds_about_as_many_rows_as_asked_for(

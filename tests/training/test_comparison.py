@@ -302,6 +302,7 @@ def compare_runs(cli, trained):
     return compare
 
 
+@pytest.mark.slow
 def test_runs_are_compared_like_the_procedures_that_they_trained(compare_runs, runs, board):
     done = compare_runs(runs[2], runs[1])
     assert done.code == 0

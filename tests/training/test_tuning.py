@@ -199,6 +199,7 @@ def simulated(table):
 # --- a search ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_searches_and_others_give_others(data):
     first = search(data, seed=1, n_trials=N_BEYOND_RANDOM)
     assert repr(search(data, seed=1, n_trials=N_BEYOND_RANDOM)) == repr(first)
@@ -398,6 +399,7 @@ def test_reported_figures_are_the_outer_ones(data):
     assert reported not in [trial.roc_auc for trial in result.trials]
 
 
+@pytest.mark.slow
 def test_jobs_and_journal_change_no_result_of_a_training(data, tmp_path):
     def train(**options):
         return train_model(data, load(NoisyPlugin()), quick(n_trials=3, **options))
@@ -428,6 +430,7 @@ def nested_runs(uri, parent):
     return sorted(found, key=lambda run: int(run.info.run_name.removeprefix("trial ")))
 
 
+@pytest.mark.slow
 def test_each_trial_is_a_nested_run(tuned):
     uri, report = tuned
     trials = report.result.trials

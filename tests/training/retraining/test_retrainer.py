@@ -120,6 +120,7 @@ def test_good_labels_pass_and_the_challenger_is_promoted(cli, uri, months):
     assert found["promoted"] is False
 
 
+@pytest.mark.slow
 def test_shuffled_labels_are_refused_and_the_challenger_is_kept(cli, uri, months):
     bad = months / "shuffled.csv"
     done = cli("retrain", "--with", bad, "--promote", "--tracking-uri", uri)

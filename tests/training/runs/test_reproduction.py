@@ -190,6 +190,7 @@ def test_what_is_no_record_is_refused(text, message):
         TrainingRecord.from_json(text, "The run 1")
 
 
+@pytest.mark.slow
 def test_a_failed_run_has_its_record_too_but_no_model(table, uri):
     with pytest.raises(UsageError, match="--param"):
         train(table, uri, "logreg", params={"C": -1})
