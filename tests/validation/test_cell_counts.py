@@ -74,7 +74,7 @@ def test_counts_come_back_from_json(table):
     assert again == counts
     again.add(counts)
     assert again.missing["ph"] == 2 * counts.missing["ph"]
-    assert again.alarms(SCHEMA) == counts.alarms(SCHEMA)
+    assert list(again.alarms(SCHEMA)) == list(counts.alarms(SCHEMA))
 
 
 def test_rows_that_are_none_are_not_counted(tmp_path):
@@ -96,7 +96,7 @@ def test_rows_that_are_none_are_not_counted(tmp_path):
     ],
 )
 def test_notes_say_what_bounds_count_as(table, way, words):
-    notes = count(table, way=way).notes(way)
+    notes = list(count(table, way=way).notes(way))
     nondetects = {"missing": 3, "zero": 3}.get(way, 1)
     assert notes[0].startswith(f"Non-detects: ph 2, Turbidity {nondetects}")
     assert f"count as {words}" in notes[0]
@@ -132,14 +132,14 @@ def test_column_that_is_a_thousand_times_off_raises_an_alarm(tmp_path, column, v
 )
 def test_few_odd_values_or_bounds_raise_none(tmp_path, values):
     path = write(tmp_path / "river.csv", [{"Conductivity": value} for value in values])
-    assert count(path).alarms(SCHEMA) == []
+    assert not list(count(path).alarms(SCHEMA))
 
 
 @pytest.mark.real_data
 def test_real_table_raises_no_alarm(real_table):
     counts = count(str(real_table))
-    assert counts.alarms(SCHEMA) == []
-    assert counts.notes("half") == []
+    assert not list(counts.alarms(SCHEMA))
+    assert not list(counts.notes("half"))
     assert held(counts.missing) == {"ph": 491, "Sulfate": 781, "Trihalomethanes": 162}
 
 
@@ -150,7 +150,7 @@ def test_real_table_raises_no_alarm(real_table):
 def test_model_that_would_learn_substitutes_is_warned_of(tmp_path, n_below, words):
     rows = [{"Turbidity": "<0.5"} for _ in range(n_below)] + [{}] * (100 - n_below)
     rows += [{"Turbidity": ""}] * 50
-    warnings = count(write(tmp_path / "river.csv", rows)).substituted(len(rows))
+    warnings = list(count(write(tmp_path / "river.csv", rows)).substituted(len(rows)))
     assert len(warnings) == (words is not None)
     for text in warnings:
         assert re.search(f"^Turbidity: .*{words}", text)
@@ -158,4 +158,4 @@ def test_model_that_would_learn_substitutes_is_warned_of(tmp_path, n_below, word
 
 def test_column_of_nothing_but_missing_values_warns_of_nothing(tmp_path):
     rows = [{"Turbidity": "ND"}] * 4
-    assert count(write(tmp_path / "river.csv", rows)).substituted(4) == []
+    assert not list(count(write(tmp_path / "river.csv", rows)).substituted(4))

@@ -249,7 +249,7 @@ class _Collector:
             site=texts["site"],
             date=texts["date"],
             limits=list(zip(limits, self._join("limit_codes").values(), strict=True)),
-            alarms=found.cells.alarms(self._file.schema),
+            alarms=list(found.cells.alarms(self._file.schema)),
         )
 
 

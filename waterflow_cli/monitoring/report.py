@@ -274,7 +274,7 @@ def summarise(found: Monitoring) -> dict[str, Any]:
             "rows_without_group": file.n_without_group,
             "missing": dict(file.counts.cells.missing),
             "nondetects": dict(file.counts.cells.nondetects),
-            "unit_warnings": list(file.alarms),
+            "unit_warnings": file.alarms,
         },
         "reference": {
             "rows": found.reference.n_rows,

@@ -162,7 +162,7 @@ def sample_file(
             reading=file.reading,
             counts=file.counts,
             n_without_group=groups.n_without,
-            alarms=file.counts.cells.alarms(schema),
+            alarms=list(file.counts.cells.alarms(schema)),
             units=schema.units,
             rows=rows,
             groups=dict(zip(groups.names, by_group.finish(), strict=True)),

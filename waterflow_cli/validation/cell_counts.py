@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,7 @@ class CellCounts:
         """Take counts back from their JSON."""
         return cls(**{name: Counter(counts) for name, counts in content.items()})
 
-    def notes(self, way: Nondetect) -> list[Message]:
+    def notes(self, way: Nondetect) -> Iterator[Message]:
         """Say how many values are bounds, and what they were counted as."""
         ways = {
             "half": Message("half of their bound"),
@@ -104,61 +104,48 @@ class CellCounts:
             "missing": Message("missing"),
             "error": Message("errors"),
         }
-        notes = []
         if listed := _listed(self.nondetects):
-            notes.append(
-                Message(
-                    "Non-detects: {counts}; they count as {way} (--nondetect {name}).",
-                    counts=listed,
-                    way=ways[way],
-                    name=way,
-                )
+            yield Message(
+                "Non-detects: {counts}; they count as {way} (--nondetect {name}).",
+                counts=listed,
+                way=ways[way],
+                name=way,
             )
         if listed := _listed(self.above_range):
             meant = ways["missing"] if way == "missing" else ways["loq"]
-            notes.append(
-                Message("Above the range: {counts}; they count as {way}.", counts=listed, way=meant)
+            yield Message(
+                "Above the range: {counts}; they count as {way}.", counts=listed, way=meant
             )
         if listed := _listed(self.without_limit):
-            notes.append(
-                Message(
-                    "Non-detects that name no limit, read as missing: {counts}. If it is known: "
-                    "--loq COLUMN=VALUE",
-                    counts=listed,
-                )
+            yield Message(
+                "Non-detects that name no limit, read as missing: {counts}. If it is known: "
+                "--loq COLUMN=VALUE",
+                counts=listed,
             )
-        return notes
 
-    def substituted(self, n_rows: int) -> list[Message]:
+    def substituted(self, n_rows: int) -> Iterator[Message]:
         """Warn of columns of which a model would learn what was put in for non-detects."""
-        warnings = []
         for name, count in self.nondetects.items():
             share = count / max(1, n_rows - self.missing[name])
             if share > TOLERABLE_SHARE:
-                warnings.append(
-                    Message(
-                        "{name}: {share:.0%} of its values are non-detects. Above {most:.0%} "
-                        "substitution is not recommended (US EPA QA/G-9, 2000; Helsel, 2006): "
-                        "--nondetect missing, or do without the column.",
-                        name=name,
-                        share=share,
-                        most=TOLERABLE_SHARE,
-                    )
+                yield Message(
+                    "{name}: {share:.0%} of its values are non-detects. Above {most:.0%} "
+                    "substitution is not recommended (US EPA QA/G-9, 2000; Helsel, 2006): "
+                    "--nondetect missing, or do without the column.",
+                    name=name,
+                    share=share,
+                    most=TOLERABLE_SHARE,
                 )
             elif share > NOTABLE_SHARE:
-                warnings.append(
-                    Message(
-                        "{name}: {share:.0%} of its values are non-detects; the model learns what "
-                        "was put in for them.",
-                        name=name,
-                        share=share,
-                    )
+                yield Message(
+                    "{name}: {share:.0%} of its values are non-detects; the model learns what "
+                    "was put in for them.",
+                    name=name,
+                    share=share,
                 )
-        return warnings
 
-    def alarms(self, schema: TableSchema) -> list[Message]:
+    def alarms(self, schema: TableSchema) -> Iterator[Message]:
         """Warn of columns that look a thousand times off; nothing is corrected for it."""
-        alarms = []
         sides = (
             (self.small, _TOO_SMALL, Fraction(_STEP)),
             (self.large, _TOO_LARGE, Fraction(1, _STEP)),
@@ -166,10 +153,8 @@ class CellCounts:
         for name, n_values in self.positive.items():
             unit = schema.units.get(name, "")
             for (counts, text, factor), bound in zip(sides, schema.usual[name], strict=True):
-                if not n_values or counts[name] < _NEARLY_ALL * n_values:
-                    continue
-                alarms.append(
-                    Message(
+                if n_values and counts[name] >= _NEARLY_ALL * n_values:
+                    yield Message(
                         text,
                         name=name,
                         share=counts[name] / n_values,
@@ -178,8 +163,6 @@ class CellCounts:
                         factor=float(factor),
                         hint=_hint(name, unit, factor),
                     )
-                )
-        return alarms
 
 
 def _measured(name: str, checked: CheckedBatch) -> FloatArray:
