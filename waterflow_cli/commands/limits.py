@@ -63,7 +63,7 @@ def show_limits(console: Console, *, names: tuple[str, ...]) -> None:
 def _rows_of(profile: LimitProfile) -> list[list[str]]:
     valued = [
         [
-            *(limit.column, limit.value, limit.purpose_shown, limit.basis_shown, limit.where),
+            *(limit.column, limit.value, tr(limit.purpose), tr(limit.basis), limit.where),
             *(limit.source, limit.date, limit.note),
         ]
         for limit in profile.limits

@@ -89,7 +89,7 @@ def note_limits(counts: LimitCounts | None, console: Console) -> None:
         LimitStatus.NOT_MEASURED,
     )
     rows = [
-        [limit.origin, limit.column, limit.value, limit.purpose_shown, limit.basis_shown]
+        [limit.origin, limit.column, limit.value, tr(limit.purpose), tr(limit.basis)]
         + [str(sums[each]) for each in shown]
         + [limit.source]
         for limit, sums in zip(counts.limits, counts.by_limit, strict=True)

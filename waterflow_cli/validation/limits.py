@@ -13,7 +13,7 @@ import numpy as np
 
 from waterflow_cli.common.errors import UsageError, did_you_mean
 from waterflow_cli.common.hashing import sha256_of
-from waterflow_cli.common.messages import marked, tr
+from waterflow_cli.common.messages import Message, marked, tr
 from waterflow_cli.common.toml import LINE, LINES, NUMBER, TABLES, Table, parse_toml, read_text
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.units import conversion
@@ -41,6 +41,8 @@ _LIMIT_SHAPES = {
     **dict.fromkeys(("column", "unit", "class", "basis", "source", "date"), LINE.needed),
     **{"where": LINE, "note": LINE, "minimum": NUMBER, "maximum": NUMBER},
 }
+# Fields that go by another name in a profile's file, and in JSON.
+_NAMES_IN_FILES = {"purpose": "class", "unlimited": "none"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +57,9 @@ class Limit:
         A column of the schema, in whose unit the bounds are.
     minimum, maximum : float or None
         At least one is given.
-    purpose : str
+    purpose : Message
         What the value protects: one of `CLASSES`.
-    basis : str
+    basis : Message
         What it is a value of: a single sample, a running annual average, a percentile.
     where : str
         The condition that it holds under, where a column has several; else often empty.
@@ -70,8 +72,8 @@ class Limit:
     minimum: float | None
     maximum: float | None
     unit: str
-    purpose: str
-    basis: str
+    purpose: Message
+    basis: Message
     where: str
     source: str
     date: str
@@ -94,24 +96,13 @@ class Limit:
         return "" if self.unit.casefold() == "ph" else f" {self.unit}"
 
     @property
-    def purpose_shown(self) -> str:
-        """The purpose as people read it."""
-        return tr(self.purpose)
-
-    @property
-    def basis_shown(self) -> str:
-        """The basis as people read it: those of a user's file stay as they are."""
-        return tr(self.basis)
-
-    @property
     def origin(self) -> str:
         """The profile, and the condition where there is one."""
         return f"{self.profile}: {self.where}" if self.where else self.profile
 
     def content(self) -> dict[str, Any]:
         """Put the limit into JSON, under the names that a profile's file uses."""
-        content = asdict(self)
-        return {"class" if name == "purpose" else name: value for name, value in content.items()}
+        return asdict(self, dict_factory=_name_as_in_files)
 
 
 @dataclass(frozen=True)
@@ -128,21 +119,18 @@ class LimitProfile:
 
     name: str
     title: str
+    sha256: str
     limits: tuple[Limit, ...]
     unlimited: tuple[Unlimited, ...]
     notes: tuple[str, ...]
-    sha256: str
 
     def content(self) -> dict[str, Any]:
         """Put the profile into JSON."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "sha256": self.sha256,
-            "limits": [limit.content() for limit in self.limits],
-            "none": [asdict(each) for each in self.unlimited],
-            "notes": list(self.notes),
-        }
+        return asdict(self, dict_factory=_name_as_in_files)
+
+
+def _name_as_in_files(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    return {_NAMES_IN_FILES.get(name, name): value for name, value in fields}
 
 
 def load_limits(
@@ -262,8 +250,9 @@ def _parse_limit(entry: Table, profile: str, columns: Mapping[str, _Column]) -> 
         minimum=bounds.get("minimum"),
         maximum=bounds.get("maximum"),
         unit=_unit_of(entry, column),
-        purpose=purpose,
-        **{name: entry.text(name) for name in ("basis", "where", "source", "date", "note")},
+        purpose=Message(purpose),
+        basis=Message(entry.text("basis")),
+        **{name: entry.text(name) for name in ("where", "source", "date", "note")},
     )
 
 

@@ -241,7 +241,7 @@ def _limits_table(counts: LimitCounts) -> dict[str, Any]:
     rows = [
         (
             *(limit.origin, limit.column, limit.value),
-            *(limit.purpose_shown, limit.basis_shown, limit.source),
+            *(tr(limit.purpose), tr(limit.basis), limit.source),
             *sums,
         )
         for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
