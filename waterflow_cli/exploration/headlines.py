@@ -134,7 +134,7 @@ def _on_findings(exploration: Exploration) -> Iterator[Headline]:
                 "{n:,} of {n_rows:,}. Their faulty cells are left out of all statistics, "
                 "{n_left_out:,} of these rows as a whole.",
                 findings.n_invalid,
-                n_rows=exploration.samples.findings.n_rows,
+                n_rows=findings.n_rows,
                 n_left_out=findings.n_left_out,
             ),
         )

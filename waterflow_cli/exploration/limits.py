@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,22 +57,18 @@ class Contradiction:
         return self.n_not_potable_outside / self.n_not_potable if self.n_not_potable else np.nan
 
 
-def count_limits(samples: Samples) -> list[LimitCount]:
+def count_limits(samples: Samples) -> Iterator[LimitCount]:
     """Count how the rows stand to each limit of a measurement that the file has."""
-    found = []
     for limit, codes in samples.limits:
         if limit.column in samples.X:
             sums = np.bincount(codes, minlength=len(LimitStatus)).tolist()
-            measured = len(codes) - sums[LimitStatus.NOT_MEASURED]
-            count = LimitCount(
+            yield LimitCount(
                 limit=limit,
-                n_measured=measured,
+                n_measured=len(codes) - sums[LimitStatus.NOT_MEASURED],
                 n_above=sums[LimitStatus.ABOVE],
                 n_below=sums[LimitStatus.BELOW],
                 n_indeterminate=sums[LimitStatus.INDETERMINATE],
             )
-            found.append(count)
-    return found
 
 
 def find_contradictions(samples: Samples, profiles: Sequence[str]) -> Contradiction | Absent:

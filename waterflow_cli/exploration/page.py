@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from waterflow_cli.common.number_formats import (
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.exploration.headlines import find_headlines
 from waterflow_cli.exploration.limits import HEALTH, LimitCount
+from waterflow_cli.exploration.missing import Missing
 from waterflow_cli.exploration.report import Difference, Exploration
 from waterflow_cli.exploration.sections import (
     MODIFIED_Z,
@@ -54,8 +55,11 @@ def render_exploration(
         counted=write_count,
         p_value=write_p_value,
         share=write_share,
-        estimate=format_estimate,
         design=lambda name: tr(describe_design(name)),
+        drawn_correlations=lambda each: draw_heat_map(each.names, each.pearson, each.spearman),
+        drawn_pair=_draw_pair,
+        drawn_patterns=_draw_patterns,
+        drawn_signal=_draw_signal,
         shade=lambda share: f"{min(share / _DARKEST_SHARE, 1) * 0.8:.2f}" if share == share else 0,
     )
     tags = ("A", "B") if len(explorations) > 1 else ("",)
@@ -76,48 +80,40 @@ def render_exploration(
 
 def _view(tag: str, found: Exploration) -> dict[str, Any]:
     """Put together what the template shows of one file."""
-    pairs = [] if isinstance(found.pairs, Absent) else found.pairs
     return {
         "tag": tag,
         "found": found,
         "headlines": find_headlines(found),
-        "tiles": _tiles(found),
+        "tiles": list(_tiles(found)),
         "panels": {each.name: _panel(each, found) for each in found.distributions},
-        "patterns": _draw_patterns(found),
-        "heat_map": _draw_correlations(found),
-        "pairs": [(pair, _draw_pair(pair)) for pair in pairs],
-        "signal": _draw_signal(found.signal),
     }
 
 
-def _tiles(found: Exploration) -> list[tuple[str, str, str]]:
+def _tiles(found: Exploration) -> Iterator[tuple[str, str, str]]:
     """Give the figures at the top: name, figure, and what it means."""
     findings = found.samples.findings
     broken = trn("{n:,} breaks the schema", "{n:,} break the schema", findings.n_invalid)
     measurements = trn("{n} measurement", "{n} measurements", len(found.distributions))
-    tiles = [
-        (tr("Rows"), write_count(findings.n_rows), broken),
-        (tr("Columns"), f"{len(found.samples.header)}", measurements),
-    ]
+    yield tr("Rows"), write_count(findings.n_rows), broken
+    yield tr("Columns"), f"{len(found.samples.header)}", measurements
     if not isinstance(found.missing, Absent):
         complete = write_share(found.missing.n_complete / len(found.samples))
         words = tr("{share} rows complete", share=complete)
-        tiles.append((tr("Missing"), write_share(found.missing.share), words))
+        yield tr("Missing"), write_share(found.missing.share), words
     if not isinstance(found.labels, Absent):
         share = write_share(found.labels.share_positive)
         words = trn("{n:,} row", "{n:,} rows", found.labels.n_positive)
-        tiles.append((tr("Labelled potable"), share, words))
+        yield tr("Labelled potable"), share, words
     if not isinstance(found.contradictions, Absent):
         names = ", ".join(found.contradictions.profiles)
         share = write_share(found.contradictions.share_potable)
         words = tr("single sample; {names}", names=names)
-        tiles.append((tr("Potable above a health value"), share, words))
+        yield tr("Potable above a health value"), share, words
     if not isinstance(found.signal, Absent):
         titles = (tr("Linear ROC AUC"), tr("Forest ROC AUC"))
         for title, each in zip(titles, (found.signal.linear, found.signal.quick), strict=True):
             reach = tr("{low:.2f} to {high:.2f}; chance is 0.5", low=each.low, high=each.high)
-            tiles.append((title, f"{each.value:.2f}", reach))
-    return tiles
+            yield title, f"{each.value:.2f}", reach
 
 
 def _panel(each: Distribution, found: Exploration) -> dict[str, Any]:
@@ -156,19 +152,9 @@ def _reference_lines(counts: Iterable[LimitCount]) -> list[ReferenceLine]:
     ]
 
 
-def _draw_patterns(found: Exploration) -> Markup | None:
-    if isinstance(found.missing, Absent) or not found.missing.share:
-        return None
-    names = [each.name for each in found.distributions]
-    patterns = [(each.names, each.n_rows, each.expected) for each in found.missing.patterns]
-    return draw_patterns(names, patterns)
-
-
-def _draw_correlations(found: Exploration) -> Markup | None:
-    table = found.correlations
-    if isinstance(table, Absent):
-        return None
-    return draw_heat_map(table.names, table.pearson, table.spearman)
+def _draw_patterns(missing: Missing, names: Iterable[str]) -> Markup:
+    patterns = [(each.names, each.n_rows, each.expected) for each in missing.patterns]
+    return draw_patterns(list(names), patterns)
 
 
 def _draw_pair(pair: ImplausiblePair) -> Markup | None:
@@ -183,9 +169,7 @@ def _draw_pair(pair: ImplausiblePair) -> Markup | None:
     )
 
 
-def _draw_signal(signal: Signal | Absent) -> Markup | None:
-    if isinstance(signal, Absent):
-        return None
+def _draw_signal(signal: Signal) -> Markup:
     linear = tr("logistic regression {estimate}", estimate=format_estimate(signal.linear))
     forest = tr("forest {estimate}", estimate=format_estimate(signal.quick))
     return draw_signal(

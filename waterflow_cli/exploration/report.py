@@ -146,7 +146,7 @@ def explore(
             outliers=find_outliers(samples),
             pairs=find_implausible_pairs(samples),
             labels=balance_labels(samples),
-            limits=count_limits(samples),
+            limits=list(count_limits(samples)),
             contradictions=find_contradictions(samples, profiles),
             signal=_look_for_signal(samples, seed=seed, jobs=jobs, report=report),
         )
