@@ -54,7 +54,6 @@ COVERED = {
     "monitoring/groups": "monitoring/test_monitor",
     "monitoring/labels": "monitoring/test_monitor",
     "monitoring/log": "cli/test_monitor_command",
-    "monitoring/metrics": "cli/test_monitor_command",
     "monitoring/page": "monitoring/test_monitor",
     "monitoring/report": "monitoring/test_monitor",
     "monitoring/samples": "monitoring/test_monitor",

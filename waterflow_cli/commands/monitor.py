@@ -166,7 +166,7 @@ def _log(found: Monitoring, page: str, file: str, uri: str, console: Console) ->
 
 def _write(found: Monitoring, page: str, file: str, chosen: _Outputs) -> None:
     """Write the page and the metrics, both or none."""
-    from waterflow_cli.monitoring.metrics import render_metrics
+    from waterflow_cli.monitoring.report import render_metrics
     from waterflow_cli.tables.outputs import OutputGroup
 
     with OutputGroup(force=chosen.force, inputs=[file]) as outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,7 @@ class Unchecked:
     group: str = ""
 
 
-def decide(checks: Sequence[Check], alpha: float) -> list[Check]:
+def decide(checks: Sequence[Check], alpha: float) -> Iterator[Check]:
     """Adjust the p values of all tests together, and say which checks alarm.
 
     `alpha` bounds the chance that anything alarms where nothing changed.
@@ -150,9 +150,7 @@ def decide(checks: Sequence[Check], alpha: float) -> list[Check]:
     tests = [check for check in checks if check.is_test]
     weights = [KINDS[check.kind].weight for check in tests]
     found = iter(adjust([check.p_value for check in tests], weights))
-    decided = []
     for check in checks:
         adjusted = float(next(found)) if check.is_test else check.adjusted
         is_sure = adjusted <= alpha or not check.is_test
-        decided.append(replace(check, adjusted=adjusted, alarm=is_sure and check.is_large))
-    return decided
+        yield replace(check, adjusted=adjusted, alarm=is_sure and check.is_large)

@@ -60,9 +60,8 @@ class Grouping:
 
     def open(self, table: Table, taken: Mapping[str, str]) -> GroupReader:
         """Find the columns in a table; a `UsageError` where there is no such column."""
-        by = when = None
-        if self.by is not None:
-            by = choose_column("--by", self.by, (), table, {})
+        by = choose_column("--by", self.by, (), table, {})
+        when = None
         if self.window_days is not None:
             when = choose_column("--date", self.date, DATE_NAMES, table, taken)
             if when is None:

@@ -28,8 +28,8 @@ def log_check(found: Monitoring, page: str, *, uri: str, file_sha256: str | None
     client = connect(uri, create=True)
     tags = {
         "waterflow.version": __version__,
-        "waterflow.model": found.model,
-        "waterflow.model_sha256": found.model_digest,
+        "waterflow.model": found.model.label,
+        "waterflow.model_sha256": found.model.digest,
         "waterflow.alarm": str(bool(found.alarms)).lower(),
         "waterflow.file": found.file.path,
         "waterflow.file_sha256": file_sha256 or "",
@@ -39,7 +39,7 @@ def log_check(found: Monitoring, page: str, *, uri: str, file_sha256: str | None
         (folder / "report.html").write_text(page, "utf-8", "backslashreplace")
         content = json_text(summarise(found))
         (folder / "report.json").write_text(content, "utf-8", "backslashreplace")
-        name = f"{found.model} {Path(found.file.path).name}"
+        name = f"{found.model.label} {Path(found.file.path).name}"
         experiment = find_experiment(client, EXPERIMENT, uri)
         with mlflow.start_run(experiment_id=experiment, run_name=name) as run:
             mlflow.set_tags(tags)

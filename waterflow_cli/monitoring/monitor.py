@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -80,16 +80,13 @@ class Monitoring:
 
     Attributes
     ----------
-    model, model_digest : str
-        The model's label, and the sha256 of its manifest.
     checks : sequence of Check
         Alarms first.
     old_record : Record, optional
         How the model's procedure fared in training, on rows not seen; with labels only.
     """
 
-    model: str
-    model_digest: str
+    model: StoredModel
     file: MonitoredFile
     reference: Reference
     options: MonitoringOptions
@@ -132,17 +129,16 @@ def monitor_file(
         comparison = _Comparison(model=model, reference=reference, options=options)
         several = {"": file.rows, **file.groups}
         parts = [comparison.compare(name, rows) for name, rows in several.items()]
-    checks = decide(comparison.checks, options.alpha)
+    checks = decide([each for each in comparison.found if isinstance(each, Check)], options.alpha)
     # Stable: within alarms and others the order of the parts stays.
     return Monitoring(
-        model=model.label,
-        model_digest=model.digest,
+        model=model,
         file=file,
         reference=reference,
         options=options,
         parts=parts,
         checks=sorted(checks, key=lambda check: not check.alarm),
-        unchecked=comparison.unchecked,
+        unchecked=[each for each in comparison.found if isinstance(each, Unchecked)],
         old_record=comparison.old_record,
     )
 
@@ -154,8 +150,7 @@ class _Comparison:
     model: StoredModel
     reference: Reference
     options: MonitoringOptions
-    checks: list[Check] = field(default_factory=list)
-    unchecked: list[Unchecked] = field(default_factory=list)
+    found: list[Check | Unchecked] = field(default_factory=list)
     old_record: Record | None = None
 
     def __post_init__(self) -> None:
@@ -166,7 +161,7 @@ class _Comparison:
 
     def compare(self, name: str, rows: SampledRows) -> Part:
         """Run all checks on a part of the file."""
-        self._note(self._about_rows(rows), name)
+        found: list[Check | Unchecked] = list(self._about_rows(rows))
         if self.reference.copies_count_once:
             rows = rows.without_copies()
         hashes = hash_rows(rows.X)
@@ -182,9 +177,9 @@ class _Comparison:
                 len(rows),
                 least=LEAST_ROWS,
             )
-            self.unchecked.append(Unchecked("", "", reason, name))
+            found.append(Unchecked("", "", reason))
         else:
-            found = [
+            found += [
                 *chain.from_iterable(
                     self._about_measurement(name, rows) for name in rows.measurements
                 ),
@@ -195,17 +190,10 @@ class _Comparison:
                 of_judged = probability[labelled[judged]]
                 own_record = record(self.model.decision, rows.label[labelled], of_judged)
                 found += self._about_labels(own_record, rows)
-            self._note(found, name)
+        self.found += [replace(each, group=name) for each in found]
         return Part(
             name=name, rows=rows, n_known=n_known, probability=probability, record=own_record
         )
-
-    def _note(self, found: Iterable[Check | Unchecked], group: str) -> None:
-        for each in found:
-            if isinstance(each, Check):
-                self.checks.append(replace(each, group=group))
-            else:
-                self.unchecked.append(replace(each, group=group))
 
     def _about_rows(self, rows: SampledRows) -> Iterator[Check]:
         """Look at all rows, copies too: a dead sensor says the same again and again."""

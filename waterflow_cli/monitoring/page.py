@@ -79,7 +79,7 @@ def _panel(name: str, found: Monitoring) -> dict[str, Any]:
     shape = next((check for check in checks if check.kind == "shape"), None)
     return {
         "name": name,
-        "unit": found.file.units.get(name, ""),
+        "unit": found.model.schema.units.get(name, ""),
         "chart": _draw(name, old, new),
         "is_alarmed": any(check.alarm for check in checks),
         "medians": [_median(old), _median(new)],

@@ -1,11 +1,14 @@
-"""What a check of a file says, in sentences, in the rows of a table and in JSON."""
+"""What a check of a file says: in sentences, in rows of a table, in JSON and to Prometheus."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.common.number_formats import (
@@ -19,6 +22,8 @@ from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.monitoring.checks import KINDS, Check, Unchecked
 from waterflow_cli.monitoring.monitor import LEAST_ROWS, Monitoring, Part
 
+_PREFIX = "waterflow_monitor"
+_OF_CHECK = ("model", "check", "measurement", "group")
 _WINDOW = re.compile(r"(\d{4}-\d\d-\d\d) to (\d{4}-\d\d-\d\d)")
 # What the figures of a kind of check are.
 _SHARES = (
@@ -71,28 +76,25 @@ _SENTENCES: Mapping[str, str] = {
 
 def headline(found: Monitoring) -> str:
     """Say in one line whether there is an alarm, or that nothing could be tested."""
+    values = {"path": found.file.path, "model": found.model.label, "n_alarms": len(found.alarms)}
     if not found.checks:
         return tr(
             "Not checked: {path} against the training rows of {model}; {reason}",
-            path=found.file.path,
-            model=found.model,
             reason=found.unchecked[0].reason,
+            **values,
         )
     if found.alarms:
         return trn(
             "Alarm: {n_alarms} of {n} check of {path} against the training rows of {model}.",
             "Alarm: {n_alarms} of {n} checks of {path} against the training rows of {model}.",
             len(found.checks),
-            n_alarms=len(found.alarms),
-            path=found.file.path,
-            model=found.model,
+            **values,
         )
     return trn(
         "No alarm: {n} check of {path} against the training rows of {model}.",
         "No alarm: {n} checks of {path} against the training rows of {model}.",
         len(found.checks),
-        path=found.file.path,
-        model=found.model,
+        **values,
     )
 
 
@@ -261,8 +263,8 @@ def summarise(found: Monitoring) -> dict[str, Any]:
     """Put everything into a JSON object."""
     file = found.file
     return {
-        "model": found.model,
-        "model_sha256": found.model_digest,
+        "model": found.model.label,
+        "model_sha256": found.model.digest,
         "alarm": bool(found.alarms),
         "checked": bool(found.checks),
         "alpha": found.options.alpha,
@@ -297,3 +299,32 @@ def summarise(found: Monitoring) -> dict[str, Any]:
         ],
         "labels_in_training": None if found.old_record is None else found.old_record.summary(),
     }
+
+
+def render_metrics(found: Monitoring) -> bytes:
+    """Write the gauges of a file for Prometheus' textfile collector."""
+    registry, model = CollectorRegistry(), found.model.label
+
+    def gauge(name: str, text: str, value: float) -> None:
+        each = Gauge(f"{_PREFIX}_{name}", text, ("model",), registry=registry)
+        each.labels(model).set(value)
+
+    gauge("alarm", "1 where a check alarms, else 0.", float(bool(found.alarms)))
+    gauge("alarms", "Checks that alarm.", len(found.alarms))
+    gauge("checks", "Checks that were made.", len(found.checks))
+    gauge("rows", "Rows of the file.", found.file.counts.n_rows)
+    gauge("rows_invalid", "Rows that break the schema.", found.file.counts.n_invalid)
+    when = "When the file was checked, in seconds since 1970."
+    gauge("timestamp_seconds", when, time.time())
+    for name, attribute, text in (
+        ("alarm", "alarm", "1 where this check alarms, else 0."),
+        ("effect", "effect", "How large the difference is; its kind depends on the check."),
+        ("p_value", "adjusted", "Adjusted for all checks of the report; NaN where it is no test."),
+        ("training", "old", "The figure in training: a share, median or metric."),
+        ("file", "new", "The figure in the file: a share, median or metric."),
+    ):
+        of_checks = Gauge(f"{_PREFIX}_check_{name}", text, _OF_CHECK, registry=registry)
+        for check in found.checks:
+            labels = (model, check.kind, check.name, check.group)
+            of_checks.labels(*labels).set(float(getattr(check, attribute)))
+    return generate_latest(registry)

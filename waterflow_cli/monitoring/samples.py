@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,12 +89,12 @@ class SampledRows:
     def without_copies(self) -> SampledRows:
         """Keep one of rows whose measurements are all equal."""
         rows = first_of_equals(hash_rows(self.X))
-        return SampledRows(
+        return replace(
+            self,
             X=self.X.iloc[rows].reset_index(drop=True),
             cell_codes=self.cell_codes[rows],
             invalid=self.invalid[rows],
             label=self.label[rows],
-            n_in_all=self.n_in_all,
             n_copies=len(self) - len(rows),
         )
 
@@ -105,8 +105,6 @@ class MonitoredFile:
 
     Attributes
     ----------
-    units : dict of str to str
-        By measurement, those of the schema.
     groups : dict of str to SampledRows
         Of each group; none where no groups were asked for.
     """
@@ -116,7 +114,6 @@ class MonitoredFile:
     counts: RowCounts
     n_without_group: int
     alarms: Sequence[str]
-    units: Mapping[str, str]
     rows: SampledRows
     groups: Mapping[str, SampledRows]
 
@@ -163,7 +160,6 @@ def sample_file(
             counts=file.counts,
             n_without_group=groups.n_without,
             alarms=list(file.counts.cells.alarms(schema)),
-            units=schema.units,
             rows=rows,
             groups=dict(zip(groups.names, by_group.finish(), strict=True)),
         )
