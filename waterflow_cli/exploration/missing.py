@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,7 +118,7 @@ def _missing_by_label(samples: Samples) -> dict[str, tuple[float, float]] | None
 def _by_site(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> MissingByGroup | Absent:
     if samples.site is None:
         return Absent(Message("no column of sites was found; name one with --site COLUMN."))
-    return _group_section(samples.site, mask, names, _largest)
+    return _group_section(samples.site, mask, names)
 
 
 def _by_date(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> MissingByGroup | Absent:
@@ -133,15 +133,13 @@ def _by_date(samples: Samples, mask: BoolArray, names: tuple[str, ...]) -> Missi
     place = {period: code for code, period in enumerate(known)}
     by_text = np.array([place[each] if each else -1 for each in periods] + [-1], dtype=np.int64)
     texts = Texts(samples.date.column, known, by_text[samples.date.codes])
-    return _group_section(texts, mask, names, _latest)
+    return _group_section(texts, mask, names, by_time=True)
 
 
 def _group_section(
-    texts: Texts,
-    mask: BoolArray,
-    names: tuple[str, ...],
-    choose: Callable[[list[_Group]], Sequence[_Group]],
+    texts: Texts, mask: BoolArray, names: tuple[str, ...], *, by_time: bool = False
 ) -> MissingByGroup | Absent:
+    """Describe the latest groups, or the largest."""
     placed = texts.codes >= 0
     codes, n_groups = texts.codes[placed], len(texts.values)
     rows = np.bincount(codes, minlength=n_groups)
@@ -154,18 +152,11 @@ def _group_section(
     ]
     if not groups:
         return Absent(Message("the column {column} is empty.", column=texts.column))
+    largest = sorted(groups, key=lambda group: (-group[1], group[0]))
     return MissingByGroup(
         column=texts.column,
         names=names,
-        groups=choose(groups),
+        groups=sorted(groups)[-_N_PERIODS:] if by_time else largest[:_N_SITES],
         n_groups=len(groups),
         n_unplaced=int((~placed).sum()),
     )
-
-
-def _largest(groups: list[_Group]) -> Sequence[_Group]:
-    return sorted(groups, key=lambda group: (-group[1], group[0]))[:_N_SITES]
-
-
-def _latest(groups: list[_Group]) -> Sequence[_Group]:
-    return sorted(groups)[-_N_PERIODS:]

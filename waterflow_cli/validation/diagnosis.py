@@ -50,11 +50,8 @@ def check_rows(
     )
     for check in checks:
         name, failed = str(check.name), _run_check(check, frame, len(frame))
-        yield (
-            Rule(name, marked("the row fails {check}.")),
-            failed,
-            {"check": check.error or name},
-        )
+        values = {"check": check.error or name}
+        yield Rule(name, marked("the row fails {check}.")), failed, values
 
 
 def parse_text_cells(column: pa.Array, kind: Kind) -> tuple[pd.Series, BoolArray, BoolArray, Rule]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +39,7 @@ def render_page(training: Training, result: TrainingResult, pictures: Mapping[st
         counts=_count_rows(data),
         columns=[_describe(data.X[name]) for name in data.X],
         contradicted=float(rows_above(health, data.X)[data.y == 1].mean()),
-        limits=_compare_limits(data, health),
+        limits=list(_compare_limits(data, health)),
         design=describe_design(result.design.name),
         n_trained=result.n_trained,
         interval=tr(result.evaluation.interval),
@@ -94,29 +93,22 @@ def _count_rows(data: TrainingData) -> list[tuple[str, int]]:
     return counts
 
 
-def _describe(values: pd.Series) -> Mapping[str, Any]:
+def _describe(values: pd.Series) -> tuple[str, float, str, str, str]:
+    """Give the name of a measurement, the share missing, its median and its range."""
     known = values.dropna()
-    low, median, high = known.quantile([0, 0.5, 1]) if len(known) else [np.nan] * 3
-    return {
-        "name": str(values.name),
-        "missing": float(values.isna().mean()),
-        "median": _plain(median),
-        "low": _plain(low),
-        "high": _plain(high),
-    }
+    figures = known.quantile([0.5, 0, 1]) if len(known) else [np.nan] * 3
+    median, low, high = map(_plain, figures)
+    return str(values.name), float(values.isna().mean()), median, low, high
 
 
-def _compare_limits(data: TrainingData, limits: Sequence[Limit]) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = []
+def _compare_limits(
+    data: TrainingData, limits: Sequence[Limit]
+) -> Iterator[tuple[Limit, float, float]]:
+    """Give the share above each limit among the rows labelled potable, and among the others."""
     for limit in limits:
-        name = limit.column
-        if name in data.X:
+        if limit.column in data.X:
             above = rows_above([limit], data.X)
-            potable, not_potable = (float(above[data.y == label].mean()) for label in (1, 0))
-            rows.append(
-                {"name": name, "limit": limit, "potable": potable, "not_potable": not_potable}
-            )
-    return rows
+            yield limit, float(above[data.y == 1].mean()), float(above[data.y == 0].mean())
 
 
 def _plain(value: float) -> str:
