@@ -86,7 +86,6 @@ COVERED = {
     "tables/reading_options": "tables/test_dialect",
     "tables/table": "tables/test_reading",
     "tables/row_rules": "tables/test_csv_blocks",
-    "training/learners": "training/test_trainer",
     "training/options": "training/test_trainer",
     "training/summary": "training/runs/test_log",
     "training/retraining/champion": "training/retraining/test_retrainer",

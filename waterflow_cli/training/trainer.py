@@ -52,12 +52,14 @@ from waterflow_cli.training.judging import (
 )
 from waterflow_cli.training.learners import (
     PipelineLearner,
+    Search,
+    Trial,
+    TunedLearner,
     check_scores,
-    make_learner,
+    choose_learner,
     single_threaded_fits,
 )
 from waterflow_cli.training.options import DEFAULT_RULE, TrainingOptions
-from waterflow_cli.training.tuning import Search, Trial, TunedLearner
 
 # A guarantee is certified on this share of the rows.
 CERTIFYING_SHARE = 0.3
@@ -237,15 +239,6 @@ def _describe_fits(
         n_trained=n_rows,
         searched=searched if options.n_trials else "",
     )
-
-
-def choose_learner(
-    plugin: LoadedPlugin, data: TrainingData, options: TrainingOptions
-) -> PipelineLearner | TunedLearner:
-    """Make what fits a plugin's pipeline, after a search of its parameters where one is asked."""
-    if options.n_trials:
-        return TunedLearner(plugin, data, options)
-    return make_learner(plugin, data, options)
 
 
 def _decide(

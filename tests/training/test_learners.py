@@ -29,12 +29,11 @@ from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.data import TrainingData, load_training_data
 from waterflow_cli.training.designs import score_folds
 from waterflow_cli.training.judging import evaluate_folds, judge_fold
-from waterflow_cli.training.learners import single_threaded_fits
+from waterflow_cli.training.learners import TunedLearner, single_threaded_fits
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.log import run_training
 from waterflow_cli.training.runs.record import Training
 from waterflow_cli.training.trainer import make_design, train_model
-from waterflow_cli.training.tuning import TunedLearner
 
 pytest.importorskip("optuna")
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -57,7 +56,7 @@ from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.options import TrainingOptions
-from waterflow_cli.training.tuning import TunedLearner
+from waterflow_cli.training.learners import TunedLearner
 path, journal, n_trials, number = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 report = optuna.Trial.report
 def report_or_die(trial, value, step):
