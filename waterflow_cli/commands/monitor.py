@@ -200,7 +200,7 @@ def _print(found: Monitoring, console: Console) -> None:
         console.result(text)
     if len(found.parts) > 1:
         console.table("", *report.group_rows(found))
-    columns, rows = report.record_rows(found, found.whole)
+    columns, rows = report.record_rows(found)
     if rows:
         console.table("", columns, rows)
 

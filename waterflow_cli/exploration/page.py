@@ -126,8 +126,6 @@ def _panel(each: Distribution, found: Exploration) -> dict[str, Any]:
     return {
         "values": each,
         "chart": chart,
-        "why_not": tr("no value.") if not each.n_known else tr("one value in all rows."),
-        "outliers": next(row for row in found.outliers if row.name == each.name),
         # The longest says most: "mg/L as Cl2" where another profile says "mg/L".
         "unit": max((count.limit.unit for count in counts), key=len, default=""),
     }

@@ -42,7 +42,7 @@ def render_monitoring(found: Monitoring) -> str:
     environment.filters.update(number=write_number, counted=write_count, share=write_share)
     columns, rows = check_rows(found.checks)
     group_columns, groups = group_rows(found)
-    record_columns, records = record_rows(found, found.whole)
+    record_columns, records = record_rows(found)
     return environment.get_template("monitoring.html").render(
         found=found,
         headline=headline(found),

@@ -150,11 +150,10 @@ def check_rows(checks: Sequence[Check]) -> tuple[Sequence[str], list[tuple[str, 
     columns = ("", tr("measurement"), tr("check"), *(f">{name}" for name in numbers))
     # Where no unit changed, the level says all that there is to see.
     shown = [each for each in checks if each.kind != "unit" or each.alarm]
-    return columns, [check_row(check) for check in shown if not check.group]
+    return columns, [_check_row(check) for check in shown if not check.group]
 
 
-def check_row(check: Check) -> tuple[str, ...]:
-    """Put a check into a row of a table."""
+def _check_row(check: Check) -> tuple[str, ...]:
     kind = KINDS[check.kind]
     write = figure_writer(check.kind)
     return (
@@ -192,13 +191,14 @@ def describe_group(part: Part, alarms: Sequence[Check]) -> str:
     return ", ".join(f"{check.name} {tr(KINDS[check.kind].title)}".strip() for check in own)
 
 
-def record_rows(found: Monitoring, part: Part) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+def record_rows(found: Monitoring) -> tuple[Sequence[str], list[tuple[str, ...]]]:
     """Put what the labels showed beside training into a table."""
     columns = ("", ">" + tr("in training, on rows not seen"), ">" + tr("in the file"))
     rows: list[tuple[str, ...]] = []
-    if part.record is not None and found.old_record is not None:
-        for name in (*part.record.counts, *part.record.means):
-            figures = [each.estimate(name) for each in (found.old_record, part.record)]
+    old, new = found.old_record, found.whole.record
+    if old is not None and new is not None:
+        for name in (*new.counts, *new.means):
+            figures = [each.estimate(name) for each in (old, new)]
             rows.append((tr(KINDS[name].title), *map(format_estimate, figures)))
     return columns, rows
 
