@@ -72,7 +72,7 @@ def plain_numbers(n_rows):
 
 def test_cells_that_break_the_schema_are_counted_and_left_out(write):
     samples = read(write(*rows_with("ph", ["7", "abc", "15", ""])))
-    ph = describe_values(samples, shown_ranges([samples]))[0]
+    ph = next(describe_values(samples, shown_ranges([samples])))
     assert (ph.n_known, ph.n_missing, ph.n_left_out) == (1, 1, 2)
     assert ph.mean == 7
     assert samples.findings.n_invalid == 2
@@ -96,13 +96,13 @@ def test_rows_that_are_left_out_leave_each_site_with_its_own_gaps(write):
 
 def test_non_detects_are_counted_apart_from_missing_cells(write):
     samples = read(write(*rows_with("Sulfate", ["<5", "100", ""])))
-    sulfate = describe_values(samples, shown_ranges([samples]))[4]
+    sulfate = list(describe_values(samples, shown_ranges([samples])))[4]
     assert (sulfate.n_below, sulfate.n_above, sulfate.n_missing) == (1, 0, 1)
 
 
 def test_bars_hold_every_value(write):
     samples = read(write(*rows_with("ph", [1, 2, 3, 4, 5, 6, 7, 13.9])))
-    histogram = describe_values(samples, shown_ranges([samples]))[0].histogram
+    histogram = next(describe_values(samples, shown_ranges([samples]))).histogram
     assert sum(histogram.counts) == 8
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -136,10 +137,11 @@ def explore(
         Of the rows drawn for what is not computed on all, and of the models.
     """
     ranges = shown_ranges(several)
+    look = partial(check_signal, seed=seed, jobs=jobs, report=report)
     return [
         Exploration(
             samples=samples,
-            distributions=describe_values(samples, ranges),
+            distributions=list(describe_values(samples, ranges)),
             missing=describe_missing(samples),
             correlations=correlate(samples, seed),
             duplicates=find_duplicates(samples),
@@ -148,7 +150,7 @@ def explore(
             labels=balance_labels(samples),
             limits=list(count_limits(samples)),
             contradictions=find_contradictions(samples, profiles),
-            signal=_look_for_signal(samples, seed=seed, jobs=jobs, report=report),
+            signal=_look_for_signal(samples, look),
         )
         for samples in several
     ]
@@ -180,9 +182,7 @@ def _compare_measurement(name: str, first: Samples, second: Samples) -> Differen
     )
 
 
-def _look_for_signal(
-    samples: Samples, *, seed: int, jobs: int, report: Callable[[int], None]
-) -> Signal | Absent:
+def _look_for_signal(samples: Samples, look: Callable[..., Signal]) -> Signal | Absent:
     if samples.label is None:
         return Absent(Message("the file has no label column."))
     if not samples.X:
@@ -193,7 +193,7 @@ def _look_for_signal(
         return Absent(Message("the labels hold fewer than two classes."))
     X = pd.DataFrame({name: values[rows] for name, values in samples.X.items()})
     try:
-        return check_signal(X, y, seed=seed, jobs=jobs, report=report)
+        return look(X, y)
     except DataRefusedError as exc:
         return Absent(exc.said)
 

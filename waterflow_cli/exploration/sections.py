@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -192,26 +192,22 @@ def shown_ranges(several: Sequence[Samples]) -> dict[str, tuple[float, float]]:
 
 def describe_values(
     samples: Samples, ranges: Mapping[str, tuple[float, float]]
-) -> list[Distribution]:
+) -> Iterator[Distribution]:
     """Describe each measurement of the schema that the file has."""
-    found = []
     for name, values in samples.X.items():
         known = values[np.isfinite(values)]
         n_below, n_above = samples.censored[name]
-        found.append(
-            Distribution(
-                name=name,
-                n_known=len(known),
-                n_missing=int(samples.missing[name].sum()),
-                n_left_out=samples.left_out[name],
-                n_below=n_below,
-                n_above=n_above,
-                mean=float(known.mean()) if len(known) else np.nan,
-                quantiles=tuple(map(float, np.quantile(known, _QUANTILES))) if len(known) else (),
-                histogram=_count_bars(values, ranges[name], samples.label) if len(known) else None,
-            )
+        yield Distribution(
+            name=name,
+            n_known=len(known),
+            n_missing=int(samples.missing[name].sum()),
+            n_left_out=samples.left_out[name],
+            n_below=n_below,
+            n_above=n_above,
+            mean=float(known.mean()) if len(known) else np.nan,
+            quantiles=tuple(map(float, np.quantile(known, _QUANTILES))) if len(known) else (),
+            histogram=_count_bars(values, ranges[name], samples.label) if len(known) else None,
         )
-    return found
 
 
 def _count_bars(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -168,12 +168,7 @@ def sample_file(
 class _Picked(NamedTuple):
     """Some rows as one table of numbers, with their groups and what they were drawn by.
 
-    Attributes
-    ----------
-    numbers : ndarray of float64, shape (n_rows, n_measurements + 1)
-        The measurements, then the label.
-    cell_codes : ndarray of int8, shape (n_rows, n_measurements + 1)
-        As in `SampledRows`; last, whether the row is invalid.
+    The label stands after the measurements, and after their codes whether the row is invalid.
     """
 
     group: IntArray
@@ -252,20 +247,16 @@ class _Reservoir:
         self._parts = [held.take(np.sort(order[rank < self._n_rows]))]
         self._n_held = self._n_after_last = len(self._parts[0].group)
 
-    def finish(self) -> list[SampledRows]:
+    def finish(self) -> Iterator[SampledRows]:
         """Give the rows kept of each group, in the order of their numbers."""
         self._thin_out()
         (held,) = self._parts
-        return [
-            self._rows_of(held.take(np.flatnonzero(held.group == number)), int(n_in_all))
-            for number, n_in_all in enumerate(self._counts)
-        ]
-
-    def _rows_of(self, own: _Picked, n_in_all: int) -> SampledRows:
-        return SampledRows(
-            X=pd.DataFrame(own.numbers[:, :-1], columns=self._measurements),
-            cell_codes=own.cell_codes[:, :-1],
-            invalid=own.cell_codes[:, -1].astype(bool),
-            label=own.numbers[:, -1],
-            n_in_all=n_in_all,
-        )
+        for number, n_in_all in enumerate(self._counts.tolist()):
+            own = held.take(np.flatnonzero(held.group == number))
+            yield SampledRows(
+                X=pd.DataFrame(own.numbers[:, :-1], columns=self._measurements),
+                cell_codes=own.cell_codes[:, :-1],
+                invalid=own.cell_codes[:, -1].astype(bool),
+                label=own.numbers[:, -1],
+                n_in_all=n_in_all,
+            )
