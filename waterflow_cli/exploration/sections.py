@@ -260,21 +260,17 @@ def find_duplicates(samples: Samples) -> Duplicates | Absent:
     hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()[held]
     _, group, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts > 1)
+    n_contradictory = 0
+    if samples.label is not None:
+        label = samples.label[held]
+        borne = [np.bincount(group[label == each], minlength=len(counts)) > 0 for each in (0, 1)]
+        n_contradictory = int((borne[0] & borne[1]).sum())
     return Duplicates(
         n_repeats=int((counts[repeated] - 1).sum()),
         n_groups=len(repeated),
-        n_contradictory=_count_contradictory(samples.label, held, group, len(counts)),
+        n_contradictory=n_contradictory,
         first_lines=_first_lines(samples.lines[held], group, counts),
     )
-
-
-def _count_contradictory(
-    label: FloatArray | None, held: np.ndarray, group: np.ndarray, n_groups: int
-) -> int:
-    if label is None:
-        return 0
-    bears = [np.bincount(group[label[held] == value], minlength=n_groups) > 0 for value in (0, 1)]
-    return int((bears[0] & bears[1]).sum())
 
 
 def _first_lines(
