@@ -82,15 +82,13 @@ def _panel(name: str, found: Monitoring) -> dict[str, Any]:
         "unit": found.model.schema.units.get(name, ""),
         "chart": _draw(name, old, new),
         "is_alarmed": any(check.alarm for check in checks),
-        "medians": [_median(old), _median(new)],
+        "medians": [
+            float(np.median(known)) if len(known) else np.nan
+            for known in map(known_values, (old, new))
+        ],
         "missing": None if missing is None else [missing.old, missing.new],
         "psi": ((shape and shape.detail) or {}).get("psi", np.nan),
     }
-
-
-def _median(values: FloatArray) -> float:
-    known = known_values(values)
-    return float(np.median(known)) if len(known) else np.nan
 
 
 def _draw(name: str, old: FloatArray, new: FloatArray) -> Markup | None:
