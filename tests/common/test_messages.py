@@ -265,8 +265,8 @@ def test_no_message_goes_past_the_catalogue():
 def test_bundled_limits_say_in_french_what_they_are_values_of(french):
     assert {limit.basis for limit in BUNDLED} <= set(BASES)
     use_language("fr")
-    assert {limit.basis_shown for limit in BUNDLED}.isdisjoint(BASES)
-    assert {limit.purpose_shown for limit in BUNDLED} == {"santé", "exploitation", "esthétique"}
+    assert {tr(limit.basis) for limit in BUNDLED}.isdisjoint(BASES)
+    assert {tr(limit.purpose) for limit in BUNDLED} == {"santé", "exploitation", "esthétique"}
 
 
 def test_template_escapes_the_values_and_keeps_the_tags():

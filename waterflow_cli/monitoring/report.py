@@ -76,25 +76,29 @@ _SENTENCES: Mapping[str, str] = {
 
 def headline(found: Monitoring) -> str:
     """Say in one line whether there is an alarm, or that nothing could be tested."""
-    values = {"path": found.file.path, "model": found.model.label, "n_alarms": len(found.alarms)}
+    path, model = found.file.path, found.model.label
     if not found.checks:
         return tr(
             "Not checked: {path} against the training rows of {model}; {reason}",
+            path=path,
+            model=model,
             reason=found.unchecked[0].reason,
-            **values,
         )
     if found.alarms:
         return trn(
             "Alarm: {n_alarms} of {n} check of {path} against the training rows of {model}.",
             "Alarm: {n_alarms} of {n} checks of {path} against the training rows of {model}.",
             len(found.checks),
-            **values,
+            n_alarms=len(found.alarms),
+            path=path,
+            model=model,
         )
     return trn(
         "No alarm: {n} check of {path} against the training rows of {model}.",
         "No alarm: {n} checks of {path} against the training rows of {model}.",
         len(found.checks),
-        **values,
+        path=path,
+        model=model,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,12 @@ def _draw_roc(rows: JudgedRows, axes: Any) -> None:
         false_positive,
         true_positive,
         color=BLUE,
-        label=tr("AUC {value:.3f} ({low:.3f} to {high:.3f})", **asdict(estimate)),
+        label=tr(
+            "AUC {value:.3f} ({low:.3f} to {high:.3f})",
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+        ),
     )
     negatives, alarms, misses, hits = rows.evaluation.confusion
     axes.plot(
