@@ -16,11 +16,7 @@ from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import ModelError, PluginError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.contract import BALANCES, GROUP, ModelPlugin
-from waterflow_cli.models.discovery import (
-    LoadedPlugin,
-    find_contract_error,
-    load_plugin,
-)
+from waterflow_cli.models.discovery import LoadedPlugin, find_contract_error, load_plugin
 from waterflow_cli.models.files import trusted_types_of
 from waterflow_cli.models.pipelines import strip_for_scoring
 from waterflow_cli.training.learners import build_pipeline, single_threaded_fits
@@ -161,9 +157,7 @@ def _check_saving(
 def _require(plugin: LoadedPlugin, holds: bool, problem: str) -> None:
     if not holds:
         raise PluginError(
-            "The {plugin} does not keep the contract: {problem}.",
-            plugin=plugin,
-            problem=problem,
+            "The {plugin} does not keep the contract: {problem}.", plugin=plugin, problem=problem
         )
 
 

@@ -55,10 +55,7 @@ def open_engine(
     from waterflow_cli.spark.session import open_session
 
     refuse_missing(files)
-    with (
-        console.progress(tr("rows")) as report,
-        open_session(engine, debug=console.debug) as spark,
-    ):
+    with console.progress(tr("rows")) as report, open_session(engine, debug=console.debug) as spark:
         # It imports pyspark, which was missed above.
         from waterflow_cli.spark.engine import SparkEngine
 

@@ -45,11 +45,7 @@ def first_asked(names: Sequence[str]) -> str | None:
 
 
 def command(
-    name: str | None = None,
-    *,
-    of: click.Group | None = None,
-    json: bool = True,
-    **attributes: Any,
+    name: str | None = None, *, of: click.Group | None = None, json: bool = True, **attributes: Any
 ) -> Callable[[Callable[..., int | None]], click.Command]:
     """Declare a command with the common options and, unless it has no result, ``--json``.
 
@@ -81,11 +77,7 @@ def common(command: C) -> C:
 
 
 def family(
-    name: str,
-    kind: type | str,
-    *options: Decorator,
-    but: tuple[str, ...] = (),
-    **parameters: str,
+    name: str, kind: type | str, *options: Decorator, but: tuple[str, ...] = (), **parameters: str
 ) -> Decorator:
     """Make a decorator that adds options, and collects a family of them into one argument.
 
@@ -185,9 +177,7 @@ _COMMON = (
     ),
     _flag("-v", "--verbose", callback=_set("verbosity", 1), text="Say more on stderr."),
     _flag(
-        "--no-color",
-        callback=_drop_colors,
-        text="No colors; NO_COLOR and TERM=dumb do the same.",
+        "--no-color", callback=_drop_colors, text="No colors; NO_COLOR and TERM=dumb do the same."
     ),
     _flag("--debug", callback=_set("debug", True), text="Show tracebacks."),
 )

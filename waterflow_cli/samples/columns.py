@@ -65,11 +65,7 @@ class IdColumn:
 
 
 def choose_column(
-    option: str,
-    named: str | None,
-    names: Sequence[str],
-    table: Table,
-    taken: Mapping[str, str],
+    option: str, named: str | None, names: Sequence[str], table: Table, taken: Mapping[str, str]
 ) -> str | None:
     """Find a column by what the user said, else by its name."""
     by_fold = {fold_name(column): column for column in table.columns}

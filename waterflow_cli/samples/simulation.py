@@ -148,10 +148,7 @@ class LabelModel:
 
 
 def simulate_batches(
-    n_rows: int,
-    *,
-    seed: int = 0,
-    signal: float = DEFAULT_SIGNAL,
+    n_rows: int, *, seed: int = 0, signal: float = DEFAULT_SIGNAL
 ) -> Iterator[pa.RecordBatch]:
     """Simulate labelled water samples in flat memory.
 
@@ -191,12 +188,7 @@ def simulate_batches(
 
 
 def write_simulation(
-    output: str,
-    n_rows: int,
-    *,
-    seed: int = 0,
-    signal: float = DEFAULT_SIGNAL,
-    force: bool = False,
+    output: str, n_rows: int, *, seed: int = 0, signal: float = DEFAULT_SIGNAL, force: bool = False
 ) -> None:
     """Write simulated samples to a file, or to standard output; its suffix names the format.
 
