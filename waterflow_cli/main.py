@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from gettext import gettext
+from itertools import chain
 from typing import Any, NoReturn
 
 import click
@@ -20,7 +21,7 @@ from waterflow_cli.commands.options import common
 from waterflow_cli.common.errors import WaterflowError, did_you_mean
 from waterflow_cli.common.interrupts import install_interrupts
 from waterflow_cli.common.messages import find_language, tr, use_language
-from waterflow_cli.config import Setting, load_defaults
+from waterflow_cli.config import Options, Setting, load_defaults
 from waterflow_cli.console import Console
 
 EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
@@ -67,12 +68,8 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _options_of(*names: str) -> dict[tuple[str, ...], dict[str, Setting]]:
-    return {
-        path: settings
-        for name in names
-        for path, settings in _settings(load_command(name), (name,))
-    }
+def _options_of(*names: str) -> Options:
+    return dict(chain.from_iterable(_settings(load_command(name), (name,)) for name in names))
 
 
 def _settings(
@@ -83,17 +80,15 @@ def _settings(
         for name, inner in command.commands.items():
             yield from _settings(inner, (*path, name))
         return
-    yield (
-        path,
-        {
-            option.removeprefix("--").replace("-", "_"): Setting(
-                str(parameter.name), getattr(parameter, "multiple", False)
-            )
-            for parameter in command.params
-            for option in parameter.opts
-            if option.startswith("--") or option in _SET_ARGUMENTS
-        },
-    )
+    settings = {
+        option.removeprefix("--").replace("-", "_"): Setting(
+            str(parameter.name), getattr(parameter, "multiple", False)
+        )
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--") or option in _SET_ARGUMENTS
+    }
+    yield path, settings
 
 
 @common

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from waterflow_cli.common.messages import Message, tr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 
 class WaterflowError(Exception):

@@ -11,13 +11,11 @@ go through every function, and two languages in one process are never wanted.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from functools import cache
 from gettext import NullTranslations, bindtextdomain, textdomain, translation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from typing import Any
 
 LANGUAGES = ("en", "fr")
 # The first of them that is set decides, as POSIX says of the last three.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,11 +24,8 @@ from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin, describe_failure, load_plugin
-from waterflow_cli.models.reference import REFERENCE_FILES
+from waterflow_cli.models.reference import REFERENCE_FILES, Reference
 from waterflow_cli.samples.table_schema import TableSchema
-
-if TYPE_CHECKING:
-    from waterflow_cli.models.reference import Reference
 
 FORMAT, MANIFEST_FORMAT = 4, 1
 MANIFEST = "waterflow-manifest.json"

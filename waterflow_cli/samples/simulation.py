@@ -8,6 +8,7 @@ learns nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -25,8 +26,6 @@ from waterflow_cli.tables.outputs import open_output
 from waterflow_cli.tables.writing import open_table_writer, output_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from waterflow_cli.common.arrays import FloatArray, IntArray
 
 DEFAULT_SIGNAL = 0.75

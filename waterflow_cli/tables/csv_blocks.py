@@ -12,25 +12,21 @@ import codecs
 import csv
 import io
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from waterflow_cli.common.arrays import empty_cells
+from waterflow_cli.common.arrays import BoolArray, IntArray, empty_cells
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.tables.table import Batch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from waterflow_cli.common.arrays import BoolArray, IntArray
 
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK_BYTES = 2 << 20
