@@ -21,10 +21,9 @@ from waterflow_cli.models.files import StoredModel
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import TrainingData, load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
-from waterflow_cli.training.retraining.champion import Champion, Measures
 from waterflow_cli.training.retraining.gate import Beginning, GateResult
 from waterflow_cli.training.retraining.options import RetrainingOptions
-from waterflow_cli.training.retraining.retrainer import judge, prepare
+from waterflow_cli.training.retraining.retrainer import Champion, Measures, judge, prepare
 from waterflow_cli.training.runs.record import Training, TrainingRecord
 from waterflow_cli.training.summary import result_summary
 from waterflow_cli.training.trainer import TrainingResult, train_model

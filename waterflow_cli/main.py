@@ -28,10 +28,7 @@ EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
 # Arguments that can be set like options. Not all: `schemas show NAME` is no `--name`.
 _SET_ARGUMENTS = ("data",)
 _GC_THRESHOLD = 100_000
-_OF_CLICK = {
-    "-h, --help": "Show this message and exit.",
-    "--version": "Show the version and exit.",
-}
+_OF_CLICK = {"-h, --help": "Show this message and exit.", "--version": "Show the version and exit."}
 _EXITS = (SystemExit, click.exceptions.Exit)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 

@@ -13,11 +13,7 @@ from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import ModelError, PluginError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.contract import BALANCES, GROUP, ModelPlugin
-from waterflow_cli.models.discovery import (
-    LoadedPlugin,
-    find_contract_error,
-    load_plugin,
-)
+from waterflow_cli.models.discovery import LoadedPlugin, find_contract_error, load_plugin
 from waterflow_cli.models.estimator_files import save_estimator
 from waterflow_cli.models.files import load_estimator
 from waterflow_cli.models.pipelines import strip_for_scoring
@@ -156,9 +152,7 @@ def _check_saving(
 def _require(plugin: LoadedPlugin, holds: bool, problem: str) -> None:
     if not holds:
         raise PluginError(
-            "The {plugin} does not keep the contract: {problem}.",
-            plugin=plugin,
-            problem=problem,
+            "The {plugin} does not keep the contract: {problem}.", plugin=plugin, problem=problem
         )
 
 

@@ -5,11 +5,7 @@ from waterflow_cli.pipelines import EstimatorPlugin
 plugin = EstimatorPlugin(
     summary="Neural network (multi-layer perceptron), with a loss curve",
     estimator="sklearn.neural_network:MLPClassifier",
-    defaults={
-        "hidden_layer_sizes": (64, 32),
-        "early_stopping": True,
-        "max_iter": 300,
-    },
+    defaults={"hidden_layer_sizes": (64, 32), "early_stopping": True, "max_iter": 300},
     scale=True,
     search_space={
         "hidden_layer_sizes": ((32,), (64, 32), (128, 64)),

@@ -16,9 +16,13 @@ from laws import tried_on
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.json import json_text
 from waterflow_cli.exploration.headlines import find_headlines
-from waterflow_cli.exploration.limits import find_contradictions
 from waterflow_cli.exploration.missing import describe_missing
-from waterflow_cli.exploration.report import compare_files, explore, summarise_files
+from waterflow_cli.exploration.report import (
+    compare_files,
+    explore,
+    find_contradictions,
+    summarise_files,
+)
 from waterflow_cli.exploration.samples import find_periods, read_samples
 from waterflow_cli.exploration.sections import (
     Absent,

@@ -51,10 +51,7 @@ def open_engine(engine: SparkOptions, console: Console) -> Iterator[SparkEngine]
     """Open a session of Spark, for what `spark.preflight` let pass; show how far it comes."""
     from waterflow_cli.spark.session import open_session
 
-    with (
-        console.progress(tr("rows")) as report,
-        open_session(engine, debug=console.debug) as spark,
-    ):
+    with console.progress(tr("rows")) as report, open_session(engine, debug=console.debug) as spark:
         # It imports pyspark, which was missed above.
         from waterflow_cli.spark.engine import SparkEngine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,6 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from waterflow_cli.exploration.report import Difference, Exploration
     from waterflow_cli.exploration.samples import Samples
     from waterflow_cli.tables.reading_options import ReadingOptions

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import reduce, wraps
 from pkgutil import resolve_name
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from waterflow_cli.common.messages import LANGUAGES, use_language
+from waterflow_cli.commands.notes import note_reading
+from waterflow_cli.common.errors import UsageError, shorten
+from waterflow_cli.common.messages import LANGUAGES, tr, trn, use_language
 from waterflow_cli.console import Console
+
+if TYPE_CHECKING:
+    from waterflow_cli.samples.table_schema import TableSchema
+    from waterflow_cli.training.data import DataOptions, TrainingData
+
 
 Decorator = Callable[[Any], Any]
 C = TypeVar("C", bound=click.Command)
@@ -45,11 +52,7 @@ def first_asked(names: Sequence[str]) -> str | None:
 
 
 def command(
-    name: str | None = None,
-    *,
-    of: click.Group | None = None,
-    json: bool = True,
-    **attributes: Any,
+    name: str | None = None, *, of: click.Group | None = None, json: bool = True, **attributes: Any
 ) -> Callable[[Callable[..., int | None]], click.Command]:
     """Declare a command with the common options and, unless it has no result, ``--json``.
 
@@ -81,11 +84,7 @@ def common(command: C) -> C:
 
 
 def family(
-    name: str,
-    kind: type | str,
-    *options: Decorator,
-    but: tuple[str, ...] = (),
-    **parameters: str,
+    name: str, kind: type | str, *options: Decorator, but: tuple[str, ...] = (), **parameters: str
 ) -> Decorator:
     """Make a decorator that adds options, and collects a family of them into one argument.
 
@@ -185,9 +184,60 @@ _COMMON = (
     ),
     _flag("-v", "--verbose", callback=_set("verbosity", 1), text="Say more on stderr."),
     _flag(
-        "--no-color",
-        callback=_drop_colors,
-        text="No colors; NO_COLOR and TERM=dumb do the same.",
+        "--no-color", callback=_drop_colors, text="No colors; NO_COLOR and TERM=dumb do the same."
     ),
     _flag("--debug", callback=_set("debug", True), text="Show tracebacks."),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Which labelled samples are learned from, and which of them belong together."""
+
+    data: str | None
+    schema_name: str
+    how: DataOptions
+
+
+labelled = family("samples", Labelled)
+
+
+def refuse_two_splits(**ways: object) -> None:
+    """Refuse options that ask for two ways of splitting."""
+    given = [f"--{name.replace('_', '-')}" for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(
+            "{ways}: the rows can be split in one way only.",
+            ways=shorten(given, separator=tr(" and ")),
+        )
+
+
+def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, TrainingData]:
+    """Load the samples that the options name, and warn of copies among them."""
+    from waterflow_cli.samples.schemas import load_schema
+    from waterflow_cli.training.data import find_training_data, load_training_data
+
+    schema = load_schema(samples.schema_name)
+    with find_training_data(samples.data, console.note, console.warn) as path:
+        data = load_training_data(path, schema, samples.how)
+    note_reading({data.path: data.reading}, data.cells, schema, samples.how.reading, console)
+    if samples.how.reading.nondetect != "missing":
+        for text in data.cells.substituted(data.n_read):
+            console.warn(text)
+    if data.constant_columns:
+        console.warn(
+            "The same in all rows, or missing: {constant_columns}.",
+            constant_columns=shorten(data.constant_columns),
+        )
+    if data.n_repeated:
+        console.warn(
+            trn(
+                "{n} of {n_rows} rows repeats the measurements of another row.",
+                "{n} of {n_rows} rows repeat the measurements of another row.",
+                data.n_repeated,
+                n_rows=len(data.y),
+            )
+            + " "
+            + tr("Copies on both sides of a split make the figures too good: remove them first.")
+        )
+    return schema, data

@@ -73,7 +73,7 @@ def list_models(console: Console, *, store: options.Store) -> None:
 @options.store
 def show_model(console: Console, *, version: str, store: options.Store) -> None:
     """Say what is known about VERSION (a number or an alias): its data, figures and decisions."""
-    from waterflow_cli.registry.details import describe
+    from waterflow_cli.registry.versions import describe
 
     details = describe(version, name=store.name, tracking_uri=store.tracking_uri)
     if not console.json(details):
@@ -171,12 +171,7 @@ def export_model(
 @options.name
 @options.family("tracking", "registry.runs:TrackingOptions", uri="tracking_uri")
 def import_model(
-    console: Console,
-    *,
-    file: str,
-    digest: str | None,
-    is_promoted: bool,
-    tracking: TrackingOptions,
+    console: Console, *, file: str, digest: str | None, is_promoted: bool, tracking: TrackingOptions
 ) -> None:
     """Verify every byte of an exported version, and register it; no pickle is run.
 

@@ -20,9 +20,8 @@ from waterflow_cli.training.retraining.options import RetrainingOptions
 if TYPE_CHECKING:
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.training.data import DataOptions, TrainingData
-    from waterflow_cli.training.retraining.champion import Champion
     from waterflow_cli.training.retraining.new_rows import NewRows
-    from waterflow_cli.training.retraining.retrainer import Retraining
+    from waterflow_cli.training.retraining.retrainer import Champion, Retraining
 
 
 @options.command(short_help="Train the champion again with new samples; a gate judges the outcome.")
@@ -95,7 +94,7 @@ def retrain(
     """
     from waterflow_cli.samples.columns import IdColumn
     from waterflow_cli.training.data import load_training_data
-    from waterflow_cli.training.retraining.champion import find_champion
+    from waterflow_cli.training.retraining.retrainer import find_champion
     from waterflow_cli.training.retraining.retrainer import retrain as retrain_champion
 
     champion = find_champion(store.name, store.tracking_uri)

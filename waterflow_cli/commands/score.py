@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from waterflow_cli.models.files import StoredModel
     from waterflow_cli.scoring.job import ScoringSummary
     from waterflow_cli.scoring.task import ScoringOptions

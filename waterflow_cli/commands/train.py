@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.commands.labelled import Labelled, labelled, load_labelled, refuse_two_splits
+from waterflow_cli.commands.families import Labelled, labelled, load_labelled, refuse_two_splits
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import CHANCE

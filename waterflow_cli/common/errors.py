@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from waterflow_cli.common.messages import NAME_WIDTH, WIDTH, Message, Text, clipped, tr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class WaterflowError(Exception):

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from gettext import NullTranslations, bindtextdomain, textdomain, translation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from typing import Any
 
 LANGUAGES = ("en", "fr")
 # The first of them that is set decides, as POSIX says of the last three.

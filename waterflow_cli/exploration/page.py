@@ -25,15 +25,9 @@ from waterflow_cli.common.number_formats import (
 )
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.exploration.headlines import find_headlines
-from waterflow_cli.exploration.limits import HEALTH, LimitCount
 from waterflow_cli.exploration.missing import Missing
-from waterflow_cli.exploration.report import Difference, Exploration
-from waterflow_cli.exploration.sections import (
-    MODIFIED_Z,
-    Absent,
-    Distribution,
-    ImplausiblePair,
-)
+from waterflow_cli.exploration.report import HEALTH, Difference, Exploration, LimitCount
+from waterflow_cli.exploration.sections import MODIFIED_Z, Absent, Distribution, ImplausiblePair
 from waterflow_cli.exploration.signal_check import QUICK_MODEL, Signal
 from waterflow_cli.training.designs import describe_design
 from waterflow_cli.validation.limits import Limit

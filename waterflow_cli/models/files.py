@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,12 +27,9 @@ from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin, describe_failure, load_plugin
 from waterflow_cli.models.estimator_files import EstimatorFile, save_estimator
-from waterflow_cli.models.reference import REFERENCE_FILES
+from waterflow_cli.models.reference import REFERENCE_FILES, Reference
 from waterflow_cli.models.tree_structure import UnsoundError, is_number, need
 from waterflow_cli.samples.table_schema import TableSchema
-
-if TYPE_CHECKING:
-    from waterflow_cli.models.reference import Reference
 
 FORMAT, MANIFEST_FORMAT = 4, 1
 MANIFEST = "waterflow-manifest.json"

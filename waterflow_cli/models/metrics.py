@@ -127,11 +127,7 @@ def _calibration_error(y: IntArray, probability: FloatArray) -> float:
 
 
 def measure_resamples(
-    y: IntArray,
-    probability: FloatArray,
-    threshold: float,
-    seed: int,
-    groups: Any | None = None,
+    y: IntArray, probability: FloatArray, threshold: float, seed: int, groups: Any | None = None
 ) -> dict[str, FloatArray]:
     """Compute each metric in `N_RESAMPLES` bootstrap resamples, shape (n_resamples,) each.
 

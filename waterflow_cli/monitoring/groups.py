@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from waterflow_cli.common.arrays import encode_texts
+from waterflow_cli.common.arrays import BoolArray, IntArray, encode_texts
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.columns import DATE_NAMES, choose_column
 from waterflow_cli.samples.dates import DATE_CHARACTERS, DateReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from waterflow_cli.common.arrays import BoolArray, IntArray
     from waterflow_cli.tables.table import Batch, Table
     from waterflow_cli.validation.batches import CheckedBatch
 

@@ -298,11 +298,7 @@ class _Comparison:
 
 
 def _compare_counts(
-    kind: str,
-    name: str,
-    old: tuple[int, int],
-    new: tuple[int, int],
-    alternative: str = "two-sided",
+    kind: str, name: str, old: tuple[int, int], new: tuple[int, int], alternative: str = "two-sided"
 ) -> Check:
     shares = old[0] / max(old[1], 1), new[0] / new[1]
     return Check.of(kind, compare_shares(old, new, alternative), shares, (old[1], new[1]), name)

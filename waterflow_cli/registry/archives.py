@@ -131,11 +131,7 @@ def export_version(
 
 
 def import_version(
-    path: str,
-    tracking: TrackingOptions,
-    *,
-    digest: str | None = None,
-    is_promoted: bool = False,
+    path: str, tracking: TrackingOptions, *, digest: str | None = None, is_promoted: bool = False
 ) -> Imported:
     """Verify an exported version, and register it here, without an alias.
 

@@ -34,12 +34,7 @@ from waterflow_cli.common.credentials import redact as redact
 from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.registry.sqlite_tables import (
-    SQLITE,
-    is_made_by_mlflow,
-    read_only,
-    sqlite_path,
-)
+from waterflow_cli.registry.sqlite_tables import SQLITE, is_made_by_mlflow, read_only, sqlite_path
 
 ARTIFACT_FOLDER = "mlartifacts"
 DATABASES = ("postgresql", "mysql", "mssql")

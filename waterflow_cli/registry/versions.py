@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 
@@ -18,6 +19,7 @@ from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import ModelError, ModelRefusedError
 from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
+from waterflow_cli.models.metrics import METRICS
 from waterflow_cli.registry.history import (
     Action,
     Entry,
@@ -34,6 +36,8 @@ from waterflow_cli.registry.lookup import (
     CHAMPION,
     PREVIOUS,
     all_versions,
+    describe_version,
+    find_run,
     find_version,
     headline_figures,
 )
@@ -357,3 +361,51 @@ def _is_worse(figure: str, new: Mapping[str, float], old: Mapping[str, float]) -
         return new[f"{figure}_low"] > old[f"{figure}_high"]
     except KeyError:
         return False
+
+
+def describe(reference: str, *, name: str, tracking_uri: str) -> dict[str, Any]:
+    """Say in JSON what a version learned from, how it fared and what was done with it.
+
+    There is a `ModelError` where it cannot be found or loaded, or its run was deleted.
+    """
+    client = connect(tracking_uri)
+    with store_errors(tracking_uri):
+        found = find_version(client, reference, name, tracking_uri)
+        uri = f"models:/{found.name}/{found.version}"
+        model = load_model(uri, name=found.name, tracking_uri=tracking_uri)
+        run = find_run(client, uri, found.name, tracking_uri)
+        aliases = client.get_registered_model(found.name).aliases
+        about = describe_version(found, aliases)
+        history = read_history(found.name, tracking_uri)
+    created = datetime.fromtimestamp(about.pop("created_s"), UTC)
+    tags, metrics = run.data.tags, run.data.metrics
+    counts = ("rows", "rows_potable", "rows_not_potable")
+    return {
+        "model": model.label,
+        **about,
+        "created": created.isoformat(timespec="seconds"),
+        **{name: int(metrics[name]) for name in counts if name in metrics},
+        "data_sha256": tags.get("waterflow.data_sha256"),
+        "schema": tags.get("waterflow.schema"),
+        "waterflow_version": tags.get("waterflow.version"),
+        "options": dict(run.data.params),
+        "manifest_sha256": model.digest,
+        "measurements": list(model.decision.measurements),
+        "threshold": model.decision.threshold,
+        "likely_potable_from": model.decision.policy.potable_from,
+        "likely_not_potable_to": model.decision.policy.not_potable_to,
+        "estimates": _estimates(metrics),
+        "history": [entry.to_json() for entry in history if entry.version == about["version"]],
+    }
+
+
+def _estimates(metrics: dict[str, float]) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {
+            "value": metrics[f"test_{name}"],
+            "low": metrics.get(f"test_{name}_low"),
+            "high": metrics.get(f"test_{name}_high"),
+        }
+        for name in METRICS
+        if f"test_{name}" in metrics
+    }

@@ -13,10 +13,9 @@ import pyarrow.compute as pc
 from waterflow_cli.common.arrays import as_bools
 from waterflow_cli.common.errors import UsageError, did_you_mean, shorten
 from waterflow_cli.common.messages import Message, tr
-from waterflow_cli.tables.headers import fold_name
+from waterflow_cli.tables.headers import Header, fold_name
 
 if TYPE_CHECKING:
-    from waterflow_cli.tables.headers import Header
     from waterflow_cli.tables.table import Table
 
 # As `fold_name` leaves names. A bare "id" or "no" is none of them: it mostly numbers the rows of
@@ -101,11 +100,7 @@ def not_read(columns: Sequence[str]) -> Message:
 
 
 def choose_column(
-    option: str,
-    named: str | None,
-    names: Sequence[str],
-    table: Table,
-    taken: Mapping[str, str],
+    option: str, named: str | None, names: Sequence[str], table: Table, taken: Mapping[str, str]
 ) -> str | None:
     """Find a column by what the user said, else by its name."""
     by_fold = {fold_name(column): column for column in table.columns}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -26,8 +27,6 @@ from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.units import parse_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
     from pandera.pandas import Column, DataFrameSchema
 
 GROUP = "waterflow.schemas"

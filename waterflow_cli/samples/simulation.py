@@ -8,6 +8,7 @@ learns nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -25,8 +26,6 @@ from waterflow_cli.tables.outputs import open_output
 from waterflow_cli.tables.writing import open_table_writer, output_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from waterflow_cli.common.arrays import FloatArray, IntArray
 
 DEFAULT_SIGNAL = 0.75
@@ -148,10 +147,7 @@ class LabelModel:
 
 
 def simulate_batches(
-    n_rows: int,
-    *,
-    seed: int = 0,
-    signal: float = DEFAULT_SIGNAL,
+    n_rows: int, *, seed: int = 0, signal: float = DEFAULT_SIGNAL
 ) -> Iterator[pa.RecordBatch]:
     """Simulate labelled water samples in flat memory.
 
@@ -191,12 +187,7 @@ def simulate_batches(
 
 
 def write_simulation(
-    output: str,
-    n_rows: int,
-    *,
-    seed: int = 0,
-    signal: float = DEFAULT_SIGNAL,
-    force: bool = False,
+    output: str, n_rows: int, *, seed: int = 0, signal: float = DEFAULT_SIGNAL, force: bool = False
 ) -> None:
     """Write simulated samples to a file, or to standard output; its suffix names the format.
 

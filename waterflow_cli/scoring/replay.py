@@ -122,10 +122,7 @@ def replay(
     progress = InputProgress([path], report)
     model.decision.scores.expect(progress.n_bytes // USUAL_ROW_BYTES)
     asked = pass_options(model, options)
-    with (
-        threadpool_limits(limits=1),
-        pass_over(path, model.schema, asked, report=progress) as file,
-    ):
+    with threadpool_limits(limits=1), pass_over(path, model.schema, asked, report=progress) as file:
         table = file.table
         past = PastResults(path, table.columns, options.prefix)
         _refuse_absent(model, table)

@@ -13,16 +13,17 @@ import csv
 import io
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from waterflow_cli.common.arrays import empty_cells
+from waterflow_cli.common.arrays import IntArray, empty_cells
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.row_ends import (
@@ -37,11 +38,6 @@ from waterflow_cli.tables.row_ends import (
 )
 from waterflow_cli.tables.row_rules import RowFinding
 from waterflow_cli.tables.table import Batch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from waterflow_cli.common.arrays import IntArray
 
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK_BYTES = 2 << 20

@@ -186,8 +186,7 @@ class StartReader:
             first = self._options.header_line - 1
             if first >= len(lines):
                 raise InputError(
-                    self._path,
-                    tr("--header-line {line}: there is no such line.", line=first + 1),
+                    self._path, tr("--header-line {line}: there is no such line.", line=first + 1)
                 )
         named = self._by_names(lines, separators, first)
         return named or self._by_shape(lines, separators, first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,7 +44,6 @@ from waterflow_cli.tables.table import NO_NAMES, Batch, Table, is_text, plain_co
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
 
 
 Opener = Callable[[str], AbstractContextManager["io.BufferedReader"]]

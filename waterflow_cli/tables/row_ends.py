@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,6 @@ from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from waterflow_cli.common.arrays import BoolArray, IntArray
 
 _LINE_END = re.compile(r"\r\n|\n|\r")

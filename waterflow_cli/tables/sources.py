@@ -16,18 +16,16 @@ import tempfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
 from waterflow_cli.common.errors import InputError, UsageError, shorten
 from waterflow_cli.common.messages import marked, tr, trn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 STDIN = "-"
 PARQUET_MAGIC = b"PAR1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,8 +16,6 @@ from waterflow_cli.tables.headers import Header, HeaderMatch
 from waterflow_cli.tables.row_rules import RowFinding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from waterflow_cli.common.arrays import IntArray
     from waterflow_cli.tables.csv_blocks import Position
     from waterflow_cli.tables.dialect import Dialect

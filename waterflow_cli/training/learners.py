@@ -89,9 +89,7 @@ def build_pipeline(
     for method in ("predict", "predict_proba"):
         if not hasattr(pipeline, method):
             raise PluginError(
-                "The {plugin} built a pipeline that has no {method}.",
-                plugin=plugin,
-                method=method,
+                "The {plugin} built a pipeline that has no {method}.", plugin=plugin, method=method
             )
     return pipeline
 

@@ -7,7 +7,7 @@ work is done with each batch by the same workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,8 +26,6 @@ from waterflow_cli.validation.limit_checks import LimitCounts, check_limits
 from waterflow_cli.validation.row_checker import RowChecker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.csv_blocks import Position
     from waterflow_cli.tables.reading import Opener

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import as_bools
+from waterflow_cli.common.arrays import BoolArray, FloatArray, as_bools
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
 from waterflow_cli.samples.cells import make_readers, name_units
@@ -32,7 +32,6 @@ from waterflow_cli.validation.rules import RULES, Broken, break_column_check
 from waterflow_cli.validation.summary_rows import SummaryFinder
 
 if TYPE_CHECKING:
-    from waterflow_cli.common.arrays import BoolArray, FloatArray
     from waterflow_cli.tables.table import Batch, Table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import as_bools
+from waterflow_cli.common.arrays import IntArray, as_bools
 from waterflow_cli.tables.numbers import is_missing_text, missing_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from waterflow_cli.common.arrays import IntArray
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.tables.table import Batch, Table

@@ -19,9 +19,8 @@ from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.retraining import retrainer
-from waterflow_cli.training.retraining.champion import find_champion
 from waterflow_cli.training.retraining.options import RetrainingOptions
-from waterflow_cli.training.retraining.retrainer import retrain
+from waterflow_cli.training.retraining.retrainer import find_champion, retrain
 from waterflow_cli.training.retraining.row_matching import match_rows
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.training.runs.reproduction import read_record, reproduce_run
@@ -253,7 +252,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_trained(
         (months / "old.csv").rename(workdir / "old.csv")
     if change == "evaluation":
         monkeypatch.setattr(
-            "waterflow_cli.training.retraining.champion.EVALUATION_FILE", "lost.json"
+            "waterflow_cli.training.retraining.retrainer.EVALUATION_FILE", "lost.json"
         )
         message = message.replace("evaluation.json", "lost.json")
     done = cli("retrain", "--with", "new.csv", *options, "--tracking-uri", uri)
