@@ -305,7 +305,10 @@ def _read_list(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
             and all(isinstance(text, str) for text in content["tags"].values())
             and all(name.startswith(_OWN_TAGS) for name in content["tags"])
             and all(len(name) <= _MAX_NAME for name in archive.namelist())
-            and all(map(math.isfinite, content.get("reference_probabilities") or ()))
+            and all(
+                isinstance(each, float) and math.isfinite(each)
+                for each in content.get("reference_probabilities") or ()
+            )
         )
         if not whole:
             raise ValueError(_LIST)
