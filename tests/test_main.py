@@ -286,7 +286,8 @@ def simulate_by(cli, monkeypatch):
     [
         (BrokenPipeError(), 0, ""),
         (OSError(28, "No space left on device"), 2, "Nothing more can be written (No space"),
-        (OSError(5, "Input/output error"), 70, "met a defect of its own: OSError"),
+        (OSError(5, "Input/output error"), 2, "The system failed (Input/output error)."),
+        (OSError(2, "No such file or directory"), 70, "met a defect of its own"),
         (click.ClickException("what"), 2, "Error: what"),
         (click.UsageError("what"), 2, "Error: what\nSee: waterflow simulate --help"),
         (MemoryError(), 70, "met a defect of its own: MemoryError"),

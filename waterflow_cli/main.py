@@ -31,6 +31,8 @@ _GC_THRESHOLD = 100_000
 _OF_CLICK = {"-h, --help": "Show this message and exit.", "--version": "Show the version and exit."}
 _EXITS = (SystemExit, click.exceptions.Exit)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# What a disk, its mount or a limit of the system does, wherever it is met.
+_OF_THE_SYSTEM = (errno.EIO, errno.EROFS, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 
 
 class TranslatedHelp(click.HelpFormatter):
@@ -184,6 +186,12 @@ def _report(exc: BaseException, console: Console) -> int:
             console.error(
                 tr("Nothing more can be written ({strerror}).", strerror=exc.strerror),
                 tr("Free some space."),
+            )
+            return EXIT_USAGE
+        case OSError() if exc.errno in _OF_THE_SYSTEM:
+            console.error(
+                tr("The system failed ({strerror}).", strerror=exc.strerror),
+                tr("See to the disk and to the limits of the system, and try again."),
             )
             return EXIT_USAGE
         case KeyboardInterrupt() | click.Abort():
