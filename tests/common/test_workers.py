@@ -51,6 +51,7 @@ install_interrupts()
 signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
 chance = random.Random(1)
 for _ in range(1500):
+    install_interrupts()  # each is a command of its own: a second signal is not heard at once
     try:
         signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.003))
         for _ in map_in_order(abs, range(10**6), 2):
