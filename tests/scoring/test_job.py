@@ -535,7 +535,8 @@ def test_one_file_by_a_glob_is_one_file(score, two_files):
     assert "source_file" not in read_output("out.csv")[0]
 
 
-def test_two_decimal_marks_do_not_go_into_one_output(score, two_files, workdir):
+def test_two_decimal_marks_do_not_go_into_one_output(score, workdir):
+    write_csv("a.csv", HEADER, good_rows(3, ph={0: "7.4"}))
     (workdir / "c.csv").write_text(
         (workdir / "a.csv").read_text().replace(",", ";").replace(".", ",")
     )

@@ -192,7 +192,10 @@ def _has_words(table: Table, column: str, words: Mapping[str, int]) -> bool:
     """Say whether the first rows of a column hold one of some words."""
     if (first := table.first_rows) is None or column not in first.columns:
         return False
-    return any(_word(text) in words for text in pc.unique(first.columns[column]).to_pylist())
+    cells = first.columns[column]
+    if not pa.types.is_string(cells.type):
+        return False
+    return any(_word(text) in words for text in pc.unique(cells).to_pylist())
 
 
 def _word(text: str) -> str:
