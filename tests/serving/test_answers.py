@@ -72,7 +72,7 @@ def test_other_fields_are_no_answer():
 def test_a_problem_may_quote_what_is_no_text():
     body = problem_response(RequestError(400, "no 'a\ud800'")).body
     assert json.loads(body) == {
-        "title": "Bad Request", "status": 400, "detail": "no 'a\ud800'"
+        "title": "Bad Request", "status": 400, "detail": "no 'a\\ud800'"
     }  # fmt: skip
 
 

@@ -149,7 +149,9 @@ def store_errors(uri: str) -> Iterator[None]:
                 tr("Check the URI, and that its server is up."),
                 uri=redact(uri),
             ) from exc
-        cause = redact(" ".join(str(exc).split()), uri)
+        # SQLAlchemy ends with its address, where a database says what matters last.
+        said = str(exc).partition("(Background on this error at")[0]
+        cause = redact(" ".join(said.split()), uri)
         raise ModelError(
             "The tracking store {uri} cannot be used: {cause}",
             tr("Check the URI, and that the store is up, intact and writable."),

@@ -14,6 +14,7 @@ from waterflow_cli.common.errors import (
     UsageError,
     WaterflowError,
 )
+from waterflow_cli.common.messages import printable
 
 MEDIA_TYPE = "application/problem+json"
 # A ModelError tells that the samples are none of those that the model is made for.
@@ -46,5 +47,5 @@ def problem_response(error: WaterflowError) -> Response:
         error = RequestError(status, error.message, error.hint)
     hint = {"hint": error.hint} if error.hint else {}
     title = HTTPStatus(error.status).phrase
-    problem = Problem(title=title, status=error.status, detail=error.message, **hint)
+    problem = Problem(title=title, status=error.status, detail=printable(error.message), **hint)
     return Response(problem.text(), error.status, error.headers, MEDIA_TYPE)
