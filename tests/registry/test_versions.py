@@ -249,7 +249,7 @@ def test_a_promotion_that_is_killed_leaves_usable_aliases_and_a_whole_history(ur
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_lines", [62, 65])
+@pytest.mark.parametrize("n_lines", [60, 62])
 def test_a_killed_promotion_is_never_rolled_back_to(uri, n_lines):
     promote(NAME, "2", uri)
     killed = [sys.executable, "-c", KILLED, str(n_lines), "models", "promote", "3"]

@@ -339,7 +339,10 @@ def texts_of_the_tool():
 
 
 def test_no_sentence_of_the_tool_calls_a_single_sample_non_compliant():
-    found = [(where, text) for where, text in texts_of_the_tool() if BREACH.search(text)]
+    # The words of labels are what files say, not the tool.
+    label = re.compile(r"^ *label_values:.*?(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+    texts = [(where, label.sub("", text)) for where, text in texts_of_the_tool()]
+    found = [(where, text) for where, text in texts if BREACH.search(text)]
     assert found == []
 
 

@@ -59,7 +59,7 @@ _BY_TEXT = (
     (rb"(?s).{257}ustar", marked("is a tar archive."), _UNPACK),
     (rb"\{\\rtf", marked("is a text document (.rtf)."), _EXPORT),
     (rb"(?i)\s*<(!doctype html|html|head|body|table|meta)\b", marked("is an HTML page."), _EXPORT),
-    (rb"(?i)\s*<(\?xml|!doctype|!--|[a-z][\w:.-]*[\s/>])", marked("is XML."), _EXPORT),
+    (rb"(?i)\s*<(\?xml|!doctype|!--|[a-z][\w:.-]*(\s[^<>]*)?>\s*<)", marked("is XML."), _EXPORT),
     (rb"\s*\{[^\r\n]*\}[ \t]*[\r\n]\s*\{", marked("holds JSON lines, and is no CSV."), _EXPORT),
     (rb'\s*(\{\s*["}]|\[\s*["{\[\]])', marked("is JSON."), _EXPORT),
 )
