@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.effects import new_folder
 from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
 
@@ -28,7 +28,9 @@ def demo(console: Console, *, folder: str) -> None:
 
     Each step is a command of waterflow, printed before it runs.
     """
-    path = _make_folder(folder)
+    path = Path(folder)
+    with new_folder(path):
+        pass  # each command fills it on its own
     store = f"sqlite:///{path / 'mlflow.db'}"
     known, fresh, scored = path / "samples.csv", path / "new_samples.csv", path / "scored.csv"
     steps = (
@@ -46,20 +48,6 @@ def demo(console: Console, *, folder: str) -> None:
         for _, line in zip(range(4), file, strict=False):
             console.result(line.rstrip())
     console.note(tr("The samples are simulated; no row is real."))
-
-
-def _make_folder(folder: str) -> Path:
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True)
-    except OSError as exc:
-        raise UsageError(
-            "{folder}: cannot be created ({strerror}).",
-            tr("Choose another: --folder NAME"),
-            folder=folder,
-            strerror=exc.strerror,
-        ) from exc
-    return path
 
 
 def _run(step: list[str], root: click.Context) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.interrupts import interrupts_held_back
+from waterflow_cli.common.messages import tr
 
 
 @dataclass
@@ -73,3 +76,26 @@ def forget_effects() -> None:
     effects.outputs.clear()
     effects.aliases.clear()
     effects.begun.clear()
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Make a folder that is not there, and let the block fill it.
+
+    Raises
+    ------
+    UsageError
+        If it exists, or it or what the block writes cannot be created.
+    """
+    try:
+        with interrupts_held_back():
+            path.mkdir(parents=True)
+            effects.outputs.append(str(path))
+            yield
+    except OSError as exc:
+        raise UsageError(
+            "{folder}: cannot be created ({strerror}).",
+            tr("Choose another: --folder NAME"),
+            folder=path,
+            strerror=exc.strerror,
+        ) from exc

@@ -7,9 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from waterflow_cli.common.effects import effects
+from waterflow_cli.common.effects import new_folder
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.contract import GROUP
 
@@ -55,19 +54,9 @@ def create_plugin_project(name: str, folder: str | None = None) -> Path:
         "README.md": "README.md",
     }
     templates = files("waterflow_cli").joinpath("templates", "plugin")
-    try:
-        with interrupts_held_back():
-            root.mkdir(parents=True)
-            effects.outputs.append(str(root))
-            (root / "tests").mkdir()
-            for path, source in contents.items():
-                template = Template(templates.joinpath(f"{source}.txt").read_text("utf-8"))
-                (root / path).write_text(template.substitute(values), "utf-8")
-    except OSError as exc:
-        raise UsageError(
-            "{folder}: cannot be created ({strerror}).",
-            tr("Choose another: --folder NAME"),
-            folder=root,
-            strerror=exc.strerror,
-        ) from exc
+    with new_folder(root):
+        (root / "tests").mkdir()
+        for path, source in contents.items():
+            template = Template(templates.joinpath(f"{source}.txt").read_text("utf-8"))
+            (root / path).write_text(template.substitute(values), "utf-8")
     return root
