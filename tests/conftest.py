@@ -19,9 +19,14 @@ from stores import copy_store
 from waterflow_cli.common.messages import use_language
 from waterflow_cli.main import main
 
-# Where a shell runs the tests in the background Ctrl-C is ignored, also in all that they start.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Where a shell runs the tests in the background Ctrl-C is ignored, also in all that they start, and
+# under nohup that the terminal was closed.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Messages are tested in English on any machine. Here and not in a fixture: those of the session,
 # and the commands that tests start as processes, must not speak otherwise.
