@@ -55,35 +55,9 @@ Trial = Callable[[], Callable[[int], str]]
 ODD_INTS = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 7, 8, 9, 255, 256, 2**16, 2**31 - 1, 2**31)
 ODD_INTS += (2**32 - 1, 2**62, 2**63 - 1)
 ODD_FLOATS = (float("nan"), float("inf"), float("-inf"), 0.0, -0.0, 1e308, -1e308, 5e-324, 1e39)
-ODD_JSON = (
-    None,
-    True,
-    False,
-    "",
-    "x",
-    [],
-    {},
-    -1,
-    0,
-    1,
-    2,
-    10**6,
-    2**31,
-    10**30,
-    0.5,
-    1e308,
-    "rbf",
-)
-ODD_JSON += (
-    float("nan"),
-    "precomputed",
-    "poly",
-    "linear",
-    "identity",
-    "isotonic",
-    [1, 2],
-    {"a": 1},
-)
+ODD_JSON = (None, True, False, "", "x", [], {}, -1, 0, 1, 2, 10**6, 2**31, 10**30, 0.5, 1e308)
+ODD_JSON += (float("nan"), "rbf", "precomputed", "poly", "linear", "identity", "isotonic")
+ODD_JSON += ([1, 2], {"a": 1})
 
 
 # --- mutations -----------------------------------------------------------------------------------
