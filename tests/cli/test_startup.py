@@ -86,7 +86,14 @@ def test_settings_import_nothing_heavy(workdir):
 def test_validating_imports_no_learning_and_no_tracking(workdir, samples):
     _, err, imported = imported_by("validate", samples)
     assert "400 rows, all pass" in err
-    assert not imported & {"imblearn", "matplotlib", "mlflow", "skops", "sklearn"}
+    assert not imported & (HEAVY - {"numpy", "pyarrow", "rich"})
+
+
+def test_validating_a_long_file_imports_no_more(workdir):
+    imported_by("simulate", "--rows", "3000", "-o", "long.csv")
+    _, err, imported = imported_by("validate", "long.csv")
+    assert "3000 rows, all pass" in err
+    assert not imported & (HEAVY - {"numpy", "pyarrow", "rich"})
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def find_unread_remarks(table: Table, names: Header, read: Collection[str]) -> l
         assert first is not None
         if not pa.types.is_string(first.columns[name].type):
             continue
-        texts = pc.unique(pc.utf8_trim_whitespace(pc.fill_null(first.columns[name], "")))
+        texts = pc.unique(pc.utf8_trim_whitespace(first.columns[name].drop_null()))
         signs = as_bools(pc.match_substring_regex(texts, _SIGN))
         if signs.all() and any(texts.to_pylist()):
             found.add(name)

@@ -142,8 +142,11 @@ class Table:
         """Some rows, the same ones however the table is read; None where `sample` gives none."""
         if (sample := self.sample()) is None or len(sample) <= _FIRST_ROWS:
             return sample
-        rows = pa.array(np.arange(_FIRST_ROWS))
-        columns = {name: column.take(rows) for name, column in sample.columns.items()}
+        # Copies, for a view would be pickled with the whole of what it looks at.
+        columns = {
+            name: pa.concat_arrays([column[:_FIRST_ROWS]])
+            for name, column in sample.columns.items()
+        }
         return Batch(columns=columns, lines=sample.lines[:_FIRST_ROWS])
 
     def batches(self) -> Iterator[Batch]:
