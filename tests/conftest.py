@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from catalogue import compile_stale_texts
@@ -83,15 +84,18 @@ def real_table() -> Path:
 
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder, and no settings from outside."""
-    for name in list(os.environ):
-        if name.startswith(("WATERFLOW_", "MLFLOW_TRACKING")) and name != "WATERFLOW_REAL_DATA":
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    """An empty working folder, and no settings from outside; nor are any left to later tests.
+
+    MLflow puts a tracking URI that it is told into the environment.
+    """
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    yield folder
+    with patch.dict(os.environ, {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}):
+        for name in list(os.environ):
+            if name.startswith(("WATERFLOW_", "MLFLOW_TRACKING")) and name != "WATERFLOW_REAL_DATA":
+                del os.environ[name]
+        yield folder
     use_language("en")
 
 

@@ -79,16 +79,13 @@ score b.csv -o x.csv --model https://example.com/model
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> dict[str, str]:
+def guarded(workdir: Path, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "guard").mkdir()
     (tmp_path / "guard" / "sitecustomize.py").write_text(GUARD)
-    (tmp_path / "work").mkdir()
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("WATERFLOW")}
     return {
-        **kept,
+        **os.environ,
         "PYTHONPATH": str(tmp_path / "guard"),
         "ATTEMPTS": str(tmp_path / "attempts"),
-        "XDG_CONFIG_HOME": str(tmp_path),
     }
 
 
@@ -105,7 +102,7 @@ def test_the_guard_sees_what_would_leave(guarded, tmp_path):
 @pytest.mark.slow
 def test_no_command_asks_for_more_than_loopback(guarded, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", RUN], input="\n".join(COMMANDS), env=guarded, cwd=tmp_path / "work",
+        [sys.executable, "-c", RUN], input="\n".join(COMMANDS), env=guarded,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
