@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote, unquote_plus
 
-_KEY = r"(?i)([\w-]*(?:password|passwd|passphrase|pwd|secret|token|api_?key)[\w-]*(?:=|%3D))"
+# What stands before the word stays as it is; a search for it would begin anew at each letter.
+_KEY = r"(?i)((?:password|passwd|passphrase|pwd|secret|token|api_?key)[\w-]{0,99}(?:=|%3D))"
 # A password may hold / and @ where nobody escaped them, and spaces where it is not taken for a port
 # and the words after it; a user alone ends before any of these.
 _USER = re.compile(
