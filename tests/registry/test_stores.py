@@ -244,7 +244,7 @@ def test_a_password_with_spaces_is_hidden_as_written_and_escaped():
 @pytest.mark.parametrize("text", ["y", "password", "ana:", "@", "x=1&"])
 def test_the_search_for_passwords_ends_in_a_long_text(text):
     """Within a second; one that began anew at each letter would take hours."""
-    assert redact(text * 300_000) == text * 300_000
+    assert redact(text * 100_000) == text * 100_000
 
 
 def test_a_store_that_another_is_making_is_waited_for(workdir):
