@@ -115,6 +115,12 @@ def test_rename_onto_a_column_that_is_there_is_refused() -> None:
         match(["ph", "acid"], {"acid": "ph"})
 
 
+@pytest.mark.parametrize("unit", ["℉", "℃", "°C", "ºF", "deg F", "°f", "g/gal"])
+def test_renamed_column_keeps_the_unit_in_its_brackets(unit: str) -> None:
+    found = Header(WANTED, {f"Temp ({unit})": "ph"}).match([f"Temp ({unit})"], "river.csv")
+    assert found.units == {"ph": unit}
+
+
 def test_rename_of_an_unknown_column_is_refused_with_a_guess() -> None:
     with pytest.raises(
         UsageError, match=r"river\.csv has no column 'acidd'. Did you mean 'acid'\?"

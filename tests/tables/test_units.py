@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
+import unicodedata
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ SPELLINGS = {
     "mg/L SO4": ["mg(SO4)/L", "mg/L en SO4", "mg/L as SO4"],
     "mg/L C": ["mg(C)/L", "mg/L de C"],
     "mg/L Cl2": ["mg(Cl2)/L", "mg/L as Cl2", "ppm Cl2"],
-    "°f": ["°F", "º f", "°fH", "degf", "degré français", "degrés français"],
+    "°f": ["°F", "º f", "˚f", "°fH", "degf", "degré français", "degrés français"],
     "µS/cm": ["uS/cm", "µS.cm-1", "µS/cm à 25°C", "uS/cm @25C", "µS/cm a 25 °C"],
     "mS/cm": ["mS.cm-1", "ms/cm"],
     "mS/m": ["mS.m-1"],
@@ -30,6 +33,7 @@ SPELLINGS = {
     "pH": ["unité pH", "unités pH", "pH units", "std units", "Standard Units"],
 }
 NONE = ["", "mg", "L", "grains/gallon", "µS", "mg/kg", "mol/L", "°C", "%", "mg/L N", "NTU CaCO3"]
+NONE += ["℉", "℃", "ºC", "deg C", "K", "\u212a", "℉H", "㎲/cm", "㎳/cm", "㎋U", "Μg/L"]
 NONE += ["µS/cm à 20 °C", "kg/L", "/L", "mg/L mg/L", "7", "None", "mg/mL", "°dH", "meq/L"]
 
 
@@ -45,6 +49,25 @@ def test_unit_is_one_however_it_is_written(unit: str, written: str) -> None:
 def test_unit_that_is_not_in_the_table_is_none(text: str) -> None:
     assert parse_unit(text) is None
     assert conversion(text, "mg/L") is None
+
+
+# Signs of several letters that are written as one, in units of the table.
+WHOLE = {"㎍", "㎎", "㎛", "㎝", "㏗", "㏙", "㍲", "℃", "ﬅ", "ﬆ"}
+
+
+def test_sign_that_looks_alike_is_the_unit_or_none() -> None:
+    units = {text: parse_unit(text) for text in chain(SPELLINGS, *SPELLINGS.values())}
+    for sign in map(chr, range(0x80, sys.maxunicode)):
+        plain = unicodedata.normalize("NFKC", sign)
+        if plain == sign or sign in WHOLE or not plain.strip():
+            continue
+        is_one = plain.isdigit() or len(plain.strip("()")) <= 1
+        for text, unit in units.items():
+            start = unicodedata.normalize("NFKC", text).casefold().find(plain.casefold())
+            if start < 0:
+                continue
+            got = parse_unit(text[:start] + sign + text[start + len(plain) :])
+            assert got is None or (got == unit and is_one), (sign, text)
 
 
 FACTORS = [

@@ -14,6 +14,8 @@ from waterflow_cli.tables.units import is_unit_of_amount, parse_unit
 
 # "Sulfate (mg/L)", "Chloramines [mg(Cl2)/L]"
 _IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[](.*)[)\]]\s*$")
+# What is in brackets and reads so is a unit, known or to be refused.
+_AS_UNIT = re.compile(r"[/°º˚℃℉%‰]|(?i:\bdeg)")
 # "Sulfate-S" and "Sulfate (S)" give sulfur, and are no plural.
 _SPECIATED = re.compile(r"[-(\[ ]\s*[NSPC]\s*[)\]]?\s*$")
 # Where a name may end and its unit begin: "Turbidity NTU", "THM_ug_L", "Sulfate, mg/L"
@@ -245,7 +247,7 @@ class Header:
         if cell not in self._renames:
             return ""
         match = _IN_BRACKETS.match(cell)
-        if match and re.search(r"[/°%‰]", match[2]):  # a unit, known or to be refused
+        if match and _AS_UNIT.search(match[2]):
             return match[2].strip()
         endings = (cell[gap.end() :] for gap in _GAP.finditer(cell))
         words = re.split(r"[\s,;()\[\]]+", cell)

@@ -54,6 +54,13 @@ _INNER = re.compile(r"^([a-z]+)\((\w+)\)(/.+)$")
 _OUTER = re.compile(rf"^(.+?)(?:as|en|de)?\(?({'|'.join(_SUBSTANCES)})\)?$")
 # Conductivity is meant at 25 °C; at another temperature it is another quantity.
 _AT_25 = re.compile(r"(?:@|at|a)?25°?c$")
+# What stands for the degree on many keyboards: the ordinal sign, and the ring above.
+_DEGREES = str.maketrans("º˚", "°°")
+# Fahrenheit, nanofarad and seconds: one sign each, whose plain form reads as °f, NFU and siemens.
+# A capital mu looks like M; among small letters nothing tells which of both is meant.
+_ANOTHER = re.compile(r"[℉㎋㎱㎲㎳]|Μ.*[a-z]|[a-z].*Μ")
+# No unit is nearly as long; a cell may hold megabytes.
+_MOST_CHARACTERS = 100
 
 
 def parse_unit(text: str) -> Unit | None:
@@ -66,6 +73,8 @@ def parse_unit(text: str) -> Unit | None:
     >>> parse_unit("grains/gallon") is None
     True
     """
+    if len(text) > _MOST_CHARACTERS or _ANOTHER.search(text):
+        return None
     plain = _plain(text)
     if plain in _HARDNESS:
         return Unit(_MASS, Fraction(10), "caco3")
@@ -138,8 +147,7 @@ def convert(values: FloatArray, factor: Fraction) -> FloatArray:
 
 def _plain(text: str) -> str:
     """Reduce the ways in which people write one unit to one: ``µg.L⁻¹`` to ``ug/l``."""
-    # The ordinal sign stands for the degree on many keyboards.
-    plain = unicodedata.normalize("NFKC", text.replace("º", "°")).casefold()
+    plain = unicodedata.normalize("NFKC", text.translate(_DEGREES)).casefold()
     plain = plain.replace("\u2212", "-").replace("\u03bc", "u")
     plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
     if plain[:1] + plain[-1:] in ("()", "[]"):
