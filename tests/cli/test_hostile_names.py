@@ -77,6 +77,7 @@ def hostile(samples: Path, workdir: Path) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_validation_and_exploration(language, cli: Cli, hostile, monkeypatch):
     monkeypatch.setenv("WATERFLOW_LANG", language)

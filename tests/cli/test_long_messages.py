@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from marks import slow
 from paths import ROOT
 
 FAULTY = ROOT / "tests" / "faulty"
@@ -58,6 +59,7 @@ def test_messages_on_faulty_files_are_bounded(path, cli, store_uri):
     assert_all_bounded(cli, store_uri, path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CASES.is_dir(), reason="small inputs that go wrong lie beside the project")
 @pytest.mark.parametrize("path", inputs(CASES), ids=lambda path: path.name)
 def test_messages_on_small_inputs_that_go_wrong_are_bounded(path, cli, store_uri):
@@ -86,7 +88,7 @@ def long_inputs(lines, long):
     yield "twice", [f'{header},"{long}","{long}"', *(f"{row},1,2" for row in rows)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["control", *slow("x", "wide", "four bytes", "bidi")])
 def test_messages_on_tables_with_something_long_are_bounded(kind, cli, store_uri, samples, workdir):
     lines = samples.read_text().splitlines()[:30]
     for name, made in long_inputs(lines, KINDS[kind] * 9_000):
@@ -95,6 +97,7 @@ def test_messages_on_tables_with_something_long_are_bounded(kind, cli, store_uri
         assert_all_bounded(cli, store_uri, path)
 
 
+@pytest.mark.slow
 def test_messages_on_many_unknown_columns_are_bounded(cli, store_uri, samples, workdir):
     lines = samples.read_text().splitlines()[:30]
     unknown = [f"unknown column {n} mg/L" for n in range(5_000)]
