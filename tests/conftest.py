@@ -42,6 +42,7 @@ compile_stale_texts()
 # Laws are tried on a tenth of their examples, but in CI: `--hypothesis-profile thorough`.
 settings.register_profile("quick", deadline=None, max_examples=10)
 settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.register_profile("exhaustive", deadline=None, max_examples=1000)
 settings.load_profile("quick")
 
 
