@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.errors import InputError, ModelError, WaterflowError
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
 
@@ -120,21 +120,44 @@ def test_short_numbers_are_taken_as_doubles(model, frame, dtype):
     assert model.predict(others).equals(model.predict(doubles))
 
 
-def test_long_whole_numbers_are_refused_by_mlflow_and_not_misread(model, frame):
-    # MLflow turns no int64 into a double; a server reads its numbers as doubles from the start.
-    whole = frame.assign(Solids=np.arange(len(frame), dtype=np.int64) + 20000)
-    with pytest.raises(mlflow.MlflowException, match="Can not safely convert int64 to float64"):
-        model.predict(whole)
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "object"])
+def test_whole_numbers_are_taken_as_doubles_whatever_holds_them(model, frame, dtype):
+    doubles = frame.assign(Solids=np.arange(len(frame)) + 20000.0)
+    assert model.predict(doubles.astype({"Solids": dtype})).equals(model.predict(doubles))
+
+
+def test_columns_that_spark_names_by_their_places_are_the_measurements(model, frame):
+    places = frame.set_axis([str(place) for place in range(len(COLUMNS))], axis="columns")
+    assert model.predict(places).equals(model.predict(frame))
+    for unnamed in (frame.to_numpy(), places.iloc[:, :-1], places[["1", "0", *places.columns[2:]]]):
+        with pytest.raises(WaterflowError, match="ph"):
+            model.predict(unnamed)
 
 
 def test_a_frame_without_a_measurement_is_refused(model, frame):
-    with pytest.raises(mlflow.MlflowException, match=r"missing inputs .*Turbidity"):
+    with pytest.raises(InputError, match="column Turbidity not found"):
         model.predict(frame.drop(columns="Turbidity"))
 
 
-def test_text_in_place_of_numbers_is_refused(model, frame):
-    with pytest.raises(mlflow.MlflowException, match="Incompatible input types for column ph"):
-        model.predict(frame.assign(ph="acid"))
+@pytest.mark.parametrize("odd", ["acid", "7,2", {"ph": 7.0}, -7.0, float("inf")])
+def test_a_row_with_a_cell_that_is_no_measurement_goes_to_the_laboratory(model, frame, odd):
+    mixed = frame.astype({"ph": object})
+    mixed.iat[3, mixed.columns.get_loc("ph")] = odd
+    judged = model.predict(mixed)
+    assert judged.loc[3].isna().tolist() == [True, True, False]
+    assert judged.loc[3, "verdict"] == "send_to_lab"
+    assert judged.drop(index=3).equals(model.predict(frame).drop(index=3))
+
+
+def test_whole_numbers_in_a_file_are_predicted_by_mlflow(folder, frame, model, tmp_path):
+    whole = frame.iloc[:5].round().fillna(7).clip(lower=1).astype(np.int64)
+    whole.to_csv(tmp_path / "whole.csv", index=False)
+    command = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local"]
+    command += ["-m", str(folder), "-i", str(tmp_path / "whole.csv"), "-t", "csv"]
+    done = subprocess.run([*command, "-o", tmp_path / "out.json"], check=False)
+    assert done.returncode == 0
+    said = json.loads((tmp_path / "out.json").read_text())["predictions"]
+    check_answer(said, model.predict(whole))
 
 
 def test_a_model_folder_is_loaded_without_a_store(folder, frame, model, workdir):

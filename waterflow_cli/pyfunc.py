@@ -22,8 +22,10 @@ class PotabilityModel:
 
         Parameters
         ----------
-        model_input : DataFrame of shape (n_samples, n_measurements)
-            The measurements in the schema's units, NaN where one is missing.
+        model_input : DataFrame of shape (n_samples, n_columns), or what pandas makes one of
+            Among others the measurements, by their names in any order, in the schema's units; NaN
+            where one is missing. Columns named "0", "1" and so on, as ``spark_udf`` names them
+            outside a ``struct``, are the measurements in the schema's order.
         params : dict, optional
             None are known.
 
@@ -33,8 +35,16 @@ class PotabilityModel:
             ``probability`` (calibrated P(potable)), ``prediction`` (1 or 0 by the tuned
             threshold) and ``verdict``. A row that breaks the schema, and would be ``invalid`` in
             ``waterflow score``, has neither of the first two and goes to the laboratory.
+
+        Raises
+        ------
+        InputError
+            If a column that the model needs is not there.
         """
-        return score_frame(self.model, model_input)
+        frame, names = pd.DataFrame(model_input), self.model.decision.measurements
+        if frame.columns.tolist() == [str(place) for place in range(len(names))]:
+            frame = frame.set_axis(list(names), axis="columns")
+        return score_frame(self.model, frame)
 
 
 def _load_pyfunc(path: str) -> PotabilityModel:

@@ -265,10 +265,17 @@ def frame_table(frame: pd.DataFrame, names: Header) -> Table:
     dialect = Dialect(encoding="frame", sep="", header_line=1, first_line=2)
 
     def make_batch() -> Batch:
-        cells = {str(name): plain_column(pa.array(frame[name])) for name in frame.columns}
+        cells = {str(name): _cells_of(frame[name]) for name in frame.columns}
         return Batch(columns=cells, lines=np.arange(2, len(frame) + 2, dtype=np.int64))
 
     return table_of([str(name) for name in frame.columns], make_batch, "frame", dialect, names)
+
+
+def _cells_of(values: pd.Series) -> pa.Array:
+    try:
+        return plain_column(pa.array(values))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # numbers and texts in one column
+        return pa.array(values.map(str, na_action="ignore"), pa.string())
 
 
 def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:

@@ -145,7 +145,7 @@ def log_model(run: TrackedRun, training: Training, result: TrainingResult) -> st
                 name="model",
                 loader_module="waterflow_cli.pyfunc",
                 data_path=str(payload),
-                signature=_signature(result),
+                signature=_signature(),
                 pip_requirements=_requirements(plugin),
             )
         # The manifest covers what MLflow wrote too, so it is made from the folder as stored.
@@ -198,9 +198,10 @@ def run_training(
     return TrainingReport(training, result, registered)
 
 
-def _signature(result: TrainingResult) -> ModelSignature:
+def _signature() -> ModelSignature:
+    # Of the outputs alone: for an input that is a double MLflow refuses the int64 that pandas makes
+    # of whole numbers. The model reads and checks its cells itself, as `score` does.
     return ModelSignature(
-        inputs=Schema([ColSpec("double", name) for name in result.model.measurements]),
         outputs=Schema(
             [
                 ColSpec("double", "probability", required=False),
