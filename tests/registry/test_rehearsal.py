@@ -80,7 +80,7 @@ def test_an_archive_that_states_other_probabilities_is_refused(cli, store_uri, w
     refused = importing(reference_probabilities=[0.5] * 100)
     assert refused.code == 4
     assert "other.zip: the model gives other probabilities" in refused.err
-    for odd in (["x"], [10**30], [10**400], 5, {"a": 1}):
+    for odd in (["x"], [10**30], [10**400], 5, {"a": 1}, False, {}, "", 0.0):
         assert importing(reference_probabilities=odd).code == 3
     older = importing()
     assert older.code == 0

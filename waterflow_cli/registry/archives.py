@@ -305,16 +305,22 @@ def _read_list(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
             and all(isinstance(text, str) for text in content["tags"].values())
             and all(name.startswith(_OWN_TAGS) for name in content["tags"])
             and all(len(name) <= _MAX_NAME for name in archive.namelist())
-            and all(
-                isinstance(each, float) and math.isfinite(each)
-                for each in content.get("reference_probabilities") or ()
-            )
+            and _are_numbers(content.get("reference_probabilities"))
         )
         if not whole:
             raise ValueError(_LIST)
     except (*_DAMAGED, AttributeError) as exc:
         raise _no_export(path, tr("its list is missing or damaged")) from exc
     return content
+
+
+def _are_numbers(stated: Any) -> bool:
+    """Say whether an archive states probabilities as it must, if it does."""
+    if stated is None:
+        return True
+    return isinstance(stated, list) and all(
+        isinstance(each, float) and math.isfinite(each) for each in stated
+    )
 
 
 def _unpack(archive: zipfile.ZipFile, name: str, expected: Any, folder: Path, path: str) -> None:
