@@ -11,11 +11,8 @@ one that has threads and locks hang:
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import errno
 import importlib
-import io
 import os
 import pickle
 import pkgutil
@@ -35,26 +32,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PACKAGE = str(Path(__file__).parents[1] / "waterflow_cli")
-# Where outputs are published, versions registered, and what became of a command is told.
-TRACED = (
-    contextlib.__file__,
-    *(
-        f"{PACKAGE}/{name}"
-        for name in (
-            *("main.py", "commands/", "common/effects.py", "common/interrupts.py", "registry/"),
-            *("scoring/job.py", "scoring/outputs.py", "tables/outputs.py", "training/runs/log.py"),
-            *("training/retraining/retrainer.py", "validation/report.py"),
-        )
-    ),
+from disturbers import (
+    COUNT,
+    MARK,
+    SIGNALS,
+    Disturber,
+    Failing,
+    Killing,
+    SystemFailing,
+    SystemKilling,
 )
+
 TIMEOUT_S = 60
 # The exit code of a try that came to the next point undisturbed.
 AT_NEXT_POINT = 97
-# Where a process says that it was disturbed, and how many steps it counted.
-MARK, COUNT = (Path(tempfile.gettempdir(), f"{kind}-{os.getpid()}") for kind in ("mark", "count"))
-_counted: Any = None
+_disturber: Disturber | None = None
 AS_BEFORE = "Error: Interrupted; outputs and models are as they were before."
 _IN_PLACE = re.compile(
     r"^(?:Error: Interrupted; in place are|Warning: In place all the same): (.*)\.$", re.MULTILINE
@@ -79,6 +71,12 @@ class Command:
     code: int = 0
 
 
+KINDS: dict[str, Callable[[], Disturber]] = {
+    "signals": Killing,
+    "failures": Failing,
+    "system-signals": SystemKilling,
+    "system-failures": SystemFailing,
+}
 START = "waterflow_cli.main._run"
 STORE = ("--tracking-uri", "sqlite:///mlflow.db")
 QUICK = ("--plugin", "logreg", "--balance", "none", "--calibrate", "none", "--test-size", "0.3")
@@ -275,10 +273,13 @@ def enter(folder: Path, said: Path) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     os.chdir(folder)
-    scratch = folder.parent / "scratch"
-    scratch.mkdir(exist_ok=True)
-    tempfile.tempdir = str(scratch)
+    scratch_of(folder).mkdir(exist_ok=True)
+    tempfile.tempdir = str(scratch_of(folder))
     speak_into(said)
+
+
+def scratch_of(folder: Path) -> Path:
+    return folder.parent / "scratch"
 
 
 def speak_into(said: Path) -> None:
@@ -292,8 +293,8 @@ def speak_into(said: Path) -> None:
 def leave(code: int) -> None:
     """End as a process does, but without what was to be done at its exit."""
     sys.settrace(None)
-    if _counted is not None:
-        COUNT.write_text(str(_counted.n_steps))
+    if _disturber is not None:
+        _disturber.leave()
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -306,155 +307,41 @@ def wait_for(pid: int) -> int:
 
 
 class Snapshot:
-    """The content of a folder, which can be put back.
+    """The content of a folder and of that of temporary files, which can be put back.
 
     Files are written again where they lie: a process may have them open.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        self._folders = {path for path in folder.rglob("*") if path.is_dir()}
+        self._roots = folder, scratch_of(folder)
+        self._files = {path: path.read_bytes() for path in self._found() if path.is_file()}
+        self._folders = {path for path in self._found() if path.is_dir()}
+
+    def _found(self) -> list[Path]:
+        return sorted((path for root in self._roots for path in root.rglob("*")), reverse=True)
 
     def put_back(self) -> None:
-        for path in sorted(self.folder.rglob("*"), reverse=True):
+        for path in self._found():
             if path.is_dir() and path not in self._folders:
                 path.rmdir()
             elif not path.is_dir() and path not in self._files:
                 path.unlink()
+        for path in self._folders:
+            path.mkdir(parents=True, exist_ok=True)
         for path, content in self._files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists() or path.read_bytes() != content:
                 with path.open("r+b" if path.exists() else "wb") as file:
                     file.truncate(0)
                     file.write(content)
 
 
-# --- what disturbs -----------------------------------------------------------------------------
-
-
-class Killing:
-    """Sends a signal before the n-th line that runs from now on."""
-
-    def __init__(self) -> None:
-        self.n_steps, self._last = 0, 0
-
-    def prepare(self) -> None:
-        """Do nothing: lines are counted from where the end of the command begins."""
-
-    def start(self, n: int, nth: int) -> None:
-        """Count from here; with n = 0 nothing happens."""
-        self._last, self._number = n, SIGNALS[nth % len(SIGNALS)]
-        frame: Any = sys._getframe(1)
-        sys.settrace(self)
-        while frame is not None:
-            if frame.f_code.co_filename.startswith(TRACED):
-                frame.f_trace = self
-            frame = frame.f_back
-
-    def __call__(self, frame: Any, event: str, arg: object) -> Any:
-        if not frame.f_code.co_filename.startswith(TRACED):
-            return None
-        if event == "line":
-            self.n_steps += 1
-            if self.n_steps == self._last:
-                MARK.write_text(f"{signal.Signals(self._number).name} {_place(frame)}")
-                os.kill(os.getpid(), self._number)
-        return self
-
-
-class Failing:
-    """Lets the n-th call fail that writes, renames, syncs or asks sqlite."""
-
-    def __init__(self) -> None:
-        self.n_steps, self._last = 0, 0
-
-    def start(self, n: int, nth: int) -> None:
-        """Count from here; with n = 0 nothing fails."""
-        self.n_steps, self._last = 0, n
-
-    def prepare(self) -> None:
-        """Put the counting calls in the place of those of the libraries."""
-        for name in ("write", "replace", "rename", "link", "fsync", "sendfile"):
-            setattr(os, name, self._counted(getattr(os, name)))
-        opened = io.open
-
-        def open_file(file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:
-            if set(mode) & set("wax+") and not isinstance(file, int) and file not in (MARK, COUNT):
-                self._count(self._fail_io)
-            return opened(file, mode, *args, **named)
-
-        io.open = builtins.open = open_file  # type: ignore[assignment]
-        connect = sqlite3.connect
-
-        def connect_counting(*args: Any, **named: Any) -> Any:
-            return connect(*args, **{"factory": self._connection(), **named})
-
-        sqlite3.connect = sqlite3.dbapi2.connect = connect_counting
-
-    def _connection(self) -> type[sqlite3.Connection]:
-        count = partial(self._count, self._fail_sqlite)
-
-        class Cursor(sqlite3.Cursor):
-            def execute(self, *args: Any) -> Any:
-                count()
-                return super().execute(*args)
-
-            def executemany(self, *args: Any) -> Any:
-                count()
-                return super().executemany(*args)
-
-        class Connection(sqlite3.Connection):
-            def cursor(self, *_: Any) -> Any:
-                return super().cursor(Cursor)
-
-            def execute(self, *args: Any) -> Any:
-                count()
-                return super().execute(*args)
-
-            def commit(self) -> None:
-                count()
-                super().commit()
-
-        return Connection
-
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **named: Any) -> Any:
-            self._count(self._fail_io)
-            return call(*args, **named)
-
-        return counted
-
-    def _count(self, fail: Callable[[], None]) -> None:
-        self.n_steps += 1
-        if self.n_steps == self._last:
-            MARK.write_text(_place(sys._getframe(2)))
-            fail()
-
-    def _fail_io(self) -> None:
-        number = (errno.ENOSPC, errno.EIO)[self._last % 2]
-        raise OSError(number, os.strerror(number))
-
-    def _fail_sqlite(self) -> None:
-        said = ("disk I/O error", "database or disk is full")[self._last % 2]
-        raise sqlite3.OperationalError(said)
-
-
-def _place(frame: Any) -> str:
-    """Name the lines of ours that led to a call."""
-    places = []
-    while frame is not None and len(places) < 3:
-        code = frame.f_code
-        if code.co_filename.startswith(PACKAGE):
-            places.append(f"{Path(code.co_filename).stem}.{code.co_qualname}:{frame.f_lineno}")
-        frame = frame.f_back
-    return " < ".join(places)
+# --- disturbed at each step ---------------------------------------------------------------------
 
 
 def disturb(
     folder: Path,
     command: Command,
-    disturber: Killing | Failing,
+    disturber: Disturber,
     points: Sequence[str],
     choose: Callable[[int], Sequence[int]],
 ) -> Iterator[tuple[str, Done, Facts]]:
@@ -490,7 +377,8 @@ def disturb(
             speak_into(said)
             disturber.start(n, nth)
             return True
-        code = wait_for(pid)
+        with disturber.watching(pid, n, nth):
+            code = wait_for(pid)
         step = f"{n} {MARK.read_text()}" if MARK.exists() else ""
         done = Done(code, said.read_text())
         content = pickle.dumps((step, done, Facts.of(folder)))
@@ -503,7 +391,7 @@ def disturb(
         def begin(*args: Any, **named: Any) -> Any:
             setattr(owner, name, original)
             if in_attempt:
-                if not MARK.exists():
+                if not disturber.has_disturbed():
                     leave(AT_NEXT_POINT)
                 return original(*args, **named)
             signal.alarm(0)
@@ -520,8 +408,8 @@ def disturb(
         setattr(owner, name, begin)
 
     def arm() -> None:
-        global _counted
-        _counted = disturber
+        global _disturber
+        _disturber = disturber
         disturber.prepare()
         for number, point in enumerate(points):
             owner, _, name = point.rpartition(".")
@@ -572,10 +460,11 @@ def disturb_command(
 ) -> tuple[int, list[str]]:
     """Disturb a command at so many of its last steps; give the number of tries, and the faults."""
     snapshot, before = Snapshot(folder), Facts.of(folder)
-    if kind == "signals":
-        tries = disturb(folder, command, Killing(), command.points[-1:], partial(_last, n_tries))
+    disturber = KINDS[kind]()
+    if isinstance(disturber, Killing | SystemKilling):
+        tries = disturb(folder, command, disturber, command.points[-1:], partial(_last, n_tries))
     else:
-        tries = disturb(folder, command, Failing(), command.points, partial(_spread, n_tries))
+        tries = disturb(folder, command, disturber, command.points, partial(_spread, n_tries))
     results = list(tries)
     snapshot.put_back()
     *_, (code, whole) = ((done.code, after) for step, done, after in results if not step)
