@@ -43,7 +43,7 @@ from disturbers import (
     SystemKilling,
 )
 
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 # The exit code of a try that came to the next point undisturbed.
 AT_NEXT_POINT = 97
 _disturber: Disturber | None = None
@@ -135,7 +135,7 @@ COMMANDS = (
     ),
     Command(
         "explore",
-        ("explore", "in.csv", "-o", "page.html"),
+        ("explore", "few.csv", "-o", "page.html"),
         (START, "waterflow_cli.commands.explore._show"),
         ("page.html",),
     ),
@@ -156,6 +156,7 @@ def prepare(folder: Path) -> None:
     new = folder / "new.csv"
     new.write_text(new.read_text().replace("\nS", "\nN"))  # other samples than those of before
     rows = (folder / "in.csv").read_text().splitlines(keepends=True)[:40]
+    (folder / "few.csv").write_text("".join(rows[:20]))  # too few for the quick models
     broken = f"bad{',99' * rows[0].count(',')}\n"
     (folder / "bad.csv").write_text("".join([*rows, broken, broken]))
 
@@ -338,13 +339,31 @@ class Snapshot:
 # --- disturbed at each step ---------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Try:
+    """What a command left, and what stood in its folder then.
+
+    Attributes
+    ----------
+    step : str
+        Where it was disturbed; empty where it was not.
+    n_steps : int
+        How many steps there were, where none was to be disturbed.
+    """
+
+    step: str
+    n_steps: int
+    done: Done
+    facts: Facts
+
+
 def disturb(
     folder: Path,
     command: Command,
     disturber: Disturber,
     points: Sequence[str],
     choose: Callable[[int], Sequence[int]],
-) -> Iterator[tuple[str, Done, Facts]]:
+) -> Iterator[Try]:
     """Run a command, and from each of some points try what some of the steps from there do to it.
 
     Parameters
@@ -353,10 +372,6 @@ def disturb(
         Functions, in the order in which they are called; steps belong to the last one called.
     choose : callable
         Is given the number of steps, and tells which to disturb.
-
-    Yields
-    ------
-    The step, what the command left, and what stood in its folder then.
     """
     results, said = folder.parent / "results", folder.parent / "said"
     shutil.rmtree(results, ignore_errors=True)
@@ -380,8 +395,8 @@ def disturb(
         with disturber.watching(pid, n, nth):
             code = wait_for(pid)
         step = f"{n} {MARK.read_text()}" if MARK.exists() else ""
-        done = Done(code, said.read_text())
-        content = pickle.dumps((step, done, Facts.of(folder)))
+        n_steps = 0 if n else int(COUNT.read_text())
+        content = pickle.dumps(Try(step, n_steps, Done(code, said.read_text()), Facts.of(folder)))
         (results / f"{name} {n:06d}").write_bytes(content)
         return False
 
@@ -457,33 +472,30 @@ def _is_whole(name: str, content: bytes, expected: bytes) -> bool:
 
 def disturb_command(
     folder: Path, command: Command, kind: str, n_tries: int
-) -> tuple[int, list[str]]:
-    """Disturb a command at so many of its last steps; give the number of tries, and the faults."""
+) -> tuple[int, int, list[str]]:
+    """Disturb a command at so many of its steps; count the tries and the steps; give the faults."""
     snapshot, before = Snapshot(folder), Facts.of(folder)
     disturber = KINDS[kind]()
-    if isinstance(disturber, Killing | SystemKilling):
-        tries = disturb(folder, command, disturber, command.points[-1:], partial(_last, n_tries))
-    else:
-        tries = disturb(folder, command, disturber, command.points, partial(_spread, n_tries))
-    results = list(tries)
+    is_signal = isinstance(disturber, Killing | SystemKilling)
+    points = command.points[-1:] if is_signal else command.points
+    choose = partial(_evenly, max(1, n_tries // len(points)))
+    results = list(disturb(folder, command, disturber, points, choose))
     snapshot.put_back()
-    *_, (code, whole) = ((done.code, after) for step, done, after in results if not step)
-    command = replace(command, code=code)
-    disturbed = [result for result in results if result[0]]
+    whole = [each for each in results if not each.step][-1]
+    command = replace(command, code=whole.done.code)
+    disturbed = [each for each in results if each.step]
     faults = [
-        f"{command.name}, {step}: {'; '.join(found)}: {done.said[-1500:]!r}"
-        for step, done, after in disturbed
-        if (found := find_faults(command, before, whole, done, after))
+        f"{command.name}, {each.step}: {'; '.join(found)}: {each.done.said[-1500:]!r}"
+        for each in disturbed
+        if (found := find_faults(command, before, whole.facts, each.done, each.facts))
     ]
-    return len(disturbed), faults
+    return len(disturbed), sum(each.n_steps for each in results), faults
 
 
-def _last(n: int, n_steps: int) -> Sequence[int]:
-    return range(max(1, n_steps - 199), n_steps + 1, max(1, min(n_steps, 200) // n))
-
-
-def _spread(n: int, n_steps: int) -> Sequence[int]:
-    return range(1, n_steps + 1, max(1, n_steps // n))
+def _evenly(n: int, n_steps: int) -> Sequence[int]:
+    """Choose so many steps, each from the middle of its share."""
+    n = min(n, n_steps)
+    return [1 + n_steps * (2 * i + 1) // (2 * n) for i in range(n)]
 
 
 def import_what_is_needed() -> None:
@@ -502,7 +514,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--commands", default=",".join(each.name for each in COMMANDS))
     parser.add_argument("--kinds", default="signals,failures")
-    parser.add_argument("--tries", type=int, default=200, help="of each command, or point of it")
+    parser.add_argument("--tries", type=int, default=200, help="of each command and kind")
     asked = parser.parse_args()
     for name in list(os.environ):
         if name.startswith(("WATERFLOW_", "MLFLOW_TRACKING")):
@@ -517,9 +529,9 @@ def main() -> None:
         for command in COMMANDS:
             for kind in asked.kinds.split(","):
                 if command.name in asked.commands.split(","):
-                    n_tries, faults = disturb_command(folder, command, kind, asked.tries)
-                    lines = [f"{command.name}: {n_tries} {kind}, {len(faults)} faults", *faults]
-                    sys.stdout.write("\n".join(lines) + "\n")
+                    n, n_steps, faults = disturb_command(folder, command, kind, asked.tries)
+                    head = f"{command.name}: {n} {kind} at {n_steps} steps, {len(faults)} faults"
+                    sys.stdout.write("\n".join([head, *faults]) + "\n")
                     sys.stdout.flush()
                     n_faults += len(faults)
     sys.exit(bool(n_faults))

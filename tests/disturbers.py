@@ -40,7 +40,7 @@ TRACED = (
 MARK, COUNT, TRACE = (
     Path(tempfile.gettempdir(), f"{kind}-{os.getpid()}") for kind in ("mark", "count", "trace")
 )
-_WRITES = "write,writev,pwrite64,sendfile,copy_file_range,ftruncate,pread64"
+_WRITES = "write,writev,pwrite64,sendfile,copy_file_range,ftruncate"
 _NAMES = "rename,renameat,renameat2,link,linkat,mkdir,fsync,fdatasync"
 _TRACED_CALL = re.compile(r"^\w+\(.*$", re.MULTILINE)
 
@@ -232,9 +232,9 @@ class Tracing(Disturber):
 
 
 class SystemKilling(Tracing):
-    """Sends a signal at the n-th call that has to do with a file."""
+    """Sends a signal at the n-th call that opens, closes, locks or changes a file."""
 
-    calls = "%file,%desc"
+    calls = f"{_WRITES},{_NAMES},openat,close,unlink,unlinkat,rmdir,flock,chmod,fchmod"
 
     def _injection(self, n: int, nth: int) -> str:
         return f"signal={SIGNALS[nth % len(SIGNALS)].name}"
@@ -243,7 +243,7 @@ class SystemKilling(Tracing):
 class SystemFailing(Tracing):
     """Lets the n-th call fail that writes, makes a name, syncs, or reads as sqlite does."""
 
-    calls = f"{_WRITES},{_NAMES}"
+    calls = f"{_WRITES},{_NAMES},pread64"
 
     def _injection(self, n: int, nth: int) -> str:
         return f"error={('ENOSPC', 'EIO')[n % 2]}"
