@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -14,8 +15,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.interrupts import install_interrupts
 from waterflow_cli.registry.sqlite_tables import sqlite_path
-from waterflow_cli.registry.stores import connect, redact, store_errors
+from waterflow_cli.registry.stores import changing, connect, redact, store_errors
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
@@ -171,6 +173,21 @@ def test_a_store_that_is_locked_is_said_to_be_busy(monkeypatch):
         with pytest.raises(ModelError, match="is busy: other commands are writing to it") as busy:
             connect("sqlite:///mlflow.db")
     assert busy.value.hint == "Try again when they have ended."
+
+
+def test_an_interruption_while_the_lock_is_taken_leaves_no_file(workdir, monkeypatch):
+    install_interrupts()
+    opened = os.open
+
+    def open_and_interrupt(*arguments):
+        descriptor = opened(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_and_interrupt)
+    with pytest.raises(KeyboardInterrupt), changing("sqlite:///mlflow.db"):
+        pytest.fail("it was not heard")
+    assert list(workdir.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ from sqlalchemy.pool import NullPool
 from waterflow_cli.common.credentials import redact as redact
 from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import ModelError
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
 from waterflow_cli.registry.sqlite_tables import SQLITE, is_made_by_mlflow, read_only, sqlite_path
 
@@ -49,7 +51,7 @@ _PATIENCE = {
 }
 _UNANSWERED = (ConnectError, AnswerTimeout)
 _LOCK_TIMEOUT_S = 120
-_BUSY_TIMEOUT_S = 30
+_BUSY_TIMEOUT_S, _BUSY_POLL_S = 30, 0.05
 
 # Their errors are raised as well, and said by `store_errors`; MLflow would add a traceback.
 for _name in ("mlflow", "alembic", "sqlalchemy"):
@@ -117,7 +119,7 @@ def changing(uri: str) -> Iterator[None]:
         yield
         return
     path = database.with_name(f".{database.name}.changes.lock")
-    lock = FileLock(path, timeout=_BUSY_TIMEOUT_S)
+    lock = FileLock(path)
 
     def give_back() -> None:
         if lock.is_locked:
@@ -126,8 +128,22 @@ def changing(uri: str) -> Iterator[None]:
 
     with effects.ending(give_back):
         with store_errors(uri):
-            lock.acquire()
+            _wait_for(lock)
         yield
+
+
+def _wait_for(lock: FileLock) -> None:
+    """Take a lock; an interruption comes between two tries: within one it would leave the file."""
+    until = time.monotonic() + _BUSY_TIMEOUT_S
+    while not lock.is_locked:
+        with interrupts_held_back():
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                if time.monotonic() > until:
+                    raise
+        if not lock.is_locked:
+            time.sleep(_BUSY_POLL_S)
 
 
 @contextmanager
