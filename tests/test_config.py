@@ -237,6 +237,7 @@ def trained(cli, samples, tmp_path):
     return train
 
 
+@pytest.mark.slow
 def test_lists_set_options_that_can_be_given_several_times(trained, samples, monkeypatch):
     LOCAL.write_text(
         f'[train]\ndata = "{samples}"\nplugin = "logreg"\n'

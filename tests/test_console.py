@@ -52,8 +52,8 @@ def test_errors_are_colored_on_a_terminal(workdir):
     ("arguments", "environment"),
     [
         ((), {"NO_COLOR": "1"}),
-        ((), {"TERM": "dumb"}),
-        (("--no-color",), {}),
+        pytest.param((), {"TERM": "dumb"}, marks=pytest.mark.slow),
+        pytest.param(("--no-color",), {}, marks=pytest.mark.slow),
     ],
     ids=["NO_COLOR", "TERM=dumb", "--no-color"],
 )
@@ -117,6 +117,7 @@ def test_tables_are_not_folded_in_a_pipe(cli, findings):
     assert not any(row.endswith(" ") for row in rows)
 
 
+@pytest.mark.slow
 def test_tables_are_folded_on_a_terminal(findings):
     shown = COLOR.sub("", run_on_terminal(*findings, COLUMNS="60"))
     assert "z" * 100 not in shown

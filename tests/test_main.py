@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 import pytest
+from marks import slow
 
 import waterflow_cli.samples.simulation
 import waterflow_cli.tables.outputs
@@ -99,7 +100,7 @@ def command(request):
     [
         pytest.param(signal.SIGINT, "simulate", id="SIGINT-simulate"),
         pytest.param(signal.SIGTERM, "simulate", id="SIGTERM-simulate"),
-        pytest.param(signal.SIGHUP, "simulate", id="SIGHUP-simulate"),
+        pytest.param(signal.SIGHUP, "simulate", id="SIGHUP-simulate", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, "score", id="SIGINT-score", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "score", id="SIGTERM-score", marks=pytest.mark.slow),
     ],
@@ -118,6 +119,7 @@ def test_signal_leaves_what_was_there_before(number, command, workdir):
     assert output.read_text() == "precious\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("existing", [True, False])
 def test_kill_leaves_what_was_there_before(existing, workdir):
     if existing:
@@ -132,6 +134,7 @@ def test_kill_leaves_what_was_there_before(existing, workdir):
         assert left["out.csv"].read_text() == "precious\n"
 
 
+@pytest.mark.slow
 def test_command_under_nohup_survives_the_end_of_the_terminal(workdir):
     def ignore_hangup():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -145,6 +148,7 @@ def test_command_under_nohup_survives_the_end_of_the_terminal(workdir):
     assert [path.name for path in workdir.iterdir()] == ["out.csv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_closed_pipe_ends_quietly(unbuffered, workdir):
     command = "waterflow simulate --rows 2000000 -o - | head -n 1; exit ${PIPESTATUS[0]}"
@@ -155,7 +159,8 @@ def test_closed_pipe_ends_quietly(unbuffered, workdir):
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "schemas list", "schemas show", "validate bad.csv -q --schema ph.yaml"]
+    "command",
+    ["schemas show", "validate bad.csv -q --schema ph.yaml", *slow("--help", "schemas list")],
 )
 def test_result_into_a_closed_pipe_ends_quietly(command, workdir):
     (workdir / "bad.csv").write_text("ph\n15\n")
@@ -164,6 +169,7 @@ def test_result_into_a_closed_pipe_ends_quietly(command, workdir):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_work_goes_on_when_nobody_reads_stderr_any_more(workdir):
     done = run_shell("waterflow simulate --rows 300000 -o out.csv 2> >(true)")
     assert done.returncode == 0
@@ -175,9 +181,8 @@ def test_work_goes_on_when_nobody_reads_stderr_any_more(workdir):
 @pytest.mark.parametrize(
     "command",
     [
-        *("simulate --rows 5 -o -", "simulate --rows 200000 -o -"),
-        *("schemas list", "schemas list --json", "schemas show"),
-        *("validate good.csv --format csv", "--help", "--version"),
+        *("simulate --rows 5 -o -", "schemas list --json", "validate good.csv --format csv"),
+        *slow("simulate --rows 200000 -o -", "schemas list", "schemas show", "--help", "--version"),
     ],
 )
 def test_full_disk_behind_stdout_is_an_error_of_use(command, unbuffered, workdir, samples):
@@ -218,7 +223,7 @@ def test_closed_stdin_is_an_input_that_cannot_be_read(workdir):
     assert "standard input is closed" in done.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", *slow("latin-1", "utf-8")])
 def test_no_locale_stops_a_command(encoding, workdir):
     (workdir / "eau_é水.csv").write_text("ph\n15\n")
     environment = {**os.environ, "PYTHONIOENCODING": encoding}

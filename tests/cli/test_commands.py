@@ -269,6 +269,7 @@ def test_report_of_a_training_as_json(train, samples):
     assert set(report["policy"]) == {"potable_from", "not_potable_to"}
 
 
+@pytest.mark.slow
 def test_rows_that_cannot_be_learned_from_are_dropped_on_request(train, samples, workdir):
     lines = samples.read_text("utf-8").splitlines()
     lines[1] = lines[1].rpartition(",")[0] + ","
@@ -284,6 +285,7 @@ def test_rows_that_cannot_be_learned_from_are_dropped_on_request(train, samples,
     assert data["rows_not_potable"] + data["rows_potable"] == 398
 
 
+@pytest.mark.slow
 def test_rows_that_repeat_others_are_warned_of(train, samples, workdir):
     lines = samples.read_text("utf-8").splitlines()
     (workdir / "in.csv").write_text("\n".join([*lines, *lines[1:11]]) + "\n")
@@ -293,6 +295,7 @@ def test_rows_that_repeat_others_are_warned_of(train, samples, workdir):
     assert "of 410 rows repeat the measurements of another row" in outcome.err
 
 
+@pytest.mark.slow
 def test_without_data_the_usual_file_is_trained_on_and_named(cli, samples, own_store, workdir):
     (workdir / "water_potability.csv").write_bytes(samples.read_bytes())
     arguments = ("--plugin", "logreg", "--balance", "none", "--test-size", "0.3")

@@ -336,6 +336,7 @@ def test_wrong_usage_ends_with_2_and_a_pointer(name, cli, tmp_path):
     assert files_below(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_bad_value_of_a_parameter_is_refused_and_the_run_is_marked_failed(
     cli, samples, tmp_path, workdir
 ):
@@ -436,6 +437,7 @@ def soil_store(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_model_of_other_columns_ends_with_4_and_scores_its_own_table(
     soil_store, cli, samples, workdir
 ):

@@ -96,6 +96,7 @@ def test_all_outputs_and_the_run_tell_the_same(cli, own_store, shifted_file):
     assert names == {"report.html", "report.json"}
 
 
+@pytest.mark.slow
 def test_a_second_check_is_a_second_run(cli, own_store, quiet_file):
     for _ in range(2):
         assert cli("monitor", quiet_file, "--tracking-uri", own_store, "-q").code == 0

@@ -51,6 +51,7 @@ def test_the_password_of_a_store_is_not_shown(uri, cli: Cli, samples, monkeypatc
     assert [path.name for path in Path().iterdir()] == ["a.csv"]
 
 
+@pytest.mark.slow
 def test_secrets_of_the_environment_are_written_nowhere(cli: Cli, samples, monkeypatch):
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)

@@ -105,6 +105,7 @@ def test_server_ends_what_is_under_way_and_exits_with_0(tmp_path, store_uri, sam
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_server_ends_though_a_thread_is_still_at_a_request(tmp_path, store_uri):
     stuck = "import time, waterflow_cli.serving.app as app\napp.judge = lambda *_: time.sleep(600)"
     chosen = ("--tracking-uri", store_uri, "--timeout-s", "0.2")

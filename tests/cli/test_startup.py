@@ -89,6 +89,7 @@ def test_validating_imports_no_learning_and_no_tracking(workdir, samples):
     assert not imported & (HEAVY - {"numpy", "pyarrow", "rich"})
 
 
+@pytest.mark.slow
 def test_validating_a_long_file_imports_no_more(workdir):
     imported_by("simulate", "--rows", "3000", "-o", "long.csv")
     _, err, imported = imported_by("validate", "long.csv")

@@ -96,6 +96,7 @@ def test_the_leaderboard_ranks_what_can_be_compared(client: MlflowClient) -> Non
     assert NOTE_TAG not in client.get_experiment_by_name("empty").tags
 
 
+@pytest.mark.slow
 def test_what_a_person_wrote_stays_and_a_second_time_changes_nothing(
     client: MlflowClient,
 ) -> None:
@@ -127,6 +128,7 @@ def test_leaderboard_is_in_the_description_without_the_private_tags(client: Mlfl
     assert "**Best: hgb" in note
 
 
+@pytest.mark.slow
 def test_a_description_stays_within_what_mlflow_keeps(client: MlflowClient) -> None:
     river = client.create_experiment("river")
     for number in range(12):
@@ -140,6 +142,7 @@ def test_a_description_stays_within_what_mlflow_keeps(client: MlflowClient) -> N
     assert with_leaderboard("x" * 6000, "y" * 99) == "x" * 6000
 
 
+@pytest.mark.slow
 def test_runs_beyond_the_tenth_are_counted(client: MlflowClient) -> None:
     river = client.create_experiment("river")
     for number in range(12):

@@ -45,6 +45,7 @@ def test_the_p_value_counts_the_true_labels_among_the_permutations(found):
     assert list(found.permutation.chance) == sorted(found.permutation.chance)
 
 
+@pytest.mark.slow
 def test_no_signal_is_found_where_there_is_none(y):
     found = check_signal(measure(y, strength=0), y, seed=3, n_permutations=19)
     assert not found.linear_signal
@@ -75,6 +76,7 @@ def test_few_rows_are_drawn_of_many_and_correlations_are_of_all(y, monkeypatch):
     assert found.point_biserial["ph"] == pytest.approx(np.corrcoef(X["ph"], y)[0, 1])
 
 
+@pytest.mark.slow
 def test_a_measurement_without_two_values_has_no_correlation_and_stands_last(y):
     X = measure(y, strength=1).assign(ph=7.0)
     X.insert(0, "Sulfate", np.nan)

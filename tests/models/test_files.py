@@ -199,6 +199,7 @@ def test_the_schema_is_stored_as_it_was(saved):
     assert stored.schema.measurements == tuple(COLUMNS)
 
 
+@pytest.mark.slow
 def test_loading_runs_no_pickle(model_folder, tmp_path):
     """Python reports each object that a pickle names; here the first would end the process."""
     code = f"""

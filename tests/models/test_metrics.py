@@ -120,6 +120,7 @@ def test_interval_lies_around_the_estimate_and_has_width():
         assert abs((estimate.low + estimate.high) / 2 - estimate.value) < 0.15 * width, name
 
 
+@pytest.mark.slow
 def test_more_rows_give_narrower_intervals():
     few = evaluate_predictions(*simulated(1, 200), 0.5, seed=0).estimates
     many = evaluate_predictions(*simulated(1, 3200), 0.5, seed=0).estimates

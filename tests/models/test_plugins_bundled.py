@@ -158,6 +158,7 @@ def test_every_value_of_the_search_space_can_be_trained_with(plugin):
             assert pipeline.predict_proba(X).sum(axis=1) == pytest.approx(1), (name, value)
 
 
+@pytest.mark.slow
 def test_a_signal_that_is_there_is_found(plugin, simulated):
     # The label turns on how far measurements lie from their means: a straight line finds nothing.
     y = (simulated.X["Turbidity"] > simulated.X["Turbidity"].median()).to_numpy().astype(np.int64)

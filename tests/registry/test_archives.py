@@ -59,6 +59,7 @@ def test_an_imported_version_scores_as_the_exported_one(cli, exported, store_uri
     assert Path("here.csv").read_bytes() == Path("there.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_an_import_says_where_it_came_from_and_keeps_its_figures(cli, exported, store_uri):
     outcome = cli("models", "import", exported, "--name", "river")
     assert outcome.code == 0
@@ -79,6 +80,7 @@ def test_an_import_says_where_it_came_from_and_keeps_its_figures(cli, exported, 
     assert cli("compare", "--run", "1,2", "--name", "river").code == 0
 
 
+@pytest.mark.slow
 def test_an_imported_model_is_a_plain_pyfunc(cli, exported, samples):
     import mlflow
     import pandas as pd
@@ -90,6 +92,7 @@ def test_an_imported_model_is_a_plain_pyfunc(cli, exported, samples):
     assert list(model.predict(frame[list(model.metadata.signature.inputs.input_names())]))
 
 
+@pytest.mark.slow
 def test_what_mlflow_leaves_beside_a_model_is_not_exported(cli, exported, store_uri):
     import mlflow
 
@@ -111,6 +114,7 @@ def test_the_same_version_gives_the_same_file(cli, exported, store_uri):
     assert "--force" in refused.err
 
 
+@pytest.mark.slow
 def test_the_expected_sha256_must_be_that_of_the_model(cli, exported):
     digest = listed(exported)["manifest_sha256"]
     assert cli("models", "import", exported, "--sha256", digest[:16]).code == 0
@@ -197,6 +201,7 @@ def test_an_import_plants_no_code_that_mlflow_would_run(cli, rewritten, exported
     assert not Path("mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_version_that_a_gate_refused_is_refused_elsewhere_too(cli, rewritten, exported):
     content = {**listed(exported), "gate": "refused"}
     path = rewritten(**{"export.json": json.dumps(content).encode()})
@@ -301,6 +306,7 @@ def test_an_export_of_a_changed_model_is_refused(cli, store_uri, tmp_path):
     assert not Path("m.zip").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["oob_tree.zip", "cyclic_tree.zip"])
 def test_a_model_whose_trees_were_edited_is_refused_in_one_line(cli, samples, name):
     path = ROOT.parent / "shared" / "cases" / name

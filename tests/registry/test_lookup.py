@@ -200,6 +200,7 @@ def test_versions_are_listed_the_newest_first(store):
         assert abs(each["created_s"] - time.time()) < 3600
 
 
+@pytest.mark.slow
 def test_a_version_whose_run_was_deleted_for_good_is_listed_without_figures(changed, tmp_path):
     uri, _ = changed
     (before,) = list_versions("waterflow", uri)

@@ -41,6 +41,7 @@ def test_the_other_process_gives_the_probabilities_of_this_one(fetched, folder):
         check_rehearsed("m", None, expected)
 
 
+@pytest.mark.slow
 def test_what_the_other_process_refuses_is_said_here(folder):
     with pytest.raises(ModelError, match=r"waterflow-manifest\.json is not what was saved"):
         rehearse(folder, label="m", digest="0" * 64)
@@ -61,6 +62,7 @@ def test_a_process_that_crashes_is_no_crash_here(folder, tmp_path, monkeypatch):
         rehearse(folder, label="m", digest="0" * 64)
 
 
+@pytest.mark.slow
 def test_an_archive_that_states_other_probabilities_is_refused(cli, store_uri, workdir):
     export = ("models", "export", "-o", "m.zip", "--tracking-uri", store_uri)
     assert cli(*export).code == 0

@@ -45,6 +45,7 @@ def test_a_store_that_is_not_there_is_created_only_when_asked(workdir):
     assert names(connect(uri)) == ["Default"]
 
 
+@pytest.mark.slow
 def test_a_relative_uri_means_the_working_folder_of_now(workdir, monkeypatch):
     # MLflow keeps its connections by URI: the same words in another folder are another store.
     for folder in ("one", "two"):
@@ -264,6 +265,7 @@ def test_the_search_for_passwords_ends_in_a_long_text(text):
     assert redact(text * 100_000) == text * 100_000
 
 
+@pytest.mark.slow
 def test_a_store_that_another_is_making_is_waited_for(workdir):
     """Several commands may start at the same time in a new folder."""
     start = Barrier(3)

@@ -69,6 +69,7 @@ def told(uri):
     ]
 
 
+@pytest.mark.slow
 def test_trainings_stand_in_the_history_with_their_figures(uri):
     assert aliases_of(uri) == {"challenger": 3, "champion": 1}
     entries = read_history(NAME, uri)

@@ -114,6 +114,7 @@ def test_public_table_reads_alike_with_its_profile(samples):
     assert first_values(str(samples), profile="kaggle") == first_values(str(samples))
 
 
+@pytest.mark.slow
 def test_profile_of_ones_own_works_in_each_command(cli, profile, laboratory, samples, store_uri):
     outcome = cli("validate", laboratory, "--profile", profile)
     assert outcome.code == 0, outcome.err

@@ -225,6 +225,7 @@ def test_law_has_the_asked_auc_and_base_rate(signal):
     assert label_model(signal).probability(score).mean() == pytest.approx(BASE_RATE, abs=0.005)
 
 
+@pytest.mark.slow
 @tried_on(10)
 @given(signal=SIGNALS)
 def test_missing_values_never_raise_the_best_auc(signal):
@@ -246,6 +247,7 @@ def test_linear_model_learns_nothing(large):
     assert auc == pytest.approx(0.5, abs=0.012)
 
 
+@pytest.mark.slow
 def test_forest_learns_from_2000_rows_what_a_linear_model_cannot():
     frame = simulate(2000, signal=0.9).to_pandas()
 

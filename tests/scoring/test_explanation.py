@@ -206,6 +206,7 @@ def test_score_appends_to_the_reasons_of_valid_rows_only(cli, table, rf_uri):
     assert n_listed > 300
 
 
+@pytest.mark.slow
 def test_bytes_depend_on_no_batch_size_and_no_number_of_jobs(cli, table, rf_uri):
     score = ("score", "in.csv", "--tracking-uri", rf_uri, "--explain", 3, "-o")
     cli(*score, "one.csv", "--jobs", 1)

@@ -654,6 +654,7 @@ def many_rows(workdir, samples):
     write_csv("in.csv", [*HEADER, "note"], rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["out.csv", *slow("out.jsonl.gz", "out.csv.zst", "out.parquet")])
 def test_jobs_and_blocks_change_no_byte(output, score, many_rows, monkeypatch):
     written = {}

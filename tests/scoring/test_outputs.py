@@ -324,7 +324,8 @@ def interrupt_publishing(n_lines, *arguments):
 @pytest.mark.parametrize(
     ("output", "force", "n_times"),
     [
-        *(("out.csv", False, 1), ("out.csv", True, 1), ("out.csv", False, 2)),
+        ("out.csv", True, 1),
+        *(pytest.param("out.csv", False, n, marks=pytest.mark.slow) for n in (1, 2)),
         *(pytest.param("out.csv.gz", *each, marks=pytest.mark.slow) for each in GZIPPED),
     ],
 )

@@ -103,6 +103,7 @@ def test_probabilities_are_those_of_score_to_the_last_digit(
     assert 20 < len(expected) < 400
 
 
+@pytest.mark.slow
 def test_neither_jobs_nor_batches_change_the_result(cli: Cli, past: Path, second: Options) -> None:
     seen = set()
     for number, options in enumerate(((), ("--jobs", 2, "--batch-rows", 7))):

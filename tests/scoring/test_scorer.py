@@ -261,6 +261,7 @@ def test_column_that_the_schema_does_not_require_is_imputed_throughout(model_of_
     assert rows[1]["reason"].endswith("; imputed: a c")
 
 
+@pytest.mark.slow
 def test_absent_column_is_no_measurement(model_of_optional_columns):
     _, rows = score(model_of_optional_columns, pd.DataFrame({"b": [NAN, 1.0], "c": [NAN, NAN]}))
     assert [row["status"] for row in rows] == ["invalid", "scored"]

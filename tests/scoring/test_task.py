@@ -69,6 +69,7 @@ def packed(tmp_path_factory):
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "jsonl", *slow("csv.gz", "csv.zst", "parquet")])
 def test_no_byte_depends_on_batches_jobs_or_the_packing_of_the_input(
     kind, packed, model, tmp_path, monkeypatch

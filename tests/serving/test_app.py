@@ -306,6 +306,7 @@ class Slow:
         return self._decision.probability(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [JSON, CSV])
 def test_a_request_that_ran_out_of_time_gives_its_thread_back(own_store, records, samples, kind):
     watch = ModelWatch("@champion", name="waterflow", tracking_uri=own_store, report=print)

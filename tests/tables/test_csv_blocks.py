@@ -588,6 +588,7 @@ def test_cell_of_many_megabytes_is_read() -> None:
         assert [len(text) for text in rows[0][1]] == [1, len(cell) + len(tail) - 2]
 
 
+@pytest.mark.slow
 def test_open_quote_beyond_the_true_limit_is_refused() -> None:
     data = b'1,2\n3,"' + "ü7,8\n".encode() * (csv_blocks.MAX_ROW_BYTES // 6 + 1_000_000)
     with pytest.raises(InputError, match="line 3: a quoted cell opens here"):

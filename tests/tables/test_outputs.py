@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from marks import slow
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.json import path_text
@@ -220,7 +221,7 @@ main(sys.argv[2:])
 
 
 @pytest.mark.parametrize(
-    "path", ["out.csv", "out.csv.gz", "out.csv.zst", "out.jsonl", "out.parquet"]
+    "path", ["out.csv", *slow("out.csv.gz", "out.csv.zst", "out.jsonl", "out.parquet")]
 )
 @pytest.mark.parametrize("existing", [False, True])
 def test_full_disk_is_an_error_of_use_and_leaves_what_was_there(path, existing, workdir):

@@ -473,6 +473,7 @@ def test_reading_goes_on_where_any_batch_ended(kind: str, packed: bool, tmp_path
     assert check_going_on(path, sizes) > 5
 
 
+@pytest.mark.slow
 def test_reading_goes_on_beyond_what_was_read_ahead(tmp_path: Path) -> None:
     text = "name,n\r\n" + "".join(f'"row\r\n{number}",{number}\r\n' for number in range(9000))
     path = write(tmp_path, gzip.compress(text.encode()))
@@ -593,6 +594,7 @@ def test_batch_of_text_holds_about_as_many_rows_as_asked_for(
     assert len(sizes) <= 2 * n_rows / batch_rows + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_rows", [1, 10, 1000])
 def test_batch_of_text_beyond_the_sample_holds_about_as_many_rows_as_asked_for(
     batch_rows: int, tmp_path: Path

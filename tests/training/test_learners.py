@@ -245,6 +245,7 @@ def test_a_search_sees_no_row_but_those_it_is_given(data, record):
     assert seen == set(given.tolist())
 
 
+@pytest.mark.slow
 def test_a_parameter_that_the_user_set_is_not_searched(simulated):
     plugin = load_plugin("extra-trees")
     assert set(plugin.model.search_space) == {*FOREST, *SPACE_OF_FOREST}
@@ -294,6 +295,7 @@ def test_trials_of_the_journal_are_not_made_again(data, tmp_path, record):
     assert len(record.fits) == n_fits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("fails_at", [1, 4])
 def test_a_search_that_an_error_stopped_goes_on_to_the_same_end(data, tmp_path, error, fails_at):
@@ -363,6 +365,7 @@ def test_no_search_sees_a_row_that_its_fit_is_measured_on(data, record):
     assert not record.predictions[measured[0]][0] & held_out
 
 
+@pytest.mark.slow
 def test_a_parameter_that_fits_the_tested_rows_alone_is_not_found(data):
     """A search that saw the tested rows would look perfect; labels without a signal are chance."""
     random = np.random.default_rng(3)
@@ -385,6 +388,7 @@ def test_the_model_is_fitted_with_the_parameters_that_the_result_names(simulated
     assert {name: fitted[name] for name in result.params} == dict(result.params)
 
 
+@pytest.mark.slow
 def test_reported_figures_are_the_outer_ones(data):
     options = quick(n_trials=4)
     plugin = load(NoisyPlugin())

@@ -414,6 +414,7 @@ def test_parameters_are_the_defaults_and_what_the_user_chose(simulated):
     assert result.model.estimator[-1].C == 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", BALANCES)
 def test_what_scores_holds_no_sampler(simulated, balance):
     options = quick(balance=balance, params={"max_iter": 20})

@@ -140,6 +140,7 @@ def test_header_of_a_past_output_is_matched_once(cli, own_samples, store_uri, ma
     assert matched == {own_samples: 1, "out.csv": 1}
 
 
+@pytest.mark.slow
 def test_header_of_training_rows_is_matched_once(cli, own_samples, workdir, matched):
     store = ("--tracking-uri", f"sqlite:///{workdir / 'own.db'}")
     assert cli("train", own_samples, "--plugin", "logreg", "--cv", "3x1", *store, "-q").code == 0

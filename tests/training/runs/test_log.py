@@ -155,6 +155,7 @@ def test_class_counts_and_baselines_are_logged(hgb_run, data):
     assert 0.3 < metrics["baseline_logistic_regression_roc_auc"] < 0.7
 
 
+@pytest.mark.slow
 def test_undefined_metrics_are_left_out(data, uri):
     # From 1 on nothing is called potable.
     report = run(data, load_plugin("logreg"), uri, threshold=parse_threshold("1"))
@@ -337,6 +338,7 @@ def test_train_prints_strict_json(cli, samples, plugin, uri):
     assert content["registered"]["alias"] == "champion"
 
 
+@pytest.mark.slow
 def test_what_became_of_a_guarantee_is_stored_and_told(data, uri):
     guarantees = tuple(map(parse_guarantee, ("precision=0.99@99%", "fpr=0.5@50%")))
     report = run(data, load_plugin("logreg"), uri, guarantees=guarantees)

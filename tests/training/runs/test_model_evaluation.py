@@ -166,6 +166,7 @@ def test_figures_on_the_training_file_come_with_a_warning(evaluate, samples):
     assert f"Warning: waterflow/1 was trained on {samples} itself" in done.err
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_into_the_folder_and_replaced_only_by_force(evaluate, new_samples):
     assert evaluate(new_samples, "--plots", "new/pictures").code == 0
     folder = Path("new/pictures")

@@ -56,6 +56,7 @@ def seen_as(result, y, probability, threshold=0.5):
     return replace(result, measured=Measured([[fold]], evaluation))
 
 
+@pytest.mark.slow
 def test_every_picture_is_drawn(first):
     assert list(first) == NAMES
     for picture in first.values():
