@@ -438,7 +438,7 @@ def follow(child: int, read: int, first: int, counts: Counter[str]) -> int:
         else:
             os.kill(child, signal.SIGKILL)
             counts["HUNG"] += 1
-            print(f"  hung: {first + done}", flush=True)
+            print(f"  hung: {first + done - 1}", flush=True)
             done += 1
     os.close(read)
     _, status = os.waitpid(child, 0)

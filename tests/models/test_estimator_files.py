@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 import zipfile
 
+import numpy as np
 import pytest
 
-from waterflow_cli.models.estimator_files import check_members
+from waterflow_cli.models.estimator_files import EstimatorFile, check_members, save_estimator
+from waterflow_cli.models.tree_structure import UnsoundError
 
 
 def check(data, **bounds):
@@ -74,3 +77,14 @@ def test_a_member_that_lies_before_the_archive_is_refused():
     data = packed(("a", b"1" * 100), ("b", b"2" * 100))
     with pytest.raises(ValueError, match="is no file"):
         check(data[8:])
+
+
+@pytest.mark.parametrize("size", [100_000, -1, 0.5, "4", None])
+def test_a_random_generator_that_takes_hours_to_start_is_refused(size):
+    with zipfile.ZipFile(io.BytesIO(save_estimator(np.random.default_rng(0)))) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    schema = json.loads(members["schema.json"])
+    schema["content"]["seed_seq"]["content"]["pool_size"]["content"] = json.dumps(size)
+    members["schema.json"] = json.dumps(schema).encode()
+    with pytest.raises(UnsoundError, match="pool_size"):
+        EstimatorFile(packed(*members.items())).build(["ph"])

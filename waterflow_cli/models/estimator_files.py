@@ -59,6 +59,7 @@ _BOOSTERS = {"lightgbm.basic.Booster": check_lightgbm, "xgboost.core.Booster": c
 _LOADERS = {_TREE: "TreeNode", _PREDICTOR: "ObjectNode", **dict.fromkeys(_BOOSTERS, "ObjectNode")}
 
 _MOST_MEMBERS = 100_000
+_MOST_SEEDS = 100
 # Arrays of a forest shrink to a twentieth, pages and lists to a thirtieth; a bomb to a thousandth.
 _MOST_RATIO = 200
 _FREE_BYTES = 16 << 20
@@ -115,6 +116,9 @@ class EstimatorFile:
                 state = self._state_of(node, loader)
                 if name == _TREE:
                     trees.append((node.children["args"].construct(), state))
+            if (seeds := node.children.get("seed_seq_state")) is not None:
+                # NumPy mixes each number of a pool with each other one.
+                need(seeds.construct().get("pool_size") in range(_MOST_SEEDS), name, "pool_size")
             part = node.construct()
             check_part(part)
             if name == _PREDICTOR:
