@@ -306,3 +306,20 @@ def test_header_wider_than_a_sheet_is_refused() -> None:
     check_header([str(number) for number in range(MOST_COLUMNS)], "wide.csv", 1)
     with pytest.raises(InputError, match="line 1: columns in the header: 16385; at most 16384"):
         check_header([str(number) for number in range(MOST_COLUMNS + 1)], "wide.csv", 1)
+
+
+@pytest.mark.parametrize("gap", ["+-", "+/-", "+ / - ", "±", "+", " ± "])
+def test_how_sure_a_measurement_is_is_not_the_measurement(gap: str) -> None:
+    assert match([f"toc {gap} mg/L", "ph"]) == {"ph": "ph"}
+
+
+@pytest.mark.parametrize(
+    "remark", ["<" * 99 + "%", "detect" * 30 + "%", "q_" * 90, "_" * 200, "(_" * 99, "mg/L_" * 40]
+)
+def test_no_name_takes_long_to_be_told(remark: str) -> None:
+    header = Header(WANTED)
+    start = time.process_time()
+    for cell in (f"ph_{remark}", f"{remark}_ph"):
+        header.column_of(cell)
+        header.remark_on(cell)
+    assert time.process_time() - start < 0.1

@@ -252,6 +252,16 @@ def test_header_without_end_is_refused_before_all_is_read(
         assert caught.value.exit_code == 3
 
 
+def test_header_that_ends_late_is_read_whole(tmp_path: Path) -> None:
+    long = "x" * (5 << 18)
+    for start in (f"{long},", f'"{long}\n",', "\n" * len(long)):
+        _, columns, rows = read(
+            write(tmp_path, f"{start}ph,b\n" + "1," * start.count(",") + "7,8\n")
+        )
+        assert columns[-2:] == ["ph", "b"]
+        assert [cells[-2:] for _, cells, _ in rows] == [["7", "8"]]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -134,6 +134,9 @@ class StartReader:
 
     def holds_rows(self, start: bytes) -> bool:
         """Say whether the header ends within some bytes, and something follows it."""
+        text = start.strip()
+        if b"\n" not in text and b"\r" not in text:  # a closer look costs much more
+            return False
         lines = start.splitlines(keepends=True)
         try:
             _, row = self._find_header(lines)
@@ -179,8 +182,10 @@ class StartReader:
     def _find_header(self, lines: Sequence[bytes]) -> tuple[str, Row]:
         first = 0
         separators = self._separators()
-        if lines and (match := _SEP_LINE.match(lines[0])):
-            first = 1
+        while first < len(lines) and not lines[first].strip():
+            first += 1  # each separator would pass over them again
+        if first < len(lines) and (match := _SEP_LINE.match(lines[first])):
+            first += 1
             separators = [self._options.sep or match[1].decode()]
         if self._options.header_line is not None:
             first = self._options.header_line - 1

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from itertools import islice
 from typing import NamedTuple
 
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
@@ -13,30 +14,36 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.units import is_unit_of_amount, parse_unit
 
 # "Sulfate (mg/L)", "Chloramines [mg(Cl2)/L]"
-_IN_BRACKETS = re.compile(r"^(.*?)\s*[(\[](.*)[)\]]\s*$")
+_IN_BRACKETS = re.compile(r"^([^(\[]*)[(\[](.*)[)\]]$", re.DOTALL)
 # What is in brackets and reads so is a unit, known or to be refused.
 _AS_UNIT = re.compile(r"[/°º˚℃℉%‰]|(?i:\bdeg)")
 # "Sulfate-S" and "Sulfate (S)" give sulfur, and are no plural.
 _SPECIATED = re.compile(r"[-(\[ ]\s*[NSPC]\s*[)\]]?\s*$")
-# Where a name may end and its unit begin: "Turbidity NTU", "THM_ug_L", "Sulfate, mg/L"
-_GAP = re.compile(r"[\s_,;:.-]+")
+# Where a name may end and its unit begin: "Turbidity NTU", "THM_ug_L", "Sulfate, mg/L"; not in
+# "Sulfate +- mg/L", which says how sure it is.
+_GAP = re.compile(r"(?<![\s_,;:.+/±-])[\s_,;:.-]+")
 # What stands beside a name where a column says more about that quantity, as `fold_name` leaves it:
 # how far its values count, and how sure they are. Single letters only where a gap parts them.
 _REMARK = (
     r"qualifiers?|qualificatifs?|qualif|quals?|qc|quality|qualite|status|statut|grade|flags?"
     r"|remarks?|remarques?|rmks?|comments?|commentaires?|notes?|codes?|cens(?:or(?:ed|ing)?|ure)?"
-    r"|lq|ld|loq|lod|mdl|mrl|rl|pql|limite?s?|lt|gt|(?:is)?(?:lessthan|below)|nd|(?:non)?detect\w*|bdl"
-    r"|signs?|signes?|op|operator|symbole?s?|[<>≤≥~±]+|sd|std(?:dev)?|stdev|se|sem|rsd|cv|sigma|σ"
+    r"|lq|ld|loq|lod|mdl|mrl|rl|pql|limite?s?|lt|gt|(?:is)?(?:lessthan|below)|nd|(?:non)?detect\w*+|bdl"
+    r"|signs?|signes?|op|operator|symbole?s?|[<>≤≥~±]++|sd|std(?:dev)?|stdev|se|sem|rsd|cv|sigma|σ"
     r"|err|errors?|erreurs?|unc|uncert(?:ainty)?|incertitudes?|precision|ci95|ic95|95ci|95ic"
 )
 _IN_GAP = re.compile(rf"(?:{_REMARK}|unite?s?|[qu])+")
+# A remark has fewer words, at either end of a cell.
+_MOST_WORDS = 12
 _RUN_ON = re.compile(rf"(?:{_REMARK}|unite?s?)")
 _IN_NAME = re.compile(_REMARK)
 _WORD_ENDS = re.compile(r"[\s_,;:./()\[\]-]+|(?=[<>≤≥±])|(?<=[<>≤≥±])")
+_PLUS_MINUS = re.compile(r"\+ ?/? ?[-−–]")
+# A percentage is not the amount, nor is an uncertainty; a sign of its own makes it a bound.
+_NO_MATTER = re.compile(r"[^\w%‰±<>≤≥]+|_")
 # As many as a sheet of Excel has. Each costs memory in every batch.
 MOST_COLUMNS = 1 << 14
 # So much longer than the longest name that is sought, a cell is none: with a wrong separator the
-# whole line is one cell, and each gap in it costs a look at all that stands before.
+# whole line is one cell.
 _MOST_BEYOND_NAME = 200
 
 
@@ -63,10 +70,11 @@ def fold_name(name: str) -> str:
     >>> fold_name("Turbidité")
     'turbidite'
     """
-    plain = unicodedata.normalize("NFKD", name).casefold()
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    # A percentage is not the amount, nor is an uncertainty; a sign of its own makes it a bound.
-    return re.sub(r"[^\w%‰±<>≤≥]+|_", "", re.sub(r"\+ ?/? ?[-−–]", "±", plain))
+    plain = name.lower()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", name).casefold()
+        plain = "".join(c for c in plain if not unicodedata.combining(c))
+    return _NO_MATTER.sub("", _PLUS_MINUS.sub("±", plain))
 
 
 def check_header(columns: Sequence[str], path: str, line: int) -> None:
@@ -152,19 +160,24 @@ class Header:
             return exact, self._unit_of_renamed(cell)
         if cell in self._renames or len(cell) > self._longest:
             return None
-        if match := _IN_BRACKETS.match(cell):
-            name = self._named(match[1])
+        if match := _IN_BRACKETS.match(cell.rstrip()):
+            name = self._named(match[1].rstrip())
             is_unit = not _IN_NAME.fullmatch(fold_name(match[2]))
             return (name, match[2].strip()) if name and is_unit else None
+        folded, start = "", 0
         for gap in _GAP.finditer(cell):
-            name, unit = self._named(cell[: gap.start()]), cell[gap.end() :]
-            if name and parse_unit(unit):
-                return name, unit
+            folded += fold_name(cell[start : gap.start()])
+            start = gap.end()
+            if len(folded) > self._longest - _MOST_BEYOND_NAME:
+                break
+            name = self._named(cell[: gap.start()]) if folded in self._by_fold else None
+            if name and parse_unit(cell[start:]):
+                return name, cell[start:]
         return None
 
     def count_known(self, cells: Iterable[str]) -> int:
-        """Count the different columns of the schema that some cells name."""
-        found = (self.column_of(cell) for cell in cells)
+        """Count the different columns of the schema that the first cells name, if not all."""
+        found = map(self.column_of, islice(cells, MOST_COLUMNS))
         return len({column[0] for column in found if column})
 
     def in_unit(self, cell: str, unit: str) -> Iterator[str]:
@@ -188,11 +201,13 @@ class Header:
         if len(cell) > self._longest:
             return None
         ends = [0, *(gap.end() for gap in _WORD_ENDS.finditer(cell)), len(cell)]
-        for end in ends:
-            for name, rest in ((cell[:end], cell[end:]), (cell[end:], cell[:end])):
-                found = self.column_of(name.strip(" _,;:./-").lstrip(")] ").rstrip("([ "))
-                if found and _IN_GAP.fullmatch(fold_name(rest)):
-                    return found[0]
+        beside = [(cell[:end], cell[end:]) for end in ends[-_MOST_WORDS:]]
+        beside += [(cell[end:], cell[:end]) for end in ends[:_MOST_WORDS]]
+        for name, rest in beside:
+            if not _IN_GAP.fullmatch(fold_name(rest)):
+                continue
+            if found := self.column_of(name.strip(" _,;:./-").lstrip(")] ").rstrip("([ ")):
+                return found[0]
         folded = fold_name(cell)
         for alias, column in self._by_fold.items():
             for rest in (folded.removeprefix(alias), folded.removesuffix(alias)):

@@ -182,19 +182,20 @@ def _parsing(
 
 
 def _read_start(text: TextStream, reader: StartReader, path: str) -> bytes:
-    """Read the first bytes, and more while the header does not end in them."""
+    """Read the first bytes, and more where the header does not end in them."""
     start = text.read(SAMPLE_BYTES)
-    while not text.is_at_end and not reader.holds_rows(start):
-        start += text.read(SAMPLE_BYTES)
-        if len(start) > MAX_ROW_BYTES:
-            raise InputError(
-                path,
-                "the header does not end within {size} MiB.",
-                size=MAX_ROW_BYTES >> 20,
-                hint=tr(
-                    "Check that this is a table of text, and that its header closes each quote."
-                ),
-            )
+    if text.is_at_end or reader.holds_rows(start):
+        return start
+    # All there may be, at once: to look again after each piece costs the square of their number.
+    start += text.read(MAX_ROW_BYTES)
+    is_cut = len(start) > MAX_ROW_BYTES or not text.is_at_end
+    if is_cut and not reader.holds_rows(start):
+        raise InputError(
+            path,
+            "the header does not end within {size} MiB.",
+            size=MAX_ROW_BYTES >> 20,
+            hint=tr("Check that this is a table of text, and that its header closes each quote."),
+        )
     return start
 
 
