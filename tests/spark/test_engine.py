@@ -33,6 +33,7 @@ from paths import FAULTY
 from waterflow_cli.common.errors import InputError, ModelError, UsageError, WaterflowError
 from waterflow_cli.common.messages import use_language
 from waterflow_cli.registry.location import fetch_model
+from waterflow_cli.samples.opening import expand_inputs
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.scoring.job import score_files
@@ -46,7 +47,6 @@ from waterflow_cli.spark.outputs import FolderOutput
 from waterflow_cli.spark.session import SparkOptions, open_session
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.tables.sources import expand_inputs
 from waterflow_cli.validation.limits import load_limits
 from waterflow_cli.validation.report import ValidationOptions, validate_files
 

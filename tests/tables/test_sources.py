@@ -25,9 +25,10 @@ import pytest
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.samples.opening import expand_inputs
 from waterflow_cli.tables import sources
 from waterflow_cli.tables.reading import open_table
-from waterflow_cli.tables.sources import expand_inputs, open_source, open_to_seek
+from waterflow_cli.tables.sources import open_source, open_to_seek
 
 TEXT = b"ph,Solids\n" + b"".join(b"%d.%d,%d\n" % (i % 14, i % 7, 37 * i) for i in range(400))
 

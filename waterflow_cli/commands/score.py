@@ -136,8 +136,8 @@ def _score_here(
     output: str,
     chosen: ScoringOptions,
 ) -> ScoringSummary:
+    from waterflow_cli.samples.opening import expand_inputs
     from waterflow_cli.scoring.job import score_files
-    from waterflow_cli.tables.sources import expand_inputs
 
     try:
         with console.progress(tr("rows")) as report:

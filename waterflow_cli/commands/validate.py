@@ -104,8 +104,8 @@ def _check_here(
     console: Console,
     group: OutputGroup,
 ) -> ValidationReport:
+    from waterflow_cli.samples.opening import expand_inputs
     from waterflow_cli.tables.outputs import check_outputs
-    from waterflow_cli.tables.sources import expand_inputs
     from waterflow_cli.validation.report import validate_files
 
     inputs = expand_inputs(files)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
+from pathlib import Path
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
@@ -109,3 +111,35 @@ def _with_profile(table: Table, profile: Profile, own: Header, reading: ReadingO
         if name in profile.units and not unit:
             units[column] = profile.units[name]
     return replace(table, units={**units, **table.units}, names=names)
+
+
+def expand_inputs(paths: tuple[str, ...]) -> list[str]:
+    """Expand globs that the shell left alone; a name that exists is never a pattern.
+
+    Raises
+    ------
+    UsageError
+        If a pattern matches nothing.
+    """
+    return list(chain.from_iterable(map(_expand, paths)))
+
+
+def _expand(path: str) -> list[str]:
+    if not any(mark in path for mark in "*?["):
+        return [path]
+    pattern = Path(path)
+    try:
+        if pattern.exists():
+            return [path]
+        relative = pattern.relative_to(pattern.anchor) if pattern.anchor else pattern
+        found = sorted(map(str, Path(pattern.anchor or ".").glob(str(relative))))
+    except (OSError, ValueError) as exc:  # a closed folder, or '**' within a name
+        reason = getattr(exc, "strerror", exc)
+        raise UsageError(
+            "The pattern '{path}' cannot be followed ({reason}).", path=path, reason=reason
+        ) from exc
+    if not found:
+        raise UsageError(
+            "No file matches '{path}'.", tr("Check the pattern and the folder."), path=path
+        )
+    return found

@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.samples.opening import expand_inputs
 from waterflow_cli.spark.jvm import find_java_context, view_java
-from waterflow_cli.tables.sources import STDIN, expand_inputs, is_uri
+from waterflow_cli.tables.sources import STDIN, is_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

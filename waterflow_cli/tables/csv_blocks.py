@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -307,10 +307,16 @@ def _check_cells(
     n_needed = (rows.n_needed or n_columns) if is_ended else n_columns
     if n_needed <= n_cells <= n_columns:
         return None
+    extra = shorten(map(repr, cells[n_columns:])) if n_cells > n_columns else ""
+    return _ragged_row(n_cells, n_columns, extra, _other_separator(cells, n_columns, rows.sep))
+
+
+@lru_cache  # a block may have a million such rows, and few kinds of them
+def _ragged_row(n_cells: int, n_columns: int, extra: str, other: str | None) -> RowFinding:
     values: dict[str, Any] = {"n": n_cells, "n_columns": n_columns}
-    if n_cells > n_columns:
-        values["extra"] = shorten(map(repr, cells[n_columns:]))
-    if other := _other_separator(cells, n_columns, rows.sep):
+    if extra:
+        values["extra"] = extra
+    if other:
         return RowFinding("other_separator", {**values, "other": repr(other)})
     return RowFinding("ragged_row", values)
 
@@ -321,7 +327,7 @@ def _other_separator(cells: Sequence[str], n_columns: int, sep: str) -> str | No
     if n_columns < 2 or "\n" in line or "\r" in line:
         return None
     for other in SEPARATORS:
-        if other == sep:
+        if other == sep or other not in line:
             continue
         fields = next(csv.reader([line], delimiter=other), [])
         # A comma may be a decimal one; but commas do not part '7,14;204,9' with the same sense.

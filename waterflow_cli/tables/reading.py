@@ -35,10 +35,12 @@ from waterflow_cli.tables.row_ends import count_lines, whole_rows
 from waterflow_cli.tables.sources import (
     PARQUET_MAGIC,
     STDIN,
+    check_unpacked,
     open_source,
     open_to_seek,
     refuse_other_kind,
     share_read,
+    size_of,
 )
 from waterflow_cli.tables.table import NO_NAMES, Batch, Table, is_text, plain_column
 
@@ -53,6 +55,10 @@ _PARQUET_SAMPLE = 1 << 13
 # Enough to tell how long a row is.
 _SAMPLE_BYTES = 1 << 16
 _LARGEST_BLOCK = 64 << 20
+# Of longer ones that many rows refer to, a batch might take all memory.
+_LONGEST_TEXT = _LARGEST_BLOCK // PARQUET_ROWS
+# A row group whose pages are larger, and so many times the file, is made to fill a memory.
+_MOST_PAGE_BYTES, _MOST_PAGE_TIMES = 256 << 20, 100
 # What Arrow raises on damaged files, and on what it cannot read of whole ones.
 _PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 # A line that holds one of these is no blank line. A block of blank lines alone is no batch; few
@@ -177,7 +183,8 @@ def _parsing(
 ) -> Iterator[Callable[[], Batch]]:
     """Yield the blocks that hold rows as calls that parse them."""
     for block in blocks:
-        if _PRINTABLE.search(block.data) or len(parse(block)):
+        is_blank = not block.data.strip(b"\r\n")
+        if not is_blank and (_PRINTABLE.search(block.data) or len(parse(block))):
             yield partial(parse, block)
 
 
@@ -275,36 +282,54 @@ def part_tasks(
     yield from _parsing(blocks, partial(parse_block, rows=rows, check_utf8=not text.is_decoded))
 
 
-def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) -> Table:
+def _parquet_file(source: IO[bytes], size: int, path: str) -> pq.ParquetFile:
+    """Open a Parquet file, its text in dictionaries where batches of it might take all memory."""
     try:
-        file = pq.ParquetFile(source)
-        columns, n_rows = file.schema_arrow.names, file.metadata.num_rows
+        metadata = pq.read_metadata(source)
+        for number in range(metadata.num_row_groups):  # pages are unpacked whole
+            n_bytes = metadata.row_group(number).total_byte_size
+            check_unpacked(n_bytes, size, path, _MOST_PAGE_BYTES, _MOST_PAGE_TIMES)
+        texts = [each.name for each in metadata.schema.to_arrow_schema() if is_text(each.type)]
+        is_long = _longest_text(source, metadata, texts) > _LONGEST_TEXT
+        told = {"read_dictionary": texts} if is_long else {}
+        return pq.ParquetFile(source, metadata=metadata, **told)
     except _PARQUET_ERRORS as exc:
         raise InputError(path, "the Parquet file is damaged or cut short.") from exc
+
+
+def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) -> Table:
+    size = size_of(source)
+    file = _parquet_file(source, size, path)
+    columns, n_rows = file.schema_arrow.names, file.metadata.num_rows
     check_header(columns, path, 1)
 
-    n_read = 0
+    n_read = n_bytes = 0
 
     def sample() -> Batch | None:
         if not any(is_text(each.type) for each in file.schema_arrow):
             return None
         try:
-            records = next(file.iter_batches(batch_size=_PARQUET_SAMPLE), None)
-            return None if records is None else _as_text_file(_batch_of(columns, records, 0))
+            whole = next(file.iter_batches(batch_size=_PARQUET_SAMPLE), None)
+            if whole is None:
+                return None
+            return _as_text_file(_batch_of(columns, next(_bounded(whole, path)), 0))
         except _PARQUET_ERRORS as exc:
             raise InputError(path, "the Parquet file is damaged.") from exc
 
     def tasks(position: Position | None) -> Iterator[Callable[[], Batch]]:
-        nonlocal n_read
+        nonlocal n_read, n_bytes
         n_passed = position.offset if position else 0
         try:
-            for whole in file.iter_batches(batch_size=batch_rows):
-                whole.validate(full=True)  # text that is not UTF-8 would fail much later
+            batches = file.iter_batches(batch_size=batch_rows)
+            for whole in (part for batch in batches for part in _bounded(batch, path)):
                 records = whole.slice(max(0, n_passed - n_read))
                 first, n_read = n_read + len(whole) - len(records), n_read + len(whole)
                 if not len(records):
                     continue
-                yield partial(_ready, _batch_of(columns, records, first))
+                batch = _batch_of(columns, records, first)
+                n_bytes += sum(cells.nbytes for cells in batch.columns.values())
+                check_unpacked(n_bytes, size, path)
+                yield partial(_ready, batch)
         except _PARQUET_ERRORS as exc:
             raise InputError(path, "the Parquet file is damaged.", line=n_read + 2) from exc
 
@@ -317,6 +342,35 @@ def _open_parquet(source: IO[bytes], path: str, names: Header, batch_rows: int) 
         names=names,
         share_read=lambda: n_read / n_rows if n_rows else None,
     )
+
+
+def _longest_text(source: IO[bytes], metadata: pq.FileMetaData, texts: Sequence[str]) -> int:
+    """Tell how long a text may be that a row only refers to: in the dictionaries of its columns."""
+    if not texts:
+        return 0
+    file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts)
+    groups = range(metadata.num_row_groups)
+    # With its first row the whole dictionary of a row group is read.
+    firsts = (file.iter_batches(1, row_groups=[group], columns=texts) for group in groups)
+    return max(
+        (_row_bytes(each) for each in filter(None, (next(f, None) for f in firsts))), default=0
+    )
+
+
+def _row_bytes(records: pa.RecordBatch) -> int:
+    """Tell how much text a row may refer to in dictionaries."""
+    texts = [cells.dictionary for cells in records.columns if pa.types.is_dictionary(cells.type)]
+    return sum(pc.max(pc.binary_length(text)).as_py() or 0 for text in texts if len(text))
+
+
+def _bounded(records: pa.RecordBatch, path: str) -> Iterator[pa.RecordBatch]:
+    """Cut rows so that the text in their dictionaries takes a bounded place in each."""
+    records.validate(full=True)  # text that is not UTF-8 would fail much later
+    if (longest := _row_bytes(records)) > MAX_ROW_BYTES:
+        raise InputError(path, "the row is longer than {limit} MiB.", limit=MAX_ROW_BYTES >> 20)
+    n_rows = max(1, _LARGEST_BLOCK // max(1, longest))
+    for first in range(0, max(1, len(records)), n_rows):
+        yield records.slice(first, n_rows)
 
 
 def _batch_of(columns: Sequence[str], records: pa.RecordBatch, first: int) -> Batch:

@@ -18,13 +18,12 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 import pyarrow as pa
 
-from waterflow_cli.common.errors import InputError, UsageError, shorten
+from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import marked, tr, trn
 
 STDIN = "-"
@@ -43,6 +42,13 @@ _COMPRESSIONS = {
 }
 _EXPORT = marked("Save or export the table as CSV.")
 _UNPACK = marked("Unpack it and name the file that holds the table.")
+# A decoder may hold so much of what it has unpacked: twice what `xz -9` asks for, and what zstd
+# allows by itself. A file can ask for 4 GiB.
+_DECODER_BYTES = 128 << 20
+# No table of measurements repeats itself so often: what unpacks to more than both is none.
+_MOST_BYTES, _MOST_TIMES = 1 << 30, 500
+# What the decompressors raise on damaged or shortened data; pyarrow raises OSError for zstd.
+_DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
 # What a file is whose first bytes, or whose text, start so, and what to do with it.
 _BY_BYTES = (
     (
@@ -74,11 +80,11 @@ _BY_MEMBER = {
 _CODECS: dict[str, Callable[[io.BufferedReader], Any]] = {
     "gzip": lambda raw: gzip.GzipFile(fileobj=raw),
     "bzip2": bz2.BZ2File,
-    "xz": lzma.LZMAFile,
+    "xz": lambda raw: XzReader(raw),
     "zstd": lambda raw: pa.CompressedInputStream(raw, "zstd"),
 }
-# What the decompressors raise on damaged or shortened data; pyarrow raises OSError for zstd.
-_DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+# Where in the header of a zip's member the lengths of its name and of its extra field stand.
+_ZIP_LENGTHS_AT = 26
 # And what zipfile lets through when an archive's directory is damaged.
 _DAMAGED_ZIP = (*_DAMAGED, IndexError, ValueError, struct.error)
 
@@ -102,6 +108,43 @@ class FilledStream(io.RawIOBase, ABC):
         return len(data)
 
 
+class XzReader:
+    """The content of xz data, by a decoder with a bound to its memory; `LZMAFile` has none."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._decoder = self._new_decoder()
+
+    @staticmethod
+    def _new_decoder() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DECODER_BYTES)
+
+    def read(self, n_bytes: int) -> bytes:
+        """Decompress at most so many bytes; none at the end.
+
+        Raises
+        ------
+        EOFError, lzma.LZMAError
+            If the data is cut short, damaged, or needs more memory.
+        """
+        content = b""
+        while not content:
+            packed = b""
+            if self._decoder.eof:  # another stream may follow, after zeros
+                packed = self._decoder.unused_data.lstrip(b"\0")
+                while not packed:
+                    if not (more := self._raw.read(io.DEFAULT_BUFFER_SIZE)):
+                        return b""
+                    packed = more.lstrip(b"\0")
+                self._decoder = self._new_decoder()
+            elif self._decoder.needs_input:
+                packed = self._raw.read(io.DEFAULT_BUFFER_SIZE)
+                if not packed:
+                    raise EOFError("Compressed file ended before the end of a stream")
+            content = self._decoder.decompress(packed, n_bytes)
+        return content
+
+
 class DecompressedStream(FilledStream):
     """A decompressing stream whose failures name the file instead of the codec's internals."""
 
@@ -109,12 +152,18 @@ class DecompressedStream(FilledStream):
         super().__init__()
         self._inner, self._name, self._codec = inner, name, codec
         self.file = file
+        self._n_bytes, self._size = 0, size_of(file)
 
     def next_bytes(self, n_bytes: int) -> bytes:
         """Decompress some bytes."""
+        pipe = self.file.raw
+        n_packed = pipe.n_read if isinstance(pipe, RejoinedStream) else self._size
+        check_unpacked(self._n_bytes, n_packed, self._name)
         try:
-            return self._inner.read(n_bytes)
+            data = self._inner.read(n_bytes)
         except _DAMAGED as exc:
+            if "memory" in str(exc).lower():  # of lzma and of zstd, which have no type for it
+                raise _needs_memory(self._name) from exc
             raise InputError(
                 self._name,
                 "the {codec} data is damaged or cut short ({cause})",
@@ -122,6 +171,8 @@ class DecompressedStream(FilledStream):
                 cause=exc,
                 hint=tr("Fetch or compress the file again; nothing after this point can be read."),
             ) from exc
+        self._n_bytes += len(data)
+        return data
 
 
 class RejoinedStream(FilledStream):
@@ -130,12 +181,55 @@ class RejoinedStream(FilledStream):
     def __init__(self, start: bytes, rest: io.BufferedReader) -> None:
         super().__init__()
         self._start, self._rest = start, rest
+        self.n_read = len(start)
 
     def next_bytes(self, n_bytes: int) -> bytes:
         """Give the bytes put back, and once they are used up some of the pipe."""
-        data = self._start[:n_bytes] or self._rest.read1(n_bytes)
-        self._start = self._start[n_bytes:]
+        if data := self._start[:n_bytes]:
+            self._start = self._start[n_bytes:]
+        else:
+            data = self._rest.read1(n_bytes)
+            self.n_read += len(data)
         return data
+
+
+def check_unpacked(
+    n_bytes: int, n_packed: int, path: str, most: int = _MOST_BYTES, times: int = _MOST_TIMES
+) -> None:
+    """Refuse a file that has given more than so many bytes, and so many times its size.
+
+    Raises
+    ------
+    InputError
+        If it is made to fill a memory or a disk.
+    """
+    if n_bytes > max(most, times * n_packed):
+        raise InputError(
+            path,
+            "unpacks to more than {times} times its size.",
+            times=times,
+            hint=tr("No table repeats itself so often. If it is one, unpack it first."),
+        )
+
+
+def size_of(file: IO[bytes]) -> int:
+    """Give the size of a file that can seek; 0 for a pipe."""
+    if not file.seekable():
+        return 0
+    place = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(place)
+    return size
+
+
+def _needs_memory(path: str) -> InputError:
+    """Build the error for a file whose decoder would hold too much."""
+    return InputError(
+        path,
+        "needs more than {limit} MiB of memory to be unpacked.",
+        limit=_DECODER_BYTES >> 20,
+        hint=tr("Unpack it first, or compress it with less memory: xz -9"),
+    )
 
 
 def is_uri(path: str) -> bool:
@@ -301,6 +395,8 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
                 ),
                 hint=tr(_UNPACK),
             )
+        if members[0].compress_type == zipfile.ZIP_LZMA:
+            _check_lzma_memory(file, members[0], path)
         return archive.open(members[0])
     except _DAMAGED_ZIP as exc:
         raise InputError(
@@ -319,40 +415,17 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
         ) from exc
 
 
+def _check_lzma_memory(file: IO[bytes], member: zipfile.ZipInfo, path: str) -> None:
+    """Refuse a member whose decoder, to which `zipfile` sets no bound, would hold too much."""
+    file.seek(member.header_offset + _ZIP_LENGTHS_AT)
+    file.seek(sum(struct.unpack("<HH", file.read(4))), io.SEEK_CUR)
+    # A version, the length of what follows, a byte of settings, and how much the decoder holds.
+    if struct.unpack("<4xxI", file.read(9))[0] > _DECODER_BYTES:
+        raise _needs_memory(path)
+
+
 def _is_no_file(member: zipfile.ZipInfo) -> bool:
     """Say whether a member is a folder, or what a Mac adds about the others."""
     *folders, name = PurePosixPath(member.filename).parts
     is_of_mac = "__MACOSX" in folders or name == ".DS_Store" or name.startswith("._")
     return member.is_dir() or is_of_mac
-
-
-def expand_inputs(paths: tuple[str, ...]) -> list[str]:
-    """Expand globs that the shell left alone; a name that exists is never a pattern.
-
-    Raises
-    ------
-    UsageError
-        If a pattern matches nothing.
-    """
-    return list(chain.from_iterable(map(_expand, paths)))
-
-
-def _expand(path: str) -> list[str]:
-    if not any(mark in path for mark in "*?["):
-        return [path]
-    pattern = Path(path)
-    try:
-        if pattern.exists():
-            return [path]
-        relative = pattern.relative_to(pattern.anchor) if pattern.anchor else pattern
-        found = sorted(map(str, Path(pattern.anchor or ".").glob(str(relative))))
-    except (OSError, ValueError) as exc:  # a closed folder, or '**' within a name
-        reason = getattr(exc, "strerror", exc)
-        raise UsageError(
-            "The pattern '{path}' cannot be followed ({reason}).", path=path, reason=reason
-        ) from exc
-    if not found:
-        raise UsageError(
-            "No file matches '{path}'.", tr("Check the pattern and the folder."), path=path
-        )
-    return found
