@@ -121,6 +121,16 @@ def test_renamed_column_keeps_the_unit_in_its_brackets(unit: str) -> None:
     assert found.units == {"ph": unit}
 
 
+@pytest.mark.parametrize("written", ["acid (mg/L)", "acid [mg/L]", "acid, mg/L"])
+def test_rename_finds_the_column_in_an_output_that_names_its_unit(written: str) -> None:
+    header = Header(WANTED, {"acid": "toc"})
+    assert written in header.in_unit("acid", "mg/L")
+    assert header.match(["x", written], "river.csv") == (
+        {"Organic_carbon": written},
+        {"Organic_carbon": "mg/L"},
+    )
+
+
 def test_rename_of_an_unknown_column_is_refused_with_a_guess() -> None:
     with pytest.raises(
         UsageError, match=r"river\.csv has no column 'acidd'. Did you mean 'acid'\?"

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
@@ -170,8 +170,10 @@ class Header:
             start = gap.end()
             if len(folded) > self._longest - _MOST_BEYOND_NAME:
                 break
-            name = self._named(cell[: gap.start()]) if folded in self._by_fold else None
-            if name and parse_unit(cell[start:]):
+            before = cell[: gap.start()]
+            if folded not in self._by_fold and before not in self._renames:
+                continue
+            if (name := self._named(before)) and parse_unit(cell[start:]):
                 return name, cell[start:]
         return None
 
@@ -225,8 +227,11 @@ class Header:
         UsageError
             If a rename names a column that the file does not have.
         """
+        told = {found[1] for found in map(self.column_of, columns) if found}
         for source, target in self._renames.items():
-            if source not in columns:
+            # An output has its unit in the name of the column, and is read by the same command.
+            ways = {source, *chain.from_iterable(self.in_unit(source, unit) for unit in told)}
+            if ways.isdisjoint(columns):
                 missing = tr(
                     "--rename {source}={target}: {path} has no column '{source}'.",
                     source=source,
