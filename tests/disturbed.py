@@ -25,10 +25,9 @@ import tempfile
 import traceback
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -345,12 +344,15 @@ class Try:
 
     Attributes
     ----------
+    kind : str
+        What disturbed it, of `KINDS`.
     step : str
         Where it was disturbed; empty where it was not.
     n_steps : int
         How many steps there were, where none was to be disturbed.
     """
 
+    kind: str
     step: str
     n_steps: int
     done: Done
@@ -358,35 +360,25 @@ class Try:
 
 
 def disturb(
-    folder: Path,
-    command: Command,
-    disturber: Disturber,
-    points: Sequence[str],
-    choose: Callable[[int], Sequence[int]],
+    folder: Path, command: Command, disturbers: Mapping[str, Disturber], n_tries: int
 ) -> Iterator[Try]:
-    """Run a command, and from each of some points try what some of the steps from there do to it.
+    """Run a command, and from each of its points try what some of the steps from there do to it.
 
-    Parameters
-    ----------
-    points : sequence of str
-        Functions, in the order in which they are called; steps belong to the last one called.
-    choose : callable
-        Is given the number of steps, and tells which to disturb.
+    Steps belong to the last point that was called.
     """
     results, said = folder.parent / "results", folder.parent / "said"
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir()
-    in_attempt = False
     fluent = importlib.import_module("mlflow.tracking.fluent")
 
-    def attempt(name: str, n: int, nth: int) -> bool:
+    def attempt(point: str, kind: str, n: int, nth: int) -> bool:
         """Fork; True in the process that is to go on with the command."""
-        nonlocal in_attempt
+        global _disturber
         MARK.unlink(missing_ok=True)
-        runs = fluent._active_run_stack.get()
+        runs, disturber = fluent._active_run_stack.get(), disturbers[kind]
         pid = os.fork()
         if pid == 0:
-            in_attempt = True
+            _disturber = disturber
             fluent._active_run_stack.set(runs)  # MLflow forgets them in a fork
             signal.alarm(TIMEOUT_S)
             speak_into(said)
@@ -396,37 +388,46 @@ def disturb(
             code = wait_for(pid)
         step = f"{n} {MARK.read_text()}" if MARK.exists() else ""
         n_steps = 0 if n else int(COUNT.read_text())
-        content = pickle.dumps(Try(step, n_steps, Done(code, said.read_text()), Facts.of(folder)))
-        (results / f"{name} {n:06d}").write_bytes(content)
+        done = Done(code, said.read_text())
+        content = pickle.dumps(Try(kind, step, n_steps, done, Facts.of(folder)))
+        (results / f"{point} {kind} {n:06d}").write_bytes(content)
+        return False
+
+    def attempt_each(point: str, kind: str, n_points: int) -> bool:
+        snapshot = Snapshot(folder)
+        if attempt(point, kind, 0, 0):
+            return True
+        for nth, n in enumerate(_evenly(max(1, n_tries // n_points), int(COUNT.read_text()))):
+            snapshot.put_back()
+            if attempt(point, kind, n, nth):
+                return True
+        snapshot.put_back()
         return False
 
     def pause(owner: Any, name: str, number: int) -> None:
         original = getattr(owner, name)
+        n_points = len(command.points)
 
         def begin(*args: Any, **named: Any) -> Any:
             setattr(owner, name, original)
-            if in_attempt:
-                if not disturber.has_disturbed():
+            if _disturber is not None:
+                if not _disturber.has_disturbed():
                     leave(AT_NEXT_POINT)
                 return original(*args, **named)
             signal.alarm(0)
-            snapshot = Snapshot(folder)
-            if attempt(f"{number} {name}", 0, 0):
-                return original(*args, **named)
-            for nth, n in enumerate(choose(int(COUNT.read_text()))):
-                snapshot.put_back()
-                if attempt(f"{number} {name}", n, nth):
-                    return original(*args, **named)
-            snapshot.put_back()
+            for kind, disturber in disturbers.items():
+                if disturber.at_end_only and number < n_points - 1:
+                    continue
+                if attempt_each(f"{number}", kind, 1 if disturber.at_end_only else n_points):
+                    break
             return original(*args, **named)
 
         setattr(owner, name, begin)
 
     def arm() -> None:
-        global _disturber
-        _disturber = disturber
-        disturber.prepare()
-        for number, point in enumerate(points):
+        for disturber in disturbers.values():
+            disturber.prepare()
+        for number, point in enumerate(command.points):
             owner, _, name = point.rpartition(".")
             pause(pkgutil.resolve_name(owner), name, number)
 
@@ -434,6 +435,12 @@ def disturb(
     assert stem.code in (0, 1), stem
     for result in sorted(results.iterdir()):
         yield pickle.loads(result.read_bytes())
+
+
+def _evenly(n: int, n_steps: int) -> Sequence[int]:
+    """Choose so many steps, each from the middle of its share."""
+    n = min(n, n_steps)
+    return [1 + n_steps * (2 * i + 1) // (2 * n) for i in range(n)]
 
 
 # --- what must hold -------------------------------------------------------------------------------
@@ -471,31 +478,25 @@ def _is_whole(name: str, content: bytes, expected: bytes) -> bool:
 
 
 def disturb_command(
-    folder: Path, command: Command, kind: str, n_tries: int
-) -> tuple[int, int, list[str]]:
-    """Disturb a command at so many of its steps; count the tries and the steps; give the faults."""
+    folder: Path, command: Command, kinds: Sequence[str], n_tries: int
+) -> Iterator[tuple[str, list[str]]]:
+    """Disturb a command at so many of its steps; say how often each kind did, and the faults."""
     snapshot, before = Snapshot(folder), Facts.of(folder)
-    disturber = KINDS[kind]()
-    is_signal = isinstance(disturber, Killing | SystemKilling)
-    points = command.points[-1:] if is_signal else command.points
-    choose = partial(_evenly, max(1, n_tries // len(points)))
-    results = list(disturb(folder, command, disturber, points, choose))
+    tries = list(disturb(folder, command, {kind: KINDS[kind]() for kind in kinds}, n_tries))
     snapshot.put_back()
-    whole = [each for each in results if not each.step][-1]
+    whole = [each for each in tries if not each.step][-1]
     command = replace(command, code=whole.done.code)
-    disturbed = [each for each in results if each.step]
-    faults = [
-        f"{command.name}, {each.step}: {'; '.join(found)}: {each.done.said[-1500:]!r}"
-        for each in disturbed
-        if (found := find_faults(command, before, whole.facts, each.done, each.facts))
-    ]
-    return len(disturbed), sum(each.n_steps for each in results), faults
-
-
-def _evenly(n: int, n_steps: int) -> Sequence[int]:
-    """Choose so many steps, each from the middle of its share."""
-    n = min(n, n_steps)
-    return [1 + n_steps * (2 * i + 1) // (2 * n) for i in range(n)]
+    for kind in kinds:
+        of_kind = [each for each in tries if each.kind == kind]
+        disturbed = [each for each in of_kind if each.step]
+        faults = [
+            f"{command.name}, {each.step}: {'; '.join(found)}: {each.done.said[-1500:]!r}"
+            for each in disturbed
+            if (found := find_faults(command, before, whole.facts, each.done, each.facts))
+        ]
+        n_steps = sum(each.n_steps for each in of_kind)
+        count = f"{command.name}: {len(disturbed)} {kind} at {n_steps} steps"
+        yield f"{count}, {len(faults)} faults", faults
 
 
 def import_what_is_needed() -> None:
@@ -527,11 +528,11 @@ def main() -> None:
         folder.mkdir()
         prepare(folder)
         for command in COMMANDS:
-            for kind in asked.kinds.split(","):
-                if command.name in asked.commands.split(","):
-                    n, n_steps, faults = disturb_command(folder, command, kind, asked.tries)
-                    head = f"{command.name}: {n} {kind} at {n_steps} steps, {len(faults)} faults"
-                    sys.stdout.write("\n".join([head, *faults]) + "\n")
+            if command.name in asked.commands.split(","):
+                for count, faults in disturb_command(
+                    folder, command, asked.kinds.split(","), asked.tries
+                ):
+                    sys.stdout.write("\n".join([count, *faults]) + "\n")
                     sys.stdout.flush()
                     n_faults += len(faults)
     sys.exit(bool(n_faults))

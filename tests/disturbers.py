@@ -46,7 +46,15 @@ _TRACED_CALL = re.compile(r"^\w+\(.*$", re.MULTILINE)
 
 
 class Disturber:
-    """Counts the steps of a process, and disturbs the n-th."""
+    """Counts the steps of a process, and disturbs the n-th.
+
+    Attributes
+    ----------
+    at_end_only : bool
+        Whether it disturbs no step before the last point of a command.
+    """
+
+    at_end_only = False
 
     def __init__(self) -> None:
         self.n_steps, self._last = 0, 0
@@ -74,6 +82,8 @@ class Disturber:
 
 class Killing(Disturber):
     """Sends a signal before the n-th line that runs from now on."""
+
+    at_end_only = True
 
     def start(self, n: int, nth: int) -> None:
         super().start(n, nth)
@@ -234,6 +244,7 @@ class Tracing(Disturber):
 class SystemKilling(Tracing):
     """Sends a signal at the n-th call that opens, closes, locks or changes a file."""
 
+    at_end_only = True
     calls = f"{_WRITES},{_NAMES},openat,close,unlink,unlinkat,rmdir,flock,chmod,fchmod"
 
     def _injection(self, n: int, nth: int) -> str:

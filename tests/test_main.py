@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -314,6 +315,18 @@ def test_each_error_has_its_code_wherever_it_comes_from(error, code, says, simul
 
 def test_signal_in_this_process_interrupts(simulate_by):
     outcome = simulate_by(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert outcome.code == 130
+    assert INTERRUPTED in outcome.err
+
+
+def test_what_a_library_makes_of_an_interruption_is_one(simulate_by):
+    def fail():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    outcome = simulate_by(fail)
     assert outcome.code == 130
     assert INTERRUPTED in outcome.err
 

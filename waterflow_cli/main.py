@@ -19,7 +19,7 @@ from waterflow_cli.commands import COMMANDS, load_command
 from waterflow_cli.commands.options import common
 from waterflow_cli.common.effects import effects, forget_effects
 from waterflow_cli.common.errors import WaterflowError, did_you_mean, shorten
-from waterflow_cli.common.interrupts import end_interrupts, install_interrupts
+from waterflow_cli.common.interrupts import came_of_interrupt, end_interrupts, install_interrupts
 from waterflow_cli.common.messages import find_language, tr, use_language
 from waterflow_cli.config import Setting, check_texts, load_defaults
 from waterflow_cli.console import Console
@@ -156,6 +156,8 @@ def _run_to_the_end(args: list[str], console: Console) -> int:
 def _conclude(exc: BaseException, console: Console) -> int:
     end_interrupts()
     effects.end_begun()
+    if came_of_interrupt(exc):
+        exc = KeyboardInterrupt().with_traceback(exc.__traceback__)
     code = _report(exc, console)
     if effects and code not in (0, EXIT_INTERRUPTED) and not isinstance(exc, _EXITS):
         console.warn(tr("In place all the same: {things}.", things=_in_place()))

@@ -77,6 +77,13 @@ def is_interrupt(exc: BaseException) -> bool:
     return isinstance(exc, GeneratorExit)
 
 
+def came_of_interrupt(exc: BaseException | None) -> bool:
+    """Tell whether an error is what a library made of an interruption, when it cleared up."""
+    while exc is not None and not isinstance(exc, KeyboardInterrupt):
+        exc = exc.__context__
+    return exc is not None and _interrupts.came
+
+
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
     """Raise KeyboardInterrupt at the end of the block rather than within it.

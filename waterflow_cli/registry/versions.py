@@ -166,11 +166,14 @@ def _changed_model(
     client: MlflowClient, name: str, uri: str, *, create: bool = False
 ) -> Iterator[_Model]:
     with changing(uri):
-        if create and not client.search_registered_models(f"name='{name}'"):
-            client.create_registered_model(name)
-        model = _Model(client, name)
-        for entry in model.unrecorded:
-            model.add(entry)
+        # A query that is interrupted halfway keeps sqlite from being written to: the run could not
+        # be ended.
+        with interrupts_held_back():
+            if create and not client.search_registered_models(f"name='{name}'"):
+                client.create_registered_model(name)
+            model = _Model(client, name)
+            for entry in model.unrecorded:
+                model.add(entry)
         yield model
 
 
