@@ -25,6 +25,7 @@ from mlflow import MlflowClient
 from waterflow_cli import __version__, pyfunc
 from waterflow_cli.common.errors import InputError, ModelError
 from waterflow_cli.common.hashing import file_sha256, sha256_of
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.estimator_files import check_members
@@ -176,6 +177,7 @@ def import_version(
     return Imported(registered, str(content["model"]), found, is_compared=stated is not None)
 
 
+@interrupts_held_back()
 def _log_import(
     folder: Path, content: Mapping[str, Any], tracking: TrackingOptions, path: str
 ) -> RegisteredVersion:

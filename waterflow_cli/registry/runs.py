@@ -56,7 +56,11 @@ class TrackingOptions:
 
 
 class TrackedRun:
-    """An open MLflow run."""
+    """An open MLflow run.
+
+    What logs to it holds interrupts back: a query that one breaks off keeps a sqlite store locked,
+    and the run could not be ended.
+    """
 
     def __init__(self, client: MlflowClient, options: TrackingOptions, opened: _OpenRun) -> None:
         self.client, self.options, self._opened = client, options, opened
@@ -73,6 +77,7 @@ class TrackedRun:
         with _ending(opened, self.options.uri):
             yield
 
+    @interrupts_held_back()
     def log_more(
         self,
         *,

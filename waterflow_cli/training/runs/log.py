@@ -20,6 +20,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from waterflow_cli import __version__
+from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import Message
@@ -62,6 +63,7 @@ class TrainingReport:
         }
 
 
+@interrupts_held_back()
 def log_start(training: Training) -> None:
     """Log what the run starts from, so that a failed run says it too."""
     data, schema, plugin = training.data, training.schema, training.plugin
@@ -105,33 +107,35 @@ def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> s
         "seed": options.seed,
         **{f"plugin.{name}": value for name, value in result.params.items()},
     }
-    mlflow.log_params({name: str(value)[:_MAX_PARAM] for name, value in chosen.items()})
-    mlflow.log_metrics({"threshold": result.model.threshold})
-    mlflow.log_metrics(flat_metrics(result.evaluation.estimates, "test"))
-    for name, baseline in result.baselines.items():
-        value = baseline.evaluation.estimates["roc_auc"].value
-        mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)
-    for epoch, loss in enumerate(result.loss_curve, 1):
-        mlflow.log_metric("loss", loss, step=epoch)
     pictures = draw_result(result)
     page = render_page(training, result, pictures)
-    run.log_more(
-        files={
-            **{f"plots/{name}.png": picture for name, picture in pictures.items()},
-            "report.html": page.encode(),
-            EVALUATION_FILE: json_text(result_summary(result)).encode(),
-            "environment.json": json_text(_environment()).encode(),
-        }
-    )
-    for number, trial in enumerate(result.trials):
-        with run.nested(f"trial {number}"):
-            mlflow.log_params({name: str(value) for name, value in trial.params.items()})
-            mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
-            if trial.roc_auc == trial.roc_auc:
-                mlflow.log_metric("inner_roc_auc", trial.roc_auc)
+    with interrupts_held_back():
+        mlflow.log_params({name: str(value)[:_MAX_PARAM] for name, value in chosen.items()})
+        mlflow.log_metrics({"threshold": result.model.threshold})
+        mlflow.log_metrics(flat_metrics(result.evaluation.estimates, "test"))
+        for name, baseline in result.baselines.items():
+            value = baseline.evaluation.estimates["roc_auc"].value
+            mlflow.log_metric(f"baseline_{name.replace(' ', '_')}_roc_auc", value)
+        for epoch, loss in enumerate(result.loss_curve, 1):
+            mlflow.log_metric("loss", loss, step=epoch)
+        run.log_more(
+            files={
+                **{f"plots/{name}.png": picture for name, picture in pictures.items()},
+                "report.html": page.encode(),
+                EVALUATION_FILE: json_text(result_summary(result)).encode(),
+                "environment.json": json_text(_environment()).encode(),
+            }
+        )
+        for number, trial in enumerate(result.trials):
+            with run.nested(f"trial {number}"):
+                mlflow.log_params({name: str(value) for name, value in trial.params.items()})
+                mlflow.set_tag("waterflow.pruned", trial.roc_auc != trial.roc_auc)
+                if trial.roc_auc == trial.roc_auc:
+                    mlflow.log_metric("inner_roc_auc", trial.roc_auc)
     return page
 
 
+@interrupts_held_back()
 def log_model(run: TrackedRun, training: Training, result: TrainingResult) -> str:
     """Save the model without pickle, and record its manifest's sha256; return MLflow's id of it."""
     data, plugin = training.data, training.plugin
