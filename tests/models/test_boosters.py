@@ -151,6 +151,7 @@ def put_text(name, value):
         (put("split_conditions", ">f4", np.nan), "split_conditions"),
         (put("split_type", ">u1", 1), "split_type"),
         (put("parents", ">i4", 5, place=1), "parents"),
+        (lambda data: data.replace(b"idi\2", b"idi\0"), "id"),
         (put_text("num_feature", "90"), "split_indices"),
         (put_text("num_nodes", "1000000"), "base_weights"),
         (put_text("num_trees", "90"), "num_trees"),

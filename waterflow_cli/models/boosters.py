@@ -156,8 +156,10 @@ def _check_forest(model: dict[str, Any], n_features: int) -> int:
         ends = _array(model["iteration_indptr"], "iteration_indptr", None)
         need(len(ends) and ends[0] == 0 and ends[-1] == len(trees), _XGBOOST, "iteration_indptr")
         need((np.diff(ends) >= 0).all(), _XGBOOST, "iteration_indptr")
-    for tree in trees:
-        _check_xgboost_tree(_dict(tree, "trees"), n_features)
+    for number, tree in enumerate(trees):
+        # XGBoost puts each in the place that it names, and reads from all places.
+        need(_dict(tree, "trees").get("id") == number, _XGBOOST, "id")
+        _check_xgboost_tree(tree, n_features)
     return len(trees)
 
 
