@@ -149,6 +149,7 @@ def test_a_row_with_a_cell_that_is_no_measurement_goes_to_the_laboratory(model, 
     assert judged.drop(index=3).equals(model.predict(frame).drop(index=3))
 
 
+@pytest.mark.slow
 def test_whole_numbers_in_a_file_are_predicted_by_mlflow(folder, frame, model, tmp_path):
     whole = frame.iloc[:5].round().fillna(7).clip(lower=1).astype(np.int64)
     whole.to_csv(tmp_path / "whole.csv", index=False)

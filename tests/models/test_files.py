@@ -286,6 +286,7 @@ def check_refused(error):
     assert "refused, not loaded" in error.message
 
 
+@pytest.mark.slow
 def test_every_file_of_the_folder_is_in_the_manifest(store, tmp_path):
     _, folder = store
     assert [str(path.relative_to(folder)) for path in files_in(folder)] == FILES

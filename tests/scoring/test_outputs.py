@@ -319,14 +319,14 @@ def interrupt_publishing(n_lines, *arguments):
 
 
 # An interruption in the line before a file is closed leaves that to the collector.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize(
     ("output", "force", "n_times"),
     [
-        ("out.csv", True, 1),
-        *(pytest.param("out.csv", False, n, marks=pytest.mark.slow) for n in (1, 2)),
-        *(pytest.param("out.csv.gz", *each, marks=pytest.mark.slow) for each in GZIPPED),
+        *(("out.csv", False, 1), ("out.csv", True, 1), ("out.csv", False, 2)),
+        *(("out.csv.gz", *each) for each in GZIPPED),
     ],
 )
 def test_interruption_anywhere_in_publishing_ends_with_the_same_bytes(

@@ -447,6 +447,7 @@ def test_each_trial_is_a_nested_run(tuned):
         assert run.data.metrics == ({} if pruned else {"inner_roc_auc": trial.roc_auc})
 
 
+@pytest.mark.slow
 def test_the_run_itself_holds_the_outer_figure_and_what_was_found(tuned):
     uri, report = tuned
     run = connect(uri).get_run(report.registered.run_id)

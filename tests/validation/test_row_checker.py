@@ -662,10 +662,11 @@ def failing_rows(schema: TableSchema, frame: pd.DataFrame) -> set[int]:
     return set()
 
 
-@given(
-    rows=st.lists(st.tuples(CELL, CELL, CELL, CELL), min_size=1, max_size=10),
-    block_bytes=st.integers(1, 60),
-)
+# A row of zeros is a finding of waterflow's own.
+ROW = st.tuples(CELL, CELL, CELL, CELL).filter(lambda row: any(row) or set(row) == {None})
+
+
+@given(rows=st.lists(ROW, min_size=1, max_size=10), block_bytes=st.integers(1, 60))
 @tried_on(80)
 def test_rows_found_are_the_rows_that_fail_pandera_s_own_validation(
     rows: list[tuple[float | None, ...]], block_bytes: int, checks: Checks
