@@ -38,8 +38,8 @@ class PotabilityModel:
 
         Raises
         ------
-        InputError
-            If a column that the model needs is not there.
+        InputError, ModelError
+            If a column that the model needs is not there, or most of them are not.
         """
         frame, names = pd.DataFrame(model_input), self.model.decision.measurements
         if frame.columns.tolist() == [str(place) for place in range(len(names))]:
