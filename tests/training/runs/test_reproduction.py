@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 QUICK = {
-    "blend": {"n_estimators": 10, "n_networks": 2},
+    "blend": {"n_estimators": 10, "n_networks": 2, "hidden_layer_sizes": (8,)},
     "rf": {"n_estimators": 10},
     "extra-trees": {"n_estimators": 10},
     "hgb": {"max_iter": 10},
