@@ -37,6 +37,10 @@ os.environ["LC_ALL"] = "C.UTF-8"
 # shared: while they spin, small models take twenty times as long. NumPy is not imported yet.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"
+
+# A JVM of the tests lives for seconds: the second compiler and the collector for large heaps take
+# half of its time, and give nothing back.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 compile_stale_texts()
 
 # Laws are tried on a tenth of their examples, but in CI: `--hypothesis-profile thorough`.
