@@ -60,6 +60,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return None if is_whole else 0
 
 
+@pytest.hookimpl(trylast=True)  # Hypothesis marks its tests in this hook too
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count no lines in slow tests and laws: the others reach them, and these take longer by half.
+
+    pytest-cov leaves a test out that has its mark.
+    """
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("hypothesis"):
+            item.add_marker("no_cover")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command left: its exit code, stdout and stderr."""
