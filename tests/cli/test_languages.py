@@ -55,11 +55,10 @@ def stored_files(folder: Path) -> list[tuple[str, str]]:
     )
 
 
-@pytest.fixture
-def left(
+def work_in_each_language(
     cli: Cli, workdir: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, dict[str, Any]]:
-    """What the same commands leave in each language: the store, its files and the JSON."""
+    """Give what the same commands leave in each language: the store, its files and the JSON."""
     write_simulation("new.csv", 300, seed=5, signal=0.9)
     Path("new.csv").write_text(Path("new.csv").read_text("utf-8").replace("\nS", "\nN"), "utf-8")
     new = workdir / "new.csv"
@@ -100,7 +99,10 @@ def left(
 
 
 @pytest.mark.slow
-def test_equal_work_leaves_equal_content_in_each_language(left: dict[str, dict[str, Any]]) -> None:
+def test_equal_work_leaves_equal_content_in_each_language(
+    cli: Cli, workdir: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = work_in_each_language(cli, workdir, samples, monkeypatch)
     english, french = left["en"], left["fr"]
     assert french["json"] == english["json"]
     assert french["rows"] == english["rows"]
