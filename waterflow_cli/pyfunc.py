@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from waterflow_cli.models.files import StoredModel, load_payload, read_verified
-from waterflow_cli.scoring.scorer import score_frame
+from waterflow_cli.scoring.frames import score_frame
 
 
 class PotabilityModel:

@@ -11,7 +11,7 @@ import pytest
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.schemas import load_schema, parse_schema
-from waterflow_cli.scoring.scorer import frame_table
+from waterflow_cli.scoring.frames import frame_table
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.row_checker import RowChecker

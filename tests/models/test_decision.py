@@ -17,6 +17,7 @@ from waterflow_cli.models.decision import (
     DecisionModel,
     Policy,
 )
+from waterflow_cli.models.estimator_scores import EstimatorScores
 
 UNIT = st.floats(0, 1)
 
@@ -35,7 +36,7 @@ class Echo(ClassifierMixin, BaseEstimator):
 
 def make_model(threshold=0.5, policy=None, calibrator=None):
     return DecisionModel(
-        estimator=Pipeline([("classifier", Echo().fit(None, None))]),
+        scores=EstimatorScores(Pipeline([("classifier", Echo().fit(None, None))]), ["ph"]),
         measurements=["ph"],
         calibrator=calibrator or Sigmoid(1.0, 0.0),
         threshold=threshold,
@@ -145,7 +146,7 @@ def test_probability_is_the_calibrated_one():
 
 def test_no_rows_have_no_probability_and_the_estimator_is_not_asked():
     model = DecisionModel(
-        estimator=make_pipeline("passthrough"),
+        scores=EstimatorScores(make_pipeline("passthrough"), ["ph"]),
         measurements=["ph"],
         calibrator=Sigmoid(1.0, 0.0),
         threshold=0.5,

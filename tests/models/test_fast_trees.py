@@ -16,9 +16,9 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from waterflow_cli.models.fast_trees import pack_trees, positive_probability
 
 from waterflow_cli.models.decision import PipelineScores, _count_trees
-from waterflow_cli.models.fast_trees import pack_trees, positive_probability
 
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 

@@ -26,6 +26,7 @@ from waterflow_cli.common.errors import ModelError, PluginError
 from waterflow_cli.models.calibration import Sigmoid, fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import load_plugin
+from waterflow_cli.models.estimator_scores import scores_of
 from waterflow_cli.models.files import (
     DECISION_FILE,
     ESTIMATOR_FILE,
@@ -106,8 +107,10 @@ def fit_quickly(name, data, **options):
     with single_threaded_fits():
         fitted = build_pipeline(plugin, list(COLUMNS), options).fit(data.X, data.y)
     calibrator = fit_calibrator(data.y, fitted.predict_proba(data.X)[:, 1], options.calibration)
+    estimator = strip_for_scoring(fitted)
     return plugin, DecisionModel(
-        estimator=strip_for_scoring(fitted),
+        scores=scores_of(estimator, COLUMNS),
+        estimator=estimator,
         measurements=list(COLUMNS),
         calibrator=calibrator,
         threshold=0.4,
@@ -213,7 +216,7 @@ import numpy as np, pandas as pd
 sys.addaudithook(watch)
 model = location.load_model({str(model_folder)!r}, name="waterflow", tracking_uri="sqlite:///no.db")
 X = pd.DataFrame([[np.nan] * 8 + [1.0]], columns={list(COLUMNS)!r})
-print(waterflow_cli.scoring.scorer.score_frame(model, X)["probability"][0])
+print(waterflow_cli.scoring.frames.score_frame(model, X)["probability"][0])
 """
     finished = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -490,6 +493,7 @@ class Stranger(ClassifierMixin, BaseEstimator):
 
 def decision_of(estimator):
     return DecisionModel(
+        scores=scores_of(estimator, COLUMNS),
         estimator=estimator,
         measurements=list(COLUMNS),
         calibrator=Sigmoid(1.0, 0.0),

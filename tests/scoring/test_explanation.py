@@ -17,6 +17,7 @@ from waterflow_cli.main import main
 from waterflow_cli.models.calibration import Identity
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import load_plugin
+from waterflow_cli.models.estimator_scores import EstimatorScores
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.samples.schemas import load_schema
@@ -49,7 +50,7 @@ def line_model(*weights, typical):
     names = ["a", "b", "c"][: len(weights)]
     policy = Policy.default(0.5)
     decision = DecisionModel(
-        estimator=Line(*weights),
+        scores=EstimatorScores(Line(*weights), names),
         measurements=names,
         calibrator=Identity(),
         threshold=0.5,
@@ -62,7 +63,7 @@ def line_model(*weights, typical):
 
 
 def explain(model, n_listed, *rows):
-    X = pd.DataFrame(rows, columns=list(model.decision.measurements), dtype=float)
+    X = np.array(rows, dtype=float)
     return list_movers(model, X, model.probability(X), n_listed).to_pylist()
 
 
@@ -153,7 +154,7 @@ def test_shares_of_a_logistic_regression_are_those_computed_by_hand(logreg_uri, 
         return expit(decision.calibrator.slope * logit(score) + decision.calibrator.intercept)
 
     filled = np.where(X.isna(), typical, X)
-    shares = measure_contributions(model, X, model.probability(X))
+    shares = measure_contributions(model, X.to_numpy(), model.probability(X))
     for column in range(X.shape[1]):
         changed = filled.copy()
         changed[:, column] = typical[column]
@@ -166,9 +167,9 @@ def test_shares_of_a_logistic_regression_are_those_computed_by_hand(logreg_uri, 
 @pytest.mark.slow
 def test_shares_do_not_depend_on_the_other_rows(rf_uri, samples):
     model = load(rf_uri)
-    X = pd.read_csv(samples)[list(model.decision.measurements)].head(50)
+    X = pd.read_csv(samples)[list(model.decision.measurements)].head(50).to_numpy()
     together = list_movers(model, X, model.probability(X), 3).to_pylist()
-    rows = [X.iloc[[row]] for row in range(len(X))]
+    rows = [X[[row]] for row in range(len(X))]
     alone = [list_movers(model, row, model.probability(row), 3)[0].as_py() for row in rows]
     assert together == alone
     assert any(text.count(",") == 2 for text in together)

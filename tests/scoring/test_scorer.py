@@ -18,12 +18,11 @@ from waterflow_cli.common.errors import InputError, ModelError
 from waterflow_cli.main import main
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.registry.location import load_model
+from waterflow_cli.scoring.frames import frame_table, score_frame
 from waterflow_cli.scoring.scorer import (
     RESULT_COLUMNS,
     Scorer,
-    frame_table,
     pass_options,
-    score_frame,
 )
 from waterflow_cli.validation.pass_over import pass_over
 

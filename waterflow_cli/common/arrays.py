@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -27,6 +30,55 @@ def empty_cells(column: pa.Array) -> BoolArray:
     """Say which cells of a column of text hold none."""
     bounds = cell_bounds(column)
     return np.asarray(bounds[1:] == bounds[:-1])
+
+
+def arrow_numbers(values: npt.NDArray[Any], valid: BoolArray | None = None) -> pa.Array:
+    """Give numbers or truths as Arrow's, null where they are not valid.
+
+    Arrow's own way would import pandas, to see whether it was given something of pandas'. So it
+    would for whatever text it is given, which is what the functions after this one are for.
+    """
+    kind = pa.bool_() if values.dtype == bool else pa.from_numpy_dtype(values.dtype)
+    data = np.packbits(values, bitorder="little") if values.dtype == bool else values
+    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(
+        kind, len(values), [bits, pa.py_buffer(np.ascontiguousarray(data))]
+    )
+
+
+def arrow_texts(texts: Sequence[str]) -> pa.StringArray:
+    """Give texts as Arrow's."""
+    encoded = [text.encode() for text in texts]
+    bounds = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    content = pa.py_buffer(b"".join(encoded))
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(bounds), content)
+
+
+def arrow_text(text: str) -> pa.StringScalar:
+    """Give a text as Arrow's."""
+    return arrow_texts([text])[0]
+
+
+def joined(*parts: pa.Array | str, separator: str = "") -> pa.Array:
+    """Join texts cell by cell."""
+    values = [arrow_text(part) if isinstance(part, str) else part for part in parts]
+    return pc.binary_join_element_wise(*values, arrow_text(separator))
+
+
+def where_else(mask: pa.Array, *choices: pa.Array | str) -> pa.Array:
+    """Choose cell by cell between two texts: the first where the mask holds."""
+    values = [arrow_text(each) if isinstance(each, str) else each for each in choices]
+    return pc.if_else(mask, *values)
+
+
+def filled(column: pa.StringArray, text: str) -> pa.StringArray:
+    """Put a text in the place of each null."""
+    return pc.fill_null(column, arrow_text(text)) if column.null_count else column
+
+
+def repeated(text: str, n: int) -> pa.StringArray:
+    """Give a column that holds one text."""
+    return arrow_texts([text]).take(arrow_numbers(np.zeros(n, dtype=np.int64)))
 
 
 def as_bools(mask: pa.Array) -> BoolArray:

@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.models.contract import Calibration
+from waterflow_cli.models.portable.logistic import expit, logit
 
 # Scores of exactly 0 or 1 (a forest whose trees agree) have no finite log-odds.
 _CLIP = 1e-4
@@ -35,7 +33,7 @@ class Sigmoid:
     def apply(self, scores: FloatArray) -> FloatArray:
         """Map scores to probabilities, shape (n_samples,), both in [0, 1]."""
         odds = logit(np.clip(scores, _CLIP, 1 - _CLIP))
-        return np.asarray(expit(self.slope * odds + self.intercept), dtype=np.float64)
+        return expit(self.slope * odds + self.intercept)
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,9 @@ def fit_calibrator(y: IntArray, scores: FloatArray, method: Calibration = "sigmo
         class 1. ``isotonic``: the best rising steps (Zadrozny and Elkan 2002, "Transforming
         classifier scores into accurate multiclass probability estimates"). ``none``: the scores.
     """
+    from sklearn.isotonic import IsotonicRegression  # scoring does without it
+    from sklearn.linear_model import LogisticRegression
+
     if method == "none":
         return Identity()
     if method == "isotonic":
@@ -88,7 +89,7 @@ def fit_calibrator(y: IntArray, scores: FloatArray, method: Calibration = "sigmo
     line = LogisticRegression(C=np.inf).fit(odds, y)
     slope, intercept = float(line.coef_[0, 0]), float(line.intercept_[0])
     if slope <= 0 or np.ptp(odds) == 0:
-        return Sigmoid(0.0, float(logit(np.mean(y))))
+        return Sigmoid(0.0, float(logit(np.mean(y, keepdims=True))[0]))
     return Sigmoid(slope, intercept)
 
 

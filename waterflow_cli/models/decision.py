@@ -1,20 +1,15 @@
-"""The decision model: an estimator, its calibration, its threshold and its policy.
+"""The decision model: scores, their calibration, a threshold and a policy.
 
-A pipeline is asked for probabilities by the cheaper of two ways that give equal bits; and it is
-counted how often verdicts were right.
+And it is counted how often verdicts were right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
-from scipy.stats import binomtest
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.messages import Message, marked
@@ -23,7 +18,7 @@ from waterflow_cli.models.calibration import Calibrator
 from waterflow_cli.models.metrics import LEVEL
 
 if TYPE_CHECKING:
-    from waterflow_cli.models.fast_trees import PackedTrees
+    import pandas as pd
 
 LIKELY_POTABLE = "likely_potable"
 LIKELY_NOT_POTABLE = "likely_not_potable"
@@ -33,11 +28,6 @@ VERDICTS = (SEND_TO_LAB, LIKELY_NOT_POTABLE, LIKELY_POTABLE)
 DEFAULT_CONFIDENCE = 0.8
 # The class that each verdict claims, and what the share of the right ones among them is called.
 CLAIMS = {LIKELY_POTABLE: (1, marked("precision")), LIKELY_NOT_POTABLE: (0, marked("npv"))}
-# Rows times trees after which packing an ensemble and compiling the walk (some 0.3 CPU seconds)
-# have cost no more than scikit-learn has so far.
-_WORTH_PACKING = 5_000_000
-# How many rows an estimator without trees is asked for at a time, always.
-_FIXED_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -100,79 +90,20 @@ class Policy:
         )
 
 
-class PipelineScores:
-    """P(class 1) of the rows of a frame, by a fitted pipeline.
+class Scores(Protocol):
+    """What gives P(class 1) before calibration: a portable form, or the estimator itself.
 
-    The first rows go to scikit-learn. Where more come or are expected, and the classifier is an
-    ensemble of trees that can be packed, the rest go to `waterflow_cli.models.fast_trees`. Threads
-    may share one instance.
-
-    A row's probability does not depend on the rows beside it, to the last bit. Trees give that by
-    themselves. Linear algebra libraries do not: they add up in another order for another number of
-    rows. Estimators that may use them are therefore always asked for the same number at a time,
-    filled up with copies of a row.
-
-    Parameters
-    ----------
-    pipeline : sklearn.pipeline.Pipeline
-        Fitted; no samplers.
+    A row's probability does not depend on the rows beside it, to the last bit, and threads may
+    share one instance.
     """
 
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline, self._classifier = pipeline, pipeline[-1]
-        self._n_trees = _count_trees(self._classifier)
-        self._lock, self._work, self._asked = Lock(), 0, False
-        self._packed: PackedTrees | None = None
-
-    def __call__(self, X: pd.DataFrame) -> FloatArray:
-        """Give the probabilities, shape (n_samples,)."""
-        packed = self._pack_when_worth(len(X))
-        if packed is None:
-            return self._ask(X) if self._n_trees else self._ask_in_parts(X)
-        from waterflow_cli.models.fast_trees import positive_probability
-
-        ready = self._pipeline[:-1].transform(X) if len(self._pipeline) > 1 else X
-        return positive_probability(self._classifier, packed, np.asarray(ready, dtype=np.float64))
+    def __call__(self, X: FloatArray) -> FloatArray:
+        """Give the probabilities, shape (n_samples,), of at least one row of measurements."""
+        ...
 
     def expect(self, n_rows: int) -> None:
-        """Be told that about so many rows will come: many are worth packing at once."""
-        with self._lock:
-            self._work += n_rows * self._n_trees
-
-    def _ask(self, X: pd.DataFrame) -> FloatArray:
-        return np.asarray(self._pipeline.predict_proba(X), dtype=np.float64)[:, 1]
-
-    def _ask_in_parts(self, X: pd.DataFrame) -> FloatArray:
-        parts = []
-        for first in range(0, len(X), _FIXED_ROWS):
-            rows = np.minimum(np.arange(first, first + _FIXED_ROWS), len(X) - 1)
-            parts.append(self._ask(X.iloc[rows]))
-        return np.concatenate(parts)[: len(X)]
-
-    def _pack_when_worth(self, n_rows: int) -> PackedTrees | None:
-        """Count the work, and pack the trees once it is enough.
-
-        One thread packs, while the others go on with scikit-learn.
-        """
-        with self._lock:
-            self._work += n_rows * self._n_trees
-            is_first = self._work > _WORTH_PACKING and not self._asked
-            self._asked |= is_first
-        if is_first:
-            from waterflow_cli.models.fast_trees import pack_trees
-
-            self._packed = pack_trees(self._classifier)
-        return self._packed
-
-
-def _count_trees(classifier: Any) -> int:
-    """Count the trees of an ensemble of trees; 0 for anything else, a blend of models included."""
-    members = getattr(classifier, "estimators_", [])
-    flat = members.ravel() if isinstance(members, np.ndarray) else members
-    if all(hasattr(member, "tree_") for member in flat):
-        per_iteration = getattr(classifier, "n_trees_per_iteration_", 0)
-        return len(members) or int(per_iteration and getattr(classifier, "n_iter_", 0))
-    return 0
+        """Be told that about so many rows will come."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,33 +112,35 @@ class DecisionModel:
 
     Attributes
     ----------
-    estimator : sklearn.pipeline.Pipeline
-        Fitted; takes a frame of the measurements with NaN where one is missing.
+    scores : Scores
+        Take the measurements, with NaN where one is missing.
     measurements : sequence of str
-        Its columns, in order.
+        Their columns, in order.
     threshold : float
         A sample is predicted potable from this probability on.
     typical : sequence of float
         The median of each measurement in the training rows, 0 for one that none of them has.
+    estimator : sklearn.pipeline.Pipeline, optional
+        As it was fitted; a stored model that needs none to score has none.
     """
 
-    estimator: Any
+    scores: Scores
     measurements: Sequence[str]
     calibrator: Calibrator
     threshold: float
     policy: Policy
     typical: Sequence[float] = ()
+    estimator: Any = None
 
-    def probability(self, X: pd.DataFrame) -> FloatArray:
-        """Calibrated P(potable) of each row, shape (n_samples,)."""
+    def probability(self, X: FloatArray | pd.DataFrame) -> FloatArray:
+        """Calibrated P(potable) of each row, shape (n_samples,).
+
+        X has shape (n_samples, n_measurements); a frame has the measurements by their names.
+        """
         if not len(X):
             return np.empty(0)
-        return self.calibrator.apply(self.scores(X))
-
-    @cached_property
-    def scores(self) -> PipelineScores:
-        """What the estimator is asked by."""
-        return PipelineScores(self.estimator)
+        rows = X if isinstance(X, np.ndarray) else X[list(self.measurements)]
+        return self.calibrator.apply(self.scores(np.asarray(rows, dtype=np.float64)))
 
     def predict(self, probability: FloatArray) -> IntArray:
         """1 or 0 by the tuned threshold."""
@@ -263,6 +196,8 @@ def exact_share(n_with: int, n_rows: int) -> Estimate:
     The interval is that of Clopper and Pearson (1934, "The use of confidence or fiducial limits
     illustrated in the case of the binomial").
     """
+    from scipy.stats import binomtest  # scoring does without it
+
     if not n_rows:
         return Estimate(np.nan, np.nan, np.nan)
     low, high = binomtest(n_with, n_rows).proportion_ci(LEVEL, method="exact")

@@ -1,9 +1,9 @@
 """Save a decision model as plain files; verify and load it again.
 
 A model is an MLflow pyfunc folder. Its payload holds the estimator as a skops file (no pickle),
-the decision in JSON and the schema in YAML. A manifest beside MLmodel lists the sha256 of every
-file, and the tracking store keeps the sha256 of the manifest: nothing is loaded before each file
-matches.
+what it computes in portable form where it has one, the decision in JSON and the schema in YAML. A
+manifest beside MLmodel lists the sha256 of every file, and the tracking store keeps the sha256 of
+the manifest: nothing is loaded before each file matches.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import ModelError, PluginError, UsageError, WaterflowError, shorten
@@ -24,18 +23,27 @@ from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.interrupts import is_interrupt
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
-from waterflow_cli.models.decision import DecisionModel, Policy
+from waterflow_cli.models.decision import DecisionModel, Policy, Scores
 from waterflow_cli.models.discovery import LoadedPlugin, describe_failure, load_plugin
-from waterflow_cli.models.estimator_files import EstimatorFile, save_estimator
+from waterflow_cli.models.portable.form import FORM_FILE, PortableForm, load_form, save_form
 from waterflow_cli.models.reference import REFERENCE_FILES, Reference
 from waterflow_cli.models.tree_structure import UnsoundError, is_number, need
 from waterflow_cli.samples.table_schema import TableSchema
 
-FORMAT, MANIFEST_FORMAT = 4, 1
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from waterflow_cli.models.estimator_files import EstimatorFile
+
+# Models of format 4 have no portable form; one is made of the estimator when it is loaded.
+FORMAT, MANIFEST_FORMAT = 5, 1
+_KNOWN_FORMATS = (4, FORMAT)
 MANIFEST = "waterflow-manifest.json"
 PAYLOAD = "waterflow"
 DIGEST_TAG = "waterflow.manifest_sha256"
 ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE = "estimator.skops", "decision.json", "schema.yaml"
+# Folder of the payload in which the portable form lies.
+_FORM = "portable/"
 # MLflow writes this note about a version into the folder whenever it is fetched.
 _ADDED_BY_MLFLOW = "registered_model_meta"
 
@@ -58,12 +66,13 @@ class ModelFiles:
     @property
     def payload(self) -> dict[str, bytes]:
         """What waterflow itself wrote, by name."""
-        start = f"data/{PAYLOAD}/"
-        return {
-            name.removeprefix(start): data
-            for name, data in self.content.items()
-            if name.startswith(start)
-        }
+        return _below(f"data/{PAYLOAD}/", self.content)
+
+
+def _below(start: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {
+        name.removeprefix(start): data for name, data in files.items() if name.startswith(start)
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +100,7 @@ class StoredModel:
     plugin: str
     data_sha256: str = ""
 
-    def probability(self, X: pd.DataFrame) -> FloatArray:
+    def probability(self, X: FloatArray | pd.DataFrame) -> FloatArray:
         """Calibrated P(potable) of each row, shape (n_samples,).
 
         Raises
@@ -147,10 +156,16 @@ def save_payload(
     ModelError
         If loading would refuse the estimator.
     """
+    from waterflow_cli.models.estimator_files import save_estimator  # skops, all of scikit-learn
+
     folder.mkdir(parents=True)
     estimator = save_estimator(decision.estimator)
     load_estimator(estimator, plugin, decision.measurements)
     (folder / ESTIMATOR_FILE).write_bytes(estimator)
+    if isinstance(decision.scores, PortableForm):
+        (folder / _FORM).mkdir()
+        for name, data in save_form(decision.scores).items():
+            (folder / _FORM / name).write_bytes(data)
     content = {
         "format": FORMAT,
         "measurements": list(decision.measurements),
@@ -180,7 +195,7 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
     try:
         payload = files.payload
         content = json.loads(payload[DECISION_FILE])
-        if content["format"] != FORMAT:
+        if content["format"] not in _KNOWN_FORMATS:
             raise ModelError(
                 "Model {label} has format {format}; this version knows {known}.",
                 tr("Install the version of waterflow that wrote it, or train again."),
@@ -189,11 +204,8 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
                 known=FORMAT,
             )
         _check_decision(content)
-        stored = EstimatorFile(payload[ESTIMATOR_FILE])
-        if stored.strangers():
-            _refuse_strangers(stored, _plugin_of(content, label))
         decision = DecisionModel(
-            estimator=stored.build(content["measurements"]),
+            scores=_load_scores(payload, content, label),
             measurements=content["measurements"],
             calibrator=calibrator_from_json(content["calibration"]),
             threshold=content["threshold"],
@@ -224,6 +236,28 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
         ) from exc
 
 
+def _load_scores(payload: Mapping[str, bytes], content: Mapping[str, Any], label: str) -> Scores:
+    if form := _below(_FORM, payload):
+        scores = load_form(form)
+        fits = scores.n_measurements == len(content["measurements"])
+        need(fits, FORM_FILE, "n_measurements")
+        return scores
+    from waterflow_cli.models.estimator_scores import scores_of
+
+    return scores_of(_load_own_estimator(payload, content, label), content["measurements"])
+
+
+def _load_own_estimator(
+    payload: Mapping[str, bytes], content: Mapping[str, Any], label: str
+) -> Any:
+    from waterflow_cli.models.estimator_files import EstimatorFile
+
+    stored = EstimatorFile(payload[ESTIMATOR_FILE])
+    if stored.strangers():
+        _refuse_strangers(stored, _plugin_of(content, label))
+    return stored.build(content["measurements"])
+
+
 def _malformed(label: str, exc: UnsoundError) -> ModelError:
     return ModelError(
         "Model {label} is malformed: {part} is not as fitting makes it ({field}). It was refused, "
@@ -248,7 +282,7 @@ def _check_decision(content: Mapping[str, Any]) -> None:
     need(len(content["typical"]) in (0, len(names)), DECISION_FILE, "typical")
 
 
-def _plugin_of(content: dict[str, Any], label: str) -> LoadedPlugin:
+def _plugin_of(content: Mapping[str, Any], label: str) -> LoadedPlugin:
     try:
         return load_plugin(content["plugin"])
     except UsageError as exc:
@@ -356,6 +390,8 @@ def load_estimator(data: bytes, plugin: LoadedPlugin, measurements: Sequence[str
         Naming the types that neither waterflow nor the plugin trusts, or the part that is not as
         fitting makes it.
     """
+    from waterflow_cli.models.estimator_files import EstimatorFile
+
     stored = EstimatorFile(data)
     _refuse_strangers(stored, plugin)
     try:

@@ -13,17 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import VERDICTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HashArray = npt.NDArray[np.uint64]
 
@@ -129,6 +131,8 @@ class Reference:
 
     def save(self, folder: Path) -> None:
         """Write the three files into a folder."""
+        import pyarrow.parquet as pq  # scoring needs neither this nor pandas
+
         content = {"version": 1, **{key: getattr(self, name) for key, name in _COUNTS.items()}}
         content["verdicts"] = dict(zip(VERDICTS, self.verdicts, strict=True))
         (folder / COUNTS_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
@@ -146,6 +150,9 @@ def load_reference(payload: Mapping[str, bytes], *, label: str) -> Reference:
     ModelError
         If they are missing or damaged.
     """
+    import pandas as pd
+    import pyarrow.parquet as pq
+
     try:
         content = json.loads(payload[COUNTS_FILE])
         table = pq.read_table(pa.BufferReader(payload[ROWS_FILE]))

@@ -7,20 +7,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    arrow_numbers,
+    arrow_texts,
+    joined,
+    repeated,
+    where_else,
+)
 from waterflow_cli.common.errors import ModelError, UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.tables.dialect import Dialect
-from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import Opener
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
-from waterflow_cli.tables.table import Batch, Table, plain_column, table_of
+from waterflow_cli.tables.table import Table
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
 from waterflow_cli.validation.pass_over import PLAIN, Pass, PassOptions, pass_over
 
@@ -94,7 +100,7 @@ class Scorer:
         decision = self._model.decision
         invalid = checked.invalid
         valid = np.flatnonzero(~invalid)
-        X = pd.DataFrame({name: checked.numbers[name][valid] for name in decision.measurements})
+        X = np.array([checked.numbers[name][valid] for name in decision.measurements]).T
         probability = self._model.probability(X)
         verdict = np.zeros(len(checked.batch), dtype=np.int64)
         verdict[valid] = decision.verdict(probability)
@@ -108,9 +114,9 @@ class Scorer:
             "probability": _spread(probability, invalid),
             "prediction": _spread(decision.predict(probability), invalid),
             "verdict": _named(VERDICTS, verdict),
-            "rule": _with_faults(pa.repeat("", len(checked.batch)), checked, row_rules),
+            "rule": _with_faults(repeated("", len(verdict)), checked, row_rules),
             "reason": self._reasons(checked, verdict, movers),
-            "model_version": pa.repeat(self._model.label, len(checked.batch)),
+            "model_version": repeated(self._model.label, len(verdict)),
         }
         return ScoredBatch(checked, results, dict(zip(VERDICTS, map(int, counts), strict=True)))
 
@@ -123,7 +129,7 @@ class Scorer:
         bounds = [(name, each.below | each.above) for name, each in checked.censored.items()]
         parts += _naming(tr("; read from a bound:"), bounds)
         parts += movers
-        reasons = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
+        reasons = joined(*parts) if len(parts) > 1 else parts[0]
         return _with_faults(reasons, checked, row_reasons)
 
     def _refuse_other_table(self) -> None:
@@ -169,7 +175,7 @@ def check_n_listed(model: StoredModel, n_listed: int) -> None:
 
 
 def list_movers(
-    model: StoredModel, X: pd.DataFrame, probability: FloatArray, n_listed: int
+    model: StoredModel, X: FloatArray, probability: FloatArray, n_listed: int
 ) -> pa.StringArray:
     """End each row's reason: ``; moved most by: Sulfate +0.062, ph -0.031``, for example.
 
@@ -180,21 +186,20 @@ def list_movers(
     shares = measure_contributions(model, X, probability)
     thousandths = np.rint(1000 * shares).astype(np.int64)
     ranked = np.argsort(-np.abs(thousandths), axis=1, kind="stable")[:, :n_listed]
-    names = pa.array(list(X.columns), pa.string())
+    names = arrow_texts(model.decision.measurements)
     parts = []
     for place, columns in enumerate(ranked.T):
         moved = thousandths[np.arange(len(X)), columns]
         values, codes = np.unique(moved, return_inverse=True)
-        figures = pa.array([f" {value / 1000:+.3f}" for value in values], pa.string())
+        figures = arrow_texts([f" {value / 1000:+.3f}" for value in values])
         lead = ", " if place else tr("; moved most by: ")
-        part = pc.binary_join_element_wise(lead, names.take(columns), figures.take(codes), "")
-        parts.append(pc.if_else(moved == 0, "", part))
-    return pc.binary_join_element_wise(*parts, "")
+        which, by = names.take(arrow_numbers(columns)), figures.take(arrow_numbers(codes))
+        part = joined(lead, which, by)
+        parts.append(where_else(arrow_numbers(moved == 0), "", part))
+    return joined(*parts)
 
 
-def measure_contributions(
-    model: StoredModel, X: pd.DataFrame, probability: FloatArray
-) -> FloatArray:
+def measure_contributions(model: StoredModel, X: FloatArray, probability: FloatArray) -> FloatArray:
     """Measure what each measurement does to the calibrated probability of each row.
 
     It is the probability less that of the same row with this measurement at its typical value, the
@@ -205,7 +210,7 @@ def measure_contributions(
 
     Parameters
     ----------
-    X : DataFrame of shape (n_samples, n_measurements)
+    X : ndarray of shape (n_samples, n_measurements)
         The model's measurements. A missing one is compared as the model sees it: one that is
         imputed by the median did nothing.
     probability : ndarray of shape (n_samples,)
@@ -217,10 +222,9 @@ def measure_contributions(
         Each in [-1, 1].
     """
     shares = np.empty(X.shape)
-    typical = zip(model.decision.measurements, model.decision.typical, strict=True)
-    for column, (name, value) in enumerate(typical):
-        changed = X.copy(deep=False)
-        changed[name] = value
+    for column, value in enumerate(model.decision.typical):
+        changed = X.copy()
+        changed[:, column] = value
         shares[:, column] = probability - model.probability(changed)
     return shares
 
@@ -240,54 +244,14 @@ def open_scorer(
         yield Scorer(model, file)
 
 
-def score_frame(model: StoredModel, frame: pd.DataFrame) -> pd.DataFrame:
-    """Score a frame of measurements, as MLflow hands it to a model.
-
-    Returns
-    -------
-    DataFrame of shape (n_samples, 3)
-        ``probability``, ``prediction`` and ``verdict``, the same as in the output of a file.
-    """
-    table = frame_table(frame, model.schema.header)
-    scorer = Scorer.of_table(model, table)
-    checked = map(scorer.file.check, table.batches()) if len(frame) else ()
-    results = [each.results for each in map(scorer.judge, checked)]
-    # Nullable types: an invalid row has no probability, which JSON writes as null and not as NaN.
-    dtypes = {"probability": "Float64", "prediction": "Int64", "verdict": "object"}
-    values = {
-        name: [each for part in results for each in part[name].to_pylist()] for name in dtypes
-    }
-    return pd.DataFrame(values, index=frame.index, dtype=object).astype(dtypes)
-
-
-def frame_table(frame: pd.DataFrame, names: Header) -> Table:
-    """Present a frame as an open table of one batch; a row's line is its position plus 2."""
-    dialect = Dialect(encoding="frame", sep="", header_line=1, first_line=2)
-
-    def make_batch() -> Batch:
-        cells = {str(name): _cells_of(frame[name]) for name in frame.columns}
-        return Batch(columns=cells, lines=np.arange(2, len(frame) + 2, dtype=np.int64))
-
-    return table_of([str(name) for name in frame.columns], make_batch, "frame", dialect, names)
-
-
-def _cells_of(values: pd.Series) -> pa.Array:
-    try:
-        return plain_column(pa.array(values))
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # numbers and texts in one column
-        return pa.array(values.map(str, na_action="ignore"), pa.string())
-
-
 def _naming(words: str, masks: Sequence[tuple[str, BoolArray]]) -> list[pa.Array]:
     """Give the parts of a text that names, in each row, the columns that a mask chooses."""
     marked = [(name, mask) for name, mask in masks if mask.any()]
     if not marked:
         return []
     some = np.logical_or.reduce([mask for _, mask in marked])
-    return [
-        pc.if_else(some, words, ""),
-        *(pc.if_else(mask, f" {name}", "") for name, mask in marked),
-    ]
+    parts = [(words, some), *((f" {name}", mask) for name, mask in marked)]
+    return [_named(("", text), mask.astype(np.int64)) for text, mask in parts]
 
 
 def _with_faults(
@@ -296,17 +260,18 @@ def _with_faults(
     """Put what is told of the invalid rows in the place of their texts."""
     if not checked.invalid.any():
         return texts
-    return pc.replace_with_mask(texts, checked.invalid, pa.array(tell(checked)))
+    told = arrow_texts([*tell(checked)])
+    return pc.replace_with_mask(texts, arrow_numbers(checked.invalid), told)
 
 
 def _named(names: Sequence[str], codes: IntArray) -> pa.Array:
-    return pa.array(names).take(pa.array(codes))
+    return arrow_texts(names).take(arrow_numbers(codes))
 
 
 def _spread(values: np.ndarray, invalid: BoolArray) -> pa.Array:
     """Put the values of the valid rows in their places among all, null elsewhere."""
     if not invalid.any():
-        return pa.array(values)
+        return arrow_numbers(values)
     spread = np.zeros(len(invalid), dtype=values.dtype)
     spread[~invalid] = values
-    return pa.array(spread, mask=invalid)
+    return arrow_numbers(spread, ~invalid)

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from waterflow_cli.common.arrays import arrow_numbers, arrow_texts, repeated
 from waterflow_cli.common.errors import DataRefusedError, UsageError, did_you_mean
 from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
@@ -170,9 +171,9 @@ class ScoringTask:
         if checked.flags is not None:
             added[self._names[LIMITS]] = checked.flags.texts()
         if self._source:
-            added = {SOURCE_FILE: pa.repeat(path_text(self._source), len(batch)), **added}
+            added = {SOURCE_FILE: repeated(path_text(self._source), len(batch)), **added}
         if self._options.on_invalid == "drop" and checked.invalid.any():
-            keep = pa.array(~checked.invalid)
+            keep = arrow_numbers(~checked.invalid)
             rows = {name: column.filter(keep) for name, column in (kept | added).items()}
             return self._rows.encode(rows)
         # Most rows can go from file to file as they are; that is the same text, for less.
@@ -215,9 +216,9 @@ def rejected_rows(checked: CheckedBatch) -> dict[str, pa.Array]:
     """Give the invalid rows of a batch as they stand in the file, each with what is wrong."""
     rows = np.flatnonzero(checked.invalid)
     return {
-        "file": pa.repeat(path_text(checked.file), len(rows)),
-        "line": pa.array(checked.batch.lines[rows], pa.int64()),
-        "raw": pa.array(checked.batch.raw_rows(rows), pa.string()),
-        "rule": pa.array(row_rules(checked), pa.string()),
-        "reason": pa.array(row_reasons(checked), pa.string()),
+        "file": repeated(path_text(checked.file), len(rows)),
+        "line": arrow_numbers(checked.batch.lines[rows]),
+        "raw": arrow_texts(checked.batch.raw_rows(rows)),
+        "rule": arrow_texts(row_rules(checked)),
+        "reason": arrow_texts(row_reasons(checked)),
     }

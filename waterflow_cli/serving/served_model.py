@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from threading import Event, Thread
 
-import pandas as pd
+import numpy as np
 
 from waterflow_cli.common.credentials import redact
 from waterflow_cli.common.errors import WaterflowError
@@ -62,7 +62,7 @@ class ServedModel:
         decision = self.model.decision
         decision.scores.expect(_MANY_ROWS)
         typical = decision.typical or [0.0] * len(decision.measurements)
-        self.model.probability(pd.DataFrame([typical], columns=list(decision.measurements)))
+        self.model.probability(np.array([typical], dtype=np.float64))
 
 
 class ModelWatch:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from waterflow_cli.common.arrays import IntArray, empty_cells
+from waterflow_cli.common.arrays import IntArray, arrow_texts, empty_cells
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.row_ends import (
@@ -286,8 +286,8 @@ def _parse_row_by_row(block: Block, rows: RowSyntax) -> Batch:
             left_out.update(rows.columns[len(cells) :])
         read.append((cells + [""] * n_columns)[:n_columns])
         lines.append(start)
-    columns = [pa.array(cells, pa.string()) for cells in zip(*read, strict=True)]
-    empty = [pa.array([], pa.string())] * n_columns
+    columns = [arrow_texts(cells) for cells in zip(*read, strict=True)]
+    empty = [arrow_texts([])] * n_columns
     return _batch(block, rows, columns or empty, np.array(lines, np.int64), findings, left_out)
 
 

@@ -17,7 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from waterflow_cli.common.arrays import cell_bounds, text_bytes
+from waterflow_cli.common.arrays import (
+    arrow_numbers,
+    arrow_texts,
+    as_bools,
+    cell_bounds,
+    empty_cells,
+    filled,
+    joined,
+    text_bytes,
+    where_else,
+)
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.outputs import STDOUT
@@ -221,22 +231,23 @@ class DelimitedWriter(BytesWriter):
         text = np.frombuffer(text_bytes(plain), dtype=np.uint8).copy()
         text[bounds[1:] - 1] = ord(self.separator)  # in place of the LF
         first = pa.StringArray.from_buffers(len(plain), pa.py_buffer(bounds), pa.py_buffer(text))
-        rest = pc.binary_join_element_wise(*self._cells(columns), self.separator)
-        lines = pc.binary_join_element_wise(first, rest, "\n", "")
+        rest = joined(*self._cells(columns), separator=self.separator)
+        lines = joined(first, rest, "\n")
         return EncodedRows(self._header((*names, *columns)), text_bytes(lines))
 
     def _header(self, names: Iterable[str]) -> pa.Buffer:
-        return self._lines([self._quote(pa.array([name])) for name in names])
+        return self._lines([self._quote(arrow_texts([name])) for name in names])
 
     def _cells(self, columns: Mapping[str, pa.Array]) -> list[pa.Array]:
         return [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
 
     def _lines(self, cells: list[pa.Array]) -> pa.Buffer:
         if len(cells) == 1:  # a line that is empty would be no row
-            cells = [pc.if_else(pc.equal(cells[0], ""), '""', cells[0])]
+            is_empty = arrow_numbers(empty_cells(cells[0]))
+            cells = [where_else(is_empty, '""', cells[0])]
         *first, last = cells
-        ended = pc.binary_join_element_wise(last, "", "\n")
-        lines = pc.binary_join_element_wise(*first, ended, self.separator) if first else ended
+        ended = joined(last, "\n")
+        lines = joined(*first, ended, separator=self.separator) if first else ended
         return text_bytes(lines)
 
     def _quote(self, column: pa.Array) -> pa.Array:
@@ -246,7 +257,7 @@ class DelimitedWriter(BytesWriter):
             return column
         special = pc.match_substring_regex(column, self._special)
         doubled = pc.replace_substring(column, '"', '""')
-        return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), column)
+        return where_else(special, joined('"', doubled, '"'), column)
 
 
 class JsonLinesWriter(BytesWriter):
@@ -258,7 +269,7 @@ class JsonLinesWriter(BytesWriter):
         for position, (name, column) in enumerate(columns.items()):
             values = _convert(_json_of, name, column)
             pieces += [f"{', ' if position else '{'}{json.dumps(name)}: ", values]
-        return EncodedRows(b"", text_bytes(pc.binary_join_element_wise(*pieces, "}\n", "")))
+        return EncodedRows(b"", text_bytes(joined(*pieces, "}\n")))
 
 
 class ArrowWriter(BytesWriter):
@@ -357,21 +368,23 @@ def text_of(column: pa.Array) -> pa.Array:
     """Write values as text: strings as they are, numbers in their shortest exact form."""
     if not pa.types.is_string(column.type):
         column = column.cast(pa.string())
-    return pc.fill_null(column, "") if column.null_count else column
+    return filled(column, "")
 
 
 def _json_of(column: pa.Array) -> pa.Array:
     kind = column.type
     text = column.cast(pa.string())
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return pc.fill_null(text, "null")
+        return filled(text, "null")
     if pa.types.is_floating(kind):  # JSON knows neither NaN nor infinities
-        return pc.if_else(pc.fill_null(pc.is_finite(column), False), text, "null")
-    special = pc.fill_null(pc.match_substring_regex(text, r'["\\\x00-\x1f]'), False)
-    quoted = pc.binary_join_element_wise('"', text, '"', "")
+        return filled(where_else(pc.is_finite(column), text, "null"), "null")
+    special = arrow_numbers(
+        as_bools(pc.match_substring_regex(text, r'["\\\x00-\x1f]')) & as_bools(text.is_valid())
+    )
+    quoted = joined('"', text, '"')
     if pc.any(special).as_py():
         escaped = [
             json.dumps(cell, ensure_ascii=False) for cell in text.filter(special).to_pylist()
         ]
-        quoted = pc.replace_with_mask(quoted, special, pa.array(escaped, pa.string()))
-    return pc.fill_null(quoted, "null")
+        quoted = pc.replace_with_mask(quoted, special, arrow_texts(escaped))
+    return filled(quoted, "null")

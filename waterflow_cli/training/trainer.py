@@ -20,6 +20,7 @@ from waterflow_cli.common.messages import Message, counted, marked
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy, VerdictRecord, record_verdicts
 from waterflow_cli.models.discovery import LoadedPlugin
+from waterflow_cli.models.estimator_scores import scores_of
 from waterflow_cli.models.guarantees import (
     Certificate,
     certified_policy,
@@ -258,13 +259,15 @@ def _decide(
     if options.verdict_ceiling is not None:
         lowest = lowest_within(options.verdict_ceiling, *learned)
         policy = replace(policy, potable_from=max(policy.potable_from, lowest))
+    estimator, measurements = strip_for_scoring(fitted), list(data.X.columns)
     model = DecisionModel(
-        estimator=strip_for_scoring(fitted),
-        measurements=list(data.X.columns),
+        scores=scores_of(estimator, measurements),
+        measurements=measurements,
         calibrator=calibrator,
         threshold=threshold,
         policy=policy,
         typical=data.X.median().fillna(0.0).tolist(),
+        estimator=estimator,
     )
     if not options.guarantees:
         return model, []

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from waterflow_cli.common.arrays import arrow_numbers, arrow_texts, joined, repeated
 from waterflow_cli.common.messages import marked
 from waterflow_cli.validation.limits import Limit, LimitProfile, plain, unmeasured
 
@@ -72,18 +73,18 @@ class LimitFlags:
         pairs = zip(self.limits, self.codes, strict=True)
         noted = [(limit, codes) for limit, codes in pairs if (codes > LimitStatus.WITHIN).any()]
         if not noted:
-            return pa.repeat("", self.n_rows)
+            return repeated("", self.n_rows)
         # Few of the possible combinations occur, so each is written once and then looked up.
         rows = pa.py_buffer(np.stack([codes for _, codes in noted], axis=1))
         cells = pa.Array.from_buffers(pa.binary(len(noted)), self.n_rows, [None, rows])
         encoded = cells.dictionary_encode()
         kinds = np.frombuffer(encoded.dictionary.buffers()[1], dtype=np.int8)
         parts = [
-            pa.array(_phrases(limit)).take(pa.array(kinds[place :: len(noted)]))
+            arrow_texts(_phrases(limit)).take(arrow_numbers(kinds[place :: len(noted)]))
             for place, (limit, _) in enumerate(noted)
         ]
         # With null_handling="skip" and a separator, rows where all parts are null would be lost.
-        texts = pc.binary_join_element_wise(*parts, "") if len(parts) > 1 else parts[0]
+        texts = joined(*parts) if len(parts) > 1 else parts[0]
         return pc.utf8_slice_codeunits(texts, len(_BETWEEN)).take(encoded.indices)
 
     @property
