@@ -22,8 +22,8 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from threadpoolctl import threadpool_limits
-
 from waterflow_cli.models.fast_trees import pack_trees, positive_probability
+
 from waterflow_cli.samples.simulation import LABEL, MEASUREMENTS, simulate_batches
 
 ENSEMBLES = {

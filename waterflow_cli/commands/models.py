@@ -130,20 +130,32 @@ def show_history(console: Console, *, store: options.Store) -> None:
 
 @options.command("export", of=models, short_help="Write a version to one file.")
 @click.argument("version", default="@champion")
+@click.option(
+    "--estimator",
+    is_flag=True,
+    help="The fitted scikit-learn pipeline alone, as a file of skops.",
+)
 @options.output("The file, such as model.zip.", required=True)
 @options.force
 @options.store
 def export_model(
-    console: Console, *, version: str, output: str, force: bool, store: options.Store
+    console: Console,
+    *,
+    version: str,
+    estimator: bool,
+    output: str,
+    force: bool,
+    store: options.Store,
 ) -> None:
     """Write VERSION with its manifest, evaluation and history to one file, for another store."""
-    from waterflow_cli.registry.archives import export_version
+    from waterflow_cli.registry.archives import export_estimator, export_version
     from waterflow_cli.tables.outputs import check_output, open_output
 
     if console.as_json and output == "-":
         raise UsageError("--json and -o - both write to stdout.", tr("Name a file."))
     check_output(output, force=force)
-    exported = export_version(
+    export = export_estimator if estimator else export_version
+    exported = export(
         version,
         name=store.name,
         tracking_uri=store.tracking_uri,
@@ -190,6 +202,39 @@ def import_model(
         )
     if not console.json(asdict(imported)):
         _show_import(imported, console)
+
+
+@options.command("upgrade", of=models, short_help="Give an older version the fast form.")
+@click.argument("version", default="@champion")
+@options.tracking_uri
+@options.name
+@options.family("tracking", "registry.runs:TrackingOptions", uri="tracking_uri")
+def upgrade_model(console: Console, *, version: str, tracking: TrackingOptions) -> None:
+    """Register VERSION, which an older waterflow trained, anew with its model as plain arrays.
+
+    It gives the same probabilities, and is scored without scikit-learn. What was the champion is
+    the champion in its new form.
+    """
+    from waterflow_cli.registry.upgrades import upgrade_version
+
+    upgraded = upgrade_version(version, tracking)
+    if console.json(asdict(upgraded)):
+        return
+    if upgraded.registered is None:
+        console.result("{model}: there is nothing to upgrade.", model=upgraded.origin)
+        return
+    console.result(
+        "{model} is now {name} version {version}.",
+        model=upgraded.origin,
+        name=upgraded.registered.name,
+        version=upgraded.registered.version,
+    )
+    if upgraded.registered.alias:
+        console.note(
+            "{name} version {number} is now @champion.",
+            name=upgraded.registered.name,
+            number=upgraded.registered.version,
+        )
 
 
 def _show_import(imported: Imported, console: Console) -> None:

@@ -21,6 +21,12 @@ class ModelPlugin(Protocol):
     The entry point's name is what the user types. A plugin says how to build a model; it never
     splits, tunes, logs, prints or reads files.
 
+    A plugin may have one method more, ``portable_form(pipeline)``. Of a fitted pipeline without
+    samplers it gives what the pipeline computes, as a part of
+    `waterflow_cli.models.portable.parts`: such a model is scored with NumPy alone. It is used only
+    if it gives what the pipeline gives on rows made up for it. Pipelines of imputers, scalers and
+    classifiers that the bundled plugins are made of have their forms without it.
+
     Attributes
     ----------
     contract : int

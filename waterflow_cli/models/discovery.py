@@ -72,6 +72,12 @@ class LoadedPlugin(InstalledPlugin):
 
     model: ModelPlugin
 
+    @property
+    def make_form(self) -> Callable[[Any], Any] | None:
+        """Its own way to make the portable form of a pipeline, if it has one."""
+        make: Callable[[Any], Any] | None = getattr(self.model, "portable_form", None)
+        return make
+
     @contextmanager
     def guarded(self, action: str) -> Iterator[None]:
         """Turn a failure of the plugin's code into an error that names the plugin.

@@ -10,16 +10,24 @@ import pandas as pd
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.models.decision import Scores
-from waterflow_cli.models.portable.conversion import portable_form
+from waterflow_cli.models.portable.conversion import MakeForm, portable_form
 
 # How many rows an estimator without trees is asked for at a time, always.
 _FIXED_ROWS = 4096
 
 
-def scores_of(pipeline: Any, measurements: Sequence[str]) -> Scores:
-    """Give what a pipeline is scored by; see `EstimatorScores`."""
+def scores_of(
+    pipeline: Any, measurements: Sequence[str], *, make: MakeForm | None = None
+) -> Scores:
+    """Give what a pipeline is scored by: its portable form, or `EstimatorScores`.
+
+    Parameters
+    ----------
+    make : callable, optional
+        A plugin's own way to make the form of a pipeline.
+    """
     asked = EstimatorScores(pipeline, measurements)
-    return portable_form(pipeline, asked) or asked
+    return portable_form(pipeline, asked, make=make) or asked
 
 
 class EstimatorScores:

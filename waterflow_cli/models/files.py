@@ -162,10 +162,7 @@ def save_payload(
     estimator = save_estimator(decision.estimator)
     load_estimator(estimator, plugin, decision.measurements)
     (folder / ESTIMATOR_FILE).write_bytes(estimator)
-    if isinstance(decision.scores, PortableForm):
-        (folder / _FORM).mkdir()
-        for name, data in save_form(decision.scores).items():
-            (folder / _FORM / name).write_bytes(data)
+    _save_scores(folder, decision.scores)
     content = {
         "format": FORMAT,
         "measurements": list(decision.measurements),
@@ -181,6 +178,44 @@ def save_payload(
     (folder / DECISION_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     (folder / SCHEMA_FILE).write_text(schema.text, "utf-8")
     reference.save(folder)
+
+
+def _save_scores(folder: Path, scores: Scores) -> bool:
+    """Write the portable form, where there is one, and say so."""
+    if not isinstance(scores, PortableForm):
+        return False
+    (folder / _FORM).mkdir()
+    for name, data in save_form(scores).items():
+        (folder / _FORM / name).write_bytes(data)
+    return True
+
+
+def upgrade_folder(folder: Path, files: ModelFiles, *, label: str) -> str | None:
+    """Add the portable form to the folder of a model that was saved without one.
+
+    Parameters
+    ----------
+    files : ModelFiles
+        What was read of the folder, and verified.
+
+    Returns
+    -------
+    str or None
+        The sha256 of the new manifest; None where nothing was added: the model has its form, or an
+        estimator of which none is known.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be loaded.
+    """
+    model, payload = load_payload(files, label=label), files.payload
+    place = folder / "data" / PAYLOAD
+    if _below(_FORM, payload) or not _save_scores(place, model.decision.scores):
+        return None
+    content = {**json.loads(payload[DECISION_FILE]), "format": FORMAT}
+    (place / DECISION_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    return write_manifest(folder)
 
 
 def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
@@ -256,6 +291,20 @@ def _load_own_estimator(
     if stored.strangers():
         _refuse_strangers(stored, _plugin_of(content, label))
     return stored.build(content["measurements"])
+
+
+def estimator_of(files: ModelFiles, *, label: str) -> bytes:
+    """Give the skops file of a model's estimator, from which it could be built.
+
+    Raises
+    ------
+    ModelError
+        If it could not: it holds a type that is not trusted, or is not as fitting makes it.
+    """
+    payload = files.payload
+    content = json.loads(payload[DECISION_FILE])
+    load_estimator(payload[ESTIMATOR_FILE], _plugin_of(content, label), content["measurements"])
+    return payload[ESTIMATOR_FILE]
 
 
 def _malformed(label: str, exc: UnsoundError) -> ModelError:

@@ -29,7 +29,7 @@ from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.estimator_files import check_members
-from waterflow_cli.models.files import DIGEST_TAG, ModelFiles, read_verified
+from waterflow_cli.models.files import DIGEST_TAG, ModelFiles, estimator_of, read_verified
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.registry.lookup import CHAMPION, find_version, if_there
@@ -50,7 +50,7 @@ from waterflow_cli.registry.versions import (
 
 FORMAT = 1
 _LIST = "export.json"
-_MODEL = "model"
+MODEL_FOLDER = "model"
 # What the run keeps beside the model, where it does.
 _RUN_FILES = ("evaluation.json", "report.html", RECORD_FILE)
 _MAX_LIST_BYTES = 16 << 20
@@ -108,9 +108,11 @@ def export_version(
             fetched = fetch_model(uri, name=found.name, tracking_uri=tracking_uri)
             model = fetched.load()
             # No more than was verified: MLflow leaves a file beside a model that it loads.
-            members = {f"{_MODEL}/{file}": data for file, data in fetched.files.content.items()}
+            members = {
+                f"{MODEL_FOLDER}/{file}": data for file, data in fetched.files.content.items()
+            }
             members.update(_fetch_run_files(client, found.run_id, Path(scratch)))
-            content = {
+            listing = {
                 "version": FORMAT,
                 "waterflow": __version__,
                 "model": fetched.label,
@@ -127,8 +129,23 @@ def export_version(
                 "files": {name: _describe(data) for name, data in sorted(members.items())},
             }
         with open_output() as output:
-            _write_zip(output, members, content)
+            _write_zip(output, members, listing)
     return Exported(model.label, model.digest)
+
+
+def export_estimator(
+    reference: str, *, name: str, tracking_uri: str, open_output: Callable[[], Any]
+) -> Exported:
+    """Write the estimator of a version alone, for skops to load.
+
+    There is a `ModelError` where there is no such version, a file of it was changed, or the
+    estimator would not be loaded here either.
+    """
+    fetched = fetch_model(reference, name=name, tracking_uri=tracking_uri)
+    data = estimator_of(fetched.files, label=fetched.label)
+    with open_output() as output:
+        output.write(data)
+    return Exported(fetched.label, sha256_of(data))
 
 
 def import_version(
@@ -157,7 +174,7 @@ def import_version(
     """
     shown = path_text(path)
     with open_export(path) as (folder, content):
-        files = read_verified(folder / _MODEL, label=shown)
+        files = read_verified(folder / MODEL_FOLDER, label=shown)
         found = files.digest
         if found != content["manifest_sha256"] or not found.startswith(digest or ""):
             raise ModelError(
@@ -167,10 +184,12 @@ def import_version(
                 found=found[:12],
                 digest=(digest or content["manifest_sha256"])[:12],
             )
-        _refuse_foreign_code(folder / _MODEL, files, shown)
+        _refuse_foreign_code(folder / MODEL_FOLDER, files, shown)
         stated = content.get("reference_probabilities")
-        check_rehearsed(shown, rehearse(folder / _MODEL, label=shown, digest=found), stated)
-        registered = _log_import(folder, content, tracking, shown)
+        check_rehearsed(shown, rehearse(folder / MODEL_FOLDER, label=shown, digest=found), stated)
+        origin = f"{content['model']} from {shown}"
+        history = Origin(Action.IMPORT, origin, gate_of(content), gets_alias=False)
+        registered = log_archive(folder, content, tracking, history)
     if is_promoted:
         promote(registered.name, str(registered.version), tracking.uri, why=_IMPORTED)
         registered = replace(registered, alias=CHAMPION)
@@ -178,9 +197,10 @@ def import_version(
 
 
 @interrupts_held_back()
-def _log_import(
-    folder: Path, content: Mapping[str, Any], tracking: TrackingOptions, path: str
+def log_archive(
+    folder: Path, content: Mapping[str, Any], tracking: TrackingOptions, history: Origin
 ) -> RegisteredVersion:
+    """Log what `open_export` unpacked as a run of its own, and register its model."""
     with tracked_run(tracking) as run:
         client, origin = run.client, content["model"]
         mlflow.log_metrics(content["metrics"])
@@ -193,16 +213,13 @@ def _log_import(
         logged = client.create_logged_model(
             run.experiment_id, name="model", source_run_id=run.run_id
         )
-        client.log_model_artifacts(logged.model_id, str(folder / _MODEL))
+        client.log_model_artifacts(logged.model_id, str(folder / MODEL_FOLDER))
         client.set_logged_model_tags(logged.model_id, {DIGEST_TAG: content["manifest_sha256"]})
         client.finalize_logged_model(logged.model_id, "READY")
-        history = Origin(
-            Action.IMPORT, f"{origin} from {path}", _gate_of(content), gets_alias=False
-        )
         return register(run, logged.model_id, plugin=content["plugin"], origin=history)
 
 
-def _gate_of(content: Mapping[str, Any]) -> GateVerdict | None:
+def gate_of(content: Mapping[str, Any]) -> GateVerdict | None:
     """Keep that a gate refused a version; that it passed means nothing beside another champion."""
     if content["gate"] != REFUSED:
         return None

@@ -35,6 +35,7 @@ class Action(StrEnum):
     TRAIN = "train"
     RETRAIN = "retrain"
     IMPORT = "import"
+    UPGRADE = "upgrade"
     GATE = "gate"
     PROMOTE = "promote"
     ROLLBACK = "rollback"

@@ -203,7 +203,7 @@ def train_model(
         if options.guarantees:
             report(Message("Certifying on {n_kept} rows that took no part", n_kept=len(certifying)))
         with plugin.guarded(Message("predict")):
-            model, certificates = _decide(fitted, scores, part, unseen, options)
+            model, certificates = _decide(plugin, fitted, scores, part, unseen, options)
         report(Message("Measuring baselines, and which measurements matter"))
         measured = measure(scores, part.y, model.threshold, options)
         with plugin.guarded(Message("predict")):
@@ -243,6 +243,7 @@ def _describe_fits(
 
 
 def _decide(
+    plugin: LoadedPlugin,
     fitted: Any,
     scores: Sequence[Sequence[FoldScores]],
     data: TrainingData,
@@ -261,7 +262,7 @@ def _decide(
         policy = replace(policy, potable_from=max(policy.potable_from, lowest))
     estimator, measurements = strip_for_scoring(fitted), list(data.X.columns)
     model = DecisionModel(
-        scores=scores_of(estimator, measurements),
+        scores=scores_of(estimator, measurements, make=plugin.make_form),
         measurements=measurements,
         calibrator=calibrator,
         threshold=threshold,

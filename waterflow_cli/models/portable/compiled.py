@@ -1,7 +1,7 @@
 """The walk down an ensemble of trees, compiled: for so many rows that importing numba is worth it.
 
-Twelve rows are walked down a tree at the same time, so that one row's wait for memory is another's
-work.
+Eight rows are walked down a tree at the same time, so that one row's wait for memory is another's
+work; more than that find no room in the registers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RANK_SHIFT, _CHILD_SHIFT = np.uint64(RANK_SHIFT), np.uint64(CHILD_SHIFT)
 _MOST_USUAL = 1e300
 _N_BINS = 4096
 # Few enough rows that their ranks stay in the cache while tree after tree reads them.
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 8192
 
 
 class RankTable(NamedTuple):
@@ -138,7 +138,7 @@ def _rank_values(X, table, ranks):  # type: ignore[no-untyped-def]
 
 @numba.njit(inline="always")
 def _step(word, words, ranks, row):  # type: ignore[no-untyped-def]
-    goes_right = ranks[row, np.int64(word & _COLUMN_MASK)] > ((word >> _RANK_SHIFT) & _LEAF_RANK)
+    goes_right = ranks[row, word & _COLUMN_MASK] > ((word >> _RANK_SHIFT) & _LEAF_RANK)
     return words[(word >> _CHILD_SHIFT) + np.uint64(goes_right)]
 
 
@@ -146,11 +146,11 @@ def _step(word, words, ranks, row):  # type: ignore[no-untyped-def]
 def _walk(ranks, words, values, roots, sums):  # type: ignore[no-untyped-def]
     """Add to each sum the value of the leaf that its row reaches, tree after tree."""
     n_rows = ranks.shape[0]
-    twelves = n_rows - n_rows % 12
+    eights = n_rows - n_rows % 8
     for root in roots:
         top = words[root]
-        for row in range(0, twelves, 12):
-            a = b = c = d = e = f = g = h = i = j = k = m = top
+        for row in range(0, eights, 8):
+            a = b = c = d = e = f = g = h = top
             while True:
                 for _ in range(2):
                     a = _step(a, words, ranks, row)
@@ -161,11 +161,7 @@ def _walk(ranks, words, values, roots, sums):  # type: ignore[no-untyped-def]
                     f = _step(f, words, ranks, row + 5)
                     g = _step(g, words, ranks, row + 6)
                     h = _step(h, words, ranks, row + 7)
-                    i = _step(i, words, ranks, row + 8)
-                    j = _step(j, words, ranks, row + 9)
-                    k = _step(k, words, ranks, row + 10)
-                    m = _step(m, words, ranks, row + 11)
-                if (a & b & c & d & e & f & g & h & i & j & k & m) & _LEAF_BITS == _LEAF_BITS:
+                if (a & b & c & d & e & f & g & h) & _LEAF_BITS == _LEAF_BITS:
                     break
             sums[row] += values[a >> _CHILD_SHIFT]
             sums[row + 1] += values[b >> _CHILD_SHIFT]
@@ -175,11 +171,7 @@ def _walk(ranks, words, values, roots, sums):  # type: ignore[no-untyped-def]
             sums[row + 5] += values[f >> _CHILD_SHIFT]
             sums[row + 6] += values[g >> _CHILD_SHIFT]
             sums[row + 7] += values[h >> _CHILD_SHIFT]
-            sums[row + 8] += values[i >> _CHILD_SHIFT]
-            sums[row + 9] += values[j >> _CHILD_SHIFT]
-            sums[row + 10] += values[k >> _CHILD_SHIFT]
-            sums[row + 11] += values[m >> _CHILD_SHIFT]
-        for row in range(twelves, n_rows):
+        for row in range(eights, n_rows):
             a = top
             while a & _LEAF_BITS != _LEAF_BITS:
                 a = _step(a, words, ranks, row)

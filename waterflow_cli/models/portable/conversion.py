@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,13 +35,18 @@ _TOLERANCE = 1e-12
 _N_ROWS = 256
 # Libraries refuse what single precision cannot hold.
 _MOST_PROBED = 1e30
+_GAPS = 0.1
+
+MakeForm = Callable[[Any], Part]
 
 
 class _UnknownError(Exception):
     """A step, or something that is set in one, has no portable form."""
 
 
-def portable_form(pipeline: Any, ask: Callable[[FloatArray], FloatArray]) -> PortableForm | None:
+def portable_form(
+    pipeline: Any, ask: Callable[[FloatArray], FloatArray], *, make: MakeForm | None = None
+) -> PortableForm | None:
     """Make the portable form of a fitted pipeline; None where it has none.
 
     Parameters
@@ -50,32 +55,42 @@ def portable_form(pipeline: Any, ask: Callable[[FloatArray], FloatArray]) -> Por
         Fitted; no samplers.
     ask : callable
         Gives the pipeline's P(class 1) of rows of shape (n_samples, n_measurements).
+    make : callable, optional
+        Makes the form of pipelines that are not known here.
     """
     try:
-        steps = [step for _, step in pipeline.steps]
-        n = int(steps[0].n_features_in_)
-        filled = any(_name_of(step) == _IMPUTER for step in steps)
-        form = PortableForm(n, Steps([_part_of(step, filled=filled) for step in steps]))
+        n = int(pipeline[0].n_features_in_)
+        form = PortableForm(n, (make or _steps_of)(pipeline))
         form.root.check(n)
-        rows = _made_up(form, filled=filled)
+        rows = _made_up(form)
         found, expected = form(rows), ask(rows)
     except Exception:  # noqa: BLE001 - what is not as expected has no form, and is asked itself
         return None
-    exact = isinstance(form.root.parts[-1], Trees)  # type: ignore[attr-defined]
+    exact = any(isinstance(part, Trees) for part in _last_of(form))
     close = np.array_equal(found, expected) if exact else _are_close(found, expected)
     return form if close else None
+
+
+def _last_of(form: PortableForm) -> Sequence[Part]:
+    return form.root.parts[-1:] if isinstance(form.root, Steps) else [form.root]
+
+
+def _steps_of(pipeline: Any) -> Part:
+    steps = [step for _, step in pipeline.steps]
+    filled = any(_name_of(step) == _IMPUTER for step in steps)
+    return Steps([_part_of(step, filled=filled) for step in steps])
 
 
 def _are_close(found: FloatArray, expected: FloatArray) -> bool:
     return np.allclose(found, expected, rtol=0, atol=_TOLERANCE)
 
 
-def _made_up(form: PortableForm, *, filled: bool) -> FloatArray:
+def _made_up(form: PortableForm) -> FloatArray:
     """Make rows of values that trees ask for, of usual and of unusual ones, and of none."""
     random = np.random.default_rng(0)
     centre, scale = np.zeros(form.n_measurements), np.ones(form.n_measurements)
     X = random.normal(size=(_N_ROWS, form.n_measurements))
-    for part in form.root.parts:  # type: ignore[attr-defined]
+    for part in form.parts:
         if isinstance(part, Scale):
             centre, scale = part.centre, part.scale
         elif isinstance(part, Trees):
@@ -85,8 +100,8 @@ def _made_up(form: PortableForm, *, filled: bool) -> FloatArray:
                     X[::2, measurement] = random.choice(each, len(X[::2]))
     X = np.clip(X, -_MOST_PROBED, _MOST_PROBED) * scale + centre
     X[-8:] *= 1e6
-    if filled or form.takes_gaps:
-        X[random.random(X.shape) < 0.1] = np.nan
+    if form.takes_gaps:
+        X[random.random(X.shape) < _GAPS] = np.nan
     return X
 
 

@@ -65,15 +65,18 @@ class PortableForm:
         return self.root.apply(X)
 
     @property
+    def parts(self) -> list[Part]:
+        """All parts, each before those inside it."""
+        return list(_walk(self.root))
+
+    @property
     def takes_gaps(self) -> bool:
-        """Whether trees have ways of their own for what is missing."""
-        return any(
-            isinstance(part, Trees) and part.missing_right.any() for part in _walk(self.root)
-        )
+        """Whether rows may lack values: they are filled, or trees have ways for them."""
+        return any(isinstance(part, Fill | Trees) for part in self.parts)
 
     def expect(self, n_rows: int) -> None:
         """Be told that about so many rows will come: many are worth a compiler."""
-        for part in _walk(self.root):
+        for part in self.parts:
             if isinstance(part, Trees):
                 part.expect(n_rows)
 
