@@ -25,6 +25,7 @@ from typing import Any
 
 import mlflow
 from measure import WATERFLOW, describe_machine, print_check, run_once
+from rivals import fetch_estimator
 
 from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.scoring.task import ScoringOptions
@@ -116,9 +117,8 @@ def bare_job(folder: Path, uri: str, result_type: str) -> Job:
 def save_bare_model(folder: Path) -> str:
     """Save the champion's pipeline as scikit-learn's flavour does, with predict_proba."""
     uri = str(folder / "bare-model")
-    fetched = fetch_model("@champion", name="waterflow", tracking_uri=STORE)
     mlflow.sklearn.save_model(
-        fetched.load().decision.estimator,
+        fetch_estimator(STORE, "@champion"),
         uri,
         serialization_format="cloudpickle",
         pyfunc_predict_fn="predict_proba",

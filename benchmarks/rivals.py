@@ -15,6 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+MEASUREMENTS = ["ph", "Hardness", "Solids", "Chloramines", "Sulfate", "Conductivity"]
+MEASUREMENTS += ["Organic_carbon", "Trihalomethanes", "Turbidity"]
+
 
 def pandas_pyfunc(store: str, model: str, source: str, target: str) -> None:
     """The script that most people write."""
@@ -24,8 +27,7 @@ def pandas_pyfunc(store: str, model: str, source: str, target: str) -> None:
     mlflow.set_tracking_uri(store)
     loaded = mlflow.pyfunc.load_model(model)
     frame = pd.read_csv(source)
-    columns = loaded.metadata.signature.inputs.input_names()
-    result = loaded.predict(frame[columns].astype(float))
+    result = loaded.predict(frame[MEASUREMENTS].astype(float))
     frame.join(result).to_csv(target, index=False)
 
 
@@ -34,16 +36,24 @@ def predict_proba(store: str, model: str, source: str) -> None:
     import pandas as pd
     from threadpoolctl import threadpool_limits
 
-    from waterflow_cli.registry.location import load_model
-
-    loaded = load_model(model, name="waterflow", tracking_uri=store)
-    frame = pd.read_csv(source, usecols=list(loaded.decision.measurements))
-    X = frame[list(loaded.decision.measurements)].astype(float)
+    estimator = fetch_estimator(store, model)
+    X = pd.read_csv(source, usecols=MEASUREMENTS)[MEASUREMENTS].astype(float)
     with threadpool_limits(limits=1):
         start = time.process_time()
         for first in range(0, len(X), 50_000):
-            loaded.decision.estimator.predict_proba(X.iloc[first : first + 50_000])
+            estimator.predict_proba(X.iloc[first : first + 50_000])
         print(time.process_time() - start)
+
+
+def fetch_estimator(store: str, model: str):
+    """The fitted pipeline of a version, as scikit-learn knows it."""
+    from waterflow_cli.models.discovery import load_plugin
+    from waterflow_cli.models.files import estimator_of, load_estimator
+    from waterflow_cli.registry.location import fetch_model
+
+    fetched = fetch_model(model, name="waterflow", tracking_uri=store)
+    data = estimator_of(fetched.files, label=fetched.label)
+    return load_estimator(data, load_plugin(fetched.load().plugin), MEASUREMENTS)
 
 
 def _read_text(source: str, block_bytes: int = 4 << 20):
