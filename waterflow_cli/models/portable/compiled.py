@@ -13,6 +13,8 @@ import numba
 import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.models.portable.masks import DE_BRUIJN as _DE_BRUIJN
+from waterflow_cli.models.portable.masks import PLACE_SHIFT as _PLACE_SHIFT
 from waterflow_cli.models.portable.trees import (
     CHILD_SHIFT,
     COLUMN_MASK,
@@ -92,12 +94,16 @@ def sums_of(trees: Trees, X: FloatArray) -> FloatArray:
     """Add up the leaves that each row reaches, in the order of the trees; shape (n_samples,)."""
     kind = np.float32 if trees.link == "logistic_single" else np.float64
     sums = np.full(len(X), trees.start, dtype=kind)
-    words, values = trees.words.view(np.uint64), trees.values.astype(kind, copy=False)
+    words, values, small = trees.words.view(np.uint64), trees.values, trees.masks
     for first in range(0, len(X), _ROWS_AT_ONCE):
         part = X[first : first + _ROWS_AT_ONCE]
         ranks = np.empty((len(part), len(trees.ends)), dtype=np.uint32)
-        _rank_values(part, trees.table, ranks)
-        _walk(ranks, words, values, trees.roots, sums[first : first + len(part)])
+        _rank_values(part, trees.ranks, ranks)
+        here = sums[first : first + len(part)]
+        if small is None:
+            _walk(ranks, words, values.astype(kind, copy=False), trees.roots, here)
+        else:
+            _join(ranks, small.masks, small.starts, small.values.astype(kind, copy=False), here)
     return np.asarray(sums)
 
 
@@ -134,6 +140,53 @@ def _rank_values(X, table, ranks):  # type: ignore[no-untyped-def]
                 else:
                     above = middle
             ranks[row, column] = rank
+
+
+@numba.njit(inline="always")
+def _leave(left, masks, starts, ranks, row):  # type: ignore[no-untyped-def]
+    """Join the masks of a row, those of two columns at a time."""
+    n_columns = len(starts)
+    left[:] = masks[starts[0] + ranks[row, 0]]
+    for column in range(1, n_columns, 2):
+        other = min(column + 1, n_columns - 1)
+        one = masks[starts[column] + ranks[row, column]]
+        two = masks[starts[other] + ranks[row, other]]
+        for tree in range(len(left)):
+            left[tree] &= one[tree] & two[tree]
+
+
+@numba.njit(inline="always")
+def _leaf(values, tree, left):  # type: ignore[no-untyped-def]
+    mask = np.uint64(left[tree])
+    return values[tree, ((mask & (~mask + np.uint64(1))) * _DE_BRUIJN) >> _PLACE_SHIFT]
+
+
+@_compiled
+def _join(ranks, masks, starts, values, sums):  # type: ignore[no-untyped-def]
+    """Add to each sum the values of the leaves that all masks leave, tree after tree.
+
+    Four rows at a time, for each waits for its own sum.
+    """
+    n_rows, n_trees = ranks.shape[0], masks.shape[1]
+    left = np.empty((4, n_trees), dtype=masks.dtype)
+    a, b, c, d = left[0], left[1], left[2], left[3]
+    fours = n_rows - n_rows % 4
+    for row in range(0, fours, 4):
+        _leave(a, masks, starts, ranks, row)
+        _leave(b, masks, starts, ranks, row + 1)
+        _leave(c, masks, starts, ranks, row + 2)
+        _leave(d, masks, starts, ranks, row + 3)
+        p, q, r, s = sums[row], sums[row + 1], sums[row + 2], sums[row + 3]
+        for tree in range(n_trees):
+            p += _leaf(values, tree, a)
+            q += _leaf(values, tree, b)
+            r += _leaf(values, tree, c)
+            s += _leaf(values, tree, d)
+        sums[row], sums[row + 1], sums[row + 2], sums[row + 3] = p, q, r, s
+    for row in range(fours, n_rows):
+        _leave(a, masks, starts, ranks, row)
+        for tree in range(n_trees):
+            sums[row] += _leaf(values, tree, a)
 
 
 @numba.njit(inline="always")

@@ -32,6 +32,7 @@ from waterflow_cli.models.tree_structure import need
 
 if TYPE_CHECKING:
     from waterflow_cli.models.portable.compiled import RankTable
+    from waterflow_cli.models.portable.masks import MaskTable
 
 COLUMN_BITS, RANK_BITS, CHILD_BITS = 12, 24, 27
 RANK_SHIFT, CHILD_SHIFT = COLUMN_BITS, COLUMN_BITS + RANK_BITS
@@ -118,7 +119,7 @@ class Trees:
         roots = self.roots
         need(len(roots) and roots[0] == 0 and (np.diff(roots) > 0).all(), self.kind, "roots")
         need(roots[-1] < n, self.kind, "roots")
-        column, rank, child = _unpack(self.words)
+        column, rank, child = self.nodes
         own = np.arange(n)
         is_leaf = rank == LEAF_RANK
         need((child[is_leaf] == own[is_leaf]).all(), self.kind, "leaves")
@@ -139,6 +140,12 @@ class Trees:
         need(np.array_equal(child[asks], expected), self.kind, "child")
         need((child[asks] > own[asks]).all(), self.kind, "child")
 
+    @property
+    def nodes(self) -> tuple[IntArray, IntArray, IntArray]:
+        """The column, the rank and the child of each node."""
+        words = self.words
+        return words & COLUMN_MASK, (words >> RANK_SHIFT) & LEAF_RANK, words >> CHILD_SHIFT
+
     @cached_property
     def _starts(self) -> IntArray:
         return np.concatenate([np.zeros(1, dtype=np.int64), self.ends[:-1]])
@@ -148,11 +155,18 @@ class Trees:
         return _Pace()
 
     @cached_property
-    def table(self) -> RankTable:
+    def ranks(self) -> RankTable:
         """The thresholds, prepared for many rows."""
         from waterflow_cli.models.portable.compiled import rank_table
 
         return rank_table(self)
+
+    @cached_property
+    def masks(self) -> MaskTable | None:
+        """Small trees, prepared for many rows."""
+        from waterflow_cli.models.portable.masks import mask_table
+
+        return mask_table(self)
 
     def expect(self, n_rows: int) -> None:
         """Be told that about so many rows will come."""
@@ -219,12 +233,3 @@ class _Pace:
         with self._lock:
             self._work += work
             return self._work > _WORTH_COMPILING
-
-
-def _unpack(words: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Give the column, the rank and the child of each node."""
-    return (
-        words & COLUMN_MASK,
-        (words >> RANK_SHIFT) & LEAF_RANK,
-        words >> CHILD_SHIFT,
-    )
