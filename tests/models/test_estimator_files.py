@@ -58,6 +58,11 @@ def test_an_archive_that_is_none_of_ours_is_refused(members, cause):
         check(packed(*members), at_most=20)
 
 
+def test_a_member_without_a_name_is_refused():
+    with pytest.raises(ValueError, match="leads elsewhere"):
+        check_members([zipfile.ZipInfo("")], 100)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_ways_of_packing_are_refused(method):
     with pytest.raises(ValueError, match="packed in another way"):

@@ -212,7 +212,12 @@ def check_members(
         raise ValueError(tr("it is too large unpacked"))
     for member in members:
         path = PurePosixPath(member.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
+        if (
+            not member.filename
+            or path.is_absolute()
+            or ".." in path.parts
+            or "\\" in member.filename
+        ):
             raise ValueError(tr("a name in it leads elsewhere"))
         is_link = stat.S_ISLNK(member.external_attr >> 16)
         if is_link or member.is_dir() or member.header_offset < 0:
