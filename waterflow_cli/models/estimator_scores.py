@@ -48,7 +48,9 @@ class EstimatorScores:
 
     def __init__(self, pipeline: Any, measurements: Sequence[str]) -> None:
         self._pipeline, self._measurements = pipeline, list(measurements)
-        members = np.ravel(getattr(pipeline[-1], "estimators_", []))
+        members = getattr(pipeline[-1], "estimators_", [])
+        if isinstance(members, np.ndarray):  # of gradient boosting; a list may hold forests
+            members = members.ravel()
         self._is_trees = bool(len(members)) and all(hasattr(each, "tree_") for each in members)
 
     def __call__(self, X: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from waterflow_cli.common.arrays import FloatArray
-from waterflow_cli.models.portable.form import PortableForm
+from waterflow_cli.models.portable.form import PortableForm, load_form, save_form
 from waterflow_cli.models.portable.logistic import log_single
 from waterflow_cli.models.portable.packing import Tree, pack
 from waterflow_cli.models.portable.parts import (
@@ -36,6 +36,8 @@ _N_ROWS = 256
 # Libraries refuse what single precision cannot hold.
 _MOST_PROBED = 1e30
 _GAPS = 0.1
+# LightGBM takes what is no further from zero for zero.
+_ZERO = float(np.float32(1e-35))
 
 MakeForm = Callable[[Any], Part]
 
@@ -61,7 +63,7 @@ def portable_form(
     try:
         n = int(pipeline[0].n_features_in_)
         form = PortableForm(n, (make or _steps_of)(pipeline))
-        form.root.check(n)
+        form = load_form(save_form(form))
         rows = _made_up(form)
         found, expected = form(rows), ask(rows)
     except Exception:  # noqa: BLE001 - what is not as expected has no form, and is asked itself
@@ -164,7 +166,7 @@ def _support_vectors(step: Any) -> Part:
     )
 
 
-def _network(step: Any) -> Part:
+def _perceptron(step: Any) -> Part:
     _classes(step)
     _need(step.out_activation_ == "logistic")
     widths = [step.n_features_in_, *(len(each) for each in step.intercepts_)]
@@ -250,6 +252,9 @@ def _lightgbm_tree(block: str) -> Tree:
     missing = kind >> 2
     _need((missing != 1).all())
     missing_left = np.where(missing == 2, kind & 2 != 0, threshold >= 0)
+    is_near = np.abs(threshold) <= _ZERO
+    beside = np.where(threshold < 0, np.nextafter(-_ZERO, -np.inf), _ZERO)
+    threshold = np.where(is_near, beside, threshold)
     left, right = (np.where(side < 0, n_splits + ~side, side) for side in (left, right))
     behind, none = np.zeros(len(leaves)), np.zeros(len(leaves), dtype=np.int64)
     return Tree(
@@ -299,7 +304,7 @@ _PARTS: dict[str, Callable[[Any], Part]] = {
     "sklearn.preprocessing._data.StandardScaler": _scale,
     "sklearn.linear_model._logistic.LogisticRegression": _linear,
     "sklearn.calibration.CalibratedClassifierCV": _support_vectors,
-    "sklearn.neural_network._multilayer_perceptron.MLPClassifier": _network,
+    "sklearn.neural_network._multilayer_perceptron.MLPClassifier": _perceptron,
     "sklearn.ensemble._bagging.BaggingClassifier": _bag,
     "sklearn.ensemble._voting.VotingClassifier": _vote,
 }

@@ -18,7 +18,7 @@ from waterflow_cli.common.arrays import FloatArray
 SingleArray = npt.NDArray[np.float32]
 
 # The exponential of more than this overflows.
-_MOST = 709.0
+_MOST = 709.782712893384
 # Where a logarithm of the odds would lose digits, its series around one half is asked.
 _MIDDLE = (0.3, 0.65)
 # XGBoost's bounds of its sigmoid.

@@ -126,7 +126,7 @@ class Linear:
         return expit(_products(X, self.weights[:, np.newaxis])[:, 0] + self.intercept)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SupportVectors:
     """A support vector machine with an RBF kernel, behind Platt's sigmoid of its decision.
 
