@@ -6,6 +6,7 @@ a file are checked together: a forest has hundreds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -171,5 +172,9 @@ def is_array(value: Any, kinds: str, n_dimensions: int) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a finite number."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
+    """Say whether a value is a finite number that double precision can hold."""
+    try:
+        is_one = isinstance(value, (int, float, np.integer, np.floating))
+        return is_one and math.isfinite(value)
+    except OverflowError:
+        return False

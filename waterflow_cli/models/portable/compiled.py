@@ -31,6 +31,7 @@ _LEAF_BITS, _COLUMN_MASK, _LEAF_RANK = map(np.uint64, (LEAF_BITS, COLUMN_MASK, L
 _RANK_SHIFT, _CHILD_SHIFT = np.uint64(RANK_SHIFT), np.uint64(CHILD_SHIFT)
 _MOST_USUAL = 1e300
 _N_BINS = 4096
+_MOST_SCALE = float(np.finfo(np.float64).max)
 # Few enough rows that their ranks stay in the cache while tree after tree reads them.
 _ROWS_AT_ONCE = 8192
 
@@ -71,7 +72,10 @@ def rank_table(trees: Trees) -> RankTable:
     # The threshold beyond which only what is missing lies would stretch the bins.
     usual = [known[np.abs(known) < _MOST_USUAL] for known in columns]
     span = np.array([np.ptp(known) if len(known) else 0.0 for known in usual])
-    scale = np.divide(_N_BINS, span, out=np.ones_like(span), where=span > 0)
+    with np.errstate(over="ignore"):
+        scale = np.divide(_N_BINS, span, out=np.ones_like(span), where=span > 0)
+    # Thresholds closer than that share a bin.
+    scale = np.minimum(scale, _MOST_SCALE)
     bins = np.zeros((len(columns), _N_BINS + 1), dtype=np.int64)
     for place, known in enumerate(columns):
         with np.errstate(over="ignore"):

@@ -60,9 +60,11 @@ class PortableForm:
     def __call__(self, X: FloatArray) -> FloatArray:
         """Give P(class 1) of each row, shape (n_samples,).
 
-        X has shape (n_samples, n_measurements), and NaN where a value is missing.
+        X has shape (n_samples, n_measurements), and NaN where a value is missing. Trees always
+        give a probability; other parts give NaN where a value is too large to compute with.
         """
-        return self.root.apply(X)
+        with np.errstate(all="ignore"):
+            return self.root.apply(X)
 
     @property
     def parts(self) -> list[Part]:
@@ -106,10 +108,14 @@ def load_form(files: Mapping[str, bytes]) -> PortableForm:
     except (KeyError, ValueError, RecursionError) as exc:
         raise UnsoundError(FORM_FILE, "JSON") from exc
     need(type(content) is dict, FORM_FILE, "JSON")
-    need(content.get("version") == VERSION, FORM_FILE, "version")
+    version = content.get("version")
+    need(type(version) is int and version == VERSION, FORM_FILE, "version")
     n = content.get("n_measurements")
     need(type(n) is int and 0 < n < 1 << 16, FORM_FILE, "n_measurements")
-    root = _from_json(content.get("root"), files, 0)
+    left = dict(files)
+    del left[FORM_FILE]
+    root = _from_json(content.get("root"), left, 0)
+    need(not left, FORM_FILE, "files")
     need(sum(1 for _ in _walk(root)) <= _MOST_PARTS, FORM_FILE, "parts")
     need(not isinstance(root, Fill | Scale), FORM_FILE, "root")
     root.check(n)
@@ -145,7 +151,8 @@ def _to_npy(values: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _from_json(content: Any, files: Mapping[str, bytes], depth: int) -> Part:
+def _from_json(content: Any, left: dict[str, bytes], depth: int) -> Part:
+    """Make a part, and take its files away: none is read twice, so that they bound the memory."""
     need(type(content) is dict and depth < _MOST_DEPTH, FORM_FILE, "parts")
     name = content.get("kind")
     need(type(name) is str and name in _KINDS, FORM_FILE, "kind")
@@ -157,10 +164,10 @@ def _from_json(content: Any, files: Mapping[str, bytes], depth: int) -> Part:
         value = content[field.name]
         if field.name == "parts":
             need(type(value) is list and len(value) <= _MOST_PARTS, FORM_FILE, "parts")
-            values["parts"] = [_from_json(inner, files, depth + 1) for inner in value]
+            values["parts"] = [_from_json(inner, left, depth + 1) for inner in value]
         elif field.name in kind.arrays:
-            need(type(value) is str and value in files, FORM_FILE, field.name)
-            values[field.name] = _from_npy(files[value], value, kind.arrays[field.name])
+            need(type(value) is str and value in left, FORM_FILE, field.name)
+            values[field.name] = _from_npy(left.pop(value), value, kind.arrays[field.name])
         else:
             values[field.name] = _plain(value, field.type, field.name)
     return kind(**values)

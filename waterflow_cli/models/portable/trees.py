@@ -45,6 +45,8 @@ _LINKS = ("mean", "logistic", "logistic_single")
 # Rows times trees after which importing the compiled walk (some 0.5 CPU seconds) has cost no more
 # than NumPy's has so far.
 _WORTH_COMPILING = 1_000_000
+# As many of these as there can be nodes do not add up to more than single precision holds.
+_MOST_VALUE = 1e30
 # Bounds the memory of NumPy's walk: positions at a time.
 _CELLS_AT_ONCE = 1 << 20
 
@@ -101,23 +103,36 @@ class Trees:
         need(self.link in _LINKS, self.kind, "link")
         n = len(self.ends)
         need(0 < n <= 1 << COLUMN_BITS, self.kind, "ends")
-        lengths = np.diff(self.ends, prepend=0)
-        need((lengths >= 0).all() and self.ends[-1] == len(self.thresholds), self.kind, "ends")
+        # Compared and not subtracted: a difference of extremes turns its sign.
+        need((self.ends >= self._starts).all(), self.kind, "ends")
+        need(self.ends[0] >= 0 and self.ends[-1] == len(self.thresholds), self.kind, "ends")
+        lengths = self.ends - self._starts
         need((lengths < LEAF_RANK).all(), self.kind, "thresholds")
-        rises = np.diff(self.thresholds, prepend=-np.inf) > 0
+        rises = np.ones(len(self.thresholds), dtype=bool)
+        rises[1:] = self.thresholds[1:] > self.thresholds[:-1]
         rises[self._starts[lengths > 0]] = True
         need(rises.all(), self.kind, "thresholds")
         need(len(self.measurements) == n and len(self.missing_right) == n, self.kind, "columns")
         fits = (self.measurements >= 0) & (self.measurements < n_columns)
         need(fits.all(), self.kind, "measurements")
+        self._check_values()
         self._check_nodes(lengths)
+
+    def _check_values(self) -> None:
+        """Check that every sum is a number, also in single precision, and its link's a share."""
+        need(0 < self.slope <= _MOST_VALUE, self.kind, "slope")
+        need(abs(self.start) <= _MOST_VALUE, self.kind, "start")
+        need((np.abs(self.values) <= _MOST_VALUE).all(), self.kind, "values")
+        if self.link == "mean":
+            need(self.start == 0, self.kind, "start")
+            need(((self.values >= 0) & (self.values <= 1)).all(), self.kind, "values")
 
     def _check_nodes(self, lengths: IntArray) -> None:
         """Check that each tree is one: a child comes after its parent, and has no other."""
         n = len(self.words)
         need(0 < n <= 1 << CHILD_BITS and len(self.values) == n, self.kind, "words")
         roots = self.roots
-        need(len(roots) and roots[0] == 0 and (np.diff(roots) > 0).all(), self.kind, "roots")
+        need(len(roots) and roots[0] == 0 and (roots[1:] > roots[:-1]).all(), self.kind, "roots")
         need(roots[-1] < n, self.kind, "roots")
         column, rank, child = self.nodes
         own = np.arange(n)
