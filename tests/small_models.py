@@ -12,8 +12,10 @@ import pytest
 from waterflow_cli.common.errors import ModelError, PluginError
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.estimator_files import save_estimator
+from waterflow_cli.models.estimator_scores import scores_of
 from waterflow_cli.models.files import load_estimator
 from waterflow_cli.models.pipelines import strip_for_scoring
+from waterflow_cli.models.portable.form import PortableForm
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.learners import build_pipeline, single_threaded_fits
 from waterflow_cli.training.options import TrainingOptions
@@ -34,6 +36,7 @@ random = np.random.default_rng(0)
 X = pd.DataFrame(random.normal(size=(80, len(COLUMNS))), columns=COLUMNS)
 y = (X["ph"] + random.normal(size=len(X)) > 0).to_numpy().astype(np.int64)
 _FITTED = {}
+_FORMS = {}
 
 
 def saved(name):
@@ -48,6 +51,14 @@ def saved(name):
             fitted = build_pipeline(plugin, COLUMNS, options).fit(X, y)
         _FITTED[name] = save_estimator(strip_for_scoring(fitted))
     return _FITTED[name]
+
+
+def forms(name):
+    """Give the portable form of a small model of a plugin."""
+    if name not in _FORMS:
+        _FORMS[name] = scores_of(load(name, saved(name)), COLUMNS)
+        assert isinstance(_FORMS[name], PortableForm)
+    return _FORMS[name]
 
 
 def load(name, data):

@@ -21,7 +21,11 @@ EXPECTED = {
         *("_dual_coef_", "_gamma", "_impl", "_intercept_", "_n_support", "_probA", "_probB"),
         "_sparse",
     },
-    "waterflow_cli/models/fast_trees.py": {"_predictors", "_baseline_prediction"},
+    "waterflow_cli/models/portable/conversion.py": {
+        "_baseline_prediction",
+        "_gamma",
+        "_predictors",
+    },
     "waterflow_cli/spark/jvm.py": {
         *("_find_spark_home", "_gateway", "_jvm", "_jsc", "_instantiatedSession", "_activeSession"),
     },

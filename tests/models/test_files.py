@@ -26,7 +26,7 @@ from waterflow_cli.common.errors import ModelError, PluginError
 from waterflow_cli.models.calibration import Sigmoid, fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import load_plugin
-from waterflow_cli.models.estimator_scores import scores_of
+from waterflow_cli.models.estimator_scores import EstimatorScores, scores_of
 from waterflow_cli.models.files import (
     DECISION_FILE,
     ESTIMATOR_FILE,
@@ -42,6 +42,7 @@ from waterflow_cli.models.files import (
     write_manifest,
 )
 from waterflow_cli.models.pipelines import strip_for_scoring
+from waterflow_cli.models.portable.form import FORM_FILE
 from waterflow_cli.models.reference import REFERENCE_FILES, Reference
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.runs import TrackingOptions
@@ -129,8 +130,13 @@ def saved(request, data, tmp_path_factory):
 
 def files_of(payload):
     """Give a payload's files as they are, verified by nobody."""
-    names = (path for path in payload.iterdir() if path.is_file())
-    return ModelFiles("d", {f"data/{PAYLOAD}/{path.name}": path.read_bytes() for path in names})
+    return ModelFiles(
+        "d",
+        {
+            f"data/{PAYLOAD}/{path.relative_to(payload).as_posix()}": path.read_bytes()
+            for path in files_in(payload)
+        },
+    )
 
 
 def rows_of_all_kinds(data):
@@ -169,10 +175,17 @@ def test_a_saved_model_scores_any_rows_as_the_one_in_memory(saved, seed):
 
 def test_no_file_holds_a_pickle(saved):
     folder, _ = saved
-    names = {path.name for path in folder.iterdir()}
+    portable = folder / "portable"
+    names = {path.name for path in folder.iterdir()} - {portable.name}
     assert names == {ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE, *REFERENCE_FILES}
-    for path in folder.iterdir():
+    for path in files_in(folder):
         assert not path.read_bytes().startswith(b"\x80")
+    json.loads((portable / FORM_FILE).read_text("utf-8"))
+    arrays = [path for path in files_in(portable) if path.name != FORM_FILE]
+    assert arrays
+    for path in arrays:
+        assert path.suffix == ".npy"
+        assert np.load(path, allow_pickle=False).dtype.kind in "fib"
     with zipfile.ZipFile(folder / ESTIMATOR_FILE) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     json.loads(members.pop("schema.json"))
@@ -180,6 +193,22 @@ def test_no_file_holds_a_pickle(saved):
         assert name.endswith((".npy", ".bin")), name
         assert not content.startswith(b"\x80"), name
         assert b"|O" not in content[:128], name  # an array of objects would be pickled
+
+
+def test_a_model_without_a_portable_form_scores_as_its_estimator(saved, data):
+    """So do models of the format before, and those of plugins that have none."""
+    folder, decision = saved
+    files = files_of(folder)
+    content = {name: data for name, data in files.content.items() if "/portable/" not in name}
+    estimator = EstimatorScores(decision.estimator, COLUMNS)
+    X = rows_of_all_kinds(data)
+    expected = decision.calibrator.apply(estimator(X.to_numpy()))
+    for number in (4, FORMAT):
+        told = json.loads(content[f"data/{PAYLOAD}/{DECISION_FILE}"])
+        content[f"data/{PAYLOAD}/{DECISION_FILE}"] = json.dumps({**told, "format": number}).encode()
+        loaded = load_payload(ModelFiles("d", content), label=LABEL).decision
+        assert np.array_equal(loaded.probability(X), decision.probability(X))
+        assert np.allclose(loaded.probability(X), expected, rtol=0, atol=1e-9)
 
 
 def test_the_decision_is_told_in_json(saved, data):
@@ -270,11 +299,17 @@ def files_in(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+_ARRAYS = (
+    *("0-values", "1-centre", "1-scale", "2-ends", "2-measurements", "2-missing_right", "2-roots"),
+    *("2-thresholds", "2-values", "2-words"),
+)
 FILES = [
     "MLmodel",
     "conda.yaml",
     "data/waterflow/decision.json",
     "data/waterflow/estimator.skops",
+    "data/waterflow/portable/form.json",
+    *(f"data/waterflow/portable/root-{name}.npy" for name in _ARRAYS),
     *(f"data/waterflow/{name}" for name in sorted(REFERENCE_FILES)),
     "data/waterflow/schema.yaml",
     "python_env.yaml",
@@ -406,6 +441,13 @@ class Malicious:
         return os.mkdir, (str(self.marker),)
 
 
+def drop_form(folder):
+    """Leave a model nothing but its estimator to score by, with all hashes in order."""
+    shutil.rmtree(folder / "data" / PAYLOAD / "portable")
+    write_manifest(folder)
+    return folder
+
+
 @pytest.mark.parametrize("rewrite", [False, True])
 @pytest.mark.parametrize("protocol", [0, 5])
 def test_a_pickle_in_place_of_the_estimator_is_never_loaded(tampered, tmp_path, rewrite, protocol):
@@ -415,6 +457,8 @@ def test_a_pickle_in_place_of_the_estimator_is_never_loaded(tampered, tmp_path, 
     (folder / "data" / PAYLOAD / ESTIMATOR_FILE).write_bytes(bomb)
     if rewrite:
         write_manifest(folder)
+        load_folder(folder)  # the portable form is asked, and the estimator not opened
+        drop_form(folder)
     for load, where in ((load_registered, uri), (load_folder, folder)):
         with pytest.raises(ModelError):
             load(where)
@@ -435,7 +479,7 @@ def test_a_pickle_inside_the_skops_file_is_never_loaded(model_folder, tmp_path):
         for name, content in members.items():
             bomb = (tmp_path / "bomb.npy").read_bytes()
             archive.writestr(name, bomb if name in arrays else content)
-    write_manifest(model_folder)
+    drop_form(model_folder)
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_folder(model_folder)
     assert not marker.exists()
@@ -503,12 +547,13 @@ def decision_of(estimator):
 
 
 def build_folder(root, estimator, **changes):
-    """Build a model folder by hand, with a manifest in order, as an attacker can."""
+    """Build a model folder without a portable form by hand, all hashes in order, as anyone can."""
     payload = root / "data" / PAYLOAD
     plugin = load_plugin("logreg")
     fitted = LogisticRegression().fit(np.eye(9), [0, 1] * 4 + [0])
     fitted = Pipeline([("classifier", fitted)])
     save_payload(payload, decision_of(fitted), load_schema(), plugin, {}, REFERENCE)
+    shutil.rmtree(payload / "portable", ignore_errors=True)
     skops.io.dump(estimator, payload / ESTIMATOR_FILE)
     content = json.loads((payload / DECISION_FILE).read_text("utf-8"))
     (payload / DECISION_FILE).write_text(json.dumps({**content, **changes}), "utf-8")
@@ -590,7 +635,7 @@ def test_a_model_of_a_later_format_is_refused_by_its_number(tmp_path):
 )
 def test_a_payload_that_is_none_cannot_be_loaded(model_folder, name, content):
     (model_folder / "data" / PAYLOAD / name).write_text(content, "utf-8")
-    write_manifest(model_folder)
+    drop_form(model_folder)
     with pytest.raises(
         ModelError, match=r"Model sha256:[0-9a-f]{12} cannot be loaded: "
     ) as refused:

@@ -63,7 +63,7 @@ def line_model(*weights, typical):
 
 
 def explain(model, n_listed, *rows):
-    X = np.array(rows, dtype=float)
+    X = np.array(rows, dtype=float).reshape(len(rows), len(model.decision.measurements))
     return list_movers(model, X, model.probability(X), n_listed).to_pylist()
 
 
@@ -142,14 +142,10 @@ def test_shares_of_a_logistic_regression_are_those_computed_by_hand(logreg_uri, 
     decision = model.decision
     X = pd.read_csv(samples)[list(decision.measurements)]
     typical = np.array(decision.typical)
-    steps = dict(decision.estimator.steps)
-    scaler, line = (
-        next(step for step in steps.values() if hasattr(step, attribute))
-        for attribute in ("scale_", "coef_")
-    )
+    _, scaler, line = decision.scores.root.parts
 
     def probability(values):
-        odds = (values - scaler.mean_) / scaler.scale_ @ line.coef_[0] + line.intercept_[0]
+        odds = (values - scaler.centre) / scaler.scale @ line.weights + line.intercept
         score = np.clip(expit(odds), 1e-4, 1 - 1e-4)
         return expit(decision.calibrator.slope * logit(score) + decision.calibrator.intercept)
 
