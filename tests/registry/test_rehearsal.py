@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+from dataclasses import replace
 
 import pytest
+from small_models import COLUMNS, SMALL, forms, saved
 
 from waterflow_cli.common.errors import ModelError
+from waterflow_cli.models.files import ModelFiles, load_payload, write_manifest
+from waterflow_cli.models.portable.form import load_form, save_form
+from waterflow_cli.models.portable.parts import Steps
 from waterflow_cli.registry import rehearsal
 from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.registry.rehearsal import check_rehearsed, reference_probabilities, rehearse
+from waterflow_cli.samples.schemas import load_schema
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,57 @@ def test_a_process_that_crashes_is_no_crash_here(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(ModelError, match=r"failed to score its own reference rows \(exit -11\)"):
         rehearse(folder, label="m", digest="0" * 64)
+
+
+def test_a_form_that_says_something_else_than_its_estimator_is_refused(fetched, folder):
+    """At one threshold of one tree: its reference rows alone would hardly tell."""
+    portable = folder / "data" / "waterflow" / "portable"
+    form = load_form({path.name: path.read_bytes() for path in portable.iterdir()})
+    trees = form.parts[-1]
+    values = trees.values.copy()
+    values[len(values) - 1] += 3.0
+    changed = save_form(
+        replace(form, root=Steps([*form.root.parts[:-1], replace(trees, values=values)]))
+    )
+    for name, data in changed.items():
+        (portable / name).write_bytes(data)
+    digest = write_manifest(folder)
+    with pytest.raises(ModelError, match="gives other probabilities than its estimator") as refused:
+        rehearse(folder, label="m", digest=digest)
+    assert refused.value.exit_code == 4
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_the_form_of_each_bundled_plugin_says_what_its_estimator_says(name):
+    payload = {
+        "estimator.skops": saved(name),
+        "schema.yaml": load_schema().text.encode(),
+        **{f"portable/{file}": data for file, data in save_form(forms(name)).items()},
+    }
+    decision = {
+        "format": 5,
+        "measurements": COLUMNS,
+        "calibration": {"kind": "none"},
+        "threshold": 0.5,
+        "policy": {"potable_from": 0.8, "not_potable_to": 0.2},
+        "typical": [],
+        "schema": load_schema().compiled(),
+        "plugin": name,
+    }
+    payload["decision.json"] = json.dumps(decision).encode()
+    files = ModelFiles("d", {f"data/waterflow/{each}": data for each, data in payload.items()})
+    rehearsal._check_form(load_payload(files, label="m"), files)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "malformed form"])
+def test_an_estimator_that_is_not_scored_by_is_checked_too(folder, damage):
+    name = "estimator.skops" if damage == "garbage" else "portable/form.json"
+    (folder / "data" / "waterflow" / name).write_bytes(b"no zip, and no JSON")
+    digest = write_manifest(folder)
+    with pytest.raises(ModelError, match=r"Model m (cannot be loaded|is malformed)") as refused:
+        rehearse(folder, label="m", digest=digest)
+    assert "\n" not in refused.value.message
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ PAYLOAD = "waterflow"
 DIGEST_TAG = "waterflow.manifest_sha256"
 ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE = "estimator.skops", "decision.json", "schema.yaml"
 # Folder of the payload in which the portable form lies.
-_FORM = "portable/"
+FORM_FOLDER = "portable/"
 # MLflow writes this note about a version into the folder whenever it is fetched.
 _ADDED_BY_MLFLOW = "registered_model_meta"
 
@@ -184,9 +184,9 @@ def _save_scores(folder: Path, scores: Scores) -> bool:
     """Write the portable form, where there is one, and say so."""
     if not isinstance(scores, PortableForm):
         return False
-    (folder / _FORM).mkdir()
+    (folder / FORM_FOLDER).mkdir()
     for name, data in save_form(scores).items():
-        (folder / _FORM / name).write_bytes(data)
+        (folder / FORM_FOLDER / name).write_bytes(data)
     return True
 
 
@@ -211,7 +211,7 @@ def upgrade_folder(folder: Path, files: ModelFiles, *, label: str) -> str | None
     """
     model, payload = load_payload(files, label=label), files.payload
     place = folder / "data" / PAYLOAD
-    if _below(_FORM, payload) or not _save_scores(place, model.decision.scores):
+    if _below(FORM_FOLDER, payload) or not _save_scores(place, model.decision.scores):
         return None
     content = {**json.loads(payload[DECISION_FILE]), "format": FORMAT}
     (place / DECISION_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
@@ -272,7 +272,7 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
 
 
 def _load_scores(payload: Mapping[str, bytes], content: Mapping[str, Any], label: str) -> Scores:
-    if form := _below(_FORM, payload):
+    if form := _below(FORM_FOLDER, payload):
         scores = load_form(form)
         fits = scores.n_measurements == len(content["measurements"])
         need(fits, FORM_FILE, "n_measurements")

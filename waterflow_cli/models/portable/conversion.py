@@ -64,7 +64,7 @@ def portable_form(
         n = int(pipeline[0].n_features_in_)
         form = PortableForm(n, (make or _steps_of)(pipeline))
         form = load_form(save_form(form))
-        rows = _made_up(form)
+        rows = made_up_rows(form)
         found, expected = form(rows), ask(rows)
     except Exception:  # noqa: BLE001 - what is not as expected has no form, and is asked itself
         return None
@@ -87,7 +87,7 @@ def _are_close(found: FloatArray, expected: FloatArray) -> bool:
     return np.allclose(found, expected, rtol=0, atol=_TOLERANCE)
 
 
-def _made_up(form: PortableForm) -> FloatArray:
+def made_up_rows(form: PortableForm) -> FloatArray:
     """Make rows of values that trees ask for, of usual and of unusual ones, and of none."""
     random = np.random.default_rng(0)
     centre, scale = np.zeros(form.n_measurements), np.ones(form.n_measurements)
