@@ -2,11 +2,14 @@
 
     python benchmarks/fuzz_models.py --plugin hgb --number 100000
     python benchmarks/fuzz_models.py --number 1000          # every plugin, and exported archives
+    python benchmarks/fuzz_models.py --part portable --number 1000000
 
 Each mutation is made from a number of its own (``--first`` says where to begin), in a process that
 may fail: arrays get other values, places, shapes and types; texts and the list of parts get others;
-bytes flip. What is accepted scores rows with gaps and extremes. Counted is what was refused, what
-scored, what failed to score with an error, and what crashed or took more than 10 s, by its number.
+bytes flip. ``--part`` says whether it is a model's estimator that is changed or its portable form.
+What is accepted scores rows with gaps and extremes. Counted is what was refused, what scored, what
+failed to score with an error, and what crashed or took more than 10 s, by its number. A portable
+form must be refused in order or give probabilities: all else is counted as failed, by its number.
 """
 
 from __future__ import annotations
@@ -48,6 +51,8 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from small_models import SMALL
 
 COLUMNS = list(load_schema().measurements)
+# So many that trees are compiled for them.
+MANY_ROWS = 10_000_000
 MOST_SECONDS, MOST_BYTES = 10, 4 << 30
 Members = dict[str, bytes]
 Trial = Callable[[], Callable[[int], str]]
@@ -324,6 +329,64 @@ def archive_trial(data: bytes, folder: Path) -> Callable[[int], str]:
     return trial
 
 
+def portable_trial(name: str, data: bytes) -> Callable[[int], str]:
+    """Give what one number does of a plugin's portable form."""
+    from waterflow_cli.models.estimator_scores import scores_of
+    from waterflow_cli.models.portable.form import PortableForm, load_form, save_form
+    from waterflow_cli.models.tree_structure import UnsoundError
+
+    form = scores_of(EstimatorFile(data).build(COLUMNS), COLUMNS)
+    assert isinstance(form, PortableForm), name
+    files, rows = save_form(form), samples().to_numpy()
+
+    def attempt(changed: Members, *, is_compiled: bool = False) -> str:
+        try:
+            loaded = load_form(changed)
+        except UnsoundError as exc:
+            return f"refused: {exc.field}"
+        except Exception as exc:  # noqa: BLE001
+            return f"FAILED to load: {type(exc).__name__}"
+        try:
+            found = loaded(rows)
+            if is_compiled:
+                loaded.expect(MANY_ROWS)
+                if not np.array_equal(loaded(rows), found, equal_nan=True):
+                    return "FAILED: the compiled walk gives other probabilities"
+        except Exception as exc:  # noqa: BLE001
+            return f"FAILED to score: {type(exc).__name__}"
+        gone = np.isnan(found)
+        is_right = found.shape == (len(rows),) and ((found >= 0) & (found <= 1) | gone).all()
+        return "scored" if is_right else "FAILED: no probabilities"
+
+    def trial(number: int) -> str:
+        changed = mutate_form(files, random.Random(number))
+        return attempt(changed, is_compiled=number % 4 == 0)
+
+    assert attempt(files, is_compiled=True) == "scored", name
+    return trial
+
+
+def mutate_form(files: Members, rng: random.Random) -> Members:
+    """Change one or two files of a portable form; nothing keeps their hashes here."""
+    changed, names = dict(files), [*files]
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        name, way = rng.choice(names), rng.randrange(16)
+        try:
+            if way == 0:
+                del changed[name]
+            elif way == 1:
+                changed[name] = changed[rng.choice(names)]
+            elif way <= 4:
+                changed[name] = mutate_bytes(changed[name], rng)
+            elif name.endswith(".json"):
+                changed[name] = mutate_json(changed[name], rng)
+            else:
+                changed[name] = mutate_array(changed[name], rng)
+        except Exception:  # noqa: BLE001
+            continue  # what was changed before can be changed no more
+    return changed
+
+
 def mutate_archive(members: Members, rng: random.Random) -> bytes:
     """Change a file of an export and make all hashes anew, or change the archive itself."""
     changed, inner = dict(members), "model/data/waterflow/"
@@ -393,7 +456,7 @@ def run(
         read, write = os.pipe()
         if not (child := os.fork()):
             os.close(read)
-            work(make, first, min(last, first + 2000), write, end)
+            work(make, first, min(last, first + 20_000), write, end)
         os.close(write)
         first += follow(child, read, first, counts)
     return counts
@@ -433,8 +496,11 @@ def follow(child: int, read: int, first: int, counts: Counter[str]) -> int:
             if not (more := os.read(read, 1 << 16)):
                 break
             *lines, text = (text + more).split(b"\n")
-            counts.update(line.decode() for line in lines)
-            done += len(lines)
+            for line in lines:
+                counts[line.decode()] += 1
+                done += 1
+                if line.startswith(b"FAILED"):
+                    print(f"  {line.decode()}: {first + done - 2}", flush=True)
         else:
             os.kill(child, signal.SIGKILL)
             counts["HUNG"] += 1
@@ -460,26 +526,33 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--plugin", choices=[*SMALL, "archive"], action="append")
+    parser.add_argument("--part", choices=["estimator", "portable"], default="estimator")
     parser.add_argument("--number", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e9, help="at most, for each plugin")
     asked = parser.parse_args()
     os.nice(10)
     with TemporaryDirectory(prefix="fuzz-") as scratch:
-        for name in asked.plugin or [*SMALL, "archive"]:
+        is_form = asked.part == "portable"
+        for name in asked.plugin or [*SMALL, *(() if is_form else ("archive",))]:
             folder = Path(scratch)
             is_archive = name == "archive"
             data = in_process(lambda: export(folder) if is_archive else fit(name))  # noqa: B023
 
             def make() -> Callable[[int], str]:
-                return archive_trial(data, folder) if is_archive else estimator_trial(name, data)  # noqa: B023
+                if is_archive:  # noqa: B023
+                    return archive_trial(data, folder)  # noqa: B023
+                return (portable_trial if is_form else estimator_trial)(name, data)  # noqa: B023
 
             start = time.monotonic()
             counts = run(make, asked.first, asked.first + asked.number, asked.seconds)
             took = time.monotonic() - start
-            bad = counts["CRASHED"] + counts["HUNG"]
+            bad = sum(n for outcome, n in counts.items() if outcome.isupper())
+            failed = sum(n for outcome, n in counts.items() if outcome.startswith("FAILED"))
             print(
-                f"{name}: {counts.total()} tried in {took:.0f} s, {bad} crashed or hung", flush=True
+                f"{name}: {counts.total()} tried in {took:.0f} s, {bad} crashed or hung, "
+                f"{failed} not refused and failed",
+                flush=True,
             )
             for outcome, n in counts.most_common():
                 print(f"  {n:8} {outcome}", flush=True)

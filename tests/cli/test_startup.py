@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from portable_forms import plugin_or_skip
 
 from waterflow_cli.main import cli as waterflow
 
@@ -105,6 +106,34 @@ def test_scoring_from_a_sqlite_store_imports_no_mlflow_and_no_pandera(workdir, s
     assert not imported & {"imblearn", "matplotlib", "mlflow", "pandera"}
 
 
+# Nothing of it is needed to compute a probability, or to write results.
+LEARNING = {
+    *("imblearn", "joblib", "lightgbm", "mlflow", "numba", "pandas", "pandera", "scipy", "skops"),
+    *("sklearn", "xgboost"),
+}
+QUICK = {
+    "blend": ("n_estimators=5", "n_networks=2"),
+    **dict.fromkeys(("extra-trees", "lightgbm", "rf", "xgboost"), ("n_estimators=5",)),
+    "hgb": ("max_iter=5",),
+    "logreg": (),
+    "mlp": ("max_iter=300",),
+    "svm": (),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_scoring_few_rows_imports_no_library_that_trains(name, workdir, samples):
+    plugin_or_skip(name)
+    params = [part for each in QUICK[name] for part in ("--param", each)]
+    store = ("--tracking-uri", "sqlite:///mlflow.db")
+    imported_by("train", samples, "--plugin", name, "--cv", "3x1", *params, *store)
+    for output in ("out.csv", "out.jsonl"):
+        _, err, imported = imported_by("score", samples, "-o", output, *store)
+        assert "400 scored" in err
+        assert not imported & LEARNING
+
+
 @pytest.mark.slow
 def test_a_server_imports_pydantic_when_it_first_answers(workdir, store_uri):
     served = """
@@ -113,9 +142,10 @@ from waterflow_cli.serving.app import Service
 from waterflow_cli.serving.server import Server
 from waterflow_cli.serving.served_model import ModelWatch
 watch = ModelWatch("@champion", name="waterflow", tracking_uri=sys.argv[1], report=print)
-sys.exit(bool({"fastapi", "mlflow", "pydantic"} & sys.modules.keys()))
+sys.exit(", ".join({"fastapi", "pydantic", *sys.argv[2:]} & sys.modules.keys()) or 0)
 """
-    subprocess.run([sys.executable, "-c", served, store_uri], check=True)
+    unwanted = LEARNING - {"numba", "scipy"}  # it compiles the walk at once, and numba asks SciPy
+    subprocess.run([sys.executable, "-c", served, store_uri, *unwanted], check=True)
 
 
 def test_simulating_imports_no_learning_and_no_tracking(workdir):
