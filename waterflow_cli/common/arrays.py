@@ -46,12 +46,14 @@ def arrow_numbers(values: npt.NDArray[Any], valid: BoolArray | None = None) -> p
     )
 
 
-def arrow_texts(texts: Sequence[str]) -> pa.StringArray:
+def arrow_texts(texts: Sequence[str | None]) -> pa.StringArray:
     """Give texts as Arrow's."""
-    encoded = [text.encode() for text in texts]
-    bounds = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    encoded = [(text or "").encode() for text in texts]
+    bounds = pa.py_buffer(np.cumsum([0, *map(len, encoded)], dtype=np.int32))
+    valid = np.array([text is not None for text in texts], dtype=bool)
+    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     content = pa.py_buffer(b"".join(encoded))
-    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(bounds), content)
+    return pa.StringArray.from_buffers(len(texts), bounds, content, bits)
 
 
 def arrow_text(text: str) -> pa.StringScalar:
@@ -79,6 +81,13 @@ def filled(column: pa.StringArray, text: str) -> pa.StringArray:
 def repeated(text: str, n: int) -> pa.StringArray:
     """Give a column that holds one text."""
     return arrow_texts([text]).take(arrow_numbers(np.zeros(n, dtype=np.int64)))
+
+
+def as_integers(column: pa.Array) -> npt.NDArray[Any]:
+    """Give whole numbers without nulls as NumPy's."""
+    kind = np.dtype(str(column.type))
+    values = np.frombuffer(column.buffers()[1], dtype=kind) if len(column) else np.empty(0, kind)
+    return values[column.offset : column.offset + len(column)]
 
 
 def as_bools(mask: pa.Array) -> BoolArray:

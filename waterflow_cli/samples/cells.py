@@ -11,7 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, IntArray, empty_cells
+from waterflow_cli.common.arrays import (
+    BoolArray,
+    IntArray,
+    arrow_numbers,
+    as_integers,
+    empty_cells,
+    filled,
+)
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
@@ -95,9 +102,9 @@ class CellReader:
             return plain
         if not (pa.types.is_string(column.type) or pa.types.is_boolean(column.type)):
             return plain
-        encoded = pc.fill_null(column.cast(pa.string()), "").dictionary_encode()
+        encoded = filled(column.cast(pa.string()), "").dictionary_encode()
         said = [self.words.get(_word(text), np.nan) for text in encoded.dictionary.to_pylist()]
-        values = np.array(said, dtype=float)[encoded.indices.to_numpy()]
+        values = np.array(said, dtype=float)[as_integers(encoded.indices)]
         is_word = np.isfinite(values)
         return ReadCells(
             np.where(is_word, values, plain.values), plain.missing & ~is_word, plain.bad & ~is_word
@@ -106,7 +113,7 @@ class CellReader:
     def _read_odd(self, column: pa.Array, plain: ReadCells, rows: IntArray) -> ReadCells:
         """Look again at the cells of some rows, which are neither numbers nor empty."""
         assert self.nondetect is not None
-        found = find_nondetects(column.take(pa.array(rows)), self.marks)
+        found = find_nondetects(column.take(arrow_numbers(rows)), self.marks)
         is_known = np.isfinite(found.bound)
         bound = np.where(is_known, convert(found.bound, self.factor), np.nan)
         censored = found.below | found.above

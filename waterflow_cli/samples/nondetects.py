@@ -10,7 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, as_bools
+from waterflow_cli.common.arrays import (
+    BoolArray,
+    FloatArray,
+    arrow_numbers,
+    arrow_texts,
+    as_bools,
+    as_integers,
+    filled,
+    joined,
+    where_else,
+)
 from waterflow_cli.tables.numbers import BLANKS, NumberMarks, parse_numbers
 from waterflow_cli.tables.reading_options import Nondetect
 from waterflow_cli.tables.units import convert
@@ -65,19 +75,19 @@ def find_nondetects(cells: pa.Array, marks: NumberMarks) -> Censored:
     cells : pyarrow.Array of string, shape (n_cells,)
         As they stand in the file.
     """
-    encoded = pc.fill_null(cells, "").dictionary_encode()
+    encoded = filled(cells, "").dictionary_encode()
     texts = encoded.dictionary
     if len(texts) <= _FEW:  # laboratories repeat their limits: what was read is remembered
         below, above, bound = _remembered(tuple(texts.to_pylist()), marks)
     else:
         below, above, bound = _read_bounds(texts, marks)
-    places = encoded.indices.to_numpy()
+    places = as_integers(encoded.indices)
     return Censored(below[places], above[places], bound[places])
 
 
 @lru_cache(maxsize=1 << 10)
 def _remembered(texts: tuple[str, ...], marks: NumberMarks) -> _Bounds:
-    return _read_bounds(pa.array(texts, pa.string()), marks)
+    return _read_bounds(arrow_texts(texts), marks)
 
 
 def _read_bounds(texts: pa.Array, marks: NumberMarks) -> _Bounds:
@@ -87,7 +97,7 @@ def _read_bounds(texts: pa.Array, marks: NumberMarks) -> _Bounds:
     bound = np.full(len(text), np.nan)
     signed = np.flatnonzero(is_below | is_above)
     if len(signed):
-        bare = pc.replace_substring_regex(text.take(pa.array(signed)), _SIGN, "")
+        bare = pc.replace_substring_regex(text.take(arrow_numbers(signed)), _SIGN, "")
         bound[signed] = parse_numbers(bare, marks).values
     bound[bound < 0] = np.nan
     has_bound = np.isfinite(bound)
@@ -113,11 +123,11 @@ def scale_text(cells: pa.Array, factor: Fraction, marks: NumberMarks) -> pa.Arra
     """Write trimmed cells in another unit: the signs stay, what is no number stays as it is."""
     signs, bare = split_signs(cells)
     numbers = parse_numbers(bare, marks)
-    scaled = pa.array(convert(numbers.values, factor)).cast(pa.string())
+    scaled = arrow_numbers(convert(numbers.values, factor)).cast(pa.string())
     if marks.decimal == ",":
         scaled = pc.replace_substring(scaled, ".", ",")
-    written = pc.binary_join_element_wise(signs, scaled, "")
-    return pc.if_else(pa.array(np.isfinite(numbers.values)), written, cells)
+    written = joined(signs, scaled)
+    return where_else(arrow_numbers(np.isfinite(numbers.values)), written, cells)
 
 
 def split_signs(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -127,4 +137,4 @@ def split_signs(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
     [['< ', ''], ['0.5', '7']]
     """
     signs = pc.extract_regex(cells, f"(?i)^(?P<sign>{_SIGN.removeprefix('^')})").field("sign")
-    return pc.fill_null(signs, ""), pc.replace_substring_regex(cells, f"(?i){_SIGN}", "")
+    return filled(signs, ""), pc.replace_substring_regex(cells, f"(?i){_SIGN}", "")

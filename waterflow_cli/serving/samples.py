@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pyarrow as pa
 
+from waterflow_cli.common.arrays import arrow_numbers, arrow_texts
 from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import marked, tr, trn
 from waterflow_cli.samples.table_schema import TableSchema
@@ -146,8 +147,9 @@ def _column(name: str, cells: list[Any], *, is_numeric: bool) -> pa.Array:
             name=name,
         )
     if is_numeric and kinds <= _NUMBERS:
-        return pa.array(cells, pa.float64())
-    return pa.array([_text(cell) for cell in cells], pa.string())
+        valid = np.array([cell is not None for cell in cells], dtype=bool)
+        return arrow_numbers(np.array(cells, dtype=np.float64), valid)  # None is NaN
+    return arrow_texts([_text(cell) for cell in cells])
 
 
 def _text(cell: float | str | None) -> str | None:

@@ -18,9 +18,12 @@ import pyarrow.compute as pc
 from waterflow_cli.common.arrays import (
     BoolArray,
     FloatArray,
+    arrow_numbers,
+    arrow_texts,
     as_bools,
     cell_bounds,
     empty_cells,
+    filled,
     text_bytes,
 )
 
@@ -107,7 +110,7 @@ def parse_numbers(
     """
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         text = column.cast(pa.string())
-        text = pc.fill_null(text, "") if column.null_count else text
+        text = filled(text, "")
         if marks.decimal == ",":
             text = _swapped(text)
         thousands = "," if marks.thousands else ""
@@ -130,8 +133,8 @@ def parse_numbers(
 def missing_text(column: pa.Array) -> BoolArray:
     """Say which cells of text stand for "no value"."""
     # A Parquet file's text can hold nulls, of which is_in would say no.
-    trimmed = pc.utf8_lower(pc.utf8_trim(pc.fill_null(column, ""), characters=BLANKS))
-    return as_bools(pc.is_in(trimmed, value_set=pa.array((*MISSING_TOKENS, *_MISSING_SWAPPED))))
+    trimmed = pc.utf8_lower(pc.utf8_trim(filled(column, ""), characters=BLANKS))
+    return as_bools(pc.is_in(trimmed, value_set=arrow_texts((*MISSING_TOKENS, *_MISSING_SWAPPED))))
 
 
 def is_missing_text(cell: str) -> bool:
@@ -200,11 +203,11 @@ def _parse_any_text(column: pa.Array) -> NumberColumn:
     values = _cast(column, plain)
     missing = np.zeros(len(column), dtype=bool)
     rows = np.flatnonzero(~plain)
-    rest = column.take(pa.array(rows))
+    rest = column.take(arrow_numbers(rows))
     missing[rows] = missing_text(rest)
     trimmed = pc.utf8_trim(rest, characters=BLANKS)
     is_number = as_bools(pc.match_substring_regex(trimmed, NUMBER_PATTERN))
-    values[rows] = _to_floats(pc.cast(pc.if_else(pa.array(is_number), trimmed, None), pa.float64()))
+    values[rows] = _to_floats(pc.cast(_nulls_where(trimmed, ~is_number), pa.float64()))
     usable = _is_usable(values)
     values[~usable] = np.nan
     return NumberColumn(values, missing, ~(usable | missing))
@@ -240,6 +243,8 @@ def _is_usable(values: FloatArray) -> BoolArray:
 
 
 def _to_floats(column: pa.Array) -> FloatArray:
-    # Arrow's buffers are read-only; numpy code after this may write.
-    values: FloatArray = np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+    data = np.frombuffer(column.buffers()[1], dtype=np.float64) if len(column) else np.empty(0)
+    values = data[column.offset : column.offset + len(column)].copy()
+    if column.null_count:
+        values[as_bools(column.is_null())] = np.nan
     return values

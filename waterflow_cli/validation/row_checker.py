@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, as_bools
+from waterflow_cli.common.arrays import BoolArray, FloatArray, arrow_numbers, arrow_texts, as_bools
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
 from waterflow_cli.samples.cells import make_readers, name_units
@@ -151,13 +151,13 @@ class RowChecker:
         moved = stops.copy()
         for name in checked.numbers:
             shown = self.columns[name]
-            cells = checked.batch.columns[shown].take(pa.array(rows))
+            cells = checked.batch.columns[shown].take(arrow_numbers(rows))
             texts = (
                 filter(None, cells.unique().to_pylist()) if pa.types.is_string(cells.type) else ()
             )
             told = {text: self._tell(text, shown) for text in islice(texts, _LOOKED_AT)}
             for kind, mask in (("unit", stops), ("moved", moved), ("name", names)):
-                found = pa.array([text for text in told if kind in told[text]], pa.string())
+                found = arrow_texts([text for text in told if kind in told[text]])
                 mask += as_bools(pc.is_in(cells, value_set=found))
         stops |= moved & (names > 1)
         if stops.any():

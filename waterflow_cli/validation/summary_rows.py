@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import IntArray, as_bools
+from waterflow_cli.common.arrays import IntArray, arrow_numbers, as_bools
 from waterflow_cli.tables.numbers import is_missing_text, missing_text
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class SummaryFinder:
             is_summary &= ~as_bools(pc.match_substring_regex(first, self._names))
         rows = np.flatnonzero(is_summary)
         for other in others:
-            told = other.take(pa.array(rows))
+            told = other.take(arrow_numbers(rows))
             is_text = pa.types.is_string(other.type)
             rows = rows[missing_text(told) if is_text else as_bools(told.is_null())]
         return self._leading[0], rows
