@@ -35,7 +35,7 @@ def prepare(folder: Path, rows: int) -> None:
     for name, count, seed in (("train.csv", 3000, 1), ("rows.csv", rows, 2), ("few.csv", 24, 3)):
         simulate(folder, name, count, seed)
     for plugin in FEW:
-        quick = ("--cv", "2x1", "-q")
+        quick = ("--cv", "3x1", "-q")
         run_once((*WATERFLOW, "train", "train.csv", "--plugin", plugin, *quick), folder=folder)
 
 

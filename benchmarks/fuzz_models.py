@@ -301,7 +301,8 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
 
 def archive_trial(data: bytes, folder: Path) -> Callable[[int], str]:
     """Give what one number of the exported archives does."""
-    from waterflow_cli.models.files import load_payload, read_verified
+    from waterflow_cli.models.files import load_payload
+    from waterflow_cli.models.manifest import read_verified
     from waterflow_cli.registry.archives import open_export
     from waterflow_cli.registry.rehearsal import check_rehearsed, reference_probabilities
 
@@ -333,7 +334,7 @@ def portable_trial(name: str, data: bytes) -> Callable[[int], str]:
     """Give what one number does of a plugin's portable form."""
     from waterflow_cli.models.estimator_scores import scores_of
     from waterflow_cli.models.portable.form import PortableForm, load_form, save_form
-    from waterflow_cli.models.tree_structure import UnsoundError
+    from waterflow_cli.models.portable.tree_structure import UnsoundError
 
     form = scores_of(EstimatorFile(data).build(COLUMNS), COLUMNS)
     assert isinstance(form, PortableForm), name

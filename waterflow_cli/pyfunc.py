@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from waterflow_cli.models.files import StoredModel, load_payload, read_verified
+from waterflow_cli.models.files import StoredModel, load_payload
+from waterflow_cli.models.manifest import read_verified
 from waterflow_cli.scoring.frames import score_frame
 
 

@@ -14,6 +14,7 @@ from waterflow_cli.exploration.report import compare_files, explore
 from waterflow_cli.exploration.samples import read_samples
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.validation.limits import PROFILES, load_limits
+from waterflow_cli.validation.pass_over import PassOptions
 
 NAMES = (
     "ph,Hardness,Solids,Chloramines,Sulfate,Conductivity,Organic_carbon,Trihalomethanes,Turbidity"
@@ -59,7 +60,8 @@ def found(samples):
 
 
 def look(path, **options):
-    return read_samples(str(path), load_schema(), profiles=load_limits(PROFILES), **options)
+    asked = PassOptions(limits=load_limits(PROFILES))
+    return read_samples(str(path), load_schema(), asked, **options)
 
 
 def test_the_page_holds_every_section_and_loads_nothing(found):

@@ -34,6 +34,7 @@ from waterflow_cli.exploration.sections import (
 )
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.validation.limits import load_limits
+from waterflow_cli.validation.pass_over import PassOptions
 
 NAMES = (
     "ph,Hardness,Solids,Chloramines,Sulfate,Conductivity,Organic_carbon,Trihalomethanes,Turbidity"
@@ -52,7 +53,8 @@ def write(tmp_path):
 
 
 def read(path, **options):
-    return read_samples(path, load_schema(), profiles=load_limits(["epa", "who"]), **options)
+    asked = PassOptions(limits=load_limits(["epa", "who"]))
+    return read_samples(path, load_schema(), asked, **options)
 
 
 def look(*paths, profiles=("epa",)):

@@ -13,7 +13,7 @@ import pytest
 from small_models import load, refused, rewritten, saved, states_of
 
 from waterflow_cli.models.boosters import check_lightgbm, check_xgboost
-from waterflow_cli.models.tree_structure import UnsoundError
+from waterflow_cli.models.portable.tree_structure import UnsoundError
 
 LONG = "1" * 30
 

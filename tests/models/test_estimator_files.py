@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from waterflow_cli.models.estimator_files import EstimatorFile, check_members, save_estimator
-from waterflow_cli.models.tree_structure import UnsoundError
+from waterflow_cli.models.portable.tree_structure import UnsoundError
 
 
 def check(data, **bounds):

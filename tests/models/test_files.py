@@ -27,18 +27,15 @@ from waterflow_cli.models.calibration import Sigmoid, fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.estimator_scores import EstimatorScores, scores_of
-from waterflow_cli.models.files import (
+from waterflow_cli.models.files import FORMAT, StoredModel, load_payload, save_payload
+from waterflow_cli.models.manifest import (
     DECISION_FILE,
     ESTIMATOR_FILE,
-    FORMAT,
     MANIFEST,
     PAYLOAD,
     SCHEMA_FILE,
     ModelFiles,
-    StoredModel,
-    load_payload,
     read_verified,
-    save_payload,
     write_manifest,
 )
 from waterflow_cli.models.pipelines import strip_for_scoring

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from small_models import COLUMNS, SMALL, X, load, refused, rewritten, saved, states_of, y
 
 from waterflow_cli.models.estimator_files import EstimatorFile, save_estimator
-from waterflow_cli.models.tree_structure import UnsoundError, check_links
+from waterflow_cli.models.portable.tree_structure import UnsoundError, check_links
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -19,7 +19,7 @@ from stores import copy_store
 
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.models.discovery import load_plugin
-from waterflow_cli.models.files import DIGEST_TAG
+from waterflow_cli.models.manifest import DIGEST_TAG
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.lookup import if_there, list_versions
 from waterflow_cli.registry.runs import TrackingOptions

@@ -11,7 +11,8 @@ import pytest
 from small_models import COLUMNS, SMALL, forms, saved
 
 from waterflow_cli.common.errors import ModelError
-from waterflow_cli.models.files import ModelFiles, load_payload, write_manifest
+from waterflow_cli.models.files import check_form, load_payload
+from waterflow_cli.models.manifest import ModelFiles, write_manifest
 from waterflow_cli.models.portable.form import load_form, save_form
 from waterflow_cli.models.portable.parts import Steps
 from waterflow_cli.registry import rehearsal
@@ -106,7 +107,7 @@ def test_the_form_of_each_bundled_plugin_says_what_its_estimator_says(name):
     }
     payload["decision.json"] = json.dumps(decision).encode()
     files = ModelFiles("d", {f"data/waterflow/{each}": data for each, data in payload.items()})
-    rehearsal._check_form(load_payload(files, label="m"), files)
+    check_form(load_payload(files, label="m"), files, n_rows=100, tolerance=1e-12)
 
 
 @pytest.mark.parametrize("damage", ["garbage", "malformed form"])

@@ -384,7 +384,7 @@ def test_a_defect_is_told_without_its_details(watch):
 def test_a_model_that_fails_is_told_and_logged(own_store):
     watch = ModelWatch("@champion", name="waterflow", tracking_uri=own_store, report=print)
     model = watch.current.model
-    watch.current.model = replace(model, decision=replace(model.decision, estimator=None))
+    watch.current.model = replace(model, decision=replace(model.decision, scores=None))
     with running(watch) as server:
         reply = server.score({"samples": [FULL]})
     assert (reply.status, "failed to predict" in reply.content["detail"]) == (500, True)

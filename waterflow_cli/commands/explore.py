@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +16,9 @@ from waterflow_cli.console import Console
 if TYPE_CHECKING:
     from waterflow_cli.exploration.report import Difference, Exploration
     from waterflow_cli.exploration.samples import Samples
+    from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import ReadingOptions
+    from waterflow_cli.validation.pass_over import PassOptions
 
 
 @options.command(short_help="Look at a file before training on it.")
@@ -59,10 +60,10 @@ def explore(
     Exit code 0 whatever is found. 3: a file cannot be read, or lacks a column.
     """
     from waterflow_cli.exploration.report import compare_files
-    from waterflow_cli.exploration.samples import read_samples
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.validation.limits import PROFILES, load_limits
+    from waterflow_cli.validation.pass_over import PassOptions
 
     if console.as_json and output == "-":
         raise UsageError("--json and -o - both write to stdout.", tr("For the page: -o FILE"))
@@ -71,9 +72,8 @@ def explore(
     chosen = [name.strip() for name in limits.split(",") if name.strip()]
     schema = load_schema(schema_name)
     profiles = load_limits([*PROFILES, *chosen], schema)
-    read = partial(read_samples, site=site, date=date, profiles=profiles)
-    with console.progress(tr("rows")) as report:
-        several = [read(each, schema, reading, report=report) for each in files]
+    asked = PassOptions(reading=reading, limits=profiles)
+    several = _read(files, schema, asked, {"site": site, "date": date}, console)
     # The profile of a file is none of the bundled ones.
     names = [each.name for each in profiles if each.name in chosen or each.name not in PROFILES]
     found = _explore(several, names, seed, jobs, console)
@@ -83,6 +83,19 @@ def explore(
             {samples.path: samples.reading}, samples.findings.cells, schema, reading, console
         )
     _note(found, output, console)
+
+
+def _read(
+    files: Sequence[str],
+    schema: TableSchema,
+    asked: PassOptions,
+    columns: dict[str, str | None],
+    console: Console,
+) -> list[Samples]:
+    from waterflow_cli.exploration.samples import read_samples
+
+    with console.progress(tr("rows")) as report:
+        return [read_samples(each, schema, asked, **columns, report=report) for each in files]
 
 
 def _explore(

@@ -98,7 +98,7 @@ def retrain(
     from waterflow_cli.training.retraining.retrainer import retrain as retrain_champion
 
     champion = find_champion(store.name, store.tracking_uri)
-    recorded = champion.load_data(path, IdColumn(id_name))
+    recorded = champion.load_data(path, id_name)
     reading = read_as_recorded(champion, how.reading, click.get_current_context(), console.warn)
     new = load_training_data(
         file,

@@ -15,11 +15,10 @@ from waterflow_cli.common.json import path_text
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, choose_column
 from waterflow_cli.samples.dates import DATE_CHARACTERS, DateReader
-from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.validation.batches import CheckedBatch
 from waterflow_cli.validation.limit_checks import Codes, LimitFlags, LimitStatus
-from waterflow_cli.validation.limits import Limit, LimitProfile
-from waterflow_cli.validation.pass_over import Pass, PassOptions, pass_over
+from waterflow_cli.validation.limits import Limit
+from waterflow_cli.validation.pass_over import PLAIN, Pass, PassOptions, pass_over
 from waterflow_cli.validation.report import ValidationReport
 
 if TYPE_CHECKING:
@@ -106,21 +105,20 @@ class Samples:
 def read_samples(
     path: str,
     schema: TableSchema,
-    reading: ReadingOptions = AS_FOUND,
+    options: PassOptions = PLAIN,
     *,
     site: str | None = None,
     date: str | None = None,
-    profiles: Sequence[LimitProfile] = (),
     report: Report = say_nothing,
 ) -> Samples:
     """Read a file once, and keep what its rows say as numbers.
 
     Parameters
     ----------
+    options : PassOptions
+        How the file is read, and the limits that its measurements are held against.
     site, date : str, optional
         Columns of the file; default: found by their names.
-    profiles : sequence of LimitProfile
-        What the measurements are held against.
 
     Raises
     ------
@@ -129,7 +127,6 @@ def read_samples(
     UsageError
         If it has no column that was named.
     """
-    options = PassOptions(reading=reading, limits=profiles)
     found = Findings(schema=schema.name, max_findings=_N_SHOWN)
     with pass_over(path, schema, options, found, report) as file:
         collector = _Collector(

@@ -10,5 +10,6 @@ __getattr__ = lazy_names(
     __name__,
     decision="DecisionModel Policy",
     discovery="load_plugin",
-    files="load_payload read_verified",
+    files="load_payload",
+    manifest="read_verified",
 )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
-from waterflow_cli.models.tree_structure import check_links, need
+from waterflow_cli.models.portable.tree_structure import check_links, need
 
 _LIGHTGBM, _XGBOOST = "lightgbm.Booster", "xgboost.Booster"
 _INTEGER = re.compile(r"-?[0-9]{1,9}")

@@ -22,13 +22,13 @@ from skops.io._utils import LoadContext
 
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.boosters import check_lightgbm, check_xgboost
-from waterflow_cli.models.soundness import check_part, check_pipeline
-from waterflow_cli.models.tree_structure import (
+from waterflow_cli.models.portable.tree_structure import (
     check_predictors,
     check_tree_state,
     check_trees,
     need,
 )
+from waterflow_cli.models.soundness import check_part, check_pipeline
 
 # Types beyond those that skops itself trusts, which the bundled scikit-learn models are made of.
 TRUSTED_TYPES = (
@@ -105,7 +105,7 @@ class EstimatorFile:
 
         Raises
         ------
-        waterflow_cli.models.tree_structure.UnsoundError
+        waterflow_cli.models.portable.tree_structure.UnsoundError
             If a part is not as fitting makes it.
         """
         trees, predictors = [], []

@@ -9,25 +9,32 @@ the manifest: nothing is loaded before each file matches.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import ModelError, PluginError, UsageError, WaterflowError, shorten
-from waterflow_cli.common.hashing import file_sha256, sha256_of
 from waterflow_cli.common.interrupts import is_interrupt
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
 from waterflow_cli.models.decision import DecisionModel, Policy, Scores
 from waterflow_cli.models.discovery import LoadedPlugin, describe_failure, load_plugin
+from waterflow_cli.models.manifest import (
+    DECISION_FILE,
+    ESTIMATOR_FILE,
+    PAYLOAD,
+    SCHEMA_FILE,
+    ModelFiles,
+    files_below,
+    write_manifest,
+)
 from waterflow_cli.models.portable.form import FORM_FILE, PortableForm, load_form, save_form
-from waterflow_cli.models.reference import REFERENCE_FILES, Reference
-from waterflow_cli.models.tree_structure import UnsoundError, is_number, need
+from waterflow_cli.models.portable.tree_structure import UnsoundError, is_number, need
+from waterflow_cli.models.reference import COUNTS_FILE, Reference, load_reference
 from waterflow_cli.samples.table_schema import TableSchema
 
 if TYPE_CHECKING:
@@ -36,43 +43,10 @@ if TYPE_CHECKING:
     from waterflow_cli.models.estimator_files import EstimatorFile
 
 # Models of format 4 have no portable form; one is made of the estimator when it is loaded.
-FORMAT, MANIFEST_FORMAT = 5, 1
+FORMAT = 5
 _KNOWN_FORMATS = (4, FORMAT)
-MANIFEST = "waterflow-manifest.json"
-PAYLOAD = "waterflow"
-DIGEST_TAG = "waterflow.manifest_sha256"
-ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE = "estimator.skops", "decision.json", "schema.yaml"
 # Folder of the payload in which the portable form lies.
 FORM_FOLDER = "portable/"
-# MLflow writes this note about a version into the folder whenever it is fetched.
-_ADDED_BY_MLFLOW = "registered_model_meta"
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """The files of a model folder as they were read and hashed, once.
-
-    Attributes
-    ----------
-    digest : str
-        The sha256 of the manifest, which lists those of the others.
-    content : mapping of str to bytes
-        By their paths in the folder, the manifest included.
-    """
-
-    digest: str
-    content: Mapping[str, bytes]
-
-    @property
-    def payload(self) -> dict[str, bytes]:
-        """What waterflow itself wrote, by name."""
-        return _below(f"data/{PAYLOAD}/", self.content)
-
-
-def _below(start: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {
-        name.removeprefix(start): data for name, data in files.items() if name.startswith(start)
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +185,7 @@ def upgrade_folder(folder: Path, files: ModelFiles, *, label: str) -> str | None
     """
     model, payload = load_payload(files, label=label), files.payload
     place = folder / "data" / PAYLOAD
-    if _below(FORM_FOLDER, payload) or not _save_scores(place, model.decision.scores):
+    if files_below(FORM_FOLDER, payload) or not _save_scores(place, model.decision.scores):
         return None
     content = {**json.loads(payload[DECISION_FILE]), "format": FORMAT}
     (place / DECISION_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
@@ -272,7 +246,7 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
 
 
 def _load_scores(payload: Mapping[str, bytes], content: Mapping[str, Any], label: str) -> Scores:
-    if form := _below(FORM_FOLDER, payload):
+    if form := files_below(FORM_FOLDER, payload):
         scores = load_form(form)
         fits = scores.n_measurements == len(content["measurements"])
         need(fits, FORM_FILE, "n_measurements")
@@ -305,6 +279,41 @@ def estimator_of(files: ModelFiles, *, label: str) -> bytes:
     content = json.loads(payload[DECISION_FILE])
     load_estimator(payload[ESTIMATOR_FILE], _plugin_of(content, label), content["measurements"])
     return payload[ESTIMATOR_FILE]
+
+
+def check_form(model: StoredModel, files: ModelFiles, *, n_rows: int, tolerance: float) -> None:
+    """Hold what a model is scored by against its estimator, which nothing else would look at.
+
+    Parameters
+    ----------
+    n_rows : int
+        How many of the reference rows are tried, besides rows made up at the forms' thresholds.
+    tolerance : float
+        The largest difference between probabilities.
+
+    Raises
+    ------
+    ModelError
+        If they differ by more, or the estimator would not be loaded.
+    """
+    if not isinstance(model.decision.scores, PortableForm):
+        return
+    from waterflow_cli.models.portable.conversion import made_up_rows
+
+    rest = {name: data for name, data in files.content.items() if FORM_FOLDER not in name}
+    estimator = load_payload(ModelFiles(files.digest, rest), label=model.label)
+    forms = (each.decision.scores for each in (model, estimator))
+    rows = [made_up_rows(form) for form in forms if isinstance(form, PortableForm)]
+    if COUNTS_FILE in files.payload:
+        rows.append(load_reference(files.payload, label=model.label).X.iloc[:n_rows].to_numpy())
+    X = np.concatenate(rows)
+    found, expected = model.probability(X), estimator.probability(X)
+    if not np.allclose(found, expected, rtol=0, atol=tolerance):
+        raise ModelError(
+            "{label}: the model's portable form gives other probabilities than its estimator. "
+            "Nothing was imported.",
+            label=model.label,
+        )
 
 
 def _malformed(label: str, exc: UnsoundError) -> ModelError:
@@ -344,90 +353,6 @@ def _plugin_of(content: Mapping[str, Any], label: str) -> LoadedPlugin:
             label=label,
             plugin=content["plugin"],
         ) from exc
-
-
-def write_manifest(folder: Path) -> str:
-    """List the sha256 of every file of a model folder in it, and return the list's own sha256."""
-    entries = {
-        str(path.relative_to(folder)): file_sha256(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (MANIFEST, _ADDED_BY_MLFLOW)
-    }
-    text = json.dumps({"version": MANIFEST_FORMAT, "sha256": entries}, indent=2) + "\n"
-    (folder / MANIFEST).write_text(text, "utf-8")
-    return sha256_of(text)
-
-
-@contextmanager
-def model_file_errors() -> Iterator[None]:
-    """Name a file of a model that this user cannot read."""
-    try:
-        yield
-    except OSError as exc:
-        raise ModelError(
-            "{path}: this file of a model cannot be read ({strerror}).",
-            tr("Check the name, and that you have the right to read it."),
-            path=exc.filename,
-            strerror=exc.strerror,
-        ) from exc
-
-
-@model_file_errors()
-def read_verified(folder: Path, *, label: str, digest: str | None = None) -> ModelFiles:
-    """Read each file of a model folder that its manifest lists, and check it against that.
-
-    Nothing is executed. A file is read once: what was hashed is what is loaded.
-
-    Parameters
-    ----------
-    digest : str, optional
-        The manifest's sha256 as the tracking store keeps it.
-
-    Raises
-    ------
-    ModelError
-        If a file is missing or changed.
-    """
-    try:
-        text = (folder / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise ModelError(
-            "Model {label}: {file} is missing, so its files cannot be verified.",
-            tr("Only models that waterflow trained can be used."),
-            label=label,
-            file=folder / MANIFEST,
-        ) from exc
-    found = sha256_of(text)
-    if digest is not None and found != digest:
-        raise ModelError(_tampered(label, folder / MANIFEST))
-    try:
-        listing = json.loads(text)
-        version, entries = listing["version"], dict(listing["sha256"])
-        paths = [PurePosixPath(name) for name in entries]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise ModelError(_tampered(label, folder / MANIFEST)) from exc
-    payload = {f"data/{PAYLOAD}/{name}" for name in (ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE)}
-    # Models of former formats have no reference; one that is there must be listed too.
-    reference = {f"data/{PAYLOAD}/{name}" for name in REFERENCE_FILES}
-    payload |= {name for name in reference if (folder / name).exists()}
-    leads_out = any(path.is_absolute() or ".." in path.parts for path in paths)
-    if version != MANIFEST_FORMAT or leads_out or not {"MLmodel", *payload} <= {*entries}:
-        raise ModelError(_tampered(label, folder / MANIFEST))
-    content = {MANIFEST: text}
-    for name, expected in entries.items():
-        path = folder / name
-        content[name] = path.read_bytes() if path.is_file() else b""
-        if not path.is_file() or sha256_of(content[name]) != expected:
-            raise ModelError(_tampered(label, path))
-    return ModelFiles(found, content)
-
-
-def _tampered(label: str, path: Path) -> str:
-    return tr(
-        "Model {label}: {path} is not what was saved (its sha256 differs); refused, not loaded.",
-        label=label,
-        path=path,
-    )
 
 
 def load_estimator(data: bytes, plugin: LoadedPlugin, measurements: Sequence[str]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from waterflow_cli.common.arrays import FloatArray
-from waterflow_cli.models.tree_structure import (
+from waterflow_cli.models.portable.tree_structure import (
     UnsoundError,
     is_a,
     is_array,

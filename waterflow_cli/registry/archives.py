@@ -29,7 +29,8 @@ from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.estimator_files import check_members
-from waterflow_cli.models.files import DIGEST_TAG, ModelFiles, estimator_of, read_verified
+from waterflow_cli.models.files import estimator_of
+from waterflow_cli.models.manifest import DIGEST_TAG, ModelFiles, read_verified
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.registry.lookup import CHAMPION, find_version, if_there

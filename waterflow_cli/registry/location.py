@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from waterflow_cli.models.files import (
-    ModelFiles,
-    StoredModel,
-    load_payload,
-    model_file_errors,
-    read_verified,
-)
+from waterflow_cli.models.files import StoredModel, load_payload
+from waterflow_cli.models.manifest import ModelFiles, model_file_errors, read_verified
 from waterflow_cli.registry.references import Located
 from waterflow_cli.registry.sqlite_tables import locate_in_sqlite
 

@@ -19,15 +19,8 @@ import pandas as pd
 
 from waterflow_cli.common.errors import ModelError, WaterflowError
 from waterflow_cli.common.messages import chosen_language, tr, use_language
-from waterflow_cli.models.files import (
-    FORM_FOLDER,
-    ModelFiles,
-    StoredModel,
-    load_payload,
-    read_verified,
-)
-from waterflow_cli.models.portable.conversion import made_up_rows
-from waterflow_cli.models.portable.form import PortableForm
+from waterflow_cli.models.files import StoredModel, check_form, load_payload
+from waterflow_cli.models.manifest import ModelFiles, read_verified
 from waterflow_cli.models.reference import COUNTS_FILE, load_reference
 
 _N_ROWS = 100
@@ -109,29 +102,10 @@ def _answer(folder: Path, label: str, digest: str) -> dict[str, Any]:
         model = load_payload(files, label=label)
         typical = pd.DataFrame([model.decision.typical], columns=[*model.decision.measurements])
         model.probability(typical)
-        if isinstance(model.decision.scores, PortableForm):
-            _check_form(model, files)
+        check_form(model, files, n_rows=_N_ROWS, tolerance=_TOLERANCE)
         return {"probability": reference_probabilities(model, files)}
     except WaterflowError as exc:
         return {"refused": exc.message, "hint": exc.hint}
-
-
-def _check_form(model: StoredModel, files: ModelFiles) -> None:
-    """Hold what a model is scored by against the estimator, which nothing else would look at."""
-    rest = {name: data for name, data in files.content.items() if FORM_FOLDER not in name}
-    estimator = load_payload(ModelFiles(files.digest, rest), label=model.label)
-    forms = (each.decision.scores for each in (model, estimator))
-    rows = [made_up_rows(form) for form in forms if isinstance(form, PortableForm)]
-    if COUNTS_FILE in files.payload:
-        rows.append(load_reference(files.payload, label=model.label).X.iloc[:_N_ROWS].to_numpy())
-    X = np.concatenate(rows)
-    found, expected = model.probability(X), estimator.probability(X)
-    if not np.allclose(found, expected, rtol=0, atol=_TOLERANCE):
-        raise ModelError(
-            "{label}: the model's portable form gives other probabilities than its estimator. "
-            "Nothing was imported.",
-            label=model.label,
-        )
 
 
 def _main(folder: str, label: str, digest: str, language: str) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.models.files import DIGEST_TAG
+from waterflow_cli.models.manifest import DIGEST_TAG
 from waterflow_cli.registry.references import Located, parse_reference
 
 SQLITE = "sqlite:///"

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from waterflow_cli.common.errors import ModelError
-from waterflow_cli.models.files import load_payload, read_verified, upgrade_folder
+from waterflow_cli.models.files import load_payload, upgrade_folder
+from waterflow_cli.models.manifest import read_verified
 from waterflow_cli.registry.archives import (
     MODEL_FOLDER,
     export_version,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waterflow_cli.models.files import StoredModel, read_verified
+from waterflow_cli.models.files import StoredModel
+from waterflow_cli.models.manifest import read_verified
 from waterflow_cli.registry.location import FetchedModel
 from waterflow_cli.scoring.job import ScoringSummary
 from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options

@@ -18,7 +18,7 @@ from small_models import SMALL, forms
 
 from waterflow_cli.models.portable.form import FORM_FILE, PortableForm, load_form, save_form
 from waterflow_cli.models.portable.parts import Part
-from waterflow_cli.models.tree_structure import UnsoundError
+from waterflow_cli.models.portable.tree_structure import UnsoundError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -19,7 +19,7 @@ from waterflow_cli.models.portable.parts import (
     Steps,
     SupportVectors,
 )
-from waterflow_cli.models.tree_structure import UnsoundError
+from waterflow_cli.models.portable.tree_structure import UnsoundError
 
 random = np.random.default_rng(0)
 X = random.normal(size=(600, 3))

@@ -11,8 +11,8 @@ import pytest
 
 from waterflow_cli.models.portable import compiled, trees
 from waterflow_cli.models.portable.packing import Tree, pack
+from waterflow_cli.models.portable.tree_structure import UnsoundError
 from waterflow_cli.models.portable.trees import CHILD_SHIFT, LEAF_RANK, RANK_SHIFT, Trees
-from waterflow_cli.models.tree_structure import UnsoundError
 
 MOST = float(np.finfo(np.float64).max)
 

@@ -83,7 +83,7 @@ def aliases(uri):
 
 def retrain_with(path, uri, **options):
     champion = find_champion(NAME, uri)
-    recorded = champion.load_data(None, IdColumn())
+    recorded = champion.load_data(None)
     new = load_training_data(str(path), champion.record.schema, ids=IdColumn())
     return retrain(champion, recorded, new, RetrainingOptions(**options))
 
@@ -186,7 +186,7 @@ def test_a_disputed_sample_is_not_fresh_the_next_time(cli, uri, months, workdir)
     assert first["promoted"], first["reasons"]
     assert (first["new"]["rows_in_conflict"], first["new"]["rows_recorded_removed"]) == (10, 10)
     champion = find_champion(NAME, uri)
-    recorded = champion.load_data(None, IdColumn())
+    recorded = champion.load_data(None)
     assert (len(recorded.y), len(recorded.contested.y)) == (490 + 150, 20)
     again = load_training_data("new.csv", champion.record.schema, ids=IdColumn())
     found = match_rows(recorded, again)

@@ -29,8 +29,8 @@ from waterflow_cli.common.json import json_text
 from waterflow_cli.models.calibration import calibrator_to_json
 from waterflow_cli.models.contract import GROUP
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
-from waterflow_cli.models.files import DIGEST_TAG, MANIFEST
 from waterflow_cli.models.guarantees import parse_guarantee
+from waterflow_cli.models.manifest import DIGEST_TAG, MANIFEST
 from waterflow_cli.models.metrics import METRICS
 from waterflow_cli.models.thresholds import parse_threshold
 from waterflow_cli.registry.location import load_model

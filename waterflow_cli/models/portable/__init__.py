@@ -1,7 +1,6 @@
 """What a model computes, as plain arrays: no library that trains models is needed to score.
 
-It may import NumPy, and `models.tree_structure` for what a tree is. Start at `PortableForm`;
-`portable_form` makes one of a fitted pipeline.
+It may import `common`. Start at `PortableForm`; `portable_form` makes one of a fitted pipeline.
 """
 
 from waterflow_cli.common.faces import lazy_names

@@ -27,8 +27,8 @@ from waterflow_cli.models.portable.parts import (
     Steps,
     SupportVectors,
 )
+from waterflow_cli.models.portable.tree_structure import UnsoundError, is_number, need
 from waterflow_cli.models.portable.trees import Trees
-from waterflow_cli.models.tree_structure import UnsoundError, is_number, need
 
 VERSION = 1
 FORM_FILE = "form.json"
@@ -100,7 +100,7 @@ def load_form(files: Mapping[str, bytes]) -> PortableForm:
 
     Raises
     ------
-    waterflow_cli.models.tree_structure.UnsoundError
+    waterflow_cli.models.portable.tree_structure.UnsoundError
         If a file is missing, or something in one is not as it must be.
     """
     try:

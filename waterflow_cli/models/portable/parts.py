@@ -16,7 +16,7 @@ import numpy as np
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.models.portable.logistic import expit
-from waterflow_cli.models.tree_structure import need
+from waterflow_cli.models.portable.tree_structure import need
 
 # Rows at a time where a row needs much room.
 _ROWS_AT_ONCE = 256

@@ -28,7 +28,7 @@ import numpy as np
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.models.portable.logistic import expit, expit_single
-from waterflow_cli.models.tree_structure import need
+from waterflow_cli.models.portable.tree_structure import need
 
 if TYPE_CHECKING:
     from waterflow_cli.models.portable.compiled import RankTable

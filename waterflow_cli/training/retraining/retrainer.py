@@ -33,7 +33,6 @@ from waterflow_cli.registry.versions import (
     promote,
     register,
 )
-from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.options import TrainingOptions
 from waterflow_cli.training.retraining.gate import (
@@ -325,9 +324,10 @@ class Champion:
     beginning: Beginning
     model: StoredModel
 
-    def load_data(self, path: str | None, ids: IdColumn) -> TrainingData:
+    def load_data(self, path: str | None, id_name: str | None = None) -> TrainingData:
         """Load what it was trained on, if that is the same still; see `load_recorded`."""
-        return load_recorded(connect(self.uri), self.run_id, self.record, path, ids)
+        client, run = connect(self.uri), (self.run_id, self.record)
+        return load_recorded(client, *run, path, with_ids=True, id_name=id_name)
 
     def judge(self, rows: TrainingData) -> Calls:
         """Let it decide on rows."""

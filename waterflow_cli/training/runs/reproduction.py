@@ -197,7 +197,9 @@ def load_recorded(
     run_id: str,
     record: TrainingRecord,
     path: str | None,
-    ids: IdColumn | None = None,
+    *,
+    with_ids: bool = False,
+    id_name: str | None = None,
 ) -> TrainingData:
     """Read data as a run read it, if it is the same data.
 
@@ -205,6 +207,10 @@ def load_recorded(
     ----------
     path : str, optional
         Where the data lies now, if not with the run or where it was.
+    with_ids : bool
+        Whether the samples' names are read too.
+    id_name : str, optional
+        Their column; default: found by the usual names.
 
     Raises
     ------
@@ -215,6 +221,7 @@ def load_recorded(
     DataRefusedError
         If it is other data.
     """
+    ids = IdColumn(id_name) if with_ids else None
     if path is not None:
         return _load(path, record, ids)
     if record.path is None:
