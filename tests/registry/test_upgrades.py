@@ -26,14 +26,23 @@ def old_store(cli, samples):
     assert cli(*train).code == 0
     uri = "sqlite:///mlflow.db"
     client = connect(uri)
-    model_id = client.get_model_version("waterflow", "1").model_id
-    folder = Path(client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
-    payload = folder / "data" / PAYLOAD
+    logged = logged_model(client, "1")
+    payload = folder_of(logged) / "data" / PAYLOAD
     shutil.rmtree(payload / "portable")
     decision = json.loads((payload / "decision.json").read_text())
     (payload / "decision.json").write_text(json.dumps({**decision, "format": 4}))
-    client.set_logged_model_tags(model_id, {DIGEST_TAG: write_manifest(folder)})
+    digest = write_manifest(folder_of(logged))
+    client.set_logged_model_tags(logged.model_id, {DIGEST_TAG: digest})
     return uri
+
+
+def logged_model(client, version):
+    source = client.get_model_version("waterflow", version).source
+    return client.get_logged_model(source.removeprefix("models:/"))
+
+
+def folder_of(logged):
+    return Path(logged.artifact_location.removeprefix("file://"))
 
 
 def scored(cli, samples, version):
@@ -70,9 +79,7 @@ def test_a_version_that_is_not_in_use_stays_so(cli, samples, old_store):
 
 
 def test_a_changed_file_is_not_upgraded(cli, old_store):
-    client = connect(old_store)
-    model_id = client.get_model_version("waterflow", "1").model_id
-    folder = Path(client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
+    folder = folder_of(logged_model(connect(old_store), "1"))
     (folder / "data" / PAYLOAD / "schema.yaml").write_text("{}")
     assert cli("models", "upgrade").code == 4
     assert len(json.loads(cli("models", "list", "--json").out)["versions"]) == 1
@@ -91,8 +98,6 @@ def test_the_estimator_is_exported_as_skops_loads_it(cli, samples, old_store):
 
 def test_the_folder_of_an_upgraded_model_is_verified_as_any_other(cli, old_store):
     assert cli("models", "upgrade").code == 0
-    client = connect(old_store)
-    logged = client.get_logged_model(client.get_model_version("waterflow", "2").model_id)
-    folder = Path(logged.artifact_location.removeprefix("file://"))
-    files = read_verified(folder, label="2", digest=logged.tags[DIGEST_TAG])
+    logged = logged_model(connect(old_store), "2")
+    files = read_verified(folder_of(logged), label="2", digest=logged.tags[DIGEST_TAG])
     assert isinstance(load_payload(files, label="2").decision.scores, PortableForm)
