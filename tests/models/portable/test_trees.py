@@ -248,3 +248,27 @@ def test_two_nodes_with_the_same_children_are_refused() -> None:
     changed[2] = (changed[1] >> CHILD_SHIFT << CHILD_SHIFT) | node(0, 2, 0)
     with pytest.raises(UnsoundError, match="child"):
         replace(ensemble, words=changed).check(1)
+
+
+def chain(n_levels: int) -> Trees:
+    """A tree of which each split has one leaf and one further split."""
+    n = 2 * n_levels + 1
+    number = np.arange(n)
+    is_leaf = (number % 2 == 1) | (number == n - 1)
+    tree = Tree(
+        is_leaf=is_leaf,
+        feature=np.zeros(n, dtype=np.int64),
+        threshold=-number.astype(float),
+        left=number + 2,
+        right=number + 1,
+        value=np.where(is_leaf, 0.5, 0.0),
+        missing_left=np.ones(n, dtype=bool),
+    )
+    return pack([tree], filled=True, link="mean", rounds=False, start=0.0, slope=1.0)
+
+
+def test_a_tree_that_would_take_long_to_walk_down_is_refused() -> None:
+    chain(1000).check(1)
+    assert chain(1000).apply(np.full((1, 1), -1e9)) == [0.5]
+    with pytest.raises(UnsoundError, match="depth"):
+        chain(1001).check(1)

@@ -47,6 +47,8 @@ _LINKS = ("mean", "logistic", "logistic_single")
 _WORTH_COMPILING = 1_000_000
 # As many of these as there can be nodes do not add up to more than single precision holds.
 _MOST_VALUE = 1e30
+# Trees as deep as that are no sensible ones, and would take long to walk down.
+_MOST_LEVELS = 1000
 # Bounds the memory of NumPy's walk: positions at a time.
 _CELLS_AT_ONCE = 1 << 20
 
@@ -143,17 +145,15 @@ class Trees:
         need((rank[asks] < lengths[column[asks]]).all(), self.kind, "rank")
         # In order of depth the pairs of children stand one after the other behind the root.
         sizes = np.diff(roots, append=n)
-        need(
-            (2 * np.add.reduceat(asks, roots, dtype=np.int64) + 1 == sizes).all(),
-            self.kind,
-            "roots",
-        )
+        n_splits = np.add.reduceat(asks, roots, dtype=np.int64)
+        need((2 * n_splits + 1 == sizes).all(), self.kind, "roots")
         is_first = np.ones(n, dtype=bool)
         is_first[roots] = False
         is_first[np.flatnonzero(is_first)[1::2]] = False
         expected = np.flatnonzero(is_first)
         need(np.array_equal(child[asks], expected), self.kind, "child")
         need((child[asks] > own[asks]).all(), self.kind, "child")
+        need(_count_levels(roots, sizes, child, asks) <= _MOST_LEVELS, self.kind, "depth")
 
     @property
     def nodes(self) -> tuple[IntArray, IntArray, IntArray]:
@@ -209,13 +209,16 @@ class Trees:
 
     def _walk(self, X: FloatArray) -> FloatArray:
         ranks, n_columns = self._ranks(X).ravel(), len(self.ends)
-        first = np.arange(len(X)) * n_columns
-        words = np.repeat(self.words[self.roots][:, np.newaxis], len(X), axis=1)
-        while not ((words & LEAF_BITS) == LEAF_BITS).all():
-            value = ranks[first + (words & COLUMN_MASK)]
-            goes_right = value > ((words >> RANK_SHIFT) & LEAF_RANK)
-            words = self.words[(words >> CHILD_SHIFT) + goes_right]
-        leaves = self.values[words >> CHILD_SHIFT]
+        first = np.tile(np.arange(len(X)) * n_columns, len(self.roots))
+        words = np.repeat(self.words[self.roots], len(X))
+        going = np.flatnonzero((words & LEAF_BITS) != LEAF_BITS)
+        while len(going):
+            here = words[going]
+            value = ranks[first[going] + (here & COLUMN_MASK)]
+            goes_right = value > ((here >> RANK_SHIFT) & LEAF_RANK)
+            words[going] = here = self.words[(here >> CHILD_SHIFT) + goes_right]
+            going = going[(here & LEAF_BITS) != LEAF_BITS]
+        leaves = self.values[words >> CHILD_SHIFT].reshape(len(self.roots), len(X))
         # A plain sum would add in pairs.
         single = self.link == "logistic_single"
         terms = np.concatenate([np.full((1, len(X)), self.start), leaves])
@@ -235,6 +238,20 @@ class Trees:
             if not missing_right:  # NumPy sorts what is missing behind all others
                 ranks[np.isnan(values), place] = 0
         return ranks
+
+
+def _count_levels(roots: IntArray, sizes: IntArray, child: IntArray, asks: BoolArray) -> int:
+    """Count the levels of the deepest tree below its root, but no further than is let through."""
+    splits = np.flatnonzero(asks)
+    starts, ends = roots, roots + sizes
+    for n_levels in range(_MOST_LEVELS + 1):
+        # The next level begins with the children of the first node that asks in this one.
+        place = np.searchsorted(splits, starts)
+        inside = place < np.searchsorted(splits, ends)
+        if not inside.any():
+            return n_levels
+        starts, ends = child[splits[place[inside]]], ends[inside]
+    return _MOST_LEVELS + 1
 
 
 class _Pace:
