@@ -128,7 +128,7 @@ COMMANDS = (
         ("models", "import", "model.zip", *STORE),
         (
             START,
-            "waterflow_cli.registry.archives._log_import",
+            "waterflow_cli.registry.archives.log_archive",
             "waterflow_cli.registry.archives.register",
         ),
     ),

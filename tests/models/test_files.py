@@ -237,7 +237,7 @@ def watch(event, args):
     if event == "pickle.find_class":
         print("a pickle names", args, flush=True)
         os._exit(9)
-import waterflow_cli.scoring.scorer, waterflow_cli.registry.location as location
+import waterflow_cli.scoring.frames, waterflow_cli.registry.location as location
 import numpy as np, pandas as pd
 sys.addaudithook(watch)
 model = location.load_model({str(model_folder)!r}, name="waterflow", tracking_uri="sqlite:///no.db")

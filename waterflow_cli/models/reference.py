@@ -180,6 +180,7 @@ def hash_rows(X: pd.DataFrame) -> HashArray:
 
     Equal numbers have equal hashes: 0 and -0, and every NaN, which stands for a missing value.
 
+    >>> import pandas as pd
     >>> one, other = hash_rows(pd.DataFrame({"ph": [0.0, -0.0], "Solids": [np.nan, -np.nan]}))
     >>> bool(one == other)
     True
