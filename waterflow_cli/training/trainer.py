@@ -12,7 +12,6 @@ import pandas as pd
 from sklearn.dummy import DummyClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
@@ -352,12 +351,11 @@ def _measure_importance(
     """Measure what shuffling costs on tested rows in ROC AUC (Breiman 2001, "Random forests")."""
     losses, shares = [], []
     for fold in folds:
-        scores = scores_of(strip_for_scoring(fold.fitted), list(data.X.columns))
         found = permutation_importance(
             fold.fitted,
             data.X.iloc[fold.rows],
             data.y[fold.rows],
-            scoring=lambda _, X, y, scores=scores: roc_auc_score(y, scores(np.asarray(X))),
+            scoring="roc_auc",
             n_repeats=N_IMPORTANCE_REPEATS,
             random_state=options.seed,
             n_jobs=options.jobs,

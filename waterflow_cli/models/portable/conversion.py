@@ -117,7 +117,7 @@ def _name_of(step: Any) -> str:
 def _part_of(step: Any, *, filled: bool) -> Part:
     name = _name_of(step)
     if name in _TREES:
-        _need(list(step.classes_) == [0, 1])
+        _need_classes(step)
         return _TREES[name](step, filled)
     _need(name in _PARTS)
     return _PARTS[name](step)
@@ -128,7 +128,7 @@ def _need(holds: Any) -> None:
         raise _UnknownError
 
 
-def _classes(step: Any) -> None:
+def _need_classes(step: Any) -> None:
     _need(list(step.classes_) == [0, 1])
 
 
@@ -146,12 +146,12 @@ def _scale(step: Any) -> Part:
 
 
 def _linear(step: Any) -> Part:
-    _classes(step)
+    _need_classes(step)
     return Linear(float(step.intercept_[0]), np.array(step.coef_[0]))
 
 
 def _support_vectors(step: Any) -> Part:
-    _classes(step)
+    _need_classes(step)
     (calibrated,) = step.calibrated_classifiers_
     (sigmoid,), machine = calibrated.calibrators, calibrated.estimator
     _need(_name_of(sigmoid) == "sklearn.calibration._SigmoidCalibration")
@@ -167,7 +167,7 @@ def _support_vectors(step: Any) -> Part:
 
 
 def _perceptron(step: Any) -> Part:
-    _classes(step)
+    _need_classes(step)
     _need(step.out_activation_ == "logistic")
     widths = [step.n_features_in_, *(len(each) for each in step.intercepts_)]
     return Network(
@@ -179,14 +179,14 @@ def _perceptron(step: Any) -> Part:
 
 
 def _bag(step: Any) -> Part:
-    _classes(step)
+    _need_classes(step)
     every = np.arange(step.n_features_in_)
     _need(all(np.array_equal(each, every) for each in step.estimators_features_))
     return Mean([_part_of(member, filled=True) for member in step.estimators_])
 
 
 def _vote(step: Any) -> Part:
-    _classes(step)
+    _need_classes(step)
     _need(step.voting == "soft" and step.weights is None)
     return Mean([_part_of(member, filled=True) for member in step.estimators_])
 

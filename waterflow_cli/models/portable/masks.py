@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from waterflow_cli.common.arrays import FloatArray, IntArray
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from waterflow_cli.models.portable.trees import Trees
@@ -58,7 +58,7 @@ def mask_table(trees: Trees) -> MaskTable | None:
     width = min((bits for bits in _WIDTHS if bits >= n_leaves), default=0)
     if not width or n_lines * len(trees.roots) * width // 8 > _MOST_BYTES:
         return None
-    first, count = _leaves_below(child, is_leaf, trees.roots)
+    first, count = _leaves_below(child, is_leaf)
     bits = np.uint64(1) << first.astype(np.uint64)
     values = np.zeros((len(trees.roots), _MOST_LEAVES))
     place = ((bits * DE_BRUIJN) >> PLACE_SHIFT).astype(np.int64)
@@ -77,9 +77,7 @@ def mask_table(trees: Trees) -> MaskTable | None:
     return MaskTable(masks.astype(_WIDTHS[width]), starts, values)
 
 
-def _leaves_below(
-    child: IntArray, is_leaf: npt.NDArray[np.bool_], roots: IntArray
-) -> tuple[IntArray, IntArray]:
+def _leaves_below(child: IntArray, is_leaf: BoolArray) -> tuple[IntArray, IntArray]:
     """Give for each node the number of its first leaf from the left, and how many it has."""
     n = len(child)
     count = is_leaf.astype(np.int64)
