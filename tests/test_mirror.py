@@ -88,7 +88,6 @@ COVERED = {
     "spark/worker": "spark/test_engine",
     "tables/reading_options": "tables/test_dialect",
     "tables/table": "tables/test_reading",
-    "tables/row_rules": "tables/test_csv_blocks",
     "training/options": "training/test_trainer",
     "training/summary": "training/runs/test_log",
     "training/retraining/options": "training/retraining/test_retrainer",

@@ -24,8 +24,7 @@ from waterflow_cli.tables.csv_blocks import (
     split_blocks,
 )
 from waterflow_cli.tables.row_ends import count_lines
-from waterflow_cli.tables.row_rules import RowFinding
-from waterflow_cli.tables.table import Batch
+from waterflow_cli.tables.table import Batch, RowFinding
 
 FIRST_LINE = 2
 START = Position(0, FIRST_LINE)

@@ -26,8 +26,7 @@ from waterflow_cli.tables import reading
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import open_table
-from waterflow_cli.tables.row_rules import RowFinding
-from waterflow_cli.tables.table import Batch
+from waterflow_cli.tables.table import Batch, RowFinding
 
 Rows = list[tuple[int, list[object], RowFinding | None]]
 

@@ -21,8 +21,7 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.scoring.job import score_files
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS
 from waterflow_cli.scoring.task import ScoringOptions
-from waterflow_cli.tables.row_rules import RowFinding
-from waterflow_cli.tables.table import Batch
+from waterflow_cli.tables.table import Batch, RowFinding
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.runs.page import health_limits
 from waterflow_cli.validation.batches import CheckedBatch

@@ -22,10 +22,10 @@ from waterflow_cli.common.arrays import (
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
+from waterflow_cli.samples.number_marks import find_marks
 from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
-from waterflow_cli.tables.number_marks import find_marks
 from waterflow_cli.tables.numbers import NumberColumn, NumberMarks, parse_numbers
 from waterflow_cli.tables.reading_options import Nondetect, ReadingOptions
 from waterflow_cli.tables.units import conversion, convert, parse_unit

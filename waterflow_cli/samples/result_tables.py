@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from waterflow_cli.common.arrays import BoolArray, IntArray, as_bools
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import Message, counted, tr, trn
+from waterflow_cli.samples.number_marks import find_marks
 from waterflow_cli.samples.result_columns import find_columns, remarks_on_columns
 from waterflow_cli.samples.result_values import (
     READ,
@@ -32,10 +33,8 @@ from waterflow_cli.samples.result_values import (
     trimmed,
 )
 from waterflow_cli.tables.csv_blocks import Position
-from waterflow_cli.tables.number_marks import find_marks
 from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, missing_text
-from waterflow_cli.tables.row_rules import ROW_RULES, RowFinding
-from waterflow_cli.tables.table import Batch, Table
+from waterflow_cli.tables.table import ROW_RULES, Batch, RowFinding, Table
 from waterflow_cli.tables.units import has_sizes
 
 if TYPE_CHECKING:

@@ -36,8 +36,7 @@ from waterflow_cli.tables.row_ends import (
     latin_lines,
     open_quote_error,
 )
-from waterflow_cli.tables.row_rules import RowFinding
-from waterflow_cli.tables.table import Batch
+from waterflow_cli.tables.table import Batch, RowFinding
 
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK_BYTES = 2 << 20

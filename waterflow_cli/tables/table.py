@@ -1,19 +1,18 @@
-"""An open table and its batches of rows, whatever file they come from."""
+"""An open table and its batches of rows, whatever file they come from, and what a row may break."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from waterflow_cli.common.errors import InputError
-from waterflow_cli.common.messages import tr
+from waterflow_cli.common.messages import marked, marked_forms, tr, trn
 from waterflow_cli.tables.headers import Header, HeaderMatch
-from waterflow_cli.tables.row_rules import RowFinding
 
 if TYPE_CHECKING:
     from waterflow_cli.common.arrays import IntArray
@@ -24,6 +23,72 @@ if TYPE_CHECKING:
 NO_NAMES = Header({})
 # So many first rows tell what the columns of a file hold.
 _FIRST_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule that a cell or a row may break.
+
+    Attributes
+    ----------
+    code : str
+        Stable: scripts, and outputs that are replayed, rely on it.
+    sentence : str or pair of str
+        What is said of a finding; ``text`` is the cell. A pair has the forms for `trn` to choose
+        from, by the value ``n``.
+    variants : mapping of str to str
+        What is said instead, where a value of that name is known.
+    additions : mapping of str to str
+        What is said besides, likewise.
+    """
+
+    code: str
+    sentence: str | tuple[str, str]
+    variants: Mapping[str, str] = field(default_factory=dict, hash=False)
+    additions: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def describe(self, values: Mapping[str, Any]) -> str:
+        """Say what was found."""
+        known = (text for name, text in self.variants.items() if name in values)
+        text = next(known, self.sentence)
+        said = tr(text, **values) if isinstance(text, str) else trn(*text, values["n"], **values)
+        added = (text for name, text in self.additions.items() if name in values)
+        return said + "".join(tr(text, **values) for text in added)
+
+
+_COUNTED = marked_forms(
+    "{n} field where the header has {n_columns}", "{n} fields where the header has {n_columns}"
+)
+_ADDITIONS = {
+    "extra": marked("; beyond it: {extra}"),
+    "other": marked("; with {other} between them it has as many"),
+}
+
+ROW_RULES: Mapping[str, Rule] = {
+    rule.code: rule
+    for rule in (
+        Rule("ragged_row", _COUNTED, additions=_ADDITIONS),
+        # The same, and another separator would give as many.
+        Rule("other_separator", _COUNTED, additions=_ADDITIONS),
+        Rule("nul_byte", marked("the row holds a NUL byte")),
+        Rule("stray_quote", marked("text follows a closing quote; cells may be other than meant")),
+    )
+}
+
+
+class RowFinding(NamedTuple):
+    """What is wrong with a row as it was read.
+
+    Attributes
+    ----------
+    rule : str
+        The rule's code.
+    values : dict of str to object
+        What its sentence needs.
+    """
+
+    rule: str
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
-    from waterflow_cli.tables.row_rules import Rule
-    from waterflow_cli.tables.table import Batch
+    from waterflow_cli.tables.table import Batch, Rule
     from waterflow_cli.validation.limit_checks import LimitFlags
 
 Values = Mapping[str, Any] | Callable[[str, int], Mapping[str, Any]]

@@ -17,7 +17,7 @@ from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.samples.dates import parse_iso
 from waterflow_cli.samples.table_schema import Kind
 from waterflow_cli.tables.numbers import missing_text
-from waterflow_cli.tables.row_rules import Rule
+from waterflow_cli.tables.table import Rule
 from waterflow_cli.validation.rules import RULES, Broken, break_column_check
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
 from waterflow_cli.samples.cells import make_readers, name_units
 from waterflow_cli.samples.columns import find_unread_remarks, not_read
+from waterflow_cli.samples.number_marks import OTHER_MARK, describe_marks
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
-from waterflow_cli.tables.number_marks import OTHER_MARK, describe_marks
 from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.units import is_unit_of_amount

@@ -14,7 +14,7 @@ import numpy as np
 from waterflow_cli.common.arrays import BoolArray
 from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import marked, marked_forms
-from waterflow_cli.tables.row_rules import ROW_RULES, Rule
+from waterflow_cli.tables.table import ROW_RULES, Rule
 
 _NOT_ABOVE = marked("{text} is not above {bound}.")
 _NOT_BELOW = marked("{text} is not below {bound}.")

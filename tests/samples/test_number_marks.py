@@ -13,8 +13,8 @@ from laws import tried_on
 from paths import FAULTY
 
 from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.samples.number_marks import SLIPS, describe_marks, find_marks
 from waterflow_cli.samples.schemas import parse_schema
-from waterflow_cli.tables.number_marks import SLIPS, describe_marks, find_marks
 from waterflow_cli.tables.numbers import NumberMarks
 from waterflow_cli.tables.reading import open_table
 from waterflow_cli.tables.reading_options import ReadingOptions
