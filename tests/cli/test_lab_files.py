@@ -100,8 +100,8 @@ def test_rename_keeps_the_unit_of_the_old_name(name, path):
 
 
 def test_renamed_name_with_an_unknown_unit_is_refused(path):
-    with pytest.raises(InputError, match="'mg/L as N' is no known unit"):
-        check(path, "ph;x (mg/L as N)\n7,2;3\n", SHORT, renames={"x (mg/L as N)": "THM"})
+    with pytest.raises(InputError, match="'mg/L as K' is no known unit"):
+        check(path, "ph;x (mg/L as K)\n7,2;3\n", SHORT, renames={"x (mg/L as K)": "THM"})
 
 
 @pytest.mark.parametrize("name", ["THM %", "THM‰", "Sulfate-S"])

@@ -30,10 +30,14 @@ SPELLINGS = {
     "mS/cm": ["mS.cm-1", "ms/cm"],
     "mS/m": ["mS.m-1"],
     "NTU": ["ntu", "NFU", "FNU"],
+    "mg/L N": ["mg/L as N", "mg(N)/L", "mg{N}/L", "mg/L en N"],
+    "mg/L NO3": ["mg{NO3}/L", "mg/L (NO3)", "mg/L as NO3"],
+    "n/100 mL": ["n/(100mL)", "UFC/100mL", "MPN/100mL", "cfu/100ml", "NPP/100 mL"],
+    "°C": ["℃", "ºC", "deg C"],
     "pH": ["unité pH", "unités pH", "pH units", "std units", "Standard Units"],
 }
-NONE = ["", "mg", "L", "grains/gallon", "µS", "mg/kg", "mol/L", "°C", "%", "mg/L N", "NTU CaCO3"]
-NONE += ["℉", "℃", "ºC", "deg C", "K", "\u212a", "℉H", "㎲/cm", "㎳/cm", "㎋U", "Μg/L"]
+NONE = ["", "mg", "L", "grains/gallon", "µS", "mg/kg", "mol/L", "%", "mg/L K", "NTU CaCO3"]
+NONE += ["℉", "K", "\u212a", "℉H", "㎲/cm", "㎳/cm", "㎋U", "Μg/L"]
 NONE += ["µS/cm à 20 °C", "kg/L", "/L", "mg/L mg/L", "7", "None", "mg/mL", "°dH", "meq/L"]
 
 
@@ -77,6 +81,12 @@ FACTORS = [
     ("g/L", "mg/L", Fraction(1000)),
     ("ppm", "mg/L", Fraction(1)),
     ("ppb", "µg/L", Fraction(1)),
+    ("mg/L as N", "mg/L NO3", Fraction("4.4268")),
+    ("µg/L NO3", "mg/L N", 1 / (1000 * Fraction("4.4268"))),
+    ("mg/L N", "mg/L NO2", Fraction("3.2845")),
+    ("mg/L N", "mg/L NH4", Fraction("1.2878")),
+    ("mg/L P", "mg/L PO4", Fraction("3.0662")),
+    ("UFC/mL", "n/100 mL", Fraction(100)),
     ("°f", "mg/L CaCO3", Fraction(10)),
     ("mg/L CaCO3", "°f", Fraction(1, 10)),
     ("mS/cm", "µS/cm", Fraction(1000)),

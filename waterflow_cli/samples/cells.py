@@ -20,7 +20,7 @@ from waterflow_cli.common.arrays import (
     filled,
 )
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
-from waterflow_cli.common.messages import Message, tr
+from waterflow_cli.common.messages import Message, marked, tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
 from waterflow_cli.samples.number_marks import find_marks
 from waterflow_cli.samples.profiles import load_profile
@@ -28,7 +28,7 @@ from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.numbers import NumberColumn, NumberMarks, parse_numbers
 from waterflow_cli.tables.reading_options import Nondetect, ReadingOptions
-from waterflow_cli.tables.units import conversion, convert, parse_unit
+from waterflow_cli.tables.units import conversion, convert, leaves_speciation_open, parse_unit
 
 if TYPE_CHECKING:
     from waterflow_cli.tables.table import Table
@@ -294,15 +294,31 @@ def _unit_and_factor(
             line=table.dialect.units_line,
             hint=which,
         )
-    if not factors and fold_name(column) in map(fold_name, schema.unit_needed):
-        raise InputError(
-            table.path,
-            "column {column}: this name goes with several units, and none is told.",
-            column=column,
-            line=table.dialect.header_line,
-            hint=which,
-        )
+    _refuse_untold(name, factors, schema, table)
     return next(iter(factors.items()), ("", Fraction(1)))
+
+
+def _refuse_untold(
+    name: str, factors: Mapping[str, Fraction], schema: TableSchema, table: Table
+) -> None:
+    """Refuse a name that goes with several units where none is told, or not what it is of."""
+    column, wanted = table.match.columns[name], schema.units.get(name, "")
+    bare = fold_name(table.names.without_unit(column))
+    if bare not in map(fold_name, schema.unit_needed):
+        return
+    if not all(leaves_speciation_open(unit, wanted) for unit in factors):
+        return
+    told = marked("column {column}: {unit} does not say as what: {wanted}, or another one.")
+    none = marked("column {column}: this name goes with several units, and none is told.")
+    raise InputError(
+        table.path,
+        told if factors else none,
+        column=column,
+        unit=next(iter(factors), ""),
+        wanted=wanted,
+        line=table.dialect.header_line,
+        hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
+    )
 
 
 def _misfit(name: str, unit: str, wanted: str | None) -> str:

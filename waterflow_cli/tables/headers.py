@@ -142,6 +142,8 @@ class Header:
         self._by_fold = {
             fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
         }
+        told = chain(wanted, *wanted.values())
+        self._speciated = {fold_name(alias) for alias in told if _speciates(alias)}
         self._longest = _MOST_BEYOND_NAME + max(map(len, self._by_fold), default=0)
 
     def renamed(self, renames: Mapping[str, str]) -> Header:
@@ -188,11 +190,19 @@ class Header:
         >>> next(Header({"TOC": []}).in_unit("TOC_mg_L", "µg/L"))
         'TOC (µg/L)'
         """
-        _, told = self.column_of(cell) or ("", "")
-        base = cell
-        if told and cell not in self._renames:
-            base = cell[: cell.rindex(told)].rstrip(" _,;:.-([")
+        base = self.without_unit(cell)
         yield from (f"{base} ({unit})", f"{base} [{unit}]", f"{base}, {unit}")
+
+    def without_unit(self, cell: str) -> str:
+        """Give the name of a column without the unit that it may tell.
+
+        >>> Header({"TOC": []}).without_unit("TOC [mg/L]")
+        'TOC'
+        """
+        _, told = self.column_of(cell) or ("", "")
+        if not told or cell in self._renames:
+            return cell
+        return cell[: cell.rindex(told)].rstrip(" _,;:.-([")
 
     def remark_on(self, cell: str) -> str | None:
         """Tell which column of the schema a cell of a header says more about, and does not name.
@@ -258,9 +268,12 @@ class Header:
 
     def _named(self, cell: str) -> str | None:
         name = self._renames.get(cell, cell)
-        if len(name) > self._longest or _SPECIATED.search(name):
+        if len(name) > self._longest:
             return None
-        return self._by_fold.get(fold_name(name))
+        folded = fold_name(name)
+        if _speciates(name) and folded not in self._speciated:
+            return None
+        return self._by_fold.get(folded)
 
     def _unit_of_renamed(self, cell: str) -> str:
         """Give the unit that a name tells which the user put another one in place of."""
@@ -273,6 +286,11 @@ class Header:
         words = re.split(r"[\s,;()\[\]]+", cell)
         found = [text for text in (*endings, *words) if is_unit_of_amount(text)]
         return found[0] if found else ""
+
+
+def _speciates(name: str) -> bool:
+    """Say whether a name ends in the element that its values are given as."""
+    return _SPECIATED.search(name) is not None
 
 
 def _claim(found: dict[str, str], name: str, column: str, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Units of the nine measurements, and the conversions between them.
+"""Units of measurements, and the conversions between them.
 
 Nothing is guessed: a unit is in this table or it is refused. In water of low salt content 1 ppm is
 taken as 1 mg/L and 1 ppb as 1 µg/L, as drinking-water laboratories do. 1 °f is 10 mg/L CaCO3.
@@ -22,7 +22,7 @@ class Unit(NamedTuple):
     kind : str
         What it measures; only units of one kind convert into each other.
     size : Fraction
-        In base units: mg/L, µS/cm, NTU.
+        In base units: mg/L, µS/cm, NTU, a number in 100 mL.
     substance : str
         What a concentration is expressed as (``caco3``); empty where that is left open.
     """
@@ -33,6 +33,7 @@ class Unit(NamedTuple):
 
 
 _MASS, _CONDUCTANCE, _TURBIDITY, _ACIDITY = "concentration", "conductivity", "turbidity", "pH"
+_COUNT, _WARMTH = "count", "temperature"
 # Kind, size and names, as `_plain` leaves them.
 _NAMES = (
     (_MASS, Fraction(1), ("mg/l", "ppm")),
@@ -45,20 +46,34 @@ _NAMES = (
     (_TURBIDITY, Fraction(1), ("ntu", "nfu", "fnu")),
     (_ACIDITY, Fraction(1), ("ph", "phunit", "phunits", "uniteph", "unitesph")),
     (_ACIDITY, Fraction(1), ("stdunits", "standardunits")),
+    (_COUNT, Fraction(1), ("n/100ml", "n/(100ml)", "ufc/100ml", "cfu/100ml", "mpn/100ml")),
+    (_COUNT, Fraction(1), ("npp/100ml", "/100ml", "ufc/(100ml)", "npp/(100ml)")),
+    (_COUNT, Fraction(100), ("n/ml", "ufc/ml", "cfu/ml", "mpn/ml")),
+    (_WARMTH, Fraction(1), ("°c", "degc")),
 )
 _SIZES = {name: (kind, size) for kind, size, names in _NAMES for name in names}
 _HARDNESS = ("°f", "°fh", "degf", "degrefrancais", "degresfrancais")
-_SUBSTANCES = ("caco3", "cl2", "so4", "c")
-# "mg(Cl2)/L", as Hub'Eau writes, and "mg/L as Cl2".
+_SUBSTANCES = ("caco3", "cl2", "so4", "no3", "no2", "nh4", "po4", "o2", "pt", "c", "n", "p")
+# What a concentration as an element is multiplied with to be one as its ion: ratios of their molar
+# masses, as laboratories round them.
+_SPECIATIONS = {
+    ("n", "no3"): Fraction("4.4268"),
+    ("n", "no2"): Fraction("3.2845"),
+    ("n", "nh4"): Fraction("1.2878"),
+    ("p", "po4"): Fraction("3.0662"),
+}
+# "mg(Cl2)/L", as Hub'Eau writes, "mg{NO3}/L", as Waterbase does, and "mg/L as Cl2".
 _INNER = re.compile(r"^([a-z]+)\((\w+)\)(/.+)$")
 _OUTER = re.compile(rf"^(.+?)(?:as|en|de)?\(?({'|'.join(_SUBSTANCES)})\)?$")
 # Conductivity is meant at 25 °C; at another temperature it is another quantity.
 _AT_25 = re.compile(r"(?:@|at|a)?25°?c$")
 # What stands for the degree on many keyboards: the ordinal sign, and the ring above.
 _DEGREES = str.maketrans("º˚", "°°")
-# Fahrenheit, nanofarad and seconds: one sign each, whose plain form reads as °f, NFU and siemens.
+_BRACES = str.maketrans("{}", "()")
+# Fahrenheit, nanofarad, seconds and "number": one sign each, whose plain form reads as °f, NFU,
+# siemens and NO.
 # A capital mu looks like M; among small letters nothing tells which of both is meant.
-_ANOTHER = re.compile(r"[℉㎋㎱㎲㎳]|Μ.*[a-z]|[a-z].*Μ")
+_ANOTHER = re.compile(r"[℉㎋㎱㎲㎳№]|Μ.*[a-z]|[a-z].*Μ")
 # No unit is nearly as long; a cell may hold megabytes.
 _MOST_CHARACTERS = 100
 
@@ -117,9 +132,35 @@ def conversion(source: str, target: str) -> Fraction | None:
     one, other = parse_unit(source), parse_unit(target)
     if one is None or other is None or one.kind != other.kind:
         return None
-    if one.substance not in ("", other.substance):
-        return None
-    return one.size / other.size
+    size = one.size / other.size
+    if one.substance in ("", other.substance):
+        return size
+    if ratio := _SPECIATIONS.get((one.substance, other.substance)):
+        return size * ratio
+    ratio = _SPECIATIONS.get((other.substance, one.substance))
+    return size / ratio if ratio else None
+
+
+def leaves_speciation_open(unit: str, wanted: str) -> bool:
+    """Say whether a concentration may be as an element or as its ion, and the unit does not tell.
+
+    >>> leaves_speciation_open("mg/L", "mg/L NO3"), leaves_speciation_open("mg/L", "mg/L SO4")
+    (True, False)
+    """
+    one, other = parse_unit(unit), parse_unit(wanted)
+    if one is None or other is None or one.substance:
+        return False
+    return any(other.substance in pair for pair in _SPECIATIONS)
+
+
+def counts_things(unit: str) -> bool:
+    """Say whether what is given in a unit is a number of things, and so a whole one.
+
+    >>> counts_things("UFC/100 mL"), counts_things("mg/L")
+    (True, False)
+    """
+    found = parse_unit(unit)
+    return found is not None and found.kind == _COUNT and found.size == 1
 
 
 def neighbour_unit(unit: str, factor: Fraction) -> str:
@@ -148,7 +189,7 @@ def convert(values: FloatArray, factor: Fraction) -> FloatArray:
 def _plain(text: str) -> str:
     """Reduce the ways in which people write one unit to one: ``µg.L⁻¹`` to ``ug/l``."""
     plain = unicodedata.normalize("NFKC", text.translate(_DEGREES)).casefold()
-    plain = plain.replace("\u2212", "-").replace("\u03bc", "u")
+    plain = plain.replace("\u2212", "-").replace("\u03bc", "u").translate(_BRACES)
     plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
     if plain[:1] + plain[-1:] in ("()", "[]"):
         plain = plain[1:-1]

@@ -180,12 +180,14 @@ class RowChecker:
         return ("name", *(["unit"] if is_other_unit else ["moved"] if text != shown else []))
 
     def _check_columns(self, *, without_label: bool) -> None:
-        table = self._table
+        table, measured = self._table, self._schema.measurements
         missing = [
             name
             for name in self._schema.required
             if name not in self.columns and not (without_label and name == self._schema.label)
         ]
+        if self._schema.min_measurements and self.columns.keys().isdisjoint(measured):
+            missing = missing or list(measured)
         if missing:
             raise InputError(
                 table.path,
