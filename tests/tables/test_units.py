@@ -56,7 +56,7 @@ def test_unit_that_is_not_in_the_table_is_none(text: str) -> None:
 
 
 # Signs of several letters that are written as one, in units of the table.
-WHOLE = {"㎍", "㎎", "㎛", "㎝", "㏗", "㏙", "㍲", "℃", "ﬅ", "ﬆ"}
+WHOLE = {"㎍", "㎎", "㎖", "㎛", "㎝", "㏗", "㏙", "㍲", "℃", "ﬅ", "ﬆ"}
 
 
 def test_sign_that_looks_alike_is_the_unit_or_none() -> None:
