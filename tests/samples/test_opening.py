@@ -9,7 +9,7 @@ import pytest
 
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.samples.opening import open_samples
-from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.validation.row_checker import RowChecker
 
@@ -26,6 +26,15 @@ Conductivity = "mS/cm"
 # The profile's names and units for columns of the bundled schema.
 NAMES = {"ph": "Acidité (labo)", "Turbidity": "Q12"}
 SIZES = {"Hardness": 10, "Conductivity": 1000}
+
+
+TAUGHT = """
+title = "A laboratory with names of its own for units"
+[units]
+Sulfate = "mg/L"
+[unit_aliases]
+"part of a thousand" = "g/L"
+"""
 
 
 @pytest.fixture
@@ -165,3 +174,42 @@ def test_transposed_table_is_named_for_what_it_is(tmp_path: Path) -> None:
 )
 def test_names_in_cells_alone_make_no_transposed_table(text: str, tmp_path: Path) -> None:
     assert opened(text, tmp_path / "river.csv") == text.partition("\n")[0].split(",")
+
+
+OWN_UNITS = (
+    "pH,Hardness (part of a thousand),TDS,Chloramines,SO4,EC,TOC,THM,NTU\n7,0.2,5,1,2,3,4,5,6\n"
+)
+
+
+def test_unit_is_taught_by_an_option_a_schema_or_a_profile(tmp_path):
+    path, profile = tmp_path / "own.csv", tmp_path / "own.toml"
+    path.write_text(OWN_UNITS)
+    profile.write_text(TAUGHT)
+    units = {"part of a thousand": "g/L"}
+    text = SCHEMA.text.replace(
+        "metadata:\n", "metadata:\n  unit_aliases: {part of a thousand: g/L}\n"
+    )
+    by_schema = parse_schema(text, "own")
+    for schema, options in (
+        (SCHEMA, {"unit_aliases": units}),
+        (SCHEMA, {"profile": str(profile)}),
+        (by_schema, {}),
+    ):
+        reading = ReadingOptions(renames={"NTU": "Turbidity"}, **options)  # type: ignore[arg-type]
+        with open_samples(str(path), schema, reading) as table:
+            checked = RowChecker(schema, table, reading).check(next(table.batches()))
+        assert checked.numbers["Hardness"].tolist() == [200.0]
+
+
+def test_unit_that_nobody_taught_is_refused(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(OWN_UNITS)
+    with pytest.raises(InputError, match="'part of a thousand' is no known unit"):
+        first_values(str(path), renames={"NTU": "Turbidity"})
+
+
+@pytest.mark.parametrize("text", ["SU=apples", "SU"])
+def test_unit_alias_of_no_known_unit_is_wrong_usage(text, samples, cli):
+    done = cli("validate", samples, "--unit-alias", text)
+    assert done.code == 2
+    assert "a known unit" in done.err

@@ -809,3 +809,41 @@ def _as_wqp(number: int, sample: Row) -> list[Row]:
         "Turbidity": (sample["Turbidity"], "NTU"),
     }
     return [wqp(name, text, unit, f"S{number}") for name, (text, unit) in names.items() if text]
+
+
+NITRATE = parse_schema(
+    """
+schema_type: dataframe
+name: nitrate
+metadata: {units: {Nitrate: mg/L NO3}, min_measurements: 1}
+columns:
+  Nitrate: {dtype: float64, nullable: true, required: false}
+""",
+    "nitrate",
+)
+
+
+@pytest.mark.parametrize(
+    ("unit", "speciation", "told", "value"),
+    [
+        ("mg/L", "as N", "", 44.268),
+        ("mg/L", "as NO3", "", 10.0),
+        ("mg/L as N", "", "", 44.268),
+        ("mg{NO3}/L", "", "", 10.0),
+        ("mg/L", "", "", None),
+        ("mg/L", "", 'Nitrate = "mg/L NO3"', 10.0),
+        ("mg/L", "", 'Nitrate = "mg/L"', None),
+    ],
+)
+def test_nitrate_is_never_guessed_to_be_as_n_or_as_no3(tmp_path, unit, speciation, told, value):
+    profile, path = tmp_path / "own.toml", tmp_path / "r.csv"
+    columns = 'sample = ["id"]\nparameter = "what"\nvalue = "result"\nunit = "unit"\n'
+    profile.write_text(f'[units]\n{told}\n[results]\n{columns}speciation = "as"\n')
+    path.write_text(f"id,what,result,unit,as\n1,Nitrate,10,{unit},{speciation}\n")
+    reading = ReadingOptions(profile=str(profile))
+    with open_samples(str(path), NITRATE, reading) as table:
+        checked = RowChecker(NITRATE, table, reading).check(next(table.batches()))
+    if value is None:
+        assert [each.rule for each in checked.findings()] == ["unknown_unit"]
+    else:
+        assert checked.numbers["Nitrate"].tolist() == [value]

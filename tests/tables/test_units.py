@@ -14,14 +14,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.tables.units import conversion, convert, parse_unit
+from waterflow_cli.tables.units import conversion, convert, parse_unit, taught
 
 SPELLINGS = {
-    "mg/L": ["mg/l", "MG/L", "mg L-1", "mg.L-1", "mg·L⁻¹", "mg*l^-1", "mg L−1", "ppm", " mg / L "],
-    "µg/L": ["ug/L", "μg/l", "µg.L-1", "µg L⁻¹", "ppb", "ug_L", "UG/L"],
+    "mg/L": [
+        "mg/l",
+        "MG/L",
+        "mg L-1",
+        "mg.L-1",
+        "mg·L⁻¹",
+        "mg*l^-1",
+        "mgL",
+        "mg L−1",
+        "ppm",
+        " mg / L ",
+    ],
+    "µg/L": ["ug/L", "μg/l", "µg.L-1", "µg L⁻¹", "ppb", "ug_L", "UG/L", "ugL"],
     "ng/L": ["ng.L-1", "ng/l"],
     "g/L": ["g/l", "g.L-1"],
-    "mg/L CaCO3": ["mg/L as CaCO3", "mg(CaCO3)/L", "mg/L (CaCO3)", "mg/L CaCO₃", "ppm CaCO3"],
+    "mg/L CaCO3": [
+        "mg/L as CaCO3",
+        "mg(CaCO3)/L",
+        "mg/L (CaCO3)",
+        "mg{CaCO3}/L",
+        "mg/L CaCO₃",
+        "ppm CaCO3",
+    ],
     "mg/L SO4": ["mg(SO4)/L", "mg/L en SO4", "mg/L as SO4"],
     "mg/L C": ["mg(C)/L", "mg/L de C"],
     "mg/L Cl2": ["mg(Cl2)/L", "mg/L as Cl2", "ppm Cl2"],
@@ -29,16 +47,37 @@ SPELLINGS = {
     "µS/cm": ["uS/cm", "µS.cm-1", "µS/cm à 25°C", "uS/cm @25C", "µS/cm a 25 °C"],
     "mS/cm": ["mS.cm-1", "ms/cm"],
     "mS/m": ["mS.m-1"],
-    "NTU": ["ntu", "NFU", "FNU"],
-    "mg/L N": ["mg/L as N", "mg(N)/L", "mg{N}/L", "mg/L en N"],
+    "umho/cm": ["µmhos/cm", "uScm", "USIE/CM", "µS/cm, 25 °C", "µS/cm bei 25 °C"],
+    "°dH": ["° dH", "deg dH", "ºdH"],
+    "NTU": ["ntu", "NFU", "FNU", "FTU"],
+    "mg/L N": [
+        "mg/L as N",
+        "mg(N)/L",
+        "mg{N}/L",
+        "mg/L en N",
+        "mg N/L",
+        "mg-N/L",
+        "mgN/L",
+        "mg/L (as N)",
+        "mg/L-N",
+    ],
     "mg/L NO3": ["mg{NO3}/L", "mg/L (NO3)", "mg/L as NO3"],
-    "n/100 mL": ["n/(100mL)", "UFC/100mL", "MPN/100mL", "cfu/100ml", "NPP/100 mL"],
+    "n/100 mL": ["n/(100mL)", "UFC/100mL", "MPN/100mL", "cfu/100ml", "NPP/100 mL", "#/100ml"],
     "°C": ["℃", "ºC", "deg C"],
-    "pH": ["unité pH", "unités pH", "pH units", "std units", "Standard Units"],
+    "pH": [
+        "unité pH",
+        "unités pH",
+        "pH units",
+        "std units",
+        "Standard Units",
+        "SU",
+        "s.u.",
+        "[pH]",
+    ],
 }
-NONE = ["", "mg", "L", "grains/gallon", "µS", "mg/kg", "mol/L", "%", "mg/L K", "NTU CaCO3"]
+NONE = ["", "mg", "L", "grains/gallon", "µS", "mg/kg", "mol/L", "%", "mg/L K", "---", "NTU CaCO3"]
 NONE += ["℉", "K", "\u212a", "℉H", "㎲/cm", "㎳/cm", "㎋U", "Μg/L"]
-NONE += ["µS/cm à 20 °C", "kg/L", "/L", "mg/L mg/L", "7", "None", "mg/mL", "°dH", "meq/L"]
+NONE += ["µS/cm à 20 °C", "kg/L", "/L", "mg/L mg/L", "7", "None", "mg/mL", "dH", "N", "meq/L"]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +128,7 @@ FACTORS = [
     ("UFC/mL", "n/100 mL", Fraction(100)),
     ("°f", "mg/L CaCO3", Fraction(10)),
     ("mg/L CaCO3", "°f", Fraction(1, 10)),
+    ("°dH", "mg/L CaCO3", Fraction("17.85")),
     ("mS/cm", "µS/cm", Fraction(1000)),
     ("mS/m", "µS/cm", Fraction(10)),
     ("µS/cm", "mS/cm", Fraction(1, 1000)),
@@ -142,3 +182,8 @@ def test_units_of_the_bundled_schema_are_all_known() -> None:
     for unit in schema.units.values():
         assert parse_unit(unit) is not None
         assert conversion(unit, unit) == 1
+
+
+def test_unit_is_taught_however_it_is_written():
+    assert taught("s. units", {"S.Units": "pH"}) == "pH"
+    assert taught("mg/L", {"S.Units": "pH"}) == "mg/L"

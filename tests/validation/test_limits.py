@@ -209,7 +209,7 @@ def test_several_values_for_a_column_need_a_condition_each(load):
         ({"maximum": "250"}, "'maximum' must be a number"),
         ({"maximum": True}, "'maximum' must be a number"),
         ({"maximum": 10**400}, "'maximum' must be a number"),
-        ({"column": "Sulfat"}, "no column 'Sulfat' is known. Did you mean 'Sulfate'?"),
+        ({"column": "Sulfit"}, "no column 'Sulfit' is known. Did you mean 'Sulfate'?"),
         ({"column": "Potability"}, "no column 'Potability' is known"),
         ({"source": " "}, "'source' is empty"),
         ({"basis": "two\nlines"}, "'basis' must be one line of text"),

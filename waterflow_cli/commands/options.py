@@ -98,6 +98,14 @@ def _pairs(form: str, convert: Callable[[str], Any] = str) -> Callable[..., dict
     return callback
 
 
+def _unit(text: str) -> str:
+    from waterflow_cli.tables.units import parse_unit
+
+    if parse_unit(text) is None:
+        raise ValueError(text)
+    return text
+
+
 def _split_pair(
     option: str, text: str, form: str, convert: Callable[[str], Any]
 ) -> tuple[str, Any]:
@@ -266,6 +274,14 @@ reading = family(
         metavar="COLUMN=UNIT",
         callback=_pairs("COLUMN=UNIT"),
         help="The unit in which the file gives a column.",
+    ),
+    click.option(
+        "unit_aliases",
+        "--unit-alias",
+        multiple=True,
+        metavar="TEXT=UNIT",
+        callback=_pairs(marked("TEXT=UNIT, a known unit"), _unit),
+        help="What a unit that is not known stands for. Can be given several times.",
     ),
     click.option(
         "--profile",

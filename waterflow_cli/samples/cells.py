@@ -225,7 +225,8 @@ def name_units(
     named, ambiguous = {}, set(map(fold_name, schema.unit_needed))
     for name, reader in readers.items():
         column, told = table.match.columns[name], table.match.units.get(name, "")
-        if not reader.unit or (told and conversion(told, schema.units[name]) == reader.factor):
+        in_name = conversion(table.names.unit(told), schema.units[name]) if told else None
+        if not reader.unit or (told and in_name == reader.factor):
             continue
         if told or reader.factor != 1 or fold_name(column) in ambiguous:
             ways = table.names.in_unit(column, reader.unit)
@@ -257,25 +258,26 @@ def _unit_and_factor(
     """Tell a column's unit in the file, and what its values are multiplied with."""
     wanted = schema.units.get(name)
     if said is not None:
-        factor = conversion(said, wanted) if wanted else None
+        factor = conversion(table.names.unit(said), wanted) if wanted else None
         if factor is None:
             raise UsageError(
                 "--unit {name}={unit}: {problem}",
                 tr("See docs/reading.md for the units that are known."),
                 name=name,
                 unit=said,
-                problem=_misfit(name, said, wanted),
+                problem=_misfit(name, table.names.unit(said), wanted),
             )
         return said, factor
     column = table.match.columns[name]
     found = [table.match.units.get(name), table.units.get(column)]
     factors = {}
     for unit in (unit for unit in found if unit and wanted):
-        factor = conversion(unit, wanted or "")
+        factor = conversion(table.names.unit(unit), wanted or "")
         if factor is None:
             raise InputError(
                 table.path,
-                tr("column {column}: ", column=column) + _misfit(name, unit, wanted),
+                tr("column {column}: ", column=column)
+                + _misfit(name, table.names.unit(unit), wanted),
                 line=table.dialect.header_line,
                 hint=tr(
                     "Say which unit it is, as it stands in docs/reading.md: --unit {name}=UNIT",
@@ -306,7 +308,7 @@ def _refuse_untold(
     bare = fold_name(table.names.without_unit(column))
     if bare not in map(fold_name, schema.unit_needed):
         return
-    if not all(leaves_speciation_open(unit, wanted) for unit in factors):
+    if not all(leaves_speciation_open(table.names.unit(unit), wanted) for unit in factors):
         return
     told = marked("column {column}: {unit} does not say as what: {wanted}, or another one.")
     none = marked("column {column}: this name goes with several units, and none is told.")

@@ -48,9 +48,10 @@ def open_samples(
     UsageError
         If there is no such profile, or an option does not go with it.
     """
+    taught = {**schema.unit_aliases, **reading.unit_aliases}
     opened = partial(open_table, path, options=reading, batch_rows=batch_rows, opener=opener)
     if reading.profile is None:
-        with opened(schema.header.renamed(reading.renames)) as table:
+        with opened(schema.header.renamed(reading.renames).with_units(taught)) as table:
             _refuse_transposed(table)
             yield table
         return
@@ -61,9 +62,11 @@ def open_samples(
         own = {name: list(aliases) for name, aliases in schema.wanted().items()}
         for alias, name in profile.columns.items():
             own.setdefault(name, []).append(alias)
-        with opened(Header(own, reading.renames)) as table:
+        taught = {**schema.unit_aliases, **profile.unit_aliases, **reading.unit_aliases}
+        header = Header(own).with_units(taught)
+        with opened(header.renamed(reading.renames)) as table:
             _refuse_transposed(table)
-            yield _with_profile(table, profile, Header(own), reading)
+            yield _with_profile(table, profile, header, reading)
         return
     from waterflow_cli.samples.result_tables import ResultTable
 

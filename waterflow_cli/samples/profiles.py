@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,8 @@ class Profile:
         Header names to columns of the schema, besides the schema's own aliases.
     units : mapping of str to str
         By column of the schema: the unit, where a file tells none.
+    unit_aliases : mapping of str to str
+        Other names of units, and the units that they stand for.
     label : mapping of str to int
         Words of the label's column, and the class that each stands for: 0 or 1.
     results : ResultColumns, optional
@@ -119,6 +122,7 @@ class Profile:
     source: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    unit_aliases: Mapping[str, str] = field(default_factory=dict)
     label: Mapping[str, int] = field(default_factory=dict)
     results: ResultColumns | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -180,7 +184,8 @@ def parse_profile(text: str, name: str, source: str) -> Profile:
     """Read a profile's text; `source` names it in messages."""
     table = Table(parse_toml(text, _named(source), tr(_SEE)), _SHAPES, _named(source), tr(_SEE))
     content = dict(table.content)
-    for column, unit in content.get("units", {}).items():
+    told = (content.get(key, {}).items() for key in ("units", "unit_aliases"))
+    for column, unit in chain(*told):
         if parse_unit(unit) is None:
             raise table.error(
                 tr("'{unit}' of {column} is no known unit.", unit=unit, column=column)
@@ -255,7 +260,7 @@ def _named(source: str) -> str:
 
 _SHAPES = {
     **dict.fromkeys(("title", "source"), Shape(lambda value: isinstance(value, str))),
-    **dict.fromkeys(("columns", "units", "parameters"), table_of(NAME)),
+    **dict.fromkeys(("columns", "units", "unit_aliases", "parameters"), table_of(NAME)),
     "differences": table_of(PAIR),
     **dict.fromkeys(("conditions", "qualifiers"), table_of(TEXTS)),
     "fractions": table_of(TEXTS),

@@ -119,6 +119,11 @@ class ResultTable:
             profile=profile,
             quantities=self._quantities,
             wanted=wanted,
+            unit_aliases={
+                **schema.unit_aliases,
+                **profile.unit_aliases,
+                **options.unit_aliases,
+            },
             where=self._where,
             marks=self.marks,
         )

@@ -23,7 +23,13 @@ from waterflow_cli.tables.numbers import (
     missing_text,
     parse_numbers,
 )
-from waterflow_cli.tables.units import conversion, has_sizes, parse_unit
+from waterflow_cli.tables.units import (
+    conversion,
+    has_sizes,
+    leaves_speciation_open,
+    parse_unit,
+    taught,
+)
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.profiles import Profile
@@ -79,6 +85,8 @@ class ValueReader:
     wanted : dict of str to str
         The unit in which a quantity is wanted. Where the schema tells none, the first one that is
         read is noted here, and others are converted to it.
+    unit_aliases : mapping of str to str
+        What the user said that some units of the file stand for.
     where : mapping of str to str
         The columns of the file, by attribute of `ResultColumns`.
     """
@@ -86,6 +94,7 @@ class ValueReader:
     profile: Profile
     quantities: Sequence[str]
     wanted: dict[str, str]
+    unit_aliases: Mapping[str, str]
     where: Mapping[str, str]
     marks: NumberMarks
 
@@ -116,13 +125,19 @@ class ValueReader:
         """Give the units of the results, what they are expressed as included."""
         if "unit" not in self.where:
             return None
-        unit = _without_tokens(cells["unit"])
+        unit = self._meant(cells["unit"])
         if "speciation" not in self.where:
             return unit
         said = _without_tokens(cells["speciation"])
         pairs = pc.binary_join_element_wise(unit, said, _SEPARATOR).dictionary_encode()
         joined = [_qualified(*pair.split(_SEPARATOR)) for pair in pairs.dictionary.to_pylist()]
         return pa.array(joined, pa.string()).take(pairs.indices)
+
+    def _meant(self, units: pa.Array) -> pa.Array:
+        """Put the units that the user taught in place of what the file says."""
+        encoded = _without_tokens(units).dictionary_encode()
+        meant = [taught(text, self.unit_aliases) for text in encoded.dictionary.to_pylist()]
+        return pa.array(meant, pa.string()).take(encoded.indices)
 
     def _meanings(self, cells: Mapping[str, pa.Array]) -> dict[str, IntArray]:
         """Tell what is said of each result, by where it is said; places in `_MEANINGS`."""
@@ -174,7 +189,7 @@ class ValueReader:
             signed = pc.if_else(pa.array(is_bound), signed, unnamed)
             text = pc.if_else(pa.array(rows), signed, text)
         if unit is not None and "limit_unit" in self.where:
-            of_limit = _without_tokens(cells["limit_unit"])
+            of_limit = self._meant(cells["limit_unit"])
             unit = pc.if_else(pa.array(from_limit & ~_is_empty(of_limit)), of_limit, unit)
         return text, unit
 
@@ -193,7 +208,7 @@ class ValueReader:
             factor, problem = self._factor(self.quantities[index], name, int(rows.sum()), found)
             if problem is not None:
                 own = np.flatnonzero(rows)
-                told = {"unit": name, "wanted": problem} if problem else {"unit": name}
+                told = {"unit": name, **problem}
                 rule = "unknown_unit" if name else "missing_unit"
                 found.problems.append(ValueProblem(rule, own, quantity[own], told))
             elif factor != 1:
@@ -204,21 +219,26 @@ class ValueReader:
 
     def _factor(
         self, quantity: str, unit: str, n_rows: int, found: Values
-    ) -> tuple[Fraction, str | None]:
+    ) -> tuple[Fraction, dict[str, str] | None]:
         """Tell what some results are multiplied with, or what is wrong with their unit.
 
-        The latter is the unit that is wanted; empty where the one that is named is not known.
+        The latter names the unit that is wanted, unless the one that is named is not known.
         """
         wanted = self.wanted.setdefault(quantity, unit) if unit else self.wanted.get(quantity, "")
         if not unit:
             told = self.profile.units.get(quantity)
             if told is None and has_sizes(wanted):
-                return Fraction(1), wanted
+                return Fraction(1), {}
             found.counts["unitless"] += 0 if conversion(wanted, "pH") else n_rows
             unit = told or wanted
         factor = Fraction(1) if unit == wanted else conversion(unit, wanted)
         if factor is None:
-            return Fraction(1), wanted if parse_unit(unit) else ""
+            return Fraction(1), {"wanted": wanted} if parse_unit(unit) else {}
+        if leaves_speciation_open(unit, wanted):
+            # A profile knows what its source means by a plain "mg/L".
+            told = self.profile.units.get(quantity)
+            if told is None or leaves_speciation_open(told, wanted):
+                return Fraction(1), {"open": wanted}
         return factor, None
 
 
@@ -292,8 +312,9 @@ def _qualified(unit: str, said: str) -> str:
 
 
 def _without_tokens(text: pa.Array) -> pa.Array:
-    """Empty the cells that stand for "none": WQP writes that as the unit of pH."""
-    return pc.if_else(pa.array(missing_text(text)), "", text)
+    """Empty the cells that stand for "none": WQP writes that as the unit of pH, others ``---``."""
+    is_line = as_bools(pc.match_substring_regex(text, "^-+$"))
+    return pc.if_else(pa.array(missing_text(text) | is_line), "", text)
 
 
 def _is_empty(text: pa.Array) -> BoolArray:

@@ -139,6 +139,7 @@ def parse_schema(text: str, source: str) -> TableSchema:
         aliases=metadata.get("aliases", {}),
         units=metadata.get("units", {}),
         usual=metadata.get("usual", {}),
+        unit_aliases=metadata.get("unit_aliases", {}),
         label_values=metadata.get("label_values", {}),
         unit_needed=tuple(metadata.get("unit_needed", [])),
         min_measurements=metadata.get("min_measurements", 0),
@@ -284,6 +285,7 @@ def _is_range(value: Any) -> bool:
     return is_pair and all(type(each) in (int, float) for each in value) and 0 < value[0] < value[1]
 
 
+UNIT = Shape(lambda unit: isinstance(unit, str) and parse_unit(unit) is not None)
 _METADATA_SHAPES = {
     "label": (
         Shape(lambda value: value is None or isinstance(value, str)),
@@ -291,10 +293,8 @@ _METADATA_SHAPES = {
     ),
     "measurements": (TEXTS, marked("a list of columns")),
     "aliases": (table_of(TEXTS), marked("a list of names for each column")),
-    "units": (
-        table_of(Shape(lambda unit: isinstance(unit, str) and bool(parse_unit(unit)))),
-        marked("a known unit for each column"),
-    ),
+    "units": (table_of(UNIT), marked("a known unit for each column")),
+    "unit_aliases": (table_of(UNIT), marked("a known unit for each name")),
     "label_values": (LABEL_VALUES, marked("0 or 1 for each word, words like yes in quotes")),
     "unit_needed": (TEXTS, marked("a list of names")),
     "usual": (

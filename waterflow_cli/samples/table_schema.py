@@ -107,6 +107,8 @@ class TableSchema:
         The unit of a column, where it has one that a file may give in another.
     usual : mapping of str to (float, float)
         Where the median of a column lies, if its unit is right.
+    unit_aliases : mapping of str to str
+        Other names of units, and the units that they stand for.
     label_values : mapping of str to int
         Words of the label, and the class that each stands for: 0 or 1.
     unit_needed : tuple of str
@@ -129,6 +131,7 @@ class TableSchema:
     aliases: Mapping[str, list[str]]
     units: Mapping[str, str]
     usual: Mapping[str, list[float]]
+    unit_aliases: Mapping[str, str]
     label_values: Mapping[str, int]
     unit_needed: tuple[str, ...]
     min_measurements: int
@@ -190,7 +193,8 @@ class TableSchema:
             for name, rules in content["columns"].items()
         }
         tuples = {name: tuple(content[name]) for name in ("measurements", "unique", "unit_needed")}
-        later: dict[str, Any] = {"label_values": {}}  # which models of 0.1.0 do not tell
+        # Which models of 0.1.0 do not tell.
+        later: dict[str, Any] = {"label_values": {}, "unit_aliases": {}}
         return cls(**{**later, **content, "text": text, "columns": columns, **tuples})
 
 

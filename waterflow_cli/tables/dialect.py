@@ -280,7 +280,9 @@ class StartReader:
         }
         if not self._names.has_units or any(map(_is_number, cells.values())):
             return {}
-        unknown = {column: cell for column, cell in cells.items() if parse_unit(cell) is None}
+        unknown = {
+            column: cell for column, cell in cells.items() if not parse_unit(self._names.unit(cell))
+        }
         if len(unknown) == len(cells) or (unknown and not must_be):
             return {}
         for column, unit in unknown.items():

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import tr
-from waterflow_cli.tables.units import is_unit_of_amount, parse_unit
+from waterflow_cli.tables.units import is_unit_of_amount, parse_unit, taught
 
 # "Sulfate (mg/L)", "Chloramines [mg(Cl2)/L]"
 _IN_BRACKETS = re.compile(r"^([^(\[]*)[(\[](.*)[)\]]$", re.DOTALL)
@@ -138,6 +138,7 @@ class Header:
         has_units: bool = True,
     ) -> None:
         self._renames: Mapping[str, str] = renames or {}
+        self._unit_aliases: Mapping[str, str] = {}
         self.has_units = has_units
         self._by_fold = {
             fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
@@ -151,6 +152,16 @@ class Header:
         header = copy(self)
         header._renames = renames
         return header
+
+    def with_units(self, aliases: Mapping[str, str]) -> Header:
+        """Give the same names for a file that writes some units in ways of its own."""
+        header = copy(self)
+        header._unit_aliases = aliases
+        return header
+
+    def unit(self, text: str) -> str:
+        """Give the unit that a text stands for in this file."""
+        return taught(text, self._unit_aliases)
 
     def column_of(self, cell: str) -> tuple[str, str] | None:
         """Tell which column of the schema a cell of a header names, and in which unit.
@@ -175,7 +186,7 @@ class Header:
             before = cell[: gap.start()]
             if folded not in self._by_fold and before not in self._renames:
                 continue
-            if (name := self._named(before)) and parse_unit(cell[start:]):
+            if (name := self._named(before)) and parse_unit(self.unit(cell[start:])):
                 return name, cell[start:]
         return None
 
@@ -284,7 +295,7 @@ class Header:
             return match[2].strip()
         endings = (cell[gap.end() :] for gap in _GAP.finditer(cell))
         words = re.split(r"[\s,;()\[\]]+", cell)
-        found = [text for text in (*endings, *words) if is_unit_of_amount(text)]
+        found = [text for text in (*endings, *words) if is_unit_of_amount(self.unit(text))]
         return found[0] if found else ""
 
 

@@ -28,6 +28,8 @@ class ReadingOptions:
         By schema column, in its unit: the limit of quantification where cells name none (``<LQ``).
     units : mapping of str to str
         By schema column: the unit in which a file gives it.
+    unit_aliases : mapping of str to str
+        Other names of units, as a file writes them, and the units that they stand for.
     label_values : mapping of str to int
         Words of the label's column, and the class that each stands for: 0 or 1.
     summary_rows : str
@@ -45,6 +47,7 @@ class ReadingOptions:
     nondetect: Nondetect = "half"
     loq: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    unit_aliases: Mapping[str, str] = field(default_factory=dict)
     label_values: Mapping[str, int] = field(default_factory=dict)
     summary_rows: Literal["find", "keep"] = "find"
     profile: str | None = None

@@ -1,13 +1,15 @@
 """Units of measurements, and the conversions between them.
 
-Nothing is guessed: a unit is in this table or it is refused. In water of low salt content 1 ppm is
-taken as 1 mg/L and 1 ppb as 1 µg/L, as drinking-water laboratories do. 1 °f is 10 mg/L CaCO3.
+Nothing is guessed: a unit is in this table, or the user taught it, or it is refused. In water of
+low salt content 1 ppm is taken as 1 mg/L and 1 ppb as 1 µg/L, as drinking-water laboratories do.
+1 °f is 10 mg/L CaCO3, and 1 °dH is 17.85.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -36,24 +38,30 @@ _MASS, _CONDUCTANCE, _TURBIDITY, _ACIDITY = "concentration", "conductivity", "tu
 _COUNT, _WARMTH = "count", "temperature"
 # Kind, size and names, as `_plain` leaves them.
 _NAMES = (
-    (_MASS, Fraction(1), ("mg/l", "ppm")),
+    (_MASS, Fraction(1), ("mg/l", "mgl", "ppm")),
     (_MASS, Fraction(1000), ("g/l",)),
-    (_MASS, Fraction(1, 1000), ("ug/l", "ppb")),
+    (_MASS, Fraction(1, 1000), ("ug/l", "ugl", "ppb")),
     (_MASS, Fraction(1, 1_000_000), ("ng/l",)),
-    (_CONDUCTANCE, Fraction(1), ("us/cm", "umho/cm", "umhos/cm")),
+    (_CONDUCTANCE, Fraction(1), ("us/cm", "uscm", "usie/cm", "umho/cm", "umhos/cm")),
     (_CONDUCTANCE, Fraction(1000), ("ms/cm",)),
     (_CONDUCTANCE, Fraction(10), ("ms/m",)),
-    (_TURBIDITY, Fraction(1), ("ntu", "nfu", "fnu")),
-    (_ACIDITY, Fraction(1), ("ph", "phunit", "phunits", "uniteph", "unitesph")),
-    (_ACIDITY, Fraction(1), ("stdunits", "standardunits")),
+    (_TURBIDITY, Fraction(1), ("ntu", "nfu", "fnu", "ftu")),
+    (_ACIDITY, Fraction(1), ("ph", "phunit", "phunits", "uniteph", "unitesph", "su", "s.u.")),
+    (_ACIDITY, Fraction(1), ("stdunit", "stdunits", "standardunit", "standardunits")),
     (_COUNT, Fraction(1), ("n/100ml", "n/(100ml)", "ufc/100ml", "cfu/100ml", "mpn/100ml")),
-    (_COUNT, Fraction(1), ("npp/100ml", "/100ml", "ufc/(100ml)", "npp/(100ml)")),
+    (_COUNT, Fraction(1), ("npp/100ml", "/100ml", "#/100ml", "ufc/(100ml)", "npp/(100ml)")),
     (_COUNT, Fraction(100), ("n/ml", "ufc/ml", "cfu/ml", "mpn/ml")),
     (_WARMTH, Fraction(1), ("°c", "degc")),
 )
 _SIZES = {name: (kind, size) for kind, size, names in _NAMES for name in names}
-_HARDNESS = ("°f", "°fh", "degf", "degrefrancais", "degresfrancais")
-_SUBSTANCES = ("caco3", "cl2", "so4", "no3", "no2", "nh4", "po4", "o2", "pt", "c", "n", "p")
+# In mg/L CaCO3.
+_HARDNESS = {
+    **dict.fromkeys(("°f", "°fh", "degf", "degrefrancais", "degresfrancais"), Fraction(10)),
+    **dict.fromkeys(("°dh", "degdh"), Fraction("17.85")),
+}
+_SUBSTANCES = "|".join(
+    ("caco3", "cl2", "so4", "no3", "no2", "nh4", "po4", "o2", "pt", "c", "n", "p")
+)
 # What a concentration as an element is multiplied with to be one as its ion: ratios of their molar
 # masses, as laboratories round them.
 _SPECIATIONS = {
@@ -62,11 +70,11 @@ _SPECIATIONS = {
     ("n", "nh4"): Fraction("1.2878"),
     ("p", "po4"): Fraction("3.0662"),
 }
-# "mg(Cl2)/L", as Hub'Eau writes, "mg{NO3}/L", as Waterbase does, and "mg/L as Cl2".
-_INNER = re.compile(r"^([a-z]+)\((\w+)\)(/.+)$")
-_OUTER = re.compile(rf"^(.+?)(?:as|en|de)?\(?({'|'.join(_SUBSTANCES)})\)?$")
+# "mg(Cl2)/L", as Hub'Eau writes, "mg{NO3}/L", as Waterbase does, "mg N/L", and "mg/L as Cl2".
+_INNER = re.compile(rf"^([a-z]+)\((\w+)\)(/.+)$|^([mun]?g)-?({_SUBSTANCES})(/.+)$")
+_OUTER = re.compile(rf"^(.+?)[-(]?(?:as|en|de)?\(?({_SUBSTANCES})\)*$")
 # Conductivity is meant at 25 °C; at another temperature it is another quantity.
-_AT_25 = re.compile(r"(?:@|at|a)?25°?c$")
+_AT_25 = re.compile(r"[@,]?(?:at|a|bei)?25°?c$")
 # What stands for the degree on many keyboards: the ordinal sign, and the ring above.
 _DEGREES = str.maketrans("º˚", "°°")
 _BRACES = str.maketrans("{}", "()")
@@ -92,9 +100,10 @@ def parse_unit(text: str) -> Unit | None:
         return None
     plain = _plain(text)
     if plain in _HARDNESS:
-        return Unit(_MASS, Fraction(10), "caco3")
+        return Unit(_MASS, _HARDNESS[plain], "caco3")
     if match := _INNER.match(plain):
-        plain = f"{match[1]}{match[3]}{match[2]}"
+        amount, substance, rest = filter(None, match.groups())
+        plain = f"{amount}{rest}{substance}"
     if plain in _SIZES:
         return Unit(*_SIZES[plain])
     at_25 = Unit(*_SIZES.get(_AT_25.sub("", plain), ("", Fraction(1))))
@@ -151,6 +160,17 @@ def leaves_speciation_open(unit: str, wanted: str) -> bool:
     if one is None or other is None or one.substance:
         return False
     return any(other.substance in pair for pair in _SPECIATIONS)
+
+
+def taught(unit: str, aliases: Mapping[str, str]) -> str:
+    """Give the unit that a user said a text stands for, else the text.
+
+    >>> taught("s. units", {"S.Units": "pH"}), taught("mg/L", {"S.Units": "pH"})
+    ('pH', 'mg/L')
+    """
+    if not aliases:
+        return unit
+    return {_plain(name): meant for name, meant in aliases.items()}.get(_plain(unit), unit)
 
 
 def counts_things(unit: str) -> bool:

@@ -171,7 +171,7 @@ class RowChecker:
     def _tell(self, text: str, shown: str) -> tuple[str, ...]:
         """Tell whether a cell is a unit, or a name as in a header, and another one than its own."""
         header = self._schema.header
-        if is_unit_of_amount(text):
+        if is_unit_of_amount(self._table.names.unit(text)):
             return ("unit",)
         if (found := header.column_of(text)) is None:
             return ()

@@ -59,7 +59,12 @@ _ALL = (
     Rule(
         "unknown_unit",
         marked("{name} in line {line}: '{unit}' is no known unit"),
-        variants={"wanted": marked("{name} in line {line}: '{unit}' does not convert to {wanted}")},
+        variants={
+            "wanted": marked("{name} in line {line}: '{unit}' does not convert to {wanted}"),
+            "open": marked(
+                "{name} in line {line}: '{unit}' does not say as what: {open}, or another"
+            ),
+        },
     ),
     Rule("missing_unit", marked("{name} in line {line}: no unit is named, and it decides")),
     Rule(
