@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -55,6 +56,21 @@ def units_in_a_row(rows: Rows) -> bytes:
 def titled(rows: Rows) -> bytes:
     notes = "\r\nSource : laboratoire X\r\n"
     return ("Résultats 2024\r\n\r\n" + text(french_rows(rows)) + notes).encode()
+
+
+def json_lines(rows: Rows) -> bytes:
+    """Numbers as numbers, with their digits; null where nothing is."""
+    lines = [
+        ", ".join(f'"{name}": {cell or "null"}' for name, cell in zip(rows[0], row, strict=True))
+        for row in rows[1:]
+    ]
+    return "".join(f"{{{line}}}\n" for line in lines).encode()
+
+
+def json_answer(rows: Rows) -> bytes:
+    """Text in a list, as an API answers."""
+    data = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    return json.dumps({"count": len(data), "data": data}, indent=2).encode()
 
 
 def hubeau(rows: Rows) -> bytes:

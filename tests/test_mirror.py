@@ -86,6 +86,7 @@ COVERED = {
     "spark/remote": "spark/test_session",
     "spark/settings": "spark/test_session",
     "spark/worker": "spark/test_engine",
+    "tables/json_records": "tables/test_json_files",
     "tables/reading_options": "tables/test_dialect",
     "tables/table": "tables/test_reading",
     "training/options": "training/test_trainer",

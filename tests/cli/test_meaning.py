@@ -131,7 +131,6 @@ def test_unit_of_a_row_goes_into_the_header_of_outputs(cli, store_uri, workdir, 
     assert outcome.code == 0, outcome.err
     if suffix == "jsonl":
         assert json.loads(Path(out).read_text("utf-8").splitlines()[0])["Hardness (°f)"] == "20"
-        return
     values, checker = read(out, ReadingOptions())
     assert checker.columns["Hardness"] == "Hardness (°f)"
     assert values["Hardness"] == [200, 210]

@@ -16,6 +16,8 @@ from dialects import (
     Rows,
     french_rows,
     hubeau,
+    json_answer,
+    json_lines,
     text,
     titled,
     units_in_a_row,
@@ -43,6 +45,8 @@ WRITTEN: dict[str, tuple[Callable[[Rows], bytes], str]] = {
     "titled": (titled, "header in line 3"),
     "units-in-header": (units_in_header, "(mS/cm to µS/cm)"),
     "units-in-a-row": (units_in_a_row, "units in line 2"),
+    "json-lines": (json_lines, "as JSON lines, utf-8."),
+    "json": (json_answer, "as JSON, utf-8, not read: count."),
     "hubeau": (hubeau, "3276 samples of"),
     "wqp": (wqp, "3276 samples of"),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from waterflow_cli.tables.footnotes import TAIL_BYTES
+from waterflow_cli.tables.csv_blocks import TAIL_BYTES
 from waterflow_cli.tables.reading import open_table
 
 HEAD = "site;ph;Sulfate\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -48,12 +48,16 @@ def arrow_numbers(values: npt.NDArray[Any], valid: BoolArray | None = None) -> p
 
 def arrow_texts(texts: Sequence[str | None]) -> pa.StringArray:
     """Give texts as Arrow's."""
-    encoded = [(text or "").encode() for text in texts]
-    bounds = pa.py_buffer(np.cumsum([0, *map(len, encoded)], dtype=np.int32))
-    valid = np.array([text is not None for text in texts], dtype=bool)
-    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    content = pa.py_buffer(b"".join(encoded))
-    return pa.StringArray.from_buffers(len(texts), bounds, content, bits)
+    bits = None
+    if None in texts:
+        valid = np.array([text is not None for text in texts], dtype=bool)
+        bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+        texts = [text or "" for text in texts]
+    whole = "".join(cast("Sequence[str]", texts))
+    content = whole.encode()
+    each = texts if len(content) == len(whole) else [str(text).encode() for text in texts]
+    bounds = pa.py_buffer(np.cumsum([0, *map(len, cast("Sequence[str]", each))], dtype=np.int32))
+    return pa.StringArray.from_buffers(len(texts), bounds, pa.py_buffer(content), bits)
 
 
 def arrow_text(text: str) -> pa.StringScalar:

@@ -134,6 +134,8 @@ class SparkInputs:
         if compression(start) or b"\n" not in start or self._is_of_results:
             return None
         with self._open(file.name, start) as table:
+            if not table.dialect.sep:  # JSON, whose parts a survey of quotes knows nothing of
+                return None
             text = TextFile(
                 file=file,
                 columns=table.columns,

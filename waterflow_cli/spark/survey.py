@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from waterflow_cli.spark.files import InputFile
-from waterflow_cli.tables.csv_blocks import MAX_ROW_BYTES
+from waterflow_cli.tables.csv_blocks import MAX_ROW_BYTES, TAIL_BYTES, count_note_lines
 from waterflow_cli.tables.dialect import Dialect
 from waterflow_cli.tables.encodings import UTF_8, UTF_8_BOM, tell_encoding
-from waterflow_cli.tables.footnotes import TAIL_BYTES, count_note_lines
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.numbers import NumberMarks
 from waterflow_cli.tables.row_ends import count_lines, first_row_end, whole_rows

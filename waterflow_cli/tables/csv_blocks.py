@@ -3,7 +3,8 @@
 A piece is parsed by Arrow when it is clean. Only a piece that Arrow refuses, or that holds NUL
 bytes, blank lines or a byte order mark, is read again row by row with Python's csv module. Both
 follow the same rules (RFC 4180; a quote in the middle of an unquoted cell is a character like any
-other), so the cells do not depend on which of them did the work.
+other), so the cells do not depend on which of them did the work. Notes below the rows (sources,
+legends, signatures) are no rows.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, NoReturn
@@ -41,6 +43,12 @@ from waterflow_cli.tables.table import Batch, RowFinding
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK_BYTES = 2 << 20
 MAX_ROW_BYTES = 16 << 20
+
+# Notes are looked for in this much of a file's end, however it is cut into blocks.
+TAIL_BYTES = 4096
+# "Source : ARS Bretagne", "* mesuré sur site", "# end"
+_LABELLED = re.compile(r"\s*([#*]|[^\W\d_][^:;,\t|]{0,40}:)")
+_STARTS_AS_NUMBER = re.compile(r"\s*[<>≤≥+-]*\s*[.,]?\d")
 
 # MAX_ROW_BYTES bounds a row; a limit on each cell would only add a second, cruder error.
 csv.field_size_limit(sys.maxsize)
@@ -267,7 +275,7 @@ def _parse_row_by_row(block: Block, rows: RowSyntax) -> Batch:
     lines: list[int] = []
     findings: dict[int, RowFinding] = {}
     left_out: Counter[str] = Counter()
-    reader = csv.reader(io.StringIO(_decode(block, rows.path), newline=""), delimiter=rows.sep)
+    reader = csv.reader(io.StringIO(decode_block(block, rows.path), newline=""), delimiter=rows.sep)
     texts = block.data.splitlines(keepends=True) if has_stray_quote(block.data, rows.sep) else []
     start, next_start = block.line, block.line
     for cells in reader:
@@ -335,7 +343,8 @@ def _other_separator(cells: Sequence[str], n_columns: int, sep: str) -> str | No
     return None
 
 
-def _decode(block: Block, path: str) -> str:
+def decode_block(block: Block, path: str) -> str:
+    """Give the text of a block; an InputError names the line that is not UTF-8."""
     try:
         return block.data.decode("utf-8")
     except UnicodeDecodeError as exc:
@@ -360,3 +369,66 @@ def _refuse_endless_row(data: bytes, rows: RowSyntax, line: int) -> NoReturn:
         line=line,
         hint=tr("Check that this is a table of text, with line ends."),
     )
+
+
+def without_notes(blocks: Iterable[Block], rows: RowSyntax, notes: list[int]) -> Iterator[Block]:
+    """Yield blocks, leaving out the notes that stand below the last row.
+
+    A note is a line without a separator in a table of several columns, after a blank line or with
+    a label. Such lines elsewhere are rows, and wrong ones.
+
+    Parameters
+    ----------
+    notes : list of int
+        Is given the physical lines that were left out.
+    """
+    held: deque[Block] = deque()
+    n_bytes = 0
+    for block in blocks:
+        held.append(block)
+        n_bytes += len(block.data)
+        while n_bytes - len(held[0].data) >= TAIL_BYTES:
+            n_bytes -= len(held[0].data)
+            yield held.popleft()
+    if not held or len(rows.columns) < 2:
+        yield from held
+        return
+    last_line = held[-1].line + count_lines(held[-1].data)
+    first_note = last_line - count_note_lines(b"".join(block.data for block in held), rows.sep)
+    notes.extend(range(first_note, last_line))
+    for block in held:
+        if block.line < first_note:
+            yield cut_block(block, first_note)
+
+
+def count_note_lines(data: bytes, sep: str) -> int:
+    """Count the lines at the end of a file's text that are notes, and empty ones above them.
+
+    The data are all of the text, or more than `TAIL_BYTES` of its end.
+    """
+    # Cut as bytes: in text there are more line ends than in a CSV file.
+    lines = [line.decode("utf-8", errors="replace") for line in data[-TAIL_BYTES:].splitlines()]
+    if len(data) > TAIL_BYTES:
+        lines = lines[1:]  # it starts within a line
+    first = len(lines)
+    while first and _may_be_note(lines[first - 1], sep):
+        first -= 1
+    # Of these lines, notes are those below an empty one, and labelled ones.
+    while first < len(lines) and lines[first].strip() and not _LABELLED.match(lines[first]):
+        first += 1
+    return len(lines) - first if any(map(str.strip, lines[first:])) else 0
+
+
+def _may_be_note(line: str, sep: str) -> bool:
+    """Say whether a line is one cell of text, or empty; with the file's separators it is a row."""
+    return sep not in line and '"' not in line and not _STARTS_AS_NUMBER.match(line)
+
+
+def cut_block(block: Block, line: int) -> Block:
+    """Keep the lines of a block that stand above a line."""
+    if block.end.line <= line:
+        return block
+    kept = block.data.splitlines(keepends=True)[: line - block.line]
+    data = b"".join(kept)
+    end = Position(block.end.offset - len(block.data) + len(data), line)
+    return Block(data, block.line, end)

@@ -40,7 +40,7 @@ class Dialect:
     encoding : str
         ``utf-8``, ``utf-8 with BOM`` or a name that Python knows; ``parquet`` for a Parquet file.
     sep : str
-        One character; empty for Parquet.
+        One character; empty where nothing separates cells, as in Parquet and JSON.
     header_line : int
         Physical line of the header.
     first_line : int
@@ -55,6 +55,8 @@ class Dialect:
         A text that is of no language as it was decoded; empty where none was found.
     ends_in_separator : bool
         Whether each row ends in one separator more than the header has.
+    layout : str
+        What holds the rows where it is no text of cells: ``JSON lines``.
     """
 
     encoding: str
@@ -66,6 +68,7 @@ class Dialect:
     unread_units_line: int | None = None
     ends_in_separator: bool = False
     doubtful: str = ""
+    layout: str = ""
 
     def __str__(self) -> str:
         parts: list[str] = [self.encoding]
@@ -75,6 +78,8 @@ class Dialect:
                 encoding=self.encoding,
                 text=self.doubtful,
             )
+        if self.layout:
+            parts.insert(0, Message(self.layout))
         if self.sep:
             sep = Message("tab") if self.sep == "\t" else repr(self.sep)
             parts.append(Message("separator {sep}", sep=sep))

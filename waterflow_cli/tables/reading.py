@@ -23,13 +23,15 @@ from waterflow_cli.tables.csv_blocks import (
     Block,
     Position,
     RowSyntax,
+    cut_block,
     parse_block,
     split_blocks,
+    without_notes,
 )
 from waterflow_cli.tables.dialect import PARQUET, Dialect, StartReader
 from waterflow_cli.tables.encodings import SAMPLE_BYTES, TextStream
-from waterflow_cli.tables.footnotes import cut_block, without_notes
 from waterflow_cli.tables.headers import Header, check_header
+from waterflow_cli.tables.json_files import holds_json, open_json
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.row_ends import count_lines, whole_rows
 from waterflow_cli.tables.sources import (
@@ -76,7 +78,7 @@ def open_table(
     block_bytes: int = BLOCK_BYTES,
     opener: Opener = open_source,
 ) -> Iterator[Table]:
-    """Open a CSV, TSV or Parquet file, plain or compressed, or standard input.
+    """Open a file of text cells, JSON or Parquet, plain or compressed, or standard input.
 
     Parameters
     ----------
@@ -107,19 +109,37 @@ def open_table(
         elif PurePath(path).suffix.lower() == ".parquet":
             raise InputError(path, "is named .parquet, and is no Parquet file.")
         else:
-            yield _TextTable(stream, path, names, options).open(batch_rows, block_bytes)
+            table = _open_text(stream, path, names, options, batch_rows, block_bytes)
+            yield table if path == STDIN else replace(table, share_read=partial(share_read, stream))
+
+
+def _open_text(
+    stream: io.BufferedReader,
+    path: str,
+    names: Header,
+    options: ReadingOptions,
+    batch_rows: int | None,
+    block_bytes: int,
+) -> Table:
+    """Open text: JSON, or else a table of cells."""
+    text = TextStream(stream, path, options.encoding)
+    start = text.read(SAMPLE_BYTES)
+    if holds_json(start):
+        return open_json(
+            text, start, path, names, options, batch_rows=batch_rows, block_bytes=block_bytes
+        )
+    return _TextTable(text, start, path, names, options).open(batch_rows, block_bytes)
 
 
 class _TextTable:
     """A text file that is being read."""
 
     def __init__(
-        self, stream: io.BufferedReader, path: str, names: Header, options: ReadingOptions
+        self, text: TextStream, start: bytes, path: str, names: Header, options: ReadingOptions
     ) -> None:
-        self._stream, self._names = stream, names
-        self._text = TextStream(stream, path, options.encoding)
+        self._text, self._names = text, names
         reader = StartReader(path, names, options)
-        start = _read_start(self._text, reader, path)
+        start = _whole_start(text, start, reader, path)
         refuse_other_kind(start, path, is_text=True)
         self._start = reader.read(start, self._text.encoding)
         dialect = self._start.dialect
@@ -133,16 +153,14 @@ class _TextTable:
             rest = self._start.rest[:_SAMPLE_BYTES]
             row_bytes = len(rest) / max(1, count_lines(rest))
             block_bytes = max(1, min(round(batch_rows * row_bytes), _LARGEST_BLOCK))
-        path = self._rows.path
         return Table(
-            path=path,
+            path=self._rows.path,
             columns=self._start.columns,
             _dialect=self._dialect,
             _blocks=partial(self._tasks, block_bytes),
             units=self._start.units,
             sample=self._sample,
             names=self._names,
-            share_read=partial(share_read, self._stream) if path != STDIN else lambda: None,
             remarks=partial(remark_on_notes, self._notes),
         )
 
@@ -188,9 +206,8 @@ def _parsing(
             yield partial(parse, block)
 
 
-def _read_start(text: TextStream, reader: StartReader, path: str) -> bytes:
-    """Read the first bytes, and more where the header does not end in them."""
-    start = text.read(SAMPLE_BYTES)
+def _whole_start(text: TextStream, start: bytes, reader: StartReader, path: str) -> bytes:
+    """Give the first bytes, and more where the header does not end in them."""
     if text.is_at_end or reader.holds_rows(start):
         return start
     # All there may be, at once: to look again after each piece costs the square of their number.

@@ -66,8 +66,6 @@ _BY_TEXT = (
     (rb"\{\\rtf", marked("is a text document (.rtf)."), _EXPORT),
     (rb"(?i)\s*<(!doctype html|html|head|body|table|meta)\b", marked("is an HTML page."), _EXPORT),
     (rb"(?i)\s*<(\?xml|!doctype|!--|[a-z][\w:.-]*(\s[^<>]*)?>\s*<)", marked("is XML."), _EXPORT),
-    (rb"\s*\{[^\r\n]*\}[ \t]*[\r\n]\s*\{", marked("holds JSON lines, and is no CSV."), _EXPORT),
-    (rb'\s*(\{\s*["}]|\[\s*["{\[\]])', marked("is JSON."), _EXPORT),
 )
 # What a zip archive is that has such a member.
 _BY_MEMBER = {
@@ -288,7 +286,7 @@ def refuse_other_kind(start: bytes, path: str, *, is_text: bool) -> None:
     Raises
     ------
     InputError
-        Also for text in which a table may stand, such as HTML and JSON.
+        Also for text in which a table may stand, such as HTML.
     """
     for pattern, name, hint in _BY_TEXT if is_text else _BY_BYTES:
         if re.match(pattern, start):

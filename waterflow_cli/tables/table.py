@@ -72,6 +72,9 @@ ROW_RULES: Mapping[str, Rule] = {
         Rule("other_separator", _COUNTED, additions=_ADDITIONS),
         Rule("nul_byte", marked("the row holds a NUL byte")),
         Rule("stray_quote", marked("text follows a closing quote; cells may be other than meant")),
+        Rule("not_json", marked("the line is no JSON object (character {at})")),
+        Rule("unknown_key", marked("'{key}' is a key of no object in the first MiB, so no column")),
+        Rule("repeated_key", marked("two members are called '{key}'")),
     )
 }
 
