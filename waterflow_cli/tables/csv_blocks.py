@@ -72,13 +72,15 @@ class Position(NamedTuple):
 class Block(NamedTuple):
     """Whole rows of a file, as bytes, the line on which they start, and where they end.
 
-    The last row of a file may lack its line end, and then be cut short.
+    The last row of a file may lack its line end, and then be cut short. Where quotes fit, none is
+    stray; else that is to be looked at.
     """
 
     data: bytes
     line: int
     end: Position
     is_ended: bool = True
+    quotes_fit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +137,10 @@ def split_blocks(
     offset, line = position
     carry = b""
     for chunk in _chunks(start, read, block_bytes):
-        whole, carry = _cut(carry, chunk, rows.sep)
+        whole, carry, fit = _cut(carry, chunk, rows.sep)
         if whole:
             first, offset, line = line, offset + len(whole), line + count_lines(whole)
-            yield Block(whole, first, Position(offset, line))
+            yield Block(whole, first, Position(offset, line), quotes_fit=fit)
         elif len(carry) > MAX_ROW_BYTES:
             _refuse_endless_row(carry, rows, line)
     if carry:
@@ -146,24 +148,27 @@ def split_blocks(
         is_ended = carry.endswith((b"\n", b"\r"))
         if not carry.endswith(b"\n"):
             carry += b"\n"
-        if last_row_end(carry, rows.sep) != len(carry):
+        if last_row_end(carry, rows.sep).offset != len(carry):
             _refuse_endless_row(carry, rows, line)
         end = Position(offset + len(carry), line + count_lines(carry))
         yield Block(carry, line, end, is_ended)
 
 
-def _cut(carry: bytes, chunk: bytes, sep: str) -> tuple[bytes, bytes]:
-    """Cut what was carried over and the next chunk after their last complete row."""
+def _cut(carry: bytes, chunk: bytes, sep: str) -> tuple[bytes, bytes, bool]:
+    """Cut what was carried over and the next chunk after their last complete row.
+
+    And say whether the quotes in it fit; see `Block`.
+    """
     if b'"' in carry or b'"' in chunk or b"\r" in chunk[-1:]:
         data = carry + chunk
-        cut = last_row_end(data, sep)
-        return data[:cut], data[cut:]
+        cut, fit = last_row_end(data, sep)
+        return data[:cut], data[cut:], fit
     cut = last_line_end(chunk)
     if not cut:  # in the chunk; a CR at the end of what was carried may end a line too
         data = carry + chunk
         cut = last_line_end(data)
-        return data[:cut], data[cut:]
-    return b"".join((carry, memoryview(chunk)[:cut])), chunk[cut:]
+        return data[:cut], data[cut:], True
+    return b"".join((carry, memoryview(chunk)[:cut])), chunk[cut:], True
 
 
 def _chunks(start: bytes, read: Callable[[int], bytes], n_bytes: int) -> Iterator[bytes]:
@@ -185,7 +190,7 @@ def parse_block(block: Block, rows: RowSyntax, *, check_utf8: bool = True) -> Ba
     InputError
         If a line is not UTF-8, or a row holds rows between stray quotes.
     """
-    if not _needs_csv_module(block.data, rows.sep):
+    if not _needs_csv_module(block, rows.sep):
         try:
             cells = _parse_with_arrow(block.data, rows, check_utf8=check_utf8)
         except pa.ArrowInvalid:  # ragged rows, or bytes that are not UTF-8: look closer
@@ -216,9 +221,11 @@ def _batch(
     )
 
 
-def _needs_csv_module(data: bytes, sep: str) -> bool:
+def _needs_csv_module(block: Block, sep: str) -> bool:
     # Arrow would drop a byte order mark with which a block in mid-file happens to start.
-    return b"\0" in data or data.startswith(codecs.BOM_UTF8) or has_stray_quote(data, sep)
+    if b"\0" in block.data or block.data.startswith(codecs.BOM_UTF8):
+        return True
+    return not block.quotes_fit and has_stray_quote(block.data, sep)
 
 
 def _may_have_blank_lines(columns: list[pa.Array]) -> bool:
@@ -276,7 +283,8 @@ def _parse_row_by_row(block: Block, rows: RowSyntax) -> Batch:
     findings: dict[int, RowFinding] = {}
     left_out: Counter[str] = Counter()
     reader = csv.reader(io.StringIO(decode_block(block, rows.path), newline=""), delimiter=rows.sep)
-    texts = block.data.splitlines(keepends=True) if has_stray_quote(block.data, rows.sep) else []
+    is_stray = not block.quotes_fit and has_stray_quote(block.data, rows.sep)
+    texts = block.data.splitlines(keepends=True) if is_stray else []
     start, next_start = block.line, block.line
     for cells in reader:
         start, next_start = next_start, block.line + reader.line_num

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def count_lines(data: bytes) -> int:
 
 def whole_rows(data: bytes, sep: str) -> bytes:
     """Give the bytes up to where the last complete row ends; they start at the start of one."""
-    return data[: last_row_end(data, sep)]
+    return data[: last_row_end(data, sep).offset]
 
 
 def first_row_end(data: bytes, sep: str) -> int:
@@ -48,18 +48,31 @@ def first_row_end(data: bytes, sep: str) -> int:
     return _row_ends(data, sep)[0]
 
 
-def last_row_end(data: bytes, sep: str) -> int:
+class LastRowEnd(NamedTuple):
+    """Where the last complete row of some bytes ends, and whether none of their quotes is stray."""
+
+    offset: int
+    quotes_fit: bool
+
+
+def last_row_end(data: bytes, sep: str) -> LastRowEnd:
     """Find where the last complete row ends of bytes that start at the start of one; 0 for none."""
-    return _row_ends(data, sep)[1] if b'"' in data else last_line_end(data)
+    if b'"' not in data:
+        return LastRowEnd(last_line_end(data), quotes_fit=True)
+    _, last, quotes_fit = _row_ends(data, sep)
+    return LastRowEnd(last, quotes_fit)
 
 
-def _row_ends(data: bytes, sep: str) -> tuple[int, int]:
-    """Find where the first complete row of some bytes ends, and the last one; 0 for none."""
+def _row_ends(data: bytes, sep: str) -> tuple[int, int, bool]:
+    """Find where the first complete row of some bytes ends, and the last one; 0 for none.
+
+    And whether counting the quotes told it: then none of them is stray.
+    """
     ends = _line_ends(data)
     outside = _outside_quotes(data, ends, sep)
     if outside is None:
-        return _row_ends_by_csv(data, sep)
-    return (int(ends[outside][0]), int(ends[outside][-1])) if outside.any() else (0, 0)
+        return *_row_ends_by_csv(data, sep), False
+    return (int(ends[outside][0]), int(ends[outside][-1]), True) if outside.any() else (0, 0, True)
 
 
 def last_line_end(data: bytes) -> int:
@@ -85,11 +98,13 @@ def _outside_quotes(data: bytes, ends: IntArray, sep: str) -> BoolArray | None:
     """
     view = np.frombuffer(data, dtype=np.uint8)
     quotes = np.flatnonzero(view == ord('"'))
-    edges = np.frombuffer(f'{sep}\r\n"'.encode(), dtype=np.uint8)
-    padded = np.concatenate(([ord("\n")], view, [ord("\n")]))
+    is_edge = np.zeros(256, dtype=bool)
+    is_edge[list(f'{sep}\r\n"'.encode())] = True
     opening, closing = quotes[::2], quotes[1::2]
-    before, after = padded[opening], padded[closing + 2]
-    if not (np.isin(before, edges).all() and np.isin(after, edges).all()):
+    # The first byte stands at the start of a row; what follows the last one is not known yet.
+    before = view[opening[opening > 0] - 1]
+    after = view[closing[closing < len(view) - 1] + 1]
+    if not (is_edge[before].all() and is_edge[after].all()):
         return None
     return np.asarray(np.searchsorted(quotes, ends) % 2 == 0)
 
