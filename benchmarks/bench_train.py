@@ -1,4 +1,4 @@
-"""What `waterflow train` costs beside the fits that its evaluation needs.
+"""What `waterflow train` costs beside the fits that its evaluation needs, and with `--quick`.
 
     python benchmarks/bench_train.py water_potability.csv
 
@@ -24,6 +24,7 @@ from waterflow_cli.training.options import TrainingOptions
 from waterflow_cli.training.trainer import make_design
 
 SHARE, CONSTANT_S = 1.3, 8.0
+QUICK_SHARE = 0.15
 
 
 def measure_fits(path: str, plugin: str) -> tuple[int, float]:
@@ -66,6 +67,7 @@ def main() -> None:
         n_fits, fits_s = measure_fits(path, options.plugin)
         command = (*WATERFLOW, "train", path, "--plugin", options.plugin, "--jobs", "1")
         cost = run_once(command, folder=folder)
+        quick = run_once((*command, "--quick"), folder=folder)
     print(f"{describe_machine()}\n")
     print("| plugin | fits | CPU s of the fits | CPU s of the command | wall s | peak MB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
@@ -73,6 +75,8 @@ def main() -> None:
         f"| {options.plugin} | {n_fits} | {fits_s:.1f} | {cost.cpu_s:.1f} | {cost.wall_s:.1f} | "
         f"{cost.peak_mb:.0f} |\n"
     )
+    print(f"With --quick: {quick.cpu_s:.1f} CPU s, {quick.wall_s:.1f} s, {quick.peak_mb:.0f} MB.\n")
+    print_check("CPU with --quick / without", quick.cpu_s / cost.cpu_s, QUICK_SHARE)
     print_check("CPU / (1.3 x fits + 8 s)", cost.cpu_s / (SHARE * fits_s + CONSTANT_S), 1.0)
 
 

@@ -109,6 +109,15 @@ def test_an_asked_share_is_held_out_once(train):
     assert summary["rows_trained"] == N_ROWS
 
 
+def test_a_quick_answer_says_what_it_leaves_out(train):
+    outcome = train("--quick", "--report", "page.html", base=PLAIN)
+    assert outcome.code == 0, outcome.err
+    assert "one quick hold-out of a fifth, 60 rows: estimate and 95 % interval" in outcome.out
+    assert "(2 fits, besides the baselines)" in outcome.out
+    assert "A quick answer: the figures are of a model that learned from three" in outcome.err
+    assert "Which measurements matter" not in Path("page.html").read_text(encoding="utf-8")
+
+
 def test_a_group_column_that_is_not_there_is_named_with_the_nearest(train, uri):
     outcome = train("--group", "sites")
     assert_refused_before_a_run(outcome, uri, 3, "no column 'sites' (--group)", "'site'?")
@@ -160,6 +169,9 @@ def test_what_is_tested_is_newer_than_what_was_learned(train):
         (("--group", "site", "--time", "date"), "--group and --time"),
         (("--group", "site", "--test-size", "0.2"), "--group and --test-size"),
         (("--time", "date", "--test-size", "0.2"), "--time and --test-size"),
+        (("--cv", "5x1", "--test-size", "0.2"), "--cv and --test-size"),
+        (("--cv", "5x1", "--quick"), "--cv and --quick"),
+        (("--test-size", "0.2", "--quick"), "--test-size and --quick"),
     ],
 )
 def test_two_ways_of_splitting_are_refused(options, named, train, uri):

@@ -22,6 +22,7 @@ from waterflow_cli.training.designs import (
     draw_rows,
     forward_chaining,
     hold_out,
+    quick_hold_out,
     score_folds,
     score_tested,
 )
@@ -54,6 +55,11 @@ def designs():
         "groups": cross_validation(Y, n_folds=3, n_repeats=2, seed=0, groups=GROUPS),
         "hold-out": hold_out(Y, test_size=0.25, seed=0),
         "time": forward_chaining(WHEN, n_folds=3),
+        "quick": quick_hold_out(cross_validation(Y, n_folds=5, n_repeats=1, seed=0)),
+        "quick, groups": quick_hold_out(
+            cross_validation(Y, n_folds=5, n_repeats=1, seed=0, groups=GROUPS)
+        ),
+        "quick, time": quick_hold_out(forward_chaining(WHEN, n_folds=3)),
     }
 
 
@@ -171,6 +177,23 @@ def test_a_hold_out_takes_a_fit_and_five_to_tune_on():
     assert hold_out(Y, test_size=0.2, seed=0).n_fits == 6
 
 
+def test_a_quick_hold_out_takes_one_fit_and_each_row_has_one_part_in_it():
+    design, learner = designs()["quick"], Recorder()
+    ((fold,),) = score_folds(design, learner)
+    assert design.n_fits == len(learner.trained) == 1
+    assert fold.n_trained == len(learner.trained[0]) == 72
+    assert sorted([*learner.trained[0], *fold.tuning_rows, *fold.rows]) == list(range(N_ROWS))
+    assert Y[fold.rows].sum() == Y[fold.tuning_rows].sum() == 8
+
+
+def test_a_quick_hold_out_in_time_is_tuned_on_what_is_newer_and_tested_on_the_newest():
+    learner = Recorder()
+    ((fold,),) = score_folds(designs()["quick, time"], learner)
+    assert WHEN[list(learner.trained[0])].max() < WHEN[fold.tuning_rows].min()
+    assert WHEN[fold.tuning_rows].max() < WHEN[fold.rows].min()
+    assert WHEN[fold.rows].max() == WHEN.max()
+
+
 def test_only_the_first_repeat_keeps_what_was_fitted():
     first, second = score_folds(designs()["folds"], Recorder())
     assert [fold.fitted for fold in first] == [fold.scores[0] for fold in first]
@@ -253,8 +276,19 @@ def test_too_few_rows_of_a_class_to_fit_on_are_refused():
 def test_a_tested_part_of_one_class_is_refused():
     y = np.resize([0, 1], 100)
     y[80:] = 0
-    with pytest.raises(DataRefusedError, match="a tested part holds one class alone"):
+    with pytest.raises(DataRefusedError, match="tested or tuned on holds one class alone"):
         forward_chaining(np.arange(100.0), n_folds=3).check(y)
+
+
+def test_a_part_of_one_class_cannot_be_tuned_on_either():
+    y, spans = np.resize([0, 1], 100), forward_chaining(np.arange(100.0), n_folds=3)
+    y[60:80] = 0
+    y[80:] = np.resize([0, 1], 20)
+    with pytest.raises(DataRefusedError, match="tested or tuned on holds one class alone"):
+        quick_hold_out(spans).check(y)
+    y[20:40], y[60:80] = 0, np.resize([0, 1], 20)
+    with pytest.raises(DataRefusedError, match="tested or tuned on holds one class alone"):
+        spans.check(y)
 
 
 # --- which splits --------------------------------------------------------------------------------

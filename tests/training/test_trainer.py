@@ -39,6 +39,7 @@ N_ROWS = 200
 # Six fits for the folds, three without balancing, and the final one.
 CV = CrossValidation(3, 1)
 N_FITS = 10
+QUICK = TrainingOptions(quick=True)
 PRECISION = parse_guarantee("precision=0.8@90%")
 MEASUREMENTS = ["row", "ph", "Solids"]
 ROW_COLUMN = 0
@@ -330,6 +331,17 @@ def test_asked_share_is_held_out(simulated, test_size):
     assert "bootstrap" in result.evaluation.interval
 
 
+def test_a_quick_answer_takes_two_fits_and_leaves_out_what_takes_more(data, record):
+    result = train_model(data, load(RecordingPlugin()), QUICK)
+    assert result.n_fits == len(record.fitted) == 2
+    assert result.n_trained == N_ROWS
+    assert result.evaluation.n_rows == N_ROWS / 5
+    assert "bootstrap" in result.evaluation.interval
+    assert len(result.importance) == 0
+    assert "the same without balancing" not in [point.name for point in result.points]
+    check_no_leak(record, n_fits=2)
+
+
 def test_probabilities_are_the_calibrated_ones(simulated):
     # Balancing pushes the raw scores up; what is reported fits the base rate again.
     y, probability = train_model(simulated, load_plugin("logreg"), quick()).tested
@@ -508,6 +520,12 @@ def test_groups_and_times_of_the_data_choose_the_split(data):
             "3 spans of time, each tested with what is older",
         ),
         "holdout-0.2": (make_design(data, quick(test_size=0.2)), "one hold-out of 20%"),
+        "quick-cv-5x1": (make_design(data, QUICK), "one quick hold-out of a fifth"),
+        "quick-cv-5x1-grouped": (
+            make_design(sites, QUICK),
+            "one quick hold-out of a fifth, groups kept together",
+        ),
+        "quick-time-3": (make_design(dated, QUICK), "one quick hold-out of the newest fifth"),
     }
     for name, (design, words) in chosen.items():
         assert (design.name, describe_design(name)) == (name, words)

@@ -64,6 +64,11 @@ if TYPE_CHECKING:
     type=options.Share(0.05, 0.5),
     help="Measure on one held-out share of the rows instead.",
 )
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Measure by one fit, on a fifth of the rows: a first answer, soon.",
+)
 @options.group
 @options.time
 @click.option(
@@ -163,8 +168,7 @@ def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
             "--guarantee goes with neither --group nor --time: it needs rows of "
             "which each could as well have come in the place of any other."
         )
-    if chosen.test_size is not None and options.is_asked("cv"):
-        raise UsageError("--cv and --test-size: the rows can be split in one way only.")
+    _refuse_designs(chosen)
     if chosen.require_guarantee and not asked:
         raise UsageError("--require-guarantee: no --guarantee is asked for.")
     for name in ("time_limit", "journal"):
@@ -172,6 +176,12 @@ def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
             raise UsageError("--{option} goes with --tune alone.", option=name.replace("_", "-"))
     if chosen.n_trials and find_spec("optuna") is None:
         raise ModelError("--tune needs Optuna.", tr("Install it: pip install 'waterflow[tune]'"))
+
+
+def _refuse_designs(chosen: TrainingOptions) -> None:
+    """Refuse options that ask for two ways of measuring; a configured --cv may stand by."""
+    quick = chosen.quick or None
+    refuse_two_splits(cv=options.is_asked("cv") or None, test_size=chosen.test_size, quick=quick)
 
 
 def _show(report: TrainingReport, console: Console) -> None:
@@ -200,6 +210,14 @@ def _show(report: TrainingReport, console: Console) -> None:
         run_id=registered.run_id,
     )
     console.note(tr("The baselines are fitted without balancing."))
+    if report.training.options.quick:
+        console.note(
+            tr(
+                "A quick answer: the figures are of a model that learned from three fifths of the "
+                "rows. What balancing does and which measurements matter is left out; without "
+                "--quick they are measured too, and all rows are tested."
+            )
+        )
     if result.evaluation.estimates["roc_auc"].low <= CHANCE:
         console.warn(tr("Not shown to be better than chance: its ROC AUC may be 0.5 or less."))
     if registered.alias != "champion":

@@ -28,7 +28,7 @@ from waterflow_cli.models.metrics import LEVEL
 
 Blocks = frozenset[int]
 
-_NAME = re.compile(r"cv-(\d+)x(\d+)(-grouped)?|holdout-(0\.\d+)|time-(\d+)")
+_NAME = re.compile(r"cv-(\d+)x(\d+)(-grouped)?|holdout-(0\.\d+)|time-(\d+)|quick-(.+)")
 # SMOTE looks for five neighbours of the same class.
 MIN_PER_CLASS = 6
 # Blocks of a hold-out's training rows, for calibration and threshold.
@@ -54,23 +54,28 @@ class Design:
     Attributes
     ----------
     name : str
-        Identifies the way to split: ``cv-5x3``, ``cv-5x3-grouped``, ``holdout-0.2`` or ``time-3``.
+        Identifies the way to split: ``cv-5x3``, ``cv-5x3-grouped``, ``holdout-0.2``, ``time-3``, or
+        ``quick-cv-5x1``, after what made its blocks.
     repeats : tuple of ndarray of int, each of shape (n_samples,)
         By repeat: the block of each row.
     trains : mapping of int to frozenset of int
         By block: the blocks that may be trained on to score it; none for a block never scored.
     tested : tuple of int
         The blocks that are measured.
+    tuning : frozenset of int
+        Blocks that are not trained on, and calibrate for all that are tested.
     """
 
     name: str
     repeats: tuple[IntArray, ...]
     trains: Mapping[int, Blocks]
     tested: tuple[int, ...]
+    tuning: Blocks = frozenset()
 
     def calibrating(self, block: int) -> dict[int, Blocks]:
         """Give the blocks whose scores calibrate for a tested block, and what each is scored by."""
-        pairs = {j: self.trains[block] & self.trains[j] for j in sorted(self.trains[block])}
+        candidates = sorted(self.trains[block] | self.tuning)
+        pairs = {j: self.trains[block] & self.trains[j] for j in candidates}
         return {j: blocks for j, blocks in pairs.items() if blocks}
 
     def fits(self) -> dict[Blocks, set[int]]:
@@ -117,10 +122,11 @@ class Design:
                         ),
                         tr("Use more rows, fewer folds, or another way to split."),
                     )
-            if any(counts[k].min() == 0 for k in self.tested):
+            parts = [[k] for k in self.tested] + [[*self.calibrating(k)] for k in self.tested]
+            if any(np.sum([counts[k] for k in part], axis=0).min() == 0 for part in parts):
                 raise DataRefusedError(
-                    "{text}: a tested part holds one class alone, so nothing can be "
-                    "measured on it.",
+                    "{text}: a part that is tested or tuned on holds one class alone, so nothing "
+                    "can be measured on it.",
                     tr("Use fewer folds, or another way to split."),
                     text=describe_design(self.name),
                 )
@@ -136,7 +142,14 @@ def describe_design(name: str) -> Message:
     match = _NAME.fullmatch(name)
     if match is None:
         return Message(name)
-    n_folds, n_repeats, grouped, share, n_spans = match.groups()
+    n_folds, n_repeats, grouped, share, n_spans, quick = match.groups()
+    if quick:
+        newest = quick.startswith("time")
+        return Message(
+            "one quick hold-out of {fifth}{kept}",
+            fifth=Message("the newest fifth") if newest else Message("a fifth"),
+            kept=Message(", groups kept together") if quick.endswith("-grouped") else "",
+        )
     if share:
         return Message("one hold-out of {test_size:.0%}", test_size=float(share))
     if n_spans:
@@ -223,6 +236,23 @@ def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
         (block,),
         {**{k: every - {k} for k in every}, _N_TUNING_BLOCKS: every},
         (_N_TUNING_BLOCKS,),
+    )
+
+
+def quick_hold_out(design: Design) -> Design:
+    """Make of five blocks a hold-out that takes one fit.
+
+    Three are learned from, the fourth is calibrated and tuned on, and the last one tested; of spans
+    of time, that is the newest.
+    """
+    *learned, tuning, tested = sorted(design.trains)
+    known = frozenset(learned)
+    return Design(
+        f"quick-{design.name}",
+        design.repeats,
+        {**dict.fromkeys(learned, Blocks()), tuning: known, tested: known},
+        (tested,),
+        Blocks({tuning}),
     )
 
 

@@ -30,6 +30,8 @@ class CrossValidation(NamedTuple):
 
 
 DEFAULT_CV = CrossValidation()
+# Of whose blocks a quick evaluation is made.
+QUICK_CV = CrossValidation(5, 1)
 
 
 def parse_cv(text: str) -> CrossValidation:
@@ -71,6 +73,8 @@ class TrainingOptions:
     ----------
     test_size : float, optional
         Share of the rows held out once, instead of cross-validation.
+    quick : bool
+        Measure by one fit, on a fifth of the rows, and leave out what needs more fits or scores.
     verdict_ceiling : float, optional
         Share of the not potable samples that may be called likely_potable at most; where the usual
         policy calls more of them so, it is raised. A certified cut-off stays where it is.
@@ -92,6 +96,7 @@ class TrainingOptions:
     calibration: Calibration = "sigmoid"
     cv: CrossValidation = DEFAULT_CV
     test_size: float | None = None
+    quick: bool = False
     verdict_ceiling: float | None = None
     guarantees: tuple[Guarantee, ...] = ()
     require_guarantee: bool = False

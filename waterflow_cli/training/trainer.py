@@ -40,6 +40,7 @@ from waterflow_cli.training.designs import (
     describe_design,
     forward_chaining,
     hold_out,
+    quick_hold_out,
     score_folds,
     score_tested,
 )
@@ -60,7 +61,7 @@ from waterflow_cli.training.learners import (
     choose_learner,
     single_threaded_fits,
 )
-from waterflow_cli.training.options import DEFAULT_RULE, TrainingOptions
+from waterflow_cli.training.options import DEFAULT_RULE, QUICK_CV, TrainingOptions
 
 # A guarantee is certified on this share of the rows.
 CERTIFYING_SHARE = 0.3
@@ -89,7 +90,8 @@ class TrainingResult:
         What the threshold does, and what others would.
     importance : DataFrame of shape (n_measurements, 3)
         The loss in ROC AUC when a measurement's tested values are shuffled, and its interval
-        (``value``, ``low``, ``high``), by measurement, the largest first.
+        (``value``, ``low``, ``high``), by measurement, the largest first; empty where the user
+        wanted a quick answer.
     loss_curve : list of float
         By epoch, of a model that is trained by epochs.
     trials : list of Trial
@@ -181,7 +183,7 @@ def train_model(
     learner = choose_learner(plugin, part, options)
     n_fits = design.n_fits + 1
     unbalanced = None
-    if options.balance != "none":
+    if options.balance != "none" and not options.quick:
         unbalanced = choose_learner(plugin, part, replace(options, balance="none"))
         n_fits += len(design.tested)
     report(_describe_fits(plugin, design, n_fits, len(used), options))
@@ -206,8 +208,10 @@ def train_model(
             model, certificates = _decide(plugin, fitted, scores, part, unseen, options)
         report(Message("Measuring baselines, and which measurements matter"))
         measured = measure(scores, part.y, model.threshold, options)
-        with plugin.guarded(Message("predict")):
-            importance = _measure_importance(scores[0], part, options)
+        importance = pd.DataFrame()
+        if not options.quick:
+            with plugin.guarded(Message("predict")):
+                importance = _measure_importance(scores[0], part, options)
         return TrainingResult(
             model=model,
             params={**params, **found.params},
@@ -304,15 +308,14 @@ def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[
 
 def make_design(data: TrainingData, options: TrainingOptions) -> Design:
     """Choose how the rows are split to measure a procedure; too few of them are refused."""
+    cv = QUICK_CV if options.quick else options.cv
     if data.when is not None:
-        design = forward_chaining(data.when, n_folds=options.cv.n_folds)
+        design = forward_chaining(data.when, n_folds=3 if options.quick else cv.n_folds)
     elif options.test_size is not None:
         design = hold_out(data.y, test_size=options.test_size, seed=options.seed)
     else:
-        design = cross_validation(
-            data.y, **options.cv._asdict(), seed=options.seed, groups=data.groups
-        )
-    return design.check(data.y)
+        design = cross_validation(data.y, **cv._asdict(), seed=options.seed, groups=data.groups)
+    return (quick_hold_out(design) if options.quick else design).check(data.y)
 
 
 def measure(

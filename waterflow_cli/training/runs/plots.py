@@ -60,7 +60,7 @@ def draw_plots(
         "confusion_matrix": partial(_draw_confusion, rows),
         "reliability": partial(_draw_reliability, rows),
     }
-    if importance is not None:
+    if importance is not None and len(importance):
         drawings["permutation_importance"] = partial(_draw_importance, importance)
     drawings["metrics_by_threshold"] = partial(_draw_thresholds, rows)
     if losses:
