@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain, count
 
 import numpy as np
@@ -14,7 +15,6 @@ from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.common.messages import tr, use_language
 from waterflow_cli.training.designs import (
     MIN_PER_CLASS,
-    Design,
     all_scores,
     corrected_interval,
     cross_validation,
@@ -103,7 +103,7 @@ def test_no_score_comes_from_a_fit_that_saw_its_row_or_the_tested_ones(design):
 def test_the_check_finds_a_design_that_leaks(trains, problem):
     leaky = {k: frozenset(blocks) for k, blocks in trains.items()}
     with pytest.raises(AssertionError, match=problem):
-        check_no_leak(Design("leaky", designs()["folds"].repeats, leaky, (0,)))
+        check_no_leak(replace(designs()["folds"], name="leaky", trains=leaky, tested=(0,)))
 
 
 @pytest.mark.parametrize("name", ["folds", "groups"])

@@ -47,7 +47,7 @@ class Learner(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """How rows are split for an evaluation.
 
@@ -193,10 +193,10 @@ def cross_validation(
     seeds = np.random.SeedSequence(seed).generate_state(n_repeats)
     every = frozenset(range(n_folds))
     return Design(
-        f"cv-{n_folds}x{n_repeats}" + ("" if groups is None else "-grouped"),
-        tuple(_number_folds(y, n_folds, int(state), groups) for state in seeds),
-        {k: every - {k} for k in every},
-        tuple(range(n_folds)),
+        name=f"cv-{n_folds}x{n_repeats}" + ("" if groups is None else "-grouped"),
+        repeats=tuple(_number_folds(y, n_folds, int(state), groups) for state in seeds),
+        trains={k: every - {k} for k in every},
+        tested=tuple(range(n_folds)),
     )
 
 
@@ -232,10 +232,10 @@ def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
     block[train] = _number_folds(y[train], _N_TUNING_BLOCKS, seed)
     every = frozenset(range(_N_TUNING_BLOCKS))
     return Design(
-        f"holdout-{test_size:g}",
-        (block,),
-        {**{k: every - {k} for k in every}, _N_TUNING_BLOCKS: every},
-        (_N_TUNING_BLOCKS,),
+        name=f"holdout-{test_size:g}",
+        repeats=(block,),
+        trains={**{k: every - {k} for k in every}, _N_TUNING_BLOCKS: every},
+        tested=(_N_TUNING_BLOCKS,),
     )
 
 
@@ -248,11 +248,11 @@ def quick_hold_out(design: Design) -> Design:
     *learned, tuning, tested = sorted(design.trains)
     known = frozenset(learned)
     return Design(
-        f"quick-{design.name}",
-        design.repeats,
-        {**dict.fromkeys(learned, Blocks()), tuning: known, tested: known},
-        (tested,),
-        Blocks({tuning}),
+        name=f"quick-{design.name}",
+        repeats=design.repeats,
+        trains={**dict.fromkeys(learned, Blocks()), tuning: known, tested: known},
+        tested=(tested,),
+        tuning=Blocks({tuning}),
     )
 
 
@@ -279,10 +279,10 @@ def forward_chaining(when: FloatArray, *, n_folds: int) -> Design:
             tr("With 3 folds (--cv 3x1) five times are enough; or leave --time out."),
         )
     return Design(
-        f"time-{n_folds}",
-        (block,),
-        {k: frozenset(range(k)) for k in range(n_spans)},
-        tuple(range(2, n_spans)),
+        name=f"time-{n_folds}",
+        repeats=(block,),
+        trains={k: frozenset(range(k)) for k in range(n_spans)},
+        tested=tuple(range(2, n_spans)),
     )
 
 
