@@ -1,8 +1,8 @@
-"""Names for the array types that the modules hand to each other, and a look into Arrow's text."""
+"""Array types that the modules hand to each other, a look into Arrow's text, compiled loops."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,20 @@ import pyarrow.compute as pc
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of arrays when it is first called, once for all processes where possible.
+
+    It lets go of the interpreter's lock, and divides by zero as NumPy does.
+    """
+    import numba
+
+    how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast("Callable[..., Any]", numba.njit(cache=True, **how)(function))
+    except RuntimeError:  # there is no folder to keep the compiled code in
+        return cast("Callable[..., Any]", numba.njit(**how)(function))
 
 
 def cell_bounds(column: pa.Array) -> npt.NDArray[np.int32]:

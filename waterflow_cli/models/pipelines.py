@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -37,8 +37,12 @@ class SampleWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> SampleWeighted:
         """Fit a copy of the classifier, each row weighted by its class."""
+        return self.fit_by(lambda copy, X, y, **weights: copy.fit(X, y, **weights), X, y)
+
+    def fit_by(self, fit: Callable[..., Any], X: Any, y: Any) -> SampleWeighted:
+        """Fit so, by a function of the copy, the rows and ``sample_weight``."""
         self.estimator_ = clone(self.estimator)
-        self.estimator_.fit(X, y, sample_weight=compute_sample_weight("balanced", y))
+        fit(self.estimator_, X, y, sample_weight=compute_sample_weight("balanced", y))
         self.classes_ = self.estimator_.classes_
         return self
 

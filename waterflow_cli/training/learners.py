@@ -27,6 +27,7 @@ from waterflow_cli.common.messages import Message, tr, trn
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import MIN_PER_CLASS, stratified_folds
+from waterflow_cli.training.forests import fit_pipeline
 from waterflow_cli.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class PipelineLearner:
 
     def fit(self, rows: IntArray) -> BalancedPipeline:
         """Fit a copy."""
-        return clone(self.pipeline).fit(self.X.iloc[rows], self.y[rows])
+        return fit_pipeline(clone(self.pipeline), self.X.iloc[rows], self.y[rows])
 
     def score(self, fitted: BalancedPipeline, rows: IntArray) -> FloatArray:
         """Give P(class 1) of rows."""

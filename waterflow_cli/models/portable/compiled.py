@@ -6,13 +6,12 @@ work; more than that find no room in the registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numba
 import numpy as np
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
+from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, compiled
 from waterflow_cli.models.portable.masks import DE_BRUIJN as _DE_BRUIJN
 from waterflow_cli.models.portable.masks import PLACE_SHIFT as _PLACE_SHIFT
 from waterflow_cli.models.portable.trees import (
@@ -111,15 +110,7 @@ def sums_of(trees: Trees, X: FloatArray) -> FloatArray:
     return np.asarray(sums)
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a function when it is first called, once for all processes where that can be."""
-    try:
-        return cast("Callable[..., None]", numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # there is no folder to keep the compiled code in
-        return cast("Callable[..., None]", numba.njit(nogil=True)(function))
-
-
-@_compiled
+@compiled
 def _rank_values(X, table, ranks):  # type: ignore[no-untyped-def]
     """Count, for each value, the thresholds below it: value <= threshold k if rank <= k."""
     thresholds, starts, measurements, missing_right, low, scale, bins, rounds = table
@@ -165,7 +156,7 @@ def _leaf(values, tree, left):  # type: ignore[no-untyped-def]
     return values[tree, ((mask & (~mask + np.uint64(1))) * _DE_BRUIJN) >> _PLACE_SHIFT]
 
 
-@_compiled
+@compiled
 def _join(ranks, masks, starts, values, sums):  # type: ignore[no-untyped-def]
     """Add to each sum the values of the leaves that all masks leave, tree after tree.
 
@@ -199,7 +190,7 @@ def _step(word, words, ranks, row):  # type: ignore[no-untyped-def]
     return words[(word >> _CHILD_SHIFT) + np.uint64(goes_right)]
 
 
-@_compiled
+@compiled
 def _walk(ranks, words, values, roots, sums):  # type: ignore[no-untyped-def]
     """Add to each sum the value of the leaf that its row reaches, tree after tree."""
     n_rows = ranks.shape[0]
