@@ -196,7 +196,7 @@ def test_texts_and_counts_are_those_of_the_rows_one_by_one(data):
         name: data.draw(cells) for name in data.draw(st.sets(st.sampled_from(NINE), min_size=1))
     }
     whole = check_limits(checked_batch(columns), ALL, NINE)
-    counts = LimitCounts(ALL, NINE)
+    counts = LimitCounts(profiles=ALL, measurements=NINE)
     texts = []
     for row in range(n_rows):
         held = checked_batch({name: [v[row]] for name, v in columns.items()})
@@ -211,7 +211,7 @@ def test_texts_and_counts_are_those_of_the_rows_one_by_one(data):
 
 def test_counts_go_on_from_their_json():
     profiles = load_limits(["epa", "who"])
-    first, second = (LimitCounts(profiles, NINE) for _ in range(2))
+    first, second = (LimitCounts(profiles=profiles, measurements=NINE) for _ in range(2))
     batch = checked_batch({"ph": [6.0, 9.0, 7.0], "Sulfate": [1, NAN, 300]})
     first.add(check_limits(batch, profiles, NINE))
     second.take_up(json.loads(json.dumps(first.content())))
@@ -229,7 +229,7 @@ def test_counts_go_on_from_their_json():
 
 
 def test_what_the_schema_measures_is_not_called_unmeasured():
-    counts = LimitCounts((EPA,), ("Nitrate", "e_coli"))
+    counts = LimitCounts(profiles=(EPA,), measurements=("Nitrate", "e_coli"))
     assert counts.in_no_column == ["arsenic", "lead", "fluoride"]
 
 

@@ -14,9 +14,10 @@ from paths import ROOT
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.tables.units import conversion
-from waterflow_cli.validation.limits import CLASSES, NEVER_MEASURED, PROFILES, load_limits
+from waterflow_cli.validation.limits import CLASSES, PROFILES, load_limits
 
 NINE = load_schema().measurements
+EVERY = load_schema("drinking-water")
 # Profile, column, condition -> minimum, maximum, class. Written anew from the published values, so
 # that a slip in a profile's file does not stand here too.
 PUBLISHED = {
@@ -46,6 +47,48 @@ PUBLISHED = {
     ("fr", "Turbidity", "référence, at the tap"): (None, 2, "operational"),
 }
 BUNDLED = [limit for profile in load_limits(PROFILES) for limit in profile.limits]
+OF_THE_NINE = [limit for limit in BUNDLED if limit.column in NINE]
+# The rows of the list of all parameters: profile -> column -> the values in the order of the file.
+# Nitrate and nitrite of the US are as N.
+OTHERS = {
+    "eu": """
+        E_coli 0; Enterococci 0; Coliforms 0; Clostridium_perfringens 0; Acrylamide 0.10;
+        Epichlorohydrin 0.10; Antimony 10; Arsenic 10; Benzene 1.0; Benzo_a_pyrene 0.010;
+        Bisphenol_A 2.5; Boron 1.5 2.4; Bromate 10; Cadmium 5.0; Chlorate 0.25 0.70; Chlorite
+        0.25 0.70; Chromium 50 25; Copper 2.0; Cyanide 50; Dichloroethane_1_2 3.0; Fluoride 1.5;
+        Haloacetic_acids 60; Lead 10 5; Manganese 50; Mercury 1.0; Microcystin_LR 1.0; Nickel
+        20; Nitrate_NO3 50; Nitrate_and_nitrite 1; Nitrite_NO2 0.50 0.10; Pesticide_highest
+        0.10; Atrazine 0.10; Aldrin 0.030; Dieldrin 0.030; Heptachlor 0.030; Heptachlor_epoxide
+        0.030; Pesticides_total 0.50; PFAS_20 0.10; PFAS_total 0.50; PAH_4 0.10; Selenium 20 30;
+        Tetrachloroethene_Trichloroethene 10; Uranium 30; Vinyl_chloride 0.50; Aluminium 200;
+        Ammonium_NH4 0.50; Chloride 250; Iron 200; Oxidisability 5.0; Sodium 200""",
+    "who": """
+        E_coli 0; Acrylamide 0.5; Epichlorohydrin 0.4; Antimony 20; Arsenic 10; Barium 1.3;
+        Benzene 10; Benzo_a_pyrene 0.7; Boron 2.4; Bromate 10; Cadmium 3; Chlorate 0.7; Chlorite
+        0.7; Chromium 50; Copper 2; Dichloroethane_1_2 30; Fluoride 1.5; Lead 10; Manganese 80;
+        Mercury 6; Microcystin_LR 1; Nickel 70; Nitrate_NO3 50; Nitrate_and_nitrite 1;
+        Nitrite_NO2 3; Selenium 40; Tetrachloroethene 100; Trichloroethene 8; Uranium 30;
+        Vinyl_chloride 0.3; Chlorine_free 5; Trihalomethane_ratios 1""",
+    "epa": """
+        Antimony 6; Arsenic 10; Barium 2; Benzene 5; Benzo_a_pyrene 0.2; Beryllium 4; Thallium
+        2; Bromate 10; Cadmium 5; Chlorite 1.0; Chromium 100; Copper 1.3 1.0; Cyanide 200;
+        Dichloroethane_1_2 5; Fluoride 4.0 2.0; Haloacetic_acids 60; Lead 15 10; Manganese 50;
+        Mercury 2; Nitrate_NO3 10; Nitrite_NO2 1; Atrazine 3; PFOA 0.004; PFOS 0.004; Selenium
+        50; Tetrachloroethene 5; Trichloroethene 5; Uranium 30; Vinyl_chloride 2; Aluminium 50
+        200; Chloride 250; Chlorine_free 4.0; Colour 15; Iron 300; Zinc 5""",
+    "fr": """
+        E_coli 0; Enterococci 0; Coliforms 0; Clostridium_perfringens 0; Acrylamide 0.10;
+        Epichlorohydrin 0.10; Antimony 10; Arsenic 10; Barium 0.70; Benzene 1.0; Benzo_a_pyrene
+        0.010; Bisphenol_A 2.5; Boron 1.5; Bromate 10; Cadmium 5.0; Chlorate 0.25 0.70; Chlorite
+        0.25 0.70; Chromium 50 25; Copper 2.0 1.0; Cyanide 50; Dichloroethane_1_2 3.0; Fluoride
+        1.5; Haloacetic_acids 60; Lead 10 5; Manganese 50; Mercury 1.0; Microcystin_LR 1.0;
+        Nickel 20; Nitrate_NO3 50; Nitrate_and_nitrite 1; Nitrite_NO2 0.50 0.10;
+        Pesticide_highest 0.10; Atrazine 0.10; Aldrin 0.030; Dieldrin 0.030; Heptachlor 0.030;
+        Heptachlor_epoxide 0.030; Pesticides_total 0.50; PFAS_20 0.10; PAH_4 0.10; Selenium 20
+        30; Tetrachloroethene_Trichloroethene 10; Uranium 30; Vinyl_chloride 0.50; Aluminium
+        200; Ammonium_NH4 0.10 0.50; Chloride 250; Colour 15; Iron 200; Oxidisability 5.0;
+        Sodium 200; Temperature 25""",
+}
 LIMIT = {
     "column": "Sulfate",
     "maximum": 250,
@@ -87,10 +130,20 @@ def load(workdir):
 def test_the_bundled_profiles_hold_the_published_values_and_no_others():
     held = {
         (limit.profile, limit.column, limit.where): (limit.minimum, limit.maximum, limit.purpose)
-        for limit in BUNDLED
+        for limit in OF_THE_NINE
     }
     assert held == PUBLISHED
-    assert len(BUNDLED) == len(PUBLISHED)
+    assert len(OF_THE_NINE) == len(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_so_do_they_for_all_other_parameters(name):
+    rows = [row.split() for row in OTHERS[name].split(";")]
+    held = {}
+    for limit in (each for each in BUNDLED if each.profile == name and each not in OF_THE_NINE):
+        assert limit.minimum is None
+        held.setdefault(limit.column, []).append(limit.maximum)
+    assert held == {column: list(map(float, values)) for column, *values in rows}
 
 
 @pytest.mark.parametrize("profile", load_limits(PROFILES), ids=PROFILES)
@@ -98,7 +151,9 @@ def test_each_profile_has_a_value_or_a_reason_for_each_measurement(profile):
     limited = {limit.column for limit in profile.limits}
     unlimited = [each.column for each in profile.unlimited]
     assert limited.isdisjoint(unlimited)
-    assert limited | set(unlimited) == set(NINE)
+    assert limited | set(unlimited) >= set(NINE)
+    every = {row.split()[0] for each in OTHERS.values() for row in each.split(";")}
+    assert limited | set(unlimited) == every | set(NINE)
     assert all(each.reason for each in profile.unlimited)
 
 
@@ -108,20 +163,28 @@ def test_each_limit_tells_class_basis_source_and_date_in_the_units_of_the_schema
     assert limit.basis
     assert limit.source
     assert limit.date
-    assert conversion(limit.unit, load_schema().units[limit.column]) == 1
+    if limit.unit == "1":  # a sum of ratios
+        assert len(limit.ways[0].terms) > 1
+    else:
+        assert conversion(limit.unit, EVERY.units[limit.column])
+        assert limit.ways[0].terms[0].column == limit.column
 
 
-def test_only_chloramines_and_trihalomethanes_have_health_limits():
-    health = {limit.column for limit in BUNDLED if limit.purpose == "health"}
+def test_of_the_nine_only_chloramines_and_trihalomethanes_have_health_limits():
+    health = {limit.column for limit in OF_THE_NINE if limit.purpose == "health"}
     assert health == {"Chloramines", "Trihalomethanes"}
 
 
 def test_what_was_not_seen_in_the_primary_text_is_marked_in_its_source():
     marked = {
-        (limit.profile, limit.column) for limit in BUNDLED if limit.source.endswith("(check)")
+        (limit.profile, limit.column)
+        for limit in BUNDLED
+        if limit.source.rstrip(".").endswith("(check)")
     }
     carried = {"ph", "Sulfate", "Conductivity", "Trihalomethanes", "Turbidity"}
-    assert marked == {("eu", column) for column in carried}
+    others = {("fr", "Barium"), ("epa", "Lead"), ("epa", "PFOA"), ("epa", "PFOS")}
+    others.add(("who", "Trihalomethane_ratios"))
+    assert marked == {("eu", column) for column in carried} | others
     (who,) = load_limits(["who"])
     (sulfate,) = [each.reason for each in who.unlimited if each.column == "Sulfate"]
     assert "500 mg/L (check)" in sulfate
@@ -176,12 +239,26 @@ def test_columns_go_by_the_aliases_of_the_schema(load):
 
 
 def test_columns_of_a_schema_of_ones_own_can_be_limited(load):
-    text = "schema_type: dataframe\ncolumns:\n  Nitrate:\n    dtype: float64\n"
+    text = "schema_type: dataframe\ncolumns:\n  Tannin:\n    dtype: float64\n"
     schema = parse_schema(text, "town.yaml")
-    limit = LIMIT | {"column": "nitrate", "maximum": 50}
-    assert load(toml(limit), schema).limits[0].column == "Nitrate"
-    with pytest.raises(UsageError, match="no column 'nitrate' is known"):
+    limit = LIMIT | {"column": "tannin", "maximum": 50}
+    assert load(toml(limit), schema).limits[0].column == "Tannin"
+    with pytest.raises(UsageError, match="no column 'tannin' is known"):
         load(toml(limit))
+
+
+def test_a_unit_that_converts_is_converted(load):
+    (limit,) = load(toml(LIMIT | {"column": "Plomb", "maximum": 0.01})).limits
+    assert limit.value == "at most 0.01 mg/L"
+    assert limit.in_unit_of_column.value == "at most 10 µg/L"
+
+
+def test_a_name_in_ones_own_schema_stands_for_the_same_of_the_bundled_one(load):
+    text = "columns:\n  Pb: {dtype: float64}\nmetadata: {units: {Pb: mg/L}}\n"
+    (eu,) = load_limits(["eu"], parse_schema(text, "own.yaml"))
+    (now, _) = [limit for limit in eu.limits if limit.column == "Pb"]
+    assert now.in_unit_of_column.value == "at most 0.01 mg/L"
+    assert "Lead" not in {limit.column for limit in eu.limits}
 
 
 def test_a_date_may_stand_without_quotes(load):
@@ -201,7 +278,7 @@ def test_several_values_for_a_column_need_a_condition_each(load):
     [
         ({"maximun": 3}, "unknown key 'maximun'. Did you mean 'maximum'?"),
         ({"unit": None}, "'unit' is missing"),
-        ({"unit": "µg/L"}, "the unit of Sulfate is mg/L SO4, not 'µg/L'"),
+        ({"unit": "mg/L C"}, "the unit of Sulfate is mg/L SO4, not 'mg/L C'"),
         ({"unit": "grains"}, "the unit of Sulfate is mg/L SO4, not 'grains'"),
         ({"class": "legal"}, "class 'legal' is none of health, operational, aesthetic"),
         ({"minimum": 251}, "its minimum 251 is above its maximum 250"),
@@ -285,7 +362,7 @@ def test_list_names_the_profiles(cli):
     assert outcome.code == 0
     profiles = json.loads(outcome.out)["profiles"]
     assert [profile["name"] for profile in profiles] == list(PROFILES)
-    assert sum(profile["limits"] for profile in profiles) == len(PUBLISHED)
+    assert sum(profile["limits"] for profile in profiles) == len(BUNDLED)
     shown = cli("limits", "list").out
     assert all(profile["title"] in shown for profile in profiles)
 
@@ -299,7 +376,6 @@ def test_show_tells_values_conditions_sources_and_what_has_no_value(cli):
     for text in ("180 to 1000 µS/cm", "at 20 °C", "200 to 1100 µS/cm", "at 25 °C"):
         assert text in shown.out
     assert "often as they are repeated" in shown.out
-    assert f"Not measured, in no column: {', '.join(NEVER_MEASURED)}." in shown.out
     assert "US EPA" not in shown.out
 
 

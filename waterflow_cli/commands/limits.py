@@ -8,7 +8,6 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.notes import list_bundled
-from waterflow_cli.common.errors import shorten
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.console import Console
 
@@ -43,11 +42,11 @@ def list_limits(console: Console) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME|FILE.toml]...")
 def show_limits(console: Console, *, names: tuple[str, ...]) -> None:
     """Show the values of the profiles NAME..., of all bundled ones when none is named."""
-    from waterflow_cli.validation.limits import NEVER_MEASURED, PROFILES, load_limits
+    from waterflow_cli.validation.limits import PROFILES, load_limits
 
     profiles = load_limits(names or PROFILES)
     content = [profile.content() for profile in profiles]
-    if console.json({"profiles": content, "in_no_column": list(NEVER_MEASURED)}):
+    if console.json({"profiles": content}):
         return
     for profile in profiles:
         title = tr("{name}: {title}", name=profile.name, title=profile.title)
@@ -55,10 +54,7 @@ def show_limits(console: Console, *, names: tuple[str, ...]) -> None:
         for note in profile.notes:
             console.result(note)
         console.result("")
-    console.result(
-        "A value equal to a limit is within it. Not measured, in no column: {names}.",
-        names=shorten(map(tr, NEVER_MEASURED), 40),
-    )
+    console.result(tr("A value equal to a limit is within it."))
 
 
 def _rows_of(profile: LimitProfile) -> list[list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from waterflow_cli.common.errors import shorten
-from waterflow_cli.common.messages import tr, trn
+from waterflow_cli.common.messages import marked, tr, trn
 
 if TYPE_CHECKING:
     from typing import Any
@@ -93,6 +93,7 @@ def note_limits(counts: LimitCounts | None, console: Console) -> None:
         + [str(sums[each]) for each in shown]
         + [limit.source]
         for limit, sums in zip(counts.limits, counts.by_limit, strict=True)
+        if any(sums[each] for each in LimitStatus if each is not LimitStatus.NOT_MEASURED)
     ]
     head = (tr("limits"), tr("measurement"), tr("value"), tr("class"), tr("basis"))
     console.table(
@@ -101,6 +102,7 @@ def note_limits(counts: LimitCounts | None, console: Console) -> None:
         rows,
         err=True,
     )
+    _note_parameters(counts, console)
     absent = []
     if counts.in_no_column:
         absent.append(tr("{names} (in no column)", names=shorten(map(tr, counts.in_no_column))))
@@ -108,3 +110,27 @@ def note_limits(counts: LimitCounts | None, console: Console) -> None:
         absent.append(tr("{names} (no result in any row)", names=shorten(counts.not_measured)))
     if absent:
         console.note("Not measured: {names}.", names=shorten(absent, separator=tr("; ")))
+
+
+def _note_parameters(counts: LimitCounts, console: Console) -> None:
+    """Say which parameters of each rule could be judged, and which not."""
+    for each in counts.parameters:
+        n_all = len(each.judged) + len(each.not_judged) + len(each.lacking)
+        console.note(
+            trn(
+                "{profile}: {n_judged} of {n} parameter judged.",
+                "{profile}: {n_judged} of {n} parameters judged.",
+                n_all,
+                profile=each.profile,
+                n_judged=len(each.judged),
+            )
+        )
+        names = {
+            marked("{profile}: could not judge {names}."): each.not_judged,
+            marked("{profile}: no result of {names}."): each.lacking,
+        }
+        for text, found in names.items():
+            if found:
+                console.note(text, profile=each.profile, names=shorten(found))
+    for name, reason in counts.unread.items():
+        console.note("{name} is held against no limit: {reason}", name=name, reason=reason)

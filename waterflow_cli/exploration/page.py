@@ -30,7 +30,7 @@ from waterflow_cli.exploration.report import HEALTH, Difference, Exploration, Li
 from waterflow_cli.exploration.sections import MODIFIED_Z, Absent, Distribution, ImplausiblePair
 from waterflow_cli.exploration.signal_check import QUICK_MODEL, Signal
 from waterflow_cli.training.designs import describe_design
-from waterflow_cli.validation.limits import Limit
+from waterflow_cli.validation.limits import Limit, unmeasured
 
 # The one that fills its cell half; fuller ones look alike.
 _DARKEST_SHARE = 0.5
@@ -58,13 +58,14 @@ def render_exploration(
     )
     tags = ("A", "B") if len(explorations) > 1 else ("",)
     tagged = list(zip(tags, explorations, strict=True))
-    names = (each.name for found in explorations for each in found.distributions)
+    names = list(dict.fromkeys(each.name for found in explorations for each in found.distributions))
     counts = {(tag, each.limit): each for tag, found in tagged for each in found.limits}
     return environment.get_template("exploration.html").render(
         views=[_view(tag, found) for tag, found in tagged],
         paired=len(tagged) > 1,
         differences=differences,
-        measurements=list(dict.fromkeys(names)),
+        measurements=names,
+        unmeasured=", ".join(map(tr, unmeasured(names))),
         limits=list(dict.fromkeys(limit for _, limit in counts)),
         counts=counts,
         quick_model=tr(QUICK_MODEL),

@@ -266,7 +266,7 @@ def count_limits(samples: Samples) -> Iterator[LimitCount]:
         if limit.column in samples.X:
             sums = np.bincount(codes, minlength=len(LimitStatus)).tolist()
             yield LimitCount(
-                limit=limit,
+                limit=limit.in_unit_of_column,
                 n_measured=len(codes) - sums[LimitStatus.NOT_MEASURED],
                 n_above=sums[LimitStatus.ABOVE],
                 n_below=sums[LimitStatus.BELOW],

@@ -170,7 +170,7 @@ class _Collector:
         label = schema.label if schema.label in columns else None
         self._label = label if label and schema.columns[label].kind.is_numeric else None
         # By what they are, and of which column or limit: a part of each batch.
-        self._parts: defaultdict[tuple[str, str | int], list[Any]] = defaultdict(list)
+        self._parts: defaultdict[tuple[str, str | int | Limit], list[Any]] = defaultdict(list)
         self._left_out: Counter[str] = Counter()
         self._censored = {name: np.zeros(2, dtype=np.int64) for name in self._names}
         self._texts = {
@@ -201,10 +201,11 @@ class _Collector:
     def _add_limit_codes(
         self, flags: LimitFlags, kept: BoolArray, bad: Mapping[str, BoolArray]
     ) -> None:
-        for place, (limit, codes) in enumerate(zip(flags.limits, flags.codes, strict=True)):
+        for limit, codes in zip(flags.limits, flags.codes, strict=True):
             if limit.column in bad:
-                codes = np.where(bad[limit.column], np.int8(LimitStatus.NOT_MEASURED), codes)
-            self._parts["limit_codes", place].append(codes[kept])
+                unread = np.int8(LimitStatus.NOT_MEASURED)
+                codes = np.where(bad[limit.column], unread, codes)[kept]
+                self._parts["limit_codes", limit].append(codes)
 
     def _split(self, checked: CheckedBatch) -> tuple[BoolArray, dict[str, BoolArray]]:
         """Say which rows stay, and which of their numbers are bad."""
@@ -230,7 +231,6 @@ class _Collector:
         numbers = self._join("numbers")
         label = numbers.pop(self._label) if self._label else None
         texts = {kind: each.finish() if each else None for kind, each in self._texts.items()}
-        limits = found.limits.limits if found.limits else ()
         return Samples(
             path=path,
             reading=self._file.reading,
@@ -245,7 +245,7 @@ class _Collector:
             lines=self._join("lines")[0],
             site=texts["site"],
             date=texts["date"],
-            limits=list(zip(limits, self._join("limit_codes").values(), strict=True)),
+            limits=list(self._join("limit_codes").items()),
             alarms=list(found.cells.alarms(self._file.schema)),
         )
 

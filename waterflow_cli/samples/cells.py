@@ -20,7 +20,7 @@ from waterflow_cli.common.arrays import (
     filled,
 )
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
-from waterflow_cli.common.messages import Message, marked, tr
+from waterflow_cli.common.messages import Message, joined, marked, tr
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
 from waterflow_cli.samples.number_marks import find_marks
 from waterflow_cli.samples.profiles import load_profile
@@ -212,6 +212,22 @@ def _word(text: str) -> str:
 
 def _has_letters(text: str) -> bool:
     return any(map(str.isalpha, text))
+
+
+def describe_columns(
+    columns: Mapping[str, str], readers: Mapping[str, CellReader]
+) -> list[Message]:
+    """Say which columns were taken for which, and from which unit, where it is not plain."""
+    pairs = []
+    for name, shown in columns.items():
+        reader = readers.get(name)
+        unit = (" (", reader.conversion, ")") if reader and reader.conversion else ()
+        if fold_name(shown) != fold_name(name):
+            taken = Message("'{shown}' as {name}", shown=shown, name=name)
+            pairs.append(joined([taken, *unit], ""))
+        elif unit:
+            pairs.append(joined([name, *unit], ""))
+    return pairs
 
 
 def name_units(

@@ -225,7 +225,9 @@ class _ScoringJob:
         self.paths = [*self._groups, *([] if options.rejects is None else [options.rejects])]
         self.summary = ScoringSummary(model=model.label)
         if options.limits:  # an earlier run's counts are added to these
-            self.summary.limits = LimitCounts(options.limits, model.decision.measurements)
+            self.summary.limits = LimitCounts(
+                profiles=options.limits, measurements=model.decision.measurements
+            )
         self._model, self._options, self._inputs = model, options, inputs
         self._progress = InputProgress(inputs, report)
         check_n_listed(model, options.explain)

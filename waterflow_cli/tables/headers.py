@@ -15,6 +15,7 @@ from waterflow_cli.tables.units import is_unit_of_amount, parse_unit, taught
 
 # "Sulfate (mg/L)", "Chloramines [mg(Cl2)/L]"
 _IN_BRACKETS = re.compile(r"^([^(\[]*)[(\[](.*)[)\]]$", re.DOTALL)
+_BRACKET = re.compile(r"[(\[]")
 # What is in brackets and reads so is a unit, known or to be refused.
 _AS_UNIT = re.compile(r"[/°º˚℃℉%‰]|(?i:\bdeg)")
 # "Sulfate-S" and "Sulfate (S)" give sulfur, and are no plural.
@@ -173,10 +174,8 @@ class Header:
             return exact, self._unit_of_renamed(cell)
         if cell in self._renames or len(cell) > self._longest:
             return None
-        if match := _IN_BRACKETS.match(cell.rstrip()):
-            name = self._named(match[1].rstrip())
-            is_unit = not _IN_NAME.fullmatch(fold_name(match[2]))
-            return (name, match[2].strip()) if name and is_unit else None
+        if _IN_BRACKETS.match(text := cell.rstrip()):
+            return self._before_brackets(text)
         folded, start = "", 0
         for gap in _GAP.finditer(cell):
             folded += fold_name(cell[start : gap.start()])
@@ -188,6 +187,18 @@ class Header:
                 continue
             if (name := self._named(before)) and parse_unit(self.unit(cell[start:])):
                 return name, cell[start:]
+        return None
+
+    def _before_brackets(self, cell: str) -> tuple[str, str] | None:
+        """Tell which column is named before a bracket, with what is in it to the cell's end.
+
+        A name may have brackets of its own: "Benzo(a)pyrene (µg/L)".
+        """
+        for bracket in _BRACKET.finditer(cell):
+            if name := self._named(cell[: bracket.start()].rstrip()):
+                inside = cell[bracket.end() : -1]
+                is_remark = _IN_NAME.fullmatch(fold_name(inside))
+                return None if is_remark else (name, inside.strip())
         return None
 
     def count_known(self, cells: Iterable[str]) -> int:

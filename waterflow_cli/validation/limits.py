@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,18 +18,28 @@ from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import Message, marked, tr
 from waterflow_cli.common.toml import LINE, LINES, NUMBER, TABLES, Table, parse_toml, read_text
 from waterflow_cli.tables.headers import fold_name
-from waterflow_cli.tables.units import conversion
+from waterflow_cli.tables.units import convert, leaves_speciation_open
+from waterflow_cli.validation.quantities import (
+    NO_UNIT,
+    KnownColumn,
+    Way,
+    derived_names,
+    find_ways,
+)
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
 
 PROFILES = ("who", "eu", "epa", "fr")
+# The schema whose columns can be limited, in whatever schema a file is read by.
+EVERY_PARAMETER = "drinking-water"
 CLASSES = (marked("health"), marked("operational"), marked("aesthetic"))
 # What the values of the bundled profiles are values of.
 BASES = (
     *(marked("single sample"), marked("running annual average")),
     *(marked("locational running annual average"), marked("percentile: 95 % of samples")),
-    marked("lifetime consumption (check)"),
+    *(marked("lifetime consumption (check)"), marked("single sample (check)")),
+    marked("percentile: 90 % of samples"),
 )
 # What makes water unsafe more often than anything that the nine columns hold.
 NEVER_MEASURED = (
@@ -63,9 +74,9 @@ class Limit:
     profile : str
         Name of the profile that it stands in.
     column : str
-        A column of the schema, in whose unit the bounds are.
+        A column of the schema, or the name of a sum.
     minimum, maximum : float or None
-        At least one is given.
+        In the limit's own unit. At least one is given.
     purpose : Message
         What the value protects: one of `CLASSES`.
     basis : Message
@@ -74,6 +85,8 @@ class Limit:
         The condition that it holds under, where a column has several; else often empty.
     source, date : str
         A source ends in "(check)" where the value was not seen in the primary text.
+    ways : tuple of Way
+        How to come to what it limits, best first; none where a column does not say what it gives.
     """
 
     profile: str
@@ -87,6 +100,21 @@ class Limit:
     source: str
     date: str
     note: str
+    ways: tuple[Way, ...] = ()
+
+    @property
+    def in_unit_of_column(self) -> Limit:
+        """The limit in the unit of its column."""
+        for way in self.ways:
+            (term, *others) = way.terms
+            if term.column == self.column and not others and term.factor != 1:
+                return replace(
+                    self,
+                    minimum=_converted(self.minimum, 1 / term.factor),
+                    maximum=_converted(self.maximum, 1 / term.factor),
+                    unit=term.unit,
+                )
+        return self
 
     @property
     def value(self) -> str:
@@ -102,7 +130,7 @@ class Limit:
     @property
     def unit_after(self) -> str:
         """The unit as it follows a number: that of a pH is never written."""
-        return "" if self.unit.casefold() == "ph" else f" {self.unit}"
+        return "" if self.unit.casefold() in ("ph", NO_UNIT) else f" {self.unit}"
 
     @property
     def origin(self) -> str:
@@ -111,7 +139,9 @@ class Limit:
 
     def content(self) -> dict[str, Any]:
         """Put the limit into JSON, under the names that a profile's file uses."""
-        return asdict(self, dict_factory=_name_as_in_files)
+        told = asdict(replace(self, ways=()), dict_factory=_name_as_in_files)
+        del told["ways"]
+        return told
 
 
 @dataclass(frozen=True)
@@ -135,7 +165,13 @@ class LimitProfile:
 
     def content(self) -> dict[str, Any]:
         """Put the profile into JSON."""
-        return asdict(self, dict_factory=_name_as_in_files)
+        limits = [limit.content() for limit in self.limits]
+        told = asdict(replace(self, limits=()), dict_factory=_name_as_in_files)
+        return {name: limits if name == "limits" else value for name, value in told.items()}
+
+
+def _converted(bound: float | None, factor: Fraction) -> float | None:
+    return None if bound is None else float(convert(np.array([bound]), factor)[0])
 
 
 def _name_as_in_files(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -199,24 +235,37 @@ def plain(value: float) -> str:
     return np.format_float_positional(value, trim="-")
 
 
-class _Column(NamedTuple):
-    name: str
-    unit: str | None
-
-
-def _known_columns(schema: TableSchema | None) -> dict[str, _Column]:
+def _known_columns(schema: TableSchema | None) -> dict[str, KnownColumn]:
     """Map each folded name and alias to the numeric column that it stands for."""
     from waterflow_cli.samples.schemas import load_schema
 
-    known: dict[str, _Column] = {}
-    # The user's schema last: its names count. Where it tells no unit, that of `water` is meant.
-    for each in (load_schema(), *([schema] if schema is not None else [])):
-        for name in each.measurements:
-            before = known.get(fold_name(name))
-            unit = each.units.get(name, before.unit if before is not None else None)
-            for alias in (name, *each.aliases.get(name, ())):
-                known[fold_name(alias)] = _Column(name, unit)
+    standard = load_schema(EVERY_PARAMETER)
+    known = {fold_name(name): KnownColumn(name, NO_UNIT, name) for name in derived_names()}
+    for name, names in _names_of(standard):
+        column = KnownColumn(name, standard.units.get(name), name)
+        known |= dict.fromkeys(map(fold_name, names), column)
+    # The user's schema last: its names count. Where it tells no unit, that of the bundled one is
+    # meant, unless that goes with several.
+    several = set(map(fold_name, standard.unit_needed))
+    for name, names in _names_of(schema) if schema is not None else ():
+        folded = list(map(fold_name, names))
+        other = next((known[each] for each in folded if each in known), None)
+        unit = schema.units.get(name) if schema is not None else None
+        if other is None:
+            column = KnownColumn(name, unit, name)
+        else:
+            named = unit is None or leaves_speciation_open(unit, other.unit or "")
+            is_told = not (named and fold_name(name) in several)
+            column = KnownColumn(name, unit or other.unit, other.quantity, is_told)
+            folded += [each for each, before in known.items() if before == other]
+        known |= dict.fromkeys(folded, column)
     return known
+
+
+def _names_of(schema: TableSchema) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Give each measurement of a schema with all its names."""
+    for name in schema.measurements:
+        yield name, (name, *schema.aliases.get(name, ()))
 
 
 def _read_profile(name: str) -> str:
@@ -231,7 +280,7 @@ def _read_profile(name: str) -> str:
 
 
 def _parse_profile(
-    text: str, name: str, source: str, columns: Mapping[str, _Column]
+    text: str, name: str, source: str, columns: Mapping[str, KnownColumn]
 ) -> LimitProfile:
     where = tr("Limits {source}", source=source)
     profile = Table(parse_toml(text, where, tr(_SEE)), _PROFILE_SHAPES, where, tr(_SEE))
@@ -251,7 +300,7 @@ def _parse_profile(
     )
 
 
-def _parse_limit(entry: Table, profile: str, columns: Mapping[str, _Column]) -> Limit:
+def _parse_limit(entry: Table, profile: str, columns: Mapping[str, KnownColumn]) -> Limit:
     column, purpose = _column_of(entry, columns), entry.text("class")
     if purpose not in CLASSES:
         raise entry.error(
@@ -272,7 +321,8 @@ def _parse_limit(entry: Table, profile: str, columns: Mapping[str, _Column]) -> 
         column=column.name,
         minimum=bounds.get("minimum"),
         maximum=bounds.get("maximum"),
-        unit=_unit_of(entry, column),
+        unit=entry.text("unit"),
+        ways=_ways_to(entry, column, profile, columns),
         purpose=Message(purpose),
         basis=Message(entry.text("basis")),
         **{name: entry.text(name) for name in ("where", "source", "date", "note")},
@@ -294,7 +344,7 @@ def _refuse_ambiguous(limits: Sequence[Limit], unlimited: Sequence[Unlimited], s
         seen.add((limit.column, limit.where))
 
 
-def _column_of(entry: Table, columns: Mapping[str, _Column]) -> _Column:
+def _column_of(entry: Table, columns: Mapping[str, KnownColumn]) -> KnownColumn:
     asked = entry.text("column")
     found = columns.get(fold_name(asked))
     if found is None:
@@ -305,16 +355,21 @@ def _column_of(entry: Table, columns: Mapping[str, _Column]) -> _Column:
     return found
 
 
-def _unit_of(entry: Table, column: _Column) -> str:
-    """Give the unit; a value in another one than its column's would be compared as it is."""
-    unit = entry.text("unit")
-    if column.unit is not None and conversion(unit, column.unit) != 1:
-        raise entry.error(
-            tr(
-                "the unit of {column} is {wanted}, not '{unit}'.",
-                column=column.name,
-                wanted=column.unit,
-                unit=unit,
-            )
+def _ways_to(
+    entry: Table, column: KnownColumn, profile: str, columns: Mapping[str, KnownColumn]
+) -> tuple[Way, ...]:
+    """Find how to come to what is limited; refuse a unit that does not convert."""
+    unit, is_bundled = entry.text("unit"), profile in PROFILES
+    if is_bundled and not column.is_told:
+        return ()
+    there = {each.quantity: each for each in columns.values() if each.is_told or not is_bundled}
+    if (ways := find_ways(column.quantity, unit, there)) or column.unit is None:
+        return ways
+    raise entry.error(
+        tr(
+            "the unit of {column} is {wanted}, not '{unit}'.",
+            column=column.name,
+            wanted=column.unit,
+            unit=unit,
         )
-    return unit
+    )

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from waterflow_cli.common.errors import InputError
+from waterflow_cli.common.messages import joined
 from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.common.workers import map_in_order
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.sources import open_source
 from waterflow_cli.validation.cell_counts import CellCounts
+from waterflow_cli.validation.columns_beside import ColumnsBeside
 from waterflow_cli.validation.limit_checks import LimitCounts, check_limits
 from waterflow_cli.validation.row_checker import RowChecker
 
@@ -130,9 +132,16 @@ class Pass:
         reading, without_label = self._options.reading, self._options.without_label
         return RowChecker(self.schema, self.table, reading, without_label=without_label)
 
+    @cached_property
+    def beside(self) -> ColumnsBeside:
+        """The columns that are read for the limits alone."""
+        options, taken = self._options, self.checker.columns.values()
+        marks = self.checker.marks
+        return ColumnsBeside.of(self.table, taken, options.limits, options.reading, marks)
+
     def refuse_unfit(self) -> None:
         """Refuse a table that lacks required columns; see `RowChecker`."""
-        _ = self.checker
+        _ = self.beside if self._options.limits else self.checker
 
     @property
     def columns(self) -> dict[str, str]:
@@ -142,7 +151,8 @@ class Pass:
     @property
     def reading(self) -> str:
         """How the table is read, as far as it is known: all of it once the last row was."""
-        return self.checker.reading
+        beside = self.beside.describe() if self._options.limits else ()
+        return joined([self.checker.reading, *beside], "")
 
     def require_label(self, hint: str) -> None:
         """Raise an InputError with the hint for a table without the label's column."""
@@ -165,7 +175,9 @@ class Pass:
                 checked.missing[name] = checked.whole.copy()
         if not (limits := self._options.limits):
             return checked
-        return replace(checked, flags=check_limits(checked, limits, self._measurements))
+        beside = self.beside.results(checked)
+        flags = check_limits(checked, limits, self._measurements, beside, self.beside.unread)
+        return replace(checked, flags=flags)
 
     def batches(self) -> Iterator[CheckedBatch]:
         """Check and count all rows, and yield the batches in order."""
@@ -204,7 +216,9 @@ class Pass:
             cells=CellCounts.of(checked, self.schema),
         )
         if checked.flags is not None:
-            counts.limits = LimitCounts(self._options.limits, self._measurements)
+            counts.limits = LimitCounts(
+                profiles=self._options.limits, measurements=self._measurements
+            )
             counts.limits.add(checked.flags)
         return counts
 

@@ -19,11 +19,10 @@ import pyarrow.compute as pc
 from waterflow_cli.common.arrays import BoolArray, FloatArray, arrow_numbers, arrow_texts, as_bools
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
-from waterflow_cli.samples.cells import make_readers, name_units
+from waterflow_cli.samples.cells import describe_columns, make_readers, name_units
 from waterflow_cli.samples.columns import find_unread_remarks, not_read
 from waterflow_cli.samples.number_marks import OTHER_MARK, describe_marks
 from waterflow_cli.samples.table_schema import Kind, TableSchema
-from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.units import is_unit_of_amount
@@ -126,16 +125,7 @@ class RowChecker:
 
     def _translations(self) -> Iterator[str]:
         """Say which columns were taken for which, and from which unit, where it is not plain."""
-        pairs = []
-        for name, shown in self.columns.items():
-            reader = self._readers.get(name)
-            unit = (" (", reader.conversion, ")") if reader and reader.conversion else ()
-            if fold_name(shown) != fold_name(name):
-                taken = Message("'{shown}' as {name}", shown=shown, name=name)
-                pairs.append(joined([taken, *unit], ""))
-            elif unit:
-                pairs.append(joined([name, *unit], ""))
-        if pairs:
+        if pairs := describe_columns(self.columns, self._readers):
             yield from (Message("; "), joined(pairs))
 
     def _refuse_second_table(self, checked: CheckedBatch) -> None:
