@@ -65,7 +65,7 @@ COVERED = {
     "registry/runs": "training/runs/test_log",
     "registry/sqlite_tables": "registry/test_location",
     "samples/columns": "samples/test_schemas",
-    "samples/result_columns": "samples/test_result_tables",
+    "samples/result_layout": "samples/test_result_tables",
     "samples/result_values": "samples/test_result_tables",
     "samples/table_schema": "samples/test_schemas",
     "scoring/flips": "scoring/test_replay",

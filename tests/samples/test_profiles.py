@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 from configparser import ConfigParser
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,7 +17,7 @@ from waterflow_cli.common.errors import UsageError
 from waterflow_cli.samples.profiles import (
     bundled_profiles,
     check_names,
-    guess_profile,
+    fitting_profiles,
     is_of_results,
     load_profile,
     parse_profile,
@@ -40,7 +42,10 @@ def test_bundled_profiles_are_shipped():
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     patterns = setup["options.package_data"]["waterflow_schemas"].replace(",", " ").split()
-    assert bundled_profiles() == ["hubeau", "kaggle", "wqp"]
+    assert bundled_profiles() == [
+        *("datastream", "equis", "hubeau", "kaggle", "sise-eaux", "uk-wqa", "waterbase"),
+        *("wqp", "wqx3"),
+    ]
     for name in bundled_profiles():
         assert any(fnmatch(f"profiles/{name}.toml", pattern) for pattern in patterns)
 
@@ -48,17 +53,21 @@ def test_bundled_profiles_are_shipped():
 @pytest.mark.parametrize("name", bundled_profiles())
 def test_bundled_profile_fits_the_bundled_schema(name):
     profile = load_profile(name)
-    check_names(profile, SCHEMA, name)
+    for schema in ("water", "drinking-water"):
+        check_names(profile, load_schema(schema), name)
     assert profile.title
     assert profile.source
     assert parse_profile(profile.text, name, name) == profile
 
 
-def test_codes_of_hubeau_are_those_of_sandre():
-    profile = load_profile("hubeau")
-    assert dict(profile.parameters) == SANDRE
+@pytest.mark.parametrize("name", ["hubeau", "sise-eaux"])
+def test_codes_of_french_profiles_are_those_of_sandre(name):
+    profile = load_profile(name)
+    known = load_schema("drinking-water").columns
+    nine = {code: column for code, column in profile.parameters.items() if column in SCHEMA.columns}
+    assert nine == SANDRE
+    assert set(profile.parameters.values()) <= set(known)
     assert profile.differences == {"Chloramines": ["1399", "1398"]}
-    assert profile.results.value == "resultat_alphanumerique"
 
 
 @pytest.mark.parametrize(
@@ -143,11 +152,23 @@ def test_profile_that_is_not_there_is_refused(cli, name, problem):
         assert len(outcome.err.splitlines()) <= 3
 
 
-@pytest.mark.parametrize("name", ["hubeau", "wqp"])
+OF_RESULTS = [name for name in bundled_profiles() if name != "kaggle"]
+
+
+@pytest.mark.parametrize("name", OF_RESULTS)
 def test_columns_of_results_tell_their_profile(name):
     results = load_profile(name).results
-    assert guess_profile(["x", results.parameter.upper(), results.value]) == name
-    assert guess_profile([results.parameter, "x"]) is None
+    key = [name for name in results.sample if name not in results.optional]
+    header = ["x", *key, results.parameter.upper(), results.value]
+    assert [each.name for each in fitting_profiles(header)] == [name]
+    assert fitting_profiles([results.parameter, "x"]) == []
+    whole = [column for _, column in results.parts()]
+    assert [each.name for each in fitting_profiles(whole)] == [name]
+
+
+def test_header_of_two_layouts_fits_both():
+    both = [column for name in ("wqp", "wqx3") for _, column in load_profile(name).results.parts()]
+    assert [each.name for each in fitting_profiles(both)] == ["wqp", "wqx3"]
 
 
 @pytest.mark.parametrize(
@@ -173,11 +194,8 @@ def test_list_names_each_profile_with_its_hash(cli):
     listed = json.loads(cli("profiles", "list", "--json").out)
     assert listed["version"] == 1
     assert [each["name"] for each in listed["profiles"]] == bundled_profiles()
-    assert {each["name"]: each["rows"] for each in listed["profiles"]} == {
-        "hubeau": "results",
-        "kaggle": "samples",
-        "wqp": "results",
-    }
+    rows = {each["name"]: each["rows"] for each in listed["profiles"]}
+    assert rows == {"kaggle": "samples", **dict.fromkeys(OF_RESULTS, "results")}
     text = cli("profiles", "list").out
     for each in listed["profiles"]:
         assert each["name"] in text
@@ -198,3 +216,28 @@ def test_shown_profile_can_be_copied_and_used(cli):
             ]
         )
     assert cli("validate", "results.csv", "--profile", "own.toml").code == 0
+
+
+# Tests have an environment of their own.
+WRITE = os.environ.get("WATERFLOW_WRITE_DOCS") == "1"
+DOCS = ROOT / "docs" / "results-tables.md"
+EXAMPLE = re.compile(r"`([^`\n]+)`:\n\n```csv\n(.*?)```\n\n```text\n(.*?)\n```", re.DOTALL)
+EXAMPLES = EXAMPLE.findall(DOCS.read_text("utf-8"))
+
+
+def test_docs_have_an_example_of_each_layout():
+    text = DOCS.read_text("utf-8")
+    assert sorted(re.findall(r"^### .*: `(.*)`$", text, re.MULTILINE)) == OF_RESULTS
+    assert len(EXAMPLES) == len(OF_RESULTS)
+
+
+@pytest.mark.parametrize(("name", "rows", "told"), EXAMPLES, ids=OF_RESULTS)
+def test_example_in_the_docs_is_read_as_they_say(cli, name, rows, told):
+    Path(name).write_text(rows, "utf-8")
+    lines = cli("validate", name).err.splitlines()
+    shown = "\n".join(line for line in lines if not line.startswith(("Missing", "1 row")))
+    if WRITE:
+        text = DOCS.read_text("utf-8")
+        DOCS.write_text(text.replace(f"```text\n{told}\n```", f"```text\n{shown}\n```"), "utf-8")
+    else:
+        assert shown == told

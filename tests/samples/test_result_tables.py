@@ -356,9 +356,16 @@ def test_result_that_names_no_sample_is_refused_with_its_line(read, name):
     assert (refused.value.line, refused.value.exit_code) == (3, 3)
 
 
-def test_result_without_its_day_is_refused(read):
-    with pytest.raises(InputError, match="column ActivityStartDate: the result names no sample"):
-        read([wqp("pH", "7"), wqp("pH", "7", day="")])
+def test_result_without_a_part_of_its_key_is_a_finding_of_its_own_sample(read):
+    found = read([wqp("pH", "7", "None"), wqp("pH", "7", "None", day="")])
+    told = "line 3 does not say of which sample: ActivityStartDate is empty"
+    assert found.findings() == [(3, "incomplete_key", told)]
+    assert found.values("ph") == [7, 7]
+
+
+def test_result_without_any_part_of_its_key_is_refused(read):
+    with pytest.raises(InputError, match="the result names no sample"):
+        read([wqp("pH", "7"), wqp("pH", "7", place="", day="")])
 
 
 @pytest.mark.parametrize("name", ["code_prelevement", "code_parametre", "resultat_alphanumerique"])
@@ -521,7 +528,8 @@ def test_blanks_and_rejected_results_are_left_out(read):
     found = read(rows)
     assert found.values("ph") == [7.1]
     assert found.findings() == []
-    assert "2 left out by the profile" in found.how
+    said = "Quality Control Sample-Field Blank 1, quality control sample-field blank 1"
+    assert f"2 left out by ActivityTypeCode ({said})" in found.how
 
 
 def test_two_days_at_a_place_are_two_samples(read):
@@ -748,11 +756,12 @@ def test_score_gives_one_row_for_each_sample_and_goes_on(cli, store_uri, tmp_pat
     assert all(line["probability"] for line in lines if line["status"] == "scored")
 
 
-def test_validate_tells_of_the_profile_that_is_missing(cli, tmp_path):
+def test_validate_recognises_a_table_of_results(cli, tmp_path):
     path = write(tmp_path / "results.csv", [hubeau("1302", "7,1")])
     outcome = cli("validate", path)
-    assert outcome.code == 3
-    assert "--profile hubeau" in outcome.err
+    assert outcome.code == 0
+    how = "1 sample of 1 result as hubeau, recognised by its header (--profile names another)"
+    assert how in outcome.err
     outcome = cli("validate", path, "--profile", "hubeau", "--json")
     assert (outcome.code, json.loads(outcome.out)["rows"]) == (0, 1)
 
@@ -847,3 +856,158 @@ def test_nitrate_is_never_guessed_to_be_as_n_or_as_no3(tmp_path, unit, speciatio
         assert [each.rule for each in checked.findings()] == ["unknown_unit"]
     else:
         assert checked.numbers["Nitrate"].tolist() == [value]
+
+
+CHOICES = [("first", 7.1), ("last", 7.4), ("mean", 7.25), ("max", 7.4), ("prefer=kind:LAB", 7.4)]
+
+
+@pytest.mark.parametrize(("way", "value"), CHOICES)
+def test_of_several_results_the_chosen_one_counts_and_is_said(read_long, tmp_path, way, value):
+    rows = [long("pH", "7.1", kind="field"), long("pH", "7.4", kind="lab")]
+    assert [rule for _, rule, _ in read_long(rows).findings()] == ["conflicting_results"]
+    text = LONG.replace("optional = []", f'optional = []\nduplicates = "{way}"')
+    found = read_long(rows, text=text)
+    assert (found.values("ph"), found.findings()) == ([value], [])
+    assert f"1 set aside (--duplicates {way})" in found.how
+    asked = Read(str(tmp_path / "long.csv"), profile=str(tmp_path / "own.toml"), duplicates="first")
+    assert asked.values("ph") == [7.1]
+
+
+def test_column_that_tells_the_preferred_result_must_be_there(read):
+    with pytest.raises(UsageError, match="has no column 'nope'"):
+        read([hubeau("1302", "7")], duplicates="prefer=nope:1")
+
+
+def test_duplicates_of_a_table_of_samples_are_wrong_usage(samples):
+    with pytest.raises(UsageError, match="one row for each sample"):
+        Read(str(samples), duplicates="first")
+
+
+DEPTHS = """
+[results]
+sample = ["place", "depth"]
+optional = ["depth"]
+parameter = "what"
+value = "result"
+"""
+
+
+def test_part_of_the_key_that_may_be_empty_leaves_the_sample_the_rest(tmp_path):
+    path = tmp_path / "lake.csv"
+    path.write_text("place,depth,what,result\nA,1,pH,8.1\nA,5,pH,7.4\nA,,Sulfate,12\nA,,pH,8\n")
+    found = Read(str(path), profile=own(tmp_path, DEPTHS))
+    assert found.values("ph") == [8.1, 7.4, 8]
+    assert found.values("Sulfate") == [None, None, 12]
+    assert "2 without depth, named by the rest" in found.how
+    path.write_text("place,what,result\nA,pH,8.1\n")
+    found = Read(str(path), profile=own(tmp_path, DEPTHS))
+    assert found.values("ph") == [8.1]
+    assert "not in the file: 'depth'" in found.how
+
+
+TWO_LIMITS = """
+[results]
+sample = ["id"]
+parameter = "what"
+value = "result"
+unit = "unit"
+condition = "cond"
+limit = "LA"
+limit_unit = "UA"
+limit_type = "TA"
+other_limit = "LB"
+other_limit_unit = "UB"
+other_limit_type = "TB"
+[conditions]
+below = ["low"]
+above = ["high"]
+[limit_types]
+below = ["MDL", "RL", "any"]
+above = ["UL", "any"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("result", "condition", "limits", "text"),
+    [
+        ("", "low", ("1", "mg/L", "MDL", "3", "mg/L", "RL"), "<3"),
+        ("", "low", ("3", "mg/L", "MDL", "1", "mg/L", "RL"), "<3"),
+        ("", "low", ("1", "mg/L", "MDL", "300", "µg/L", "RL"), "<1"),
+        ("", "low", ("1", "mg/L", "MDL", "300", "mg/L", "UL"), "<1"),
+        ("", "low", ("300", "mg/L", "UL", "", "", ""), "ND"),
+        ("", "high", ("1", "mg/L", "MDL", "300", "mg/L", "UL"), ">300"),
+        ("", "high", ("300", "mg/L", "any", "", "", ""), ">300"),
+        ("", "low", ("3", "", "", "", "", ""), "<3"),
+        ("7", "", ("1", "mg/L", "odd", "3", "mg/L", "odd"), "7"),
+        ("7", "low", ("1", "mg/L", "odd", "3", "mg/L", "RL"), None),
+        ("7", "low", ("", "", "", "", "", ""), "<7"),
+    ],
+)
+def test_of_two_limits_the_higher_one_of_the_right_type_counts(
+    tmp_path, result, condition, limits, text
+):
+    path = tmp_path / "r.csv"
+    header = "id,what,result,unit,cond,LA,UA,TA,LB,UB,TB\n"
+    path.write_text(
+        f"{header}1,Sulfate,{result},mg/L,{condition},{','.join(limits)}\n1,pH,7,,,,,,,,\n"
+    )
+    found = Read(str(path), profile=own(tmp_path, TWO_LIMITS), nondetect="missing")
+    if text is None:
+        told = "Sulfate in line 2: TA says 'odd', which the profile does not know"
+        assert found.findings() == [(2, "unknown_qualifier", told)]
+    else:
+        assert (found.kept("Sulfate"), found.findings()) == ([text], [])
+
+
+def test_limit_is_expressed_as_its_result_is(tmp_path):
+    path = tmp_path / "r.csv"
+    text = TWO_LIMITS.replace('limit = "LA"', 'speciation = "as"\nlimit = "LA"')
+    header = "id,what,result,unit,cond,LA,UA,TA,LB,UB,TB,as\n"
+    path.write_text(header + "1,Sulfate,,mg/L,low,1,mg/L,RL,,,,as S\n1,pH,7,,,,,,,,,\n")
+    found = Read(str(path), profile=own(tmp_path, text))
+    assert [rule for _, rule, _ in found.findings()] == ["unknown_unit"]
+
+
+def test_only_rows_that_a_profile_takes_count_and_the_others_are_counted(tmp_path):
+    path = tmp_path / "edd.csv"
+    header = "sys_sample_code,sample_type_code,chemical_name,result_value,result_unit\n"
+    path.write_text(header + "S1,N,pH,7.1,SU\nB1,LB,pH,5,SU\nD1,FD,pH,7,SU\nB2,LB,pH,5,SU\n")
+    found = Read(str(path))
+    assert found.values("ph") == [7.1]
+    assert "3 left out by sample_type_code (LB 2, FD 1)" in found.how
+    assert "1 sample of 4 results as equis, recognised by its header" in found.how
+
+
+def test_header_below_titles_is_recognised_whatever_stands_in_its_rows(tmp_path):
+    path = tmp_path / "edd.csv"
+    rows = ["Laboratory of the town", "", "sys_sample_code;chemical_name;result_value;result_unit"]
+    # Rows with a known name and no number would pass for a header of their own.
+    path.write_text("\n".join([*rows, "S1;Turbidity;;NTU", "S1;Sulfate;3,5;mg/L", ""]))
+    found = Read(str(path))
+    assert found.values("Sulfate") == [3.5]
+    assert "header in line 3" in found.how
+
+
+def test_header_that_two_layouts_fit_stops_and_names_both(tmp_path):
+    path = tmp_path / "both.csv"
+    columns = [
+        column
+        for name in ("sise-eaux", "hubeau")
+        for _, column in load_profile(name).results.parts()
+    ]
+    path.write_text(",".join(columns) + "\n" + ",".join("1" for _ in columns) + "\n")
+    with pytest.raises(InputError, match="two profiles of results fit the header: hubeau and sise"):
+        Read(str(path))
+
+
+def test_table_of_samples_stays_one_though_it_has_columns_of_a_layout(tmp_path):
+    path = tmp_path / "wide.csv"
+    key = "sys_sample_code,chemical_name,result_value,result_unit"
+    path.write_text(f"{key},{','.join(SCHEMA.measurements)}\n,,,,7,1,2,3,4,5,6,7,8\n")
+    assert Read(str(path)).values("ph") == [7]
+
+
+def test_rename_in_a_recognised_table_of_results_is_refused(tmp_path):
+    path = write(tmp_path / "results.csv", [hubeau("1302", "7")])
+    with pytest.raises(UsageError, match="--rename: in a table of results"):
+        Read(path, renames={"resultat_alphanumerique": "ph"})

@@ -106,6 +106,20 @@ def _unit(text: str) -> str:
     return text
 
 
+def _choice_of_duplicates(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> str | None:
+    from waterflow_cli.samples.result_choices import parse_choice
+
+    if text is not None and parse_choice(text) is None:
+        raise UsageError(
+            "--duplicates {text}: finding, first, last, mean, max or prefer=COLUMN:VALUE is "
+            "expected.",
+            text=text,
+        )
+    return text
+
+
 def _split_pair(
     option: str, text: str, form: str, convert: Callable[[str], Any]
 ) -> tuple[str, Any]:
@@ -284,8 +298,15 @@ reading = family(
         help="What a unit that is not known stands for. Can be given several times.",
     ),
     click.option(
+        "--duplicates",
+        metavar="WAY",
+        callback=_choice_of_duplicates,
+        help="In a table of results, which of several results of one parameter counts: finding "
+        "(none; the default), first, last, mean, max, or prefer=COLUMN:VALUE.",
+    ),
+    click.option(
         "--profile",
         metavar="NAME|FILE.toml",
-        help="How a source names its columns, or lays out its results: kaggle, hubeau, wqp.",
+        help="How a source names its columns, or lays out its results (profiles list).",
     ),
 )

@@ -40,7 +40,10 @@ DATE_NAMES = (
     *("datetime", "timestamp"),
 )
 # Names of columns that say of any value whether it counts, or lies beyond a limit.
-_FLAG = re.compile(r"qualif|flag(?!staff)|censor|censur|nondet|lessthan|detect(?:ed|s)?$|[<>≤≥±]")
+_FLAG = re.compile(
+    r"qualif|detectioncondition|belowlo[qd]|(?:result|measure|observation)status"
+    r"|flag(?!staff)|censor|censur|nondet|lessthan|detect(?:ed|s)?$|[<>≤≥±]"
+)
 # Such a column by what it holds: nothing but these, where it holds anything.
 _SIGN = r"(?i)^(?:[<>≤≥]=?|n\.?d\.?|[bl][ld]|bdl|<\s*l[qd]|u|uj)?$"
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.samples.profiles import SUFFIX, Profile, check_names, is_of_results, load_profile
+from waterflow_cli.samples.profiles import (
+    SUFFIX,
+    Profile,
+    check_names,
+    fitting_profiles,
+    is_of_results,
+    load_profile,
+    result_profiles,
+)
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.reading import Opener, open_table
@@ -48,26 +56,86 @@ def open_samples(
     UsageError
         If there is no such profile, or an option does not go with it.
     """
-    taught = {**schema.unit_aliases, **reading.unit_aliases}
     opened = partial(open_table, path, options=reading, batch_rows=batch_rows, opener=opener)
     if reading.profile is None:
-        with opened(schema.header.renamed(reading.renames).with_units(taught)) as table:
+        header = _own_names(schema, reading).with_layouts(_result_headers)
+        with opened(header) as table:
+            if profile := _recognised(table, schema):
+                yield _of_results(table, profile, schema, reading, is_recognised=True)
+                return
             _refuse_transposed(table)
+            _refuse_duplicates(table, reading)
             yield table
         return
     profile = load_profile(reading.profile)
     if reading.profile.endswith(SUFFIX):
         check_names(profile, schema, reading.profile)
-    if profile.results is None:
-        own = {name: list(aliases) for name, aliases in schema.wanted().items()}
-        for alias, name in profile.columns.items():
-            own.setdefault(name, []).append(alias)
-        taught = {**schema.unit_aliases, **profile.unit_aliases, **reading.unit_aliases}
-        header = Header(own).with_units(taught)
-        with opened(header.renamed(reading.renames)) as table:
-            _refuse_transposed(table)
-            yield _with_profile(table, profile, header, reading)
+    if profile.results is not None:
+        with opened(profile.header) as table:
+            yield _of_results(table, profile, schema, reading)
         return
+    own = {name: list(aliases) for name, aliases in schema.wanted().items()}
+    for alias, name in profile.columns.items():
+        own.setdefault(name, []).append(alias)
+    taught = {**schema.unit_aliases, **profile.unit_aliases, **reading.unit_aliases}
+    names = Header(own).with_units(taught)
+    with opened(names.renamed(reading.renames)) as table:
+        _refuse_transposed(table)
+        _refuse_duplicates(table, reading)
+        yield _with_profile(table, profile, names, reading)
+
+
+def _refuse_duplicates(table: Table, reading: ReadingOptions) -> None:
+    if reading.duplicates is not None:
+        raise UsageError("--duplicates: {path} has one row for each sample.", path=table.path)
+
+
+def is_table_of_results(
+    path: str, schema: TableSchema, reading: ReadingOptions, opener: Opener
+) -> bool:
+    """Say by its header, or the user's profile, whether a file has one row for each result."""
+    if reading.profile is not None:
+        return load_profile(reading.profile).results is not None
+    header = _own_names(schema, reading).with_layouts(_result_headers)
+    with open_table(path, header, reading, opener=opener) as table:
+        return _recognised(table, schema) is not None
+
+
+def _own_names(schema: TableSchema, reading: ReadingOptions) -> Header:
+    names = schema.header.renamed(reading.renames)
+    return names.with_units({**schema.unit_aliases, **reading.unit_aliases})
+
+
+def _result_headers() -> list[Header]:
+    return [profile.header for profile in result_profiles()]
+
+
+def _recognised(table: Table, schema: TableSchema) -> Profile | None:
+    """Find the bundled profile of results that a header is of, unless it names measurements."""
+    if schema.header.count_known(table.columns) > 1:
+        return None
+    found = fitting_profiles(table.columns)
+    if len(found) > 1:
+        raise InputError(
+            table.path,
+            "two profiles of results fit the header: {first} and {second}.",
+            first=found[0].name,
+            second=found[1].name,
+            line=table.dialect.header_line,
+            hint=tr("Say which one it is: --profile"),
+        )
+    return found[0] if found else None
+
+
+def _of_results(
+    table: Table,
+    profile: Profile,
+    schema: TableSchema,
+    reading: ReadingOptions,
+    *,
+    is_recognised: bool = False,
+) -> Table:
+    """Turn an open table of results into one of samples."""
     from waterflow_cli.samples.result_tables import ResultTable
 
     if reading.renames:
@@ -75,12 +143,7 @@ def open_samples(
             "--rename: in a table of results the profile says which column is which.",
             tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name),
         )
-    results = profile.results
-    texts = [value for value in vars(results).values() if isinstance(value, str) and value]
-    names: dict[str, list[str]] = {name: [] for name in (*texts, *results.sample, *results.within)}
-    # A first result such as "S1, Sulfate, <LQ, mg/L" would pass for a row of units.
-    with opened(Header(names, has_units=False)) as table:
-        yield ResultTable(table, profile, schema, reading).read()
+    return ResultTable(table, profile, schema, reading, is_recognised=is_recognised).read()
 
 
 def _refuse_transposed(table: Table) -> None:

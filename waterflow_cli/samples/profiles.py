@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -26,7 +27,8 @@ from waterflow_cli.common.toml import (
     read_text,
     table_of,
 )
-from waterflow_cli.tables.headers import fold_name
+from waterflow_cli.samples.result_choices import parse_choice
+from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.units import conversion, parse_unit
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class ResultColumns:
     Attributes
     ----------
     sample : tuple of str
-        Columns whose values together name a sample; each result must have them all.
+        Columns whose values together name a sample; those that are `optional` may be empty.
     within : tuple of str
         Columns within which such a name stands for one sample, where a file has them.
     parameter, value : str
@@ -60,12 +62,17 @@ class ResultColumns:
         Read where the parameter is none of the profile's.
     unit, speciation, fraction : str
         Of the result; the speciation (``as S``) is a part of its unit.
-    condition, qualifier, limit, limit_unit : str
-        Whether a result lies beyond a limit, or counts at all, and which limit.
+    condition, qualifier, limit, limit_unit, limit_type : str
+        Whether a result lies beyond a limit, or counts at all, and which limit, of which type.
+    other_limit, other_limit_unit, other_limit_type : str
+        A second limit; of two that count, the higher one does.
     keep : tuple of str
         Further columns that a sample takes over from its first row.
     optional : tuple of str
-        Those of all these columns, and of `Profile.leave_out`, that a file may lack.
+        Those of all these columns, of `Profile.leave_out` and of `Profile.take_only` that a file
+        may lack.
+    duplicates : str
+        Which of several results of one parameter counts; see `result_choices.parse_choice`.
     """
 
     sample: tuple[str, ...]
@@ -79,9 +86,22 @@ class ResultColumns:
     qualifier: str = ""
     limit: str = ""
     limit_unit: str = ""
+    limit_type: str = ""
+    other_limit: str = ""
+    other_limit_unit: str = ""
+    other_limit_type: str = ""
     within: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    duplicates: str = ""
+
+    def parts(self) -> Iterator[tuple[str, str]]:
+        """Give the columns by their part: ``value``, ``sample 0``."""
+        for key, value in vars(self).items():
+            if isinstance(value, tuple) and key != "optional":
+                yield from ((f"{key} {number}", name) for number, name in enumerate(value))
+            elif value and key not in ("optional", "duplicates"):
+                yield key, value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +122,8 @@ class Profile:
         Words of the label's column, and the class that each stands for: 0 or 1.
     results : ResultColumns, optional
         Where the files have one row for each result.
+    aliases : mapping of str to list of str
+        By column of the file: what it is called elsewhere.
     parameters : mapping of str to str
         What the parameter column holds, to columns of the schema.
     differences : mapping of str to list of two str
@@ -109,11 +131,15 @@ class Profile:
     conditions, qualifiers : mapping of str to list of str
         ``below``, ``above``, ``reject`` and ``ignore``: what those columns say, in any case, of a
         result below or above a limit, of one that is none, and of one that was measured.
+    limit_types : mapping of str to list of str
+        ``below`` and ``above``: the types of limits that results lie below or above.
     fractions : mapping of str to list of str
         By column of the schema: the fractions that count as it; all where it is not listed.
     leave_out : mapping of str to list of str
         By column of the file: what it holds in rows that are no results of a sample, such as those
         of a blank; ``*`` stands for any text.
+    take_only : mapping of str to list of str
+        By column of the file: what it holds in rows that are results of a sample.
     """
 
     name: str
@@ -125,17 +151,33 @@ class Profile:
     unit_aliases: Mapping[str, str] = field(default_factory=dict)
     label: Mapping[str, int] = field(default_factory=dict)
     results: ResultColumns | None = None
+    aliases: Mapping[str, list[str]] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     differences: Mapping[str, list[str]] = field(default_factory=dict)
     conditions: Mapping[str, list[str]] = field(default_factory=dict)
     qualifiers: Mapping[str, list[str]] = field(default_factory=dict)
+    limit_types: Mapping[str, list[str]] = field(default_factory=dict)
     fractions: Mapping[str, list[str]] = field(default_factory=dict)
     leave_out: Mapping[str, list[str]] = field(default_factory=dict)
+    take_only: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
         """Hash of the text."""
         return sha256_of(self.text)
+
+    def column_in(self, columns: Mapping[str, str], name: str) -> str | None:
+        """Find a column of the profile in a file whose columns are given by their folded names."""
+        names = map(fold_name, (name, *self.aliases.get(name, ())))
+        return next((columns[folded] for folded in names if folded in columns), None)
+
+    @cached_property
+    def header(self) -> Header:
+        """The names by which the header of a table of results is found."""
+        assert self.results is not None
+        named = [name for key, name in self.results.parts() if not key.startswith("keep ")]
+        # A first result such as "S1, Sulfate, <LQ, mg/L" would pass for a row of units.
+        return Header({name: self.aliases.get(name, []) for name in named}, has_units=False)
 
 
 def bundled_profiles() -> list[str]:
@@ -164,14 +206,31 @@ def load_profile(name: str) -> Profile:
     return parse_profile(text, name, name)
 
 
-def guess_profile(columns: Sequence[str]) -> str | None:
-    """Name the bundled profile of results whose columns a file has."""
-    found = {fold_name(column) for column in columns}
-    for name in bundled_profiles():
-        results = load_profile(name).results
-        if results and {fold_name(results.parameter), fold_name(results.value)} <= found:
-            return name
-    return None
+@cache
+def result_profiles() -> list[Profile]:
+    """Load the bundled profiles of tables of results."""
+    return [profile for profile in map(load_profile, bundled_profiles()) if profile.results]
+
+
+def fitting_profiles(columns: Sequence[str]) -> list[Profile]:
+    """Give the bundled profiles that a header is of: several where none names more than another.
+
+    A header has the parts of the sample's key, the parameter and the value; whether it has the
+    other columns that the profile needs is another question.
+    """
+    by_fold = {fold_name(column): column for column in columns}
+    found = {}
+    for number, profile in enumerate(result_profiles()):
+        assert profile.results is not None
+        parts = list(profile.results.parts())
+        key = [name for part, name in parts if part.split()[0] in ("sample", "parameter", "value")]
+        needed = set(key) - set(profile.results.optional)
+        if all(profile.column_in(by_fold, name) for name in needed):
+            found[number] = {profile.column_in(by_fold, name) for _, name in parts} - {None}
+    best = [
+        number for number, own in found.items() if not any(own < each for each in found.values())
+    ]
+    return [result_profiles()[number] for number in best]
 
 
 def is_of_results(columns: Sequence[str]) -> bool:
@@ -192,6 +251,8 @@ def parse_profile(text: str, name: str, source: str) -> Profile:
             )
     for key in {"conditions", "qualifiers"} & set(content):
         table.table(key, dict.fromkeys(MEANINGS, TEXTS))
+    if "limit_types" in content:
+        table.table("limit_types", dict.fromkeys(("below", "above"), TEXTS))
     if "results" in content:
         results = table.table("results", _RESULT_SHAPES)
         for key in _LISTS & set(results):
@@ -205,10 +266,19 @@ def parse_profile(text: str, name: str, source: str) -> Profile:
 
 def _refuse_idle_parts(profile: Profile, results: ResultColumns, table: Table) -> None:
     """Refuse what would change nothing: misspelt names, and words for a column without a name."""
-    named = {*vars(results).values(), *results.sample, *results.within, *results.keep}
-    for name in results.optional:
-        if name not in {*named, *profile.leave_out}:
-            raise table.error(tr("'optional' lists '{name}', which it does not name.", name=name))
+    named = {*dict(results.parts()).values(), *profile.leave_out, *profile.take_only}
+    for key, names in (("optional", results.optional), ("aliases", profile.aliases)):
+        for name in names:
+            if name not in named:
+                raise table.error(
+                    tr("'{key}' lists '{name}', which it does not name.", key=key, name=name)
+                )
+    if results.duplicates and parse_choice(results.duplicates) is None:
+        raise table.error(tr("'duplicates' is '{text}'.", text=results.duplicates))
+    if profile.limit_types and not (results.limit_type or results.other_limit_type):
+        raise table.error(
+            tr("[limit_types] without 'limit_type' under [results] would not be read.")
+        )
     for key in ("condition", "qualifier"):
         lists = getattr(profile, f"{key}s").values()
         words = [word.strip().lower() for words in lists for word in words]
@@ -221,9 +291,9 @@ def _refuse_idle_parts(profile: Profile, results: ResultColumns, table: Table) -
 
 
 def check_names(profile: Profile, schema: TableSchema, source: str) -> None:
-    """Refuse what a profile of one's own says of columns that the schema does not have.
+    """Refuse what a profile of one's own says of columns that no schema has.
 
-    The bundled ones may know more than a schema asks for.
+    The bundled ones, and copies of them, know more than a schema asks for.
 
     Raises
     ------
@@ -233,12 +303,14 @@ def check_names(profile: Profile, schema: TableSchema, source: str) -> None:
     parts = {part for pair in profile.differences.values() for part in pair}
     named = [*profile.units, *profile.parameters.values(), *profile.differences, *profile.fractions]
     for name in named:
-        if name not in schema.columns and name not in parts:
+        if name not in schema.columns and name not in parts and name not in _known_columns():
             problem = tr(
                 "'{name}' is no column of the schema {schema}.", name=name, schema=schema.name
             )
             raise _refusal(source, problem + did_you_mean(name, schema.columns))
     for name, unit in profile.units.items():
+        if name not in schema.columns:
+            continue
         wanted = schema.units.get(name, "")
         if conversion(unit, wanted) is None:
             problem = tr(
@@ -248,6 +320,14 @@ def check_names(profile: Profile, schema: TableSchema, source: str) -> None:
                 wanted=wanted,
             )
             raise _refusal(source, problem)
+
+
+@cache
+def _known_columns() -> frozenset[str]:
+    """Name the columns of all installed schemas."""
+    from waterflow_cli.samples.schemas import load_schema, schema_entry_points
+
+    return frozenset(chain(*(load_schema(name).columns for name in schema_entry_points())))
 
 
 def _refusal(source: str, problem: str) -> UsageError:
@@ -263,8 +343,8 @@ _SHAPES = {
     **dict.fromkeys(("columns", "units", "unit_aliases", "parameters"), table_of(NAME)),
     "differences": table_of(PAIR),
     **dict.fromkeys(("conditions", "qualifiers"), table_of(TEXTS)),
-    "fractions": table_of(TEXTS),
-    "leave_out": table_of(NAMES),
+    **dict.fromkeys(("aliases", "leave_out"), table_of(NAMES)),
+    **dict.fromkeys(("fractions", "limit_types", "take_only"), table_of(TEXTS)),
     "label": LABEL_VALUES,
     "results": TABLE,
 }

@@ -9,30 +9,44 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from fnmatch import fnmatchcase
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, IntArray, as_bools
-from waterflow_cli.common.errors import InputError, UsageError
+from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import Message, counted, tr, trn
 from waterflow_cli.samples.number_marks import find_marks
-from waterflow_cli.samples.result_columns import find_columns, remarks_on_columns
+from waterflow_cli.samples.result_choices import (
+    FINDING,
+    PREFER,
+    Choice,
+    Conflict,
+    Results,
+    add_differences,
+    choose,
+    parse_choice,
+)
+from waterflow_cli.samples.result_layout import (
+    RowsThatCount,
+    Samples,
+    find_columns,
+    fits,
+    remarks_on_columns,
+)
 from waterflow_cli.samples.result_values import (
     READ,
     ValueReader,
     as_text,
     by_text,
-    same_results,
     trimmed,
 )
 from waterflow_cli.tables.csv_blocks import Position
+from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, missing_text
 from waterflow_cli.tables.table import ROW_RULES, Batch, RowFinding, Table
 from waterflow_cli.tables.units import has_sizes
@@ -49,38 +63,6 @@ _LISTS = ("sample", "within", "keep")
 _NUMBER = re.compile(NUMBER_PATTERN)
 
 
-@dataclass
-class _Samples:
-    """The samples seen so far, in the order of their first rows."""
-
-    numbers: dict[str, int] = field(default_factory=dict)
-    lines: list[IntArray] = field(default_factory=list)
-    kept: dict[str, list[pa.Array]] = field(default_factory=dict)
-
-    def number(self, keys: pa.Array, lines: IntArray, kept: Mapping[str, pa.Array]) -> IntArray:
-        """Give each row the number of its sample; a new one takes over its first row's columns."""
-        encoded = keys.dictionary_encode()
-        codes = encoded.indices.to_numpy()
-        n_before, known = len(self.numbers), self.numbers
-        own = np.array(
-            [known.setdefault(key, len(known)) for key in encoded.dictionary.to_pylist()]
-        )
-        first_rows = np.unique(codes, return_index=True)[1][own >= n_before]
-        self.lines.append(lines[first_rows])
-        for name, column in kept.items():
-            self.kept.setdefault(name, []).append(column.take(pa.array(first_rows)))
-        return np.asarray(own[codes], dtype=np.int64)
-
-
-class _Results(NamedTuple):
-    """Results that count: sample, quantity, text in the schema's unit, line."""
-
-    sample: IntArray
-    quantity: IntArray
-    text: pa.Array
-    line: IntArray
-
-
 class ResultTable:
     """Reads an open table with one row for each result, as the `results` of a profile say.
 
@@ -93,11 +75,17 @@ class ResultTable:
     """
 
     def __init__(
-        self, table: Table, profile: Profile, schema: TableSchema, options: ReadingOptions
+        self,
+        table: Table,
+        profile: Profile,
+        schema: TableSchema,
+        options: ReadingOptions,
+        *,
+        is_recognised: bool = False,
     ) -> None:
         assert profile.results is not None
         self._table, self._profile, self._schema = table, profile, schema
-        self._options = options
+        self._options, self._is_recognised = options, is_recognised
         self._where = find_columns(table, profile)
         if options.units and "unit" in self._where:
             raise UsageError(
@@ -110,9 +98,14 @@ class ResultTable:
         for name, parts in profile.differences.items():
             wanted.update((part, schema.units[name]) for part in parts if name in schema.units)
         parts = [part for pair in profile.differences.values() for part in pair]
+        self._differences = {
+            name: pair for name, pair in profile.differences.items() if name in schema.columns
+        }
         self._quantities = list(dict.fromkeys([*schema.columns, *parts]))
-        self._samples, self._findings = _Samples(), dict[int, RowFinding]()
+        self._samples, self._findings = Samples(), dict[int, RowFinding]()
         self._counts: Counter[str] = Counter()
+        self._rows = RowsThatCount(profile, self._where)
+        self._choice = self._find_choice(options.duplicates or profile.results.duplicates)
         self.marks = self._find_marks(options)
         self._on_columns = remarks_on_columns(table, profile, self._where, schema.header)
         self._values = ValueReader(
@@ -192,6 +185,25 @@ class ResultTable:
                     hint=tr("Say which one it is: --unit {name}=UNIT", name=name),
                 )
 
+    def _find_choice(self, text: str) -> Choice:
+        """Tell which of several results counts, and where it is said which is preferred."""
+        choice = parse_choice(text) or Choice(FINDING)
+        if choice.way != PREFER:
+            return choice
+        by_fold = {fold_name(column): column for column in self._table.columns}
+        if fold_name(choice.column) not in by_fold:
+            raise UsageError(
+                tr(
+                    "--duplicates {text}: {path} has no column '{column}'.",
+                    text=text,
+                    path=self._table.path,
+                    column=choice.column,
+                )
+                + did_you_mean(choice.column, self._table.columns)
+            )
+        self._where["preferred"] = by_fold[fold_name(choice.column)]
+        return choice
+
     def _find_marks(self, options: ReadingOptions) -> NumberMarks:
         """Tell the marks by those of the first rows that count."""
         sample = self._table.sample()
@@ -204,20 +216,21 @@ class ResultTable:
         known = replace(sample, columns=cells, lines=sample.lines[rows.to_numpy(False)])
         return find_marks(known, names, self._table.path, options) if len(known) else said
 
-    def _take_all(self) -> _Results:
+    def _take_all(self) -> Results:
         parts = (self._take(batch) for batch in self._table.batches())
-        sample, quantity, text, line = zip(*parts, strict=True)
-        return _Results(
-            np.concatenate(sample), np.concatenate(quantity), _joined(text), np.concatenate(line)
+        place, text, line, preferred = zip(*parts, strict=True)
+        return Results(
+            np.concatenate(place), _joined(text), np.concatenate(line), np.concatenate(preferred)
         )
 
-    def _take(self, batch: Batch) -> _Results:
+    def _take(self, batch: Batch) -> Results:
         """Find the results of a batch that count, and put them into the schema's units."""
         self._refuse_findings(batch)
         named = [*self._columns("sample"), *self._columns("within")]
         keys = [trimmed(batch.columns[name]) for name in named]
-        counts = ~self._left_out(batch)
+        counts = self._rows.of(batch)
         self._refuse_nameless(keys, counts, batch)
+        incomplete = self._rows.incomplete(keys, counts)
         rows = pa.array(np.flatnonzero(counts))
         kept = [name for key in _LISTS for name in self._columns(key)]
         sample = self._samples.number(
@@ -225,6 +238,10 @@ class ResultTable:
             batch.lines[counts],
             {name: as_text(batch.columns[name]).take(rows) for name in kept},
         )
+        for row, column in incomplete.items():
+            told = {"column": column, "line": int(batch.lines[row])}
+            of = int(sample[np.count_nonzero(counts[:row])])
+            self._findings.setdefault(of, RowFinding("incomplete_key", told))
         quantity = self._quantities_of(batch)[counts]
         known = quantity != _NONE
         self._counts["results"] += len(batch)
@@ -237,7 +254,7 @@ class ResultTable:
 
     def _read_values(
         self, batch: Batch, rows: IntArray, quantity: IntArray, sample: IntArray
-    ) -> _Results:
+    ) -> Results:
         """Read the values of some rows, and note what is wrong with their units."""
         at = pa.array(rows)
         cells = {
@@ -254,9 +271,16 @@ class ResultTable:
                 self._findings.setdefault(int(sample[row]), RowFinding(rule, told))
         # A result without a value must not stand in the way of one that has it.
         filled = as_bools(pc.not_equal(text, ""))
-        return _Results(
-            sample[filled], quantity[filled], text.filter(pa.array(filled)), line[filled]
-        )
+        place = sample * len(self._quantities) + quantity
+        kept = self._preferred(batch, at)[filled]
+        return Results(place[filled], text.filter(pa.array(filled)), line[filled], kept)
+
+    def _preferred(self, batch: Batch, rows: pa.Array) -> BoolArray:
+        """Say which of some rows the user prefers, where there are several results."""
+        if "preferred" not in self._where:
+            return np.zeros(len(rows), dtype=bool)
+        cells = batch.columns[self._where["preferred"]].take(rows)
+        return by_text(cells, partial(fits, [self._choice.value])) > 0
 
     def _refuse_findings(self, batch: Batch) -> None:
         if batch.findings:
@@ -267,11 +291,12 @@ class ResultTable:
 
     def _refuse_nameless(self, keys: list[pa.Array], counts: BoolArray, batch: Batch) -> None:
         """Refuse results that name no sample: together they would make one that never was."""
-        for name, key in zip(self._columns("sample"), keys, strict=False):
-            rows = np.flatnonzero(missing_text(key) & counts)
-            if len(rows):
-                problem = Message("column {column}: the result names no sample.", column=name)
-                self._refuse(problem, int(batch.lines[rows[0]]))
+        names = self._columns("sample")
+        lacks = [missing_text(cells) for _, cells in zip(names, keys, strict=False)]
+        rows = np.flatnonzero(np.logical_and.reduce(lacks) & counts)
+        if len(rows):
+            problem = Message("column {column}: the result names no sample.", column=names[0])
+            self._refuse(problem, int(batch.lines[rows[0]]))
 
     def _refuse(self, problem: Message, line: int) -> NoReturn:
         path = self._table.path
@@ -280,14 +305,6 @@ class ResultTable:
 
     def _columns(self, key: str) -> list[str]:
         return [column for found, column in self._where.items() if found.startswith(f"{key} ")]
-
-    def _left_out(self, batch: Batch) -> BoolArray:
-        """Say which rows the profile leaves out."""
-        out = np.zeros(len(batch), dtype=bool)
-        for column, patterns in self._profile.leave_out.items():
-            if shown := self._where.get(f"leave_out {column}"):
-                out |= by_text(batch.columns[shown], partial(_fits, patterns)) > 0
-        return out
 
     def _quantities_of(self, batch: Batch) -> IntArray:
         """Tell the quantity of each row by its parameter, else by the parameter's name."""
@@ -318,68 +335,64 @@ class ResultTable:
         return self._quantities.index(name) if name and not rest else _NONE
 
     def _pivot(
-        self, results: _Results, sample_lines: IntArray
+        self, results: Results, sample_lines: IntArray
     ) -> tuple[dict[str, pa.Array], dict[str, IntArray]]:
-        """Put each result into its sample's row; the second of two is compared with the first."""
+        """Put each result into its sample's row; of several the chosen one."""
         n_quantities = len(self._quantities)
-        place = results.sample * n_quantities + results.quantity
-        held, first = np.unique(place, return_index=True)
-        at = np.full(len(sample_lines) * n_quantities, _NONE)
-        at[held] = first
-        self._compare_repeated(results, place, at)
-        grid = at.reshape(-1, n_quantities)
+        n_places = len(sample_lines) * n_quantities
+        chosen = choose(results, n_places, self._choice, self.marks)
+        self._counts += chosen.counts
+        self._note_conflicts(results, chosen.conflicts)
+        grid = chosen.row.reshape(-1, n_quantities)
         cells, lines = {}, {}
         for index, name in enumerate(self._quantities):
             rows = grid[:, index]
             is_held = rows != _NONE
             # What nobody measured has a column too: it is missing in every sample.
             if name in self._schema.measurements or is_held.any():
-                cells[name] = pc.fill_null(results.text.take(pa.array(rows, mask=~is_held)), "")
+                cells[name] = pc.fill_null(chosen.text.take(pa.array(rows, mask=~is_held)), "")
                 lines[name] = sample_lines.copy()
                 lines[name][is_held] = results.line[rows[is_held]]
-        self._add_differences(cells, lines)
+        add_differences(cells, lines, self._differences, self.marks)
         return {name: cells[name] for name in self._schema.columns if name in cells}, lines
 
-    def _compare_repeated(self, results: _Results, place: IntArray, at: IntArray) -> None:
-        """Count results that repeat an earlier one; others than it are findings of their sample."""
-        repeated = np.flatnonzero(at[place] != np.arange(len(place)))
-        first = at[place[repeated]]
-        one, other = (results.text.take(pa.array(rows)) for rows in (first, repeated))
-        same = same_results(one, other, self.marks)
-        self._counts["repeated"] = int(same.sum())
-        for index in np.flatnonzero(~same).tolist():
-            row = int(repeated[index])
+    def _note_conflicts(self, results: Results, conflicts: Sequence[Conflict]) -> None:
+        """Make different results of one sample findings of it."""
+        for one, other in conflicts:
+            sample, quantity = divmod(int(results.place[one]), len(self._quantities))
             values = {
-                "name": self._quantities[results.quantity[row]],
-                "one": one[index],
-                "first": results.line[first[index]],
-                "other": other[index],
-                "second": results.line[row],
+                "name": self._quantities[quantity],
+                "one": results.text[one],
+                "first": results.line[one],
+                "other": results.text[other],
+                "second": results.line[other],
             }
-            sample = int(results.sample[row])
             self._findings.setdefault(sample, RowFinding("conflicting_results", values))
 
-    def _add_differences(self, cells: dict[str, pa.Array], lines: dict[str, IntArray]) -> None:
-        """Compute the quantities that are one parameter less another, where both are numbers."""
-        for name, pair in self._profile.differences.items():
-            if not cells.keys() >= set(pair) or name not in self._schema.columns:
-                continue
-            empty = pa.repeat("", len(cells[pair[0]]))
-            own, one, other = cells.get(name, empty), *(cells[each] for each in pair)
-            is_wanted = pc.and_(pc.equal(own, ""), pc.not_equal(one, ""))
-            rows = pc.and_(is_wanted, pc.not_equal(other, ""))
-            pairs = zip(one.filter(rows).to_pylist(), other.filter(rows).to_pylist(), strict=True)
-            found = [_difference(whole, part, self.marks) for whole, part in pairs]
-            cells[name] = pc.replace_with_mask(own, rows, pa.array(found, pa.string()))
-            of_whole = lines[pair[0]]
-            lines[name] = np.where(as_bools(rows), of_whole, lines.get(name, of_whole))
+    def _remark_on_samples(self) -> Message:
+        told = {
+            "samples": counted("{n} sample", "{n} samples", len(self._samples.numbers)),
+            "results": counted("{n} result", "{n} results", self._counts["results"]),
+            "profile": self._profile.name,
+        }
+        if not self._is_recognised:
+            return Message("{samples} of {results} ({profile})", **told)
+        return Message(
+            "{samples} of {results} as {profile}, recognised by its header (--profile names "
+            "another)",
+            **told,
+        )
 
     def _remarks(self) -> list[str]:
         counts = self._counts
         told = {
             "other": Message("{n} of other parameters", n=counts["other"]),
-            "left out": Message("{n} left out by the profile", n=counts["left out"]),
             "repeated": Message("{n} repeated", n=counts["repeated"]),
+            "set aside": Message(
+                "{n} set aside (--duplicates {choice})",
+                n=counts["set aside"],
+                choice=self._choice.text,
+            ),
             "unitless": Message("{n} without a unit, taken in the usual one", n=counts["unitless"]),
             "rejected": Message("{n} rejected by their qualifier", n=counts["rejected"]),
         }
@@ -390,13 +403,9 @@ class ResultTable:
         ]
         return [
             *self._table.remarks(),
-            Message(
-                "{samples} of {results} ({profile})",
-                samples=counted("{n} sample", "{n} samples", len(self._samples.numbers)),
-                results=counted("{n} result", "{n} results", counts["results"]),
-                profile=self._profile.name,
-            ),
+            self._remark_on_samples(),
             *(text for name, text in told.items() if counts[name]),
+            *self._rows.remarks(),
             *self._on_columns,
             *([Message("units of the file kept: {names}", names=", ".join(own))] if own else []),
         ]
@@ -423,19 +432,3 @@ def _slice(wide: Batch, first: int, last: int, found: list[int]) -> Batch:
         end=Position(last, last),
         cell_lines={name: each[first:last] for name, each in wide.cell_lines.items()},
     )
-
-
-def _fits(patterns: Sequence[str], text: str) -> int:
-    """Say 1 where a text is like one of some patterns, in any case, else 0."""
-    return int(any(fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns))
-
-
-def _difference(one: str, other: str, marks: NumberMarks) -> str:
-    """Subtract two results, exactly; empty where one is no plain number, or the part is larger."""
-    whole, part = (
-        text.replace(",", ".") if marks.decimal == "," else text for text in (one, other)
-    )
-    if not _NUMBER.match(whole) or not _NUMBER.match(part):
-        return ""
-    rest = Decimal(whole) - Decimal(part)
-    return str(rest).replace(".", marks.decimal) if rest >= 0 else ""

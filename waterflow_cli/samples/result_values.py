@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from waterflow_cli.samples.profiles import Profile
 
 # The attributes of `ResultColumns` that a value rests on.
-READ = ("value", "unit", "speciation", "condition", "qualifier", "limit", "limit_unit")
+READ = (
+    *("value", "unit", "speciation", "condition", "qualifier", "limit", "limit_unit", "limit_type"),
+    *("other_limit", "other_limit_unit", "other_limit_type"),
+)
 # Two results are the same where no more than the rounding of a conversion lies between them.
 _ROUNDING = 1e-12
 _SEPARATOR = "\x1f"
@@ -108,12 +111,13 @@ class ValueReader:
         quantity : ndarray of int64, shape (n_results,)
             What was measured.
         """
-        text, unit = cells["value"], self._units(cells)
+        text, unit = cells["value"], self._units(cells, "unit")
         found = Values(text, [], Counter())
         if self.profile.conditions or self.where.keys() & {"condition", "qualifier"}:
             meanings = self._meanings(cells)
             meaning = np.max(list(meanings.values()), axis=0)
             self._note_unknown(meanings, cells, quantity, found.problems)
+            meaning = self._without_odd_limits(meaning, cells, quantity, found.problems)
             found.counts["rejected"] = int((meaning == _REJECT).sum())
             text, unit = self._bounded(text, unit, cells, meaning)
             text = pc.if_else(pa.array(meaning >= _UNKNOWN), "", text)
@@ -121,11 +125,11 @@ class ValueReader:
             text = self._converted(text, unit, quantity, found)
         return found._replace(text=text)
 
-    def _units(self, cells: Mapping[str, pa.Array]) -> pa.Array | None:
-        """Give the units of the results, what they are expressed as included."""
-        if "unit" not in self.where:
+    def _units(self, cells: Mapping[str, pa.Array], key: str) -> pa.Array | None:
+        """Give the units of the results or of limits, what they are expressed as included."""
+        if key not in self.where:
             return None
-        unit = self._meant(cells["unit"])
+        unit = self._meant(cells[key])
         if "speciation" not in self.where:
             return unit
         said = _without_tokens(cells["speciation"])
@@ -178,7 +182,7 @@ class ValueReader:
         sign, bare = split_signs(text)
         below = (said == _BELOW) & _is_empty(sign)
         above = (said == _ABOVE) & ~as_bools(pc.match_substring_regex(sign, "[>≥]"))
-        limit = cells["limit"] if "limit" in self.where else pa.repeat("", len(text))
+        limit, of_limit = self._limits(cells, said, unit)
         is_number = parse_numbers(bare, self.marks).values > 0
         from_limit = ~missing_text(limit) & (below | (above & ~is_number))
         bound = pc.if_else(pa.array(from_limit), limit, bare)
@@ -188,10 +192,67 @@ class ValueReader:
             signed = pc.binary_join_element_wise(pa.repeat(mark, len(bound)), bound, "")
             signed = pc.if_else(pa.array(is_bound), signed, unnamed)
             text = pc.if_else(pa.array(rows), signed, text)
-        if unit is not None and "limit_unit" in self.where:
-            of_limit = self._meant(cells["limit_unit"])
-            unit = pc.if_else(pa.array(from_limit & ~_is_empty(of_limit)), of_limit, unit)
-        return text, unit
+        return text, unit and pc.if_else(pa.array(from_limit), of_limit, unit)
+
+    def _limits(
+        self, cells: Mapping[str, pa.Array], said: IntArray, unit: pa.Array | None
+    ) -> tuple[pa.Array, pa.Array]:
+        """Give the limit that each result lies beyond, and its unit.
+
+        Of two the higher one counts: what is below a quantification limit may be above the lower
+        one of detection.
+        """
+        limit = pa.repeat("", len(said))
+        unit = limit if unit is None else unit
+        of_limit, amount = unit, np.full(len(said), np.nan)
+        for key in ("limit", "other_limit"):
+            if key not in self.where:
+                continue
+            own = self._units(cells, f"{key}_unit")
+            own = unit if own is None else pc.if_else(pc.equal(own, ""), unit, own)
+            sizes = _sizes(own)
+            found = parse_numbers(cells[key], self.marks).values * sizes
+            counts = ~missing_text(cells[key]) & self._is_of_type(f"{key}_type", cells, said)
+            higher = pa.array(counts & (np.isnan(amount) | (found > amount)))
+            limit = pc.if_else(higher, cells[key], limit)
+            of_limit = pc.if_else(higher, own, of_limit)
+            amount = np.where(as_bools(higher), found, amount)
+        return limit, of_limit
+
+    def _is_of_type(self, key: str, cells: Mapping[str, pa.Array], said: IntArray) -> BoolArray:
+        """Say whether a limit is of a type that a result can lie beyond as it is said to."""
+        if key not in self.where:
+            return np.ones(len(said), dtype=bool)
+        below, above = self._types(cells[key])
+        return np.where(said == _ABOVE, above, below) | missing_text(cells[key])
+
+    def _types(self, cells: pa.Array) -> tuple[BoolArray, BoolArray]:
+        """Say which types of limits results lie below, and which they lie above."""
+        listed = [
+            {text.strip().lower() for text in self.profile.limit_types.get(key, ())}
+            for key in ("below", "above")
+        ]
+        below, above = (by_text(cells, partial(_is_in, words)) > 0 for words in listed)
+        return below, above
+
+    def _without_odd_limits(
+        self,
+        meaning: IntArray,
+        cells: Mapping[str, pa.Array],
+        quantity: IntArray,
+        problems: list[ValueProblem],
+    ) -> IntArray:
+        """Note the bounds whose limits are of types that the profile does not know."""
+        for key in ("limit_type", "other_limit_type"):
+            if key not in self.where:
+                continue
+            is_bound = (meaning == _BELOW) | (meaning == _ABOVE)
+            below, above = self._types(cells[key])
+            odd = is_bound & ~(below | above | missing_text(cells[key]))
+            said = np.where(odd, _UNKNOWN, 0)
+            self._note_unknown({key: said}, cells, quantity, problems)
+            meaning = np.where(odd, _UNKNOWN, meaning)
+        return meaning
 
     def _converted(
         self, text: pa.Array, unit: pa.Array, quantity: IntArray, found: Values
@@ -247,6 +308,18 @@ def by_text(column: pa.Array, find: Callable[[str], int]) -> IntArray:
     encoded = trimmed(column).dictionary_encode()
     codes = np.array([find(text) for text in encoded.dictionary.to_pylist()] or [0])
     return np.asarray(codes[encoded.indices.to_numpy()], dtype=np.int64)
+
+
+def _is_in(words: set[str], text: str) -> int:
+    return int(text.lower() in words)
+
+
+def _sizes(units: pa.Array) -> FloatArray:
+    """Give what makes amounts in some units comparable; shape (n_rows,)."""
+    encoded = units.dictionary_encode()
+    found = [parse_unit(name) for name in encoded.dictionary.to_pylist()] or [None]
+    sizes = np.array([float(unit.size) if unit else 1.0 for unit in found])
+    return np.asarray(sizes[encoded.indices.to_numpy()])
 
 
 def _by_word(words: Mapping[str, Sequence[str]]) -> dict[str, int]:

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.cells import marks_of
-from waterflow_cli.samples.opening import open_samples
-from waterflow_cli.samples.profiles import load_profile
+from waterflow_cli.samples.opening import is_table_of_results, open_samples
+from waterflow_cli.samples.profiles import fitting_profiles
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.spark import worker
 from waterflow_cli.spark.files import HadoopFiles, InputFile
@@ -107,7 +107,7 @@ class SparkInputs:
             return
         start = self.hadoop.read_start(file, _START_BYTES)
         is_parquet = start.startswith(PARQUET_MAGIC)
-        if is_parquet and not self._has_numbers_as_text(file):
+        if is_parquet and not (self._has_numbers_as_text(file) or self._is_of_results(file)):
             self.parquet.append(file)
             return
         if not is_parquet and (text := self._parted(file, start)) is not None:
@@ -131,7 +131,7 @@ class SparkInputs:
 
     def _parted(self, file: InputFile, start: bytes) -> TextFile | None:
         """Describe a text file whose lines can be told apart; None for any other."""
-        if compression(start) or b"\n" not in start or self._is_of_results:
+        if compression(start) or b"\n" not in start or self._is_of_results(file):
             return None
         with self._open(file.name, start) as table:
             if not table.dialect.sep:  # JSON, whose parts a survey of quotes knows nothing of
@@ -150,10 +150,13 @@ class SparkInputs:
             )
         return text if can_be_parted(text.dialect, start, self.split_bytes) else None
 
-    @property
-    def _is_of_results(self) -> bool:
-        profile = self.reading.profile
-        return profile is not None and load_profile(profile).results is not None
+    def _is_of_results(self, file: InputFile) -> bool:
+        """Say whether a file has one row for each result: none of its samples ends before it."""
+        start = self.hadoop.read_start(file, _START_BYTES)
+        if self.reading.profile is None and start.startswith(PARQUET_MAGIC):
+            return bool(fitting_profiles(self._columns_of(file).names))
+        opener = worker.opener_of(start)
+        return is_table_of_results(file.name, self.schema, self.reading, opener)
 
     def _open(self, name: str, data: bytes) -> AbstractContextManager[Table]:
         return open_samples(name, self.schema, self.reading, opener=worker.opener_of(data))
@@ -180,7 +183,7 @@ class SparkInputs:
         """Read the start of a file; all of it where its end tells how it is read."""
         start = self.hadoop.read_start(file, _START_BYTES)
         needs_end = start.startswith(PARQUET_MAGIC) or compression(start) == "zip"
-        if needs_end or self._is_of_results or file.n_bytes <= _LEAST_SPLIT:
+        if needs_end or file.n_bytes <= _LEAST_SPLIT or self._is_of_results(file):
             return self.hadoop.read_start(file, file.n_bytes)
         return start
 

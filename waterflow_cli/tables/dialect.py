@@ -13,7 +13,7 @@ from typing import NamedTuple
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import Message, joined, tr
 from waterflow_cli.tables.csv_blocks import SEPARATORS
-from waterflow_cli.tables.headers import Header, check_header
+from waterflow_cli.tables.headers import ENOUGH_OF_LAYOUT, Header, check_header
 from waterflow_cli.tables.numbers import is_missing_text
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.tables.row_ends import check_header_quotes, open_quote_error
@@ -198,8 +198,25 @@ class StartReader:
                 raise InputError(
                     self._path, tr("--header-line {line}: there is no such line.", line=first + 1)
                 )
-        named = self._by_names(lines, separators, first)
-        return named or self._by_shape(lines, separators, first)
+        named = self._by_names(lines, separators, first, self._names)
+        n_known = self._names.count_known(named[1].cells) if named else 0
+        laid_out = self._by_layouts(lines, separators, first, self._names.candidates(n_known))
+        return laid_out or named or self._by_shape(lines, separators, first)
+
+    def _by_layouts(
+        self,
+        lines: Sequence[bytes],
+        separators: Sequence[str],
+        first: int,
+        layouts: Sequence[Header],
+    ) -> tuple[str, Row] | None:
+        """Find the header of another layout: the row with the most names of one."""
+        best, most = None, ENOUGH_OF_LAYOUT - 1
+        for names in layouts:
+            found = self._by_names(lines, separators, first, names)
+            if found and (n_known := names.count_known(found[1].cells)) > most:
+                best, most = found, n_known
+        return best
 
     def _separators(self) -> list[str]:
         if self._options.sep is not None:
@@ -208,7 +225,7 @@ class StartReader:
         return sorted(SEPARATORS, key=lambda sep: sep != "\t") if is_tsv else list(SEPARATORS)
 
     def _by_names(
-        self, lines: Sequence[bytes], separators: Sequence[str], first: int
+        self, lines: Sequence[bytes], separators: Sequence[str], first: int, names: Header
     ) -> tuple[str, Row] | None:
         """Find the row with the most known names; None where two separators give as many."""
         n_rows = _HEADER_ROWS if self._options.header_line is None else 1
@@ -221,7 +238,7 @@ class StartReader:
             is_below = best is not None and sep == best[0] and row.start > best[1].start
             if is_below and any(map(_is_number, row.cells)):  # the rows have begun
                 break
-            n_known = self._names.count_known(row.cells) if row.end <= len(lines) else 0
+            n_known = names.count_known(row.cells) if row.end <= len(lines) else 0
             if best is not None and n_known == most and row.start == best[1].start:
                 is_tied = True
             if n_known > most and (n_known > 1 or _may_be_header(row.cells)):

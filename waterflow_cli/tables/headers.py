@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import chain, islice
 from typing import NamedTuple
@@ -46,6 +46,8 @@ MOST_COLUMNS = 1 << 14
 # So much longer than the longest name that is sought, a cell is none: with a wrong separator the
 # whole line is one cell.
 _MOST_BEYOND_NAME = 200
+# With so many known names a header is of the schema itself, and else with so many of a layout's.
+_ENOUGH_KNOWN, ENOUGH_OF_LAYOUT = 2, 3
 
 
 class HeaderMatch(NamedTuple):
@@ -140,6 +142,7 @@ class Header:
     ) -> None:
         self._renames: Mapping[str, str] = renames or {}
         self._unit_aliases: Mapping[str, str] = {}
+        self._layouts: Callable[[], Sequence[Header]] = tuple
         self.has_units = has_units
         self._by_fold = {
             fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
@@ -159,6 +162,22 @@ class Header:
         header = copy(self)
         header._unit_aliases = aliases
         return header
+
+    def with_layouts(self, layouts: Callable[[], Sequence[Header]]) -> Header:
+        """Give the same names, and those of other layouts where a header is of none of them."""
+        header = copy(self)
+        header._layouts = layouts
+        return header
+
+    def candidates(self, n_known: int) -> Sequence[Header]:
+        """Give the other layouts that a header may be of, so many of whose names are known here."""
+        return self._layouts() if n_known < _ENOUGH_KNOWN else ()
+
+    def laid_out(self, columns: Sequence[str]) -> Header:
+        """Give the names of the layout that a header is of; these, where it is of no other."""
+        others = self.candidates(self.count_known(columns))
+        best = max(others, key=lambda each: each.count_known(columns), default=self)
+        return best if best.count_known(columns) >= ENOUGH_OF_LAYOUT else self
 
     def unit(self, text: str) -> str:
         """Give the unit that a text stands for in this file."""

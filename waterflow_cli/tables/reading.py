@@ -137,13 +137,13 @@ class _TextTable:
     def __init__(
         self, text: TextStream, start: bytes, path: str, names: Header, options: ReadingOptions
     ) -> None:
-        self._text, self._names = text, names
+        self._text = text
         reader = StartReader(path, names, options)
         start = _whole_start(text, start, reader, path)
         refuse_other_kind(start, path, is_text=True)
         self._start = reader.read(start, self._text.encoding)
-        dialect = self._start.dialect
-        self._rows = _row_syntax(path, self._start.columns, dialect, names)
+        dialect, self._names = self._start.dialect, names.laid_out(self._start.columns)
+        self._rows = _row_syntax(path, self._start.columns, dialect, self._names)
         self._first = Position(len(start) - len(self._start.rest), dialect.first_line)
         self._notes: list[int] = []
 

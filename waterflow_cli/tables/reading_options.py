@@ -34,6 +34,8 @@ class ReadingOptions:
         Words of the label's column, and the class that each stands for: 0 or 1.
     summary_rows : str
         Whether rows with the label of a summary are found, or kept as samples.
+    duplicates : str, optional
+        In a table of results: which of several results of one parameter counts.
     profile : str, optional
         A bundled profile's name, or a file's.
     """
@@ -50,6 +52,7 @@ class ReadingOptions:
     unit_aliases: Mapping[str, str] = field(default_factory=dict)
     label_values: Mapping[str, int] = field(default_factory=dict)
     summary_rows: Literal["find", "keep"] = "find"
+    duplicates: str | None = None
     profile: str | None = None
 
 

@@ -201,21 +201,17 @@ class RowChecker:
             )
 
     def _header_hint(self, missing: Sequence[str]) -> str:
-        from waterflow_cli.samples.profiles import guess_profile, is_of_results
+        from waterflow_cli.samples.profiles import is_of_results
 
         columns = self._table.columns
         if self._table.dialect.doubtful:
             return tr("If the text above is not as it was written, name its encoding: --encoding")
         if all(re.fullmatch(r"[0-9.,eE+-]*", column.strip()) for column in columns):
             return tr("The line holds numbers: is the header missing?")
-        if profile := guess_profile(columns):
-            return tr(
-                "It looks like a file of one row for each result: --profile {name}", name=profile
-            )
         if is_of_results(columns):
             return tr(
                 "It looks like a file of one row for each result: a profile says which column is "
-                "which (waterflow profiles list)."
+                "which (waterflow profiles list, or profiles new for one of your own)."
             )
         for column in columns:
             if (about := self._schema.header.remark_on(column)) in missing:
