@@ -37,18 +37,21 @@ FLOORS = {
     ),
     "main": ("commands",),
 }
+SHEETS = "tables/sheets"
 Arrows = dict[tuple[str, str], list[str]]
 
 
 def room_of(module: str) -> str:
     """Tell the room of a module, given by its path below the package without a suffix.
 
-    Both entrances are one room, and so are the addresses for plugin authors.
+    Both entrances are one room, and so are the addresses for plugin authors. Sheets are a part of
+    `tables`, which stands on the rest of it.
 
     >>> room_of("training/runs/log"), room_of("common/errors"), room_of("main")
     ('training/runs', 'common', 'main')
     """
     folder = module.rpartition("/")[0]
+    folder = "tables" if folder == SHEETS else folder
     return folder or {"__main__": "main", "pipelines": "contract"}.get(module, module)
 
 
@@ -106,3 +109,10 @@ def test_imports_run_down():
     wrong = {ends: how for ends, how in drawn.items() if ends[1] not in below(ends[0])}
     assert not wrong
     assert len(drawn) <= 90, f"{len(drawn)} arrows between {len(FLOORS)} rooms"
+
+
+def test_sheets_stand_on_the_rest_of_tables():
+    known = modules()
+    below_them = [path for path in known.values() if path.parent == PACKAGE / "tables"]
+    names = set().union(*(imported(path, known) for path in below_them))
+    assert not [name for name in names if SHEETS.replace("/", ".") in name]

@@ -157,10 +157,13 @@ def opened(text: str, path: Path) -> list[str]:
         return table.columns
 
 
-def test_transposed_table_is_named_for_what_it_is(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 2: is a transposed table") as caught:
-        opened(PARAMETERS_DOWN, tmp_path / "river.csv")
-    assert "Turn it round" in str(caught.value.hint)
+def test_table_on_its_side_has_a_row_for_each_sample(tmp_path: Path) -> None:
+    path = tmp_path / "river.csv"
+    columns = opened(PARAMETERS_DOWN, path)
+    assert columns == ["sample_id", "pH", "Conductivity", "Sulfate"]
+    with open_samples(str(path), SCHEMA) as table:
+        (batch,) = table.batches()
+        assert batch.columns["Sulfate"].to_pylist() == ["19", "<1"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +175,7 @@ def test_transposed_table_is_named_for_what_it_is(tmp_path: Path) -> None:
         "site,ph,Sulfate\npH,7,1\nSulfate,7,1\nHardness,7,1\n",
     ],
 )
-def test_names_in_cells_alone_make_no_transposed_table(text: str, tmp_path: Path) -> None:
+def test_names_in_cells_alone_make_no_table_on_its_side(text: str, tmp_path: Path) -> None:
     assert opened(text, tmp_path / "river.csv") == text.partition("\n")[0].split(",")
 
 

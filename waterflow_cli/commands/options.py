@@ -253,6 +253,7 @@ reading = family(
         "known.",
     ),
     count("--header-line", "The line that names the columns; those above it are not read."),
+    click.option("--sheet", metavar="NAME", help="The sheet of a workbook, where it has several."),
     click.option(
         "--nondetect",
         type=click.Choice(("half", "loq", "zero", "missing", "error")),

@@ -149,17 +149,15 @@ def _write(
     """Write the findings in the chosen form, to stdout or whole to a file."""
     from waterflow_cli.common.json import json_text
     from waterflow_cli.tables.writing import DelimitedWriter
-    from waterflow_cli.validation.report import FINDING_COLUMNS, findings_table, render_findings
+    from waterflow_cli.validation.report import finding_columns, findings_table, render_findings
 
     if output == "-":  # who reads it may be gone, but the files are there
         outputs.publish()
     if form == "text" and output == "-":
         if report.findings:
-            rows = [
-                [str(getattr(finding, name)) for name in FINDING_COLUMNS]
-                for finding in report.findings
-            ]
-            heads = [(">" if name == "line" else "") + tr(name) for name in FINDING_COLUMNS]
+            names = finding_columns(report.findings)
+            rows = [[str(getattr(each, name)) for name in names] for each in report.findings]
+            heads = [(">" if name == "line" else "") + tr(name) for name in names]
             console.table("", heads, rows)
         return
     with outputs.open(output) as sink:

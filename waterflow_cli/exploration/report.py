@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import Any
 
@@ -78,7 +78,7 @@ class Exploration:
             "findings": {
                 "rows": findings.n_invalid,
                 "rows_left_out": findings.n_left_out,
-                "first": [asdict(finding) for finding in findings.findings],
+                "first": [finding.content() for finding in findings.findings],
                 "by_rule": [
                     {"column": column, "rule": rule, "count": count}
                     for (column, rule), count in findings.by_rule.items()

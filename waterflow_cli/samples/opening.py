@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,13 +23,13 @@ from waterflow_cli.samples.profiles import (
 )
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.headers import Header, fold_name
-from waterflow_cli.tables.reading import Opener, open_table
+from waterflow_cli.tables.reading import Opener
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.tables.sheets.opening import open_file
 from waterflow_cli.tables.sources import open_source
 from waterflow_cli.tables.table import Table
 
-# In how many of a table's first columns names of measurements are looked for, and how many tell.
-_NAMING, _LEAST_NAMES = 3, 3
+_OF_SAMPLES = re.compile("sampl|echantillon|prelev|station|site|location|point|activity")
 
 
 @contextmanager
@@ -56,16 +57,15 @@ def open_samples(
     UsageError
         If there is no such profile, or an option does not go with it.
     """
-    opened = partial(open_table, path, options=reading, batch_rows=batch_rows, opener=opener)
+    opened = partial(open_file, path, options=reading, batch_rows=batch_rows, opener=opener)
     if reading.profile is None:
         header = _own_names(schema, reading).with_layouts(_result_headers)
         with opened(header) as table:
             if profile := _recognised(table, schema):
                 yield _of_results(table, profile, schema, reading, is_recognised=True)
                 return
-            _refuse_transposed(table)
             _refuse_duplicates(table, reading)
-            yield table
+            yield _upright(table)
         return
     profile = load_profile(reading.profile)
     if reading.profile.endswith(SUFFIX):
@@ -80,9 +80,8 @@ def open_samples(
     taught = {**schema.unit_aliases, **profile.unit_aliases, **reading.unit_aliases}
     names = Header(own).with_units(taught)
     with opened(names.renamed(reading.renames)) as table:
-        _refuse_transposed(table)
         _refuse_duplicates(table, reading)
-        yield _with_profile(table, profile, names, reading)
+        yield _with_profile(_upright(table), profile, names, reading)
 
 
 def _refuse_duplicates(table: Table, reading: ReadingOptions) -> None:
@@ -97,7 +96,7 @@ def is_table_of_results(
     if reading.profile is not None:
         return load_profile(reading.profile).results is not None
     header = _own_names(schema, reading).with_layouts(_result_headers)
-    with open_table(path, header, reading, opener=opener) as table:
+    with open_file(path, header, reading, opener=opener) as table:
         return _recognised(table, schema) is not None
 
 
@@ -146,23 +145,15 @@ def _of_results(
     return ResultTable(table, profile, schema, reading, is_recognised=is_recognised).read()
 
 
-def _refuse_transposed(table: Table) -> None:
-    """Refuse a table with a measurement in each row, by the names in one of its first columns."""
-    if table.names.count_known(table.columns) > 1 or (rows := table.first_rows) is None:
-        return
-    for column in table.columns[:_NAMING]:
-        texts = rows.columns[column].to_pylist()
-        found = [name for text in texts if (name := table.names.column_of(str(text)))]
-        # In a table of results they come again, sample by sample.
-        if len(found) >= _LEAST_NAMES and len({name for name, _ in found}) == len(found):
-            if is_of_results(table.columns):
-                return
-            raise InputError(
-                table.path,
-                "is a transposed table: a measurement in each row, a sample in each column.",
-                line=int(rows.lines[0]),
-                hint=tr("Turn it round: a row for each sample, a column for each measurement."),
-            )
+def _upright(table: Table) -> Table:
+    """Give a table a row for each sample, where it has one for each measurement.
+
+    A column of samples beside those of parameters and values makes it a table of results.
+    """
+    has_samples = any(_OF_SAMPLES.search(fold_name(column)) for column in table.columns)
+    if table.names.count_known(table.columns) > 1 or (has_samples and is_of_results(table.columns)):
+        return table
+    return table.turned() or table
 
 
 def _with_profile(table: Table, profile: Profile, own: Header, reading: ReadingOptions) -> Table:

@@ -38,7 +38,8 @@ class Dialect:
     Attributes
     ----------
     encoding : str
-        ``utf-8``, ``utf-8 with BOM`` or a name that Python knows; ``parquet`` for a Parquet file.
+        ``utf-8``, ``utf-8 with BOM`` or a name that Python knows; ``parquet``, ``xlsx`` or ``ods``
+        for what holds no text.
     sep : str
         One character; empty where nothing separates cells, as in Parquet and JSON.
     header_line : int
@@ -57,6 +58,8 @@ class Dialect:
         Whether each row ends in one separator more than the header has.
     layout : str
         What holds the rows where it is no text of cells: ``JSON lines``.
+    sheet : str
+        The sheet of a workbook; empty for any other file.
     """
 
     encoding: str
@@ -69,6 +72,7 @@ class Dialect:
     ends_in_separator: bool = False
     doubtful: str = ""
     layout: str = ""
+    sheet: str = ""
 
     def __str__(self) -> str:
         parts: list[str] = [self.encoding]
@@ -80,6 +84,8 @@ class Dialect:
             )
         if self.layout:
             parts.insert(0, Message(self.layout))
+        if self.sheet:
+            parts.append(Message("sheet {sheet}", sheet=repr(self.sheet)))
         if self.sep:
             sep = Message("tab") if self.sep == "\t" else repr(self.sep)
             parts.append(Message("separator {sep}", sep=sep))

@@ -141,6 +141,7 @@ class _TextTable:
         reader = StartReader(path, names, options)
         start = _whole_start(text, start, reader, path)
         refuse_other_kind(start, path, is_text=True)
+        self._whole = start
         self._start = reader.read(start, self._text.encoding)
         dialect, self._names = self._start.dialect, names.laid_out(self._start.columns)
         self._rows = _row_syntax(path, self._start.columns, dialect, self._names)
@@ -162,6 +163,7 @@ class _TextTable:
             sample=self._sample,
             names=self._names,
             remarks=partial(remark_on_notes, self._notes),
+            whole_text=self._whole if self._text.is_at_end else None,
         )
 
     def _dialect(self) -> Dialect:

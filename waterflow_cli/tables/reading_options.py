@@ -21,6 +21,8 @@ class ReadingOptions:
         What a text file is written with.
     header_line : int, optional
         Physical line of the header.
+    sheet : str, optional
+        The sheet of a workbook.
     nondetect : str
         What a cell such as ``<0.5`` counts as: half of its bound, the bound, zero, a missing
         value or an error.
@@ -46,6 +48,7 @@ class ReadingOptions:
     decimal: str | None = None
     thousands: str | None = None
     header_line: int | None = None
+    sheet: str | None = None
     nondetect: Nondetect = "half"
     loq: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from waterflow_cli.common.messages import marked, tr, trn
 
 STDIN = "-"
 PARQUET_MAGIC = b"PAR1"
+ZIP_MAGIC = b"PK\x03\x04"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PEEK = 8
 _BUFFER_BYTES = 1 << 18
@@ -37,7 +38,7 @@ _COMPRESSIONS = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
+    ZIP_MAGIC: "zip",
     b"PK\x05\x06": "zip",  # an empty one
 }
 _EXPORT = marked("Save or export the table as CSV.")
@@ -67,12 +68,12 @@ _BY_TEXT = (
     (rb"(?i)\s*<(!doctype html|html|head|body|table|meta)\b", marked("is an HTML page."), _EXPORT),
     (rb"(?i)\s*<(\?xml|!doctype|!--|[a-z][\w:.-]*(\s[^<>]*)?>\s*<)", marked("is XML."), _EXPORT),
 )
-# What a zip archive is that has such a member.
+# A zip archive that has such a member is a workbook, which stays packed.
+_OF_WORKBOOK = {"xl/workbook.xml", "content.xml"}
+# What one is that has such a member.
 _BY_MEMBER = {
-    "xl/workbook.xml": marked("is an Excel workbook."),
     "xl/workbook.bin": marked("is a binary Excel workbook (.xlsb)."),
     "word/document.xml": marked("is a Word document."),
-    "content.xml": marked("is an OpenDocument file (.ods)."),
     "Index/Document.iwa": marked("is a Numbers document."),
 }
 _CODECS: dict[str, Callable[[io.BufferedReader], Any]] = {
@@ -381,6 +382,9 @@ def _open_zip_member(file: IO[bytes], path: str) -> IO[bytes]:
             raise InputError(path, _BY_MEMBER[name], hint=tr(_EXPORT))
         if not members:
             raise InputError(path, "is an empty zip archive.")
+        if _OF_WORKBOOK & {info.filename for info in members}:
+            file.seek(0)
+            return file
         if len(members) != 1:
             names = shorten((info.filename for info in members), 5)
             raise InputError(

@@ -94,6 +94,37 @@ class RowFinding(NamedTuple):
     values: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class CellNames:
+    """What the cells of a sheet are called.
+
+    Attributes
+    ----------
+    sheet : str
+        Its name; empty for a text file.
+    letters : dict of str to str
+        The sheet's name of each column.
+    across : sequence of str
+        The sheet's name of the column that each row comes from, where a table lay on its side.
+    """
+
+    sheet: str
+    letters: Mapping[str, str] = field(default_factory=dict)
+    across: Sequence[str] = ()
+
+    def name(self, column: str, row: int, line: int) -> str:
+        """Name a cell by its column, its row in the batch and its line; or a row, or a column."""
+        letter = self.across[row] if self.across else self.letters.get(column, "")
+        place = f"{letter}{line}"
+        if not column or not letter:
+            place = f"{letter}:{letter}" if letter else f"{line}:{line}"
+        if not self.sheet:
+            return place
+        is_plain = self.sheet.isidentifier() and self.sheet.isascii()
+        sheet = self.sheet if is_plain else "'" + self.sheet.replace("'", "''") + "'"
+        return f"{sheet}!{place}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Some rows of a table, as they were written.
@@ -116,6 +147,8 @@ class Batch:
         Whether each row of the text has as many cells as the header.
     cell_lines : dict of str to ndarray of int64, each of shape (n_rows,)
         Physical lines of the cells, by column, where they come from other lines than their row.
+    cells : CellNames, optional
+        What the cells are called, where they are those of a sheet.
     """
 
     columns: dict[str, pa.Array]
@@ -127,6 +160,7 @@ class Batch:
     left_out: Mapping[str, int] = field(default_factory=dict)
     is_as_written: bool = True
     cell_lines: Mapping[str, IntArray] = field(default_factory=dict)
+    cells: CellNames | None = None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -182,6 +216,10 @@ class Table:
         Tells how much of the file was read: 0 to 1, None if that cannot be known.
     remarks : callable
         Says what else there is to know of how the file is read, at its end.
+    whole_text : bytes, optional
+        All of a text file, header and titles too, where that is a few MiB at most.
+    turned : callable
+        Gives the table with a row for each sample, where it lies on its side, and None otherwise.
     """
 
     path: str
@@ -194,6 +232,8 @@ class Table:
     marks: NumberMarks | None = None
     share_read: Callable[[], float | None] = field(default=lambda: None)
     remarks: Callable[[], list[str]] = field(default=list)
+    whole_text: bytes | None = None
+    turned: Callable[[], Table | None] = field(default=lambda: None)
 
     @property
     def dialect(self) -> Dialect:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
@@ -27,7 +27,13 @@ _NONE: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong with one row."""
+    """One thing that is wrong with one row.
+
+    Attributes
+    ----------
+    cell : str
+        Where it stands in a sheet, such as ``Sheet2!C14``; empty for any other file.
+    """
 
     file: str
     line: int
@@ -35,12 +41,19 @@ class Finding:
     value: str
     rule: str
     message: str
+    cell: str = ""
 
     def __str__(self) -> str:
         where = tr("{path}, line {line}", path=self.file, line=self.line)
+        if self.cell:
+            where = tr("{path}, {cell}", path=self.file, cell=self.cell)
         if self.column:
             where = tr("{where}, column {column}", where=where, column=self.column)
         return tr("{where}: {problem}", where=where, problem=self.message)
+
+    def content(self) -> dict[str, Any]:
+        """Put it into JSON; the cell only where it is one of a sheet."""
+        return {name: value for name, value in asdict(self).items() if value or name != "cell"}
 
 
 @dataclass(frozen=True)
@@ -146,6 +159,7 @@ class CheckedBatch:
             value = "" if cell is None else clipped(str(cell))
         lines = self.batch.cell_lines.get(broken.column, self.batch.lines)
         told = broken.values(value, row) if callable(broken.values) else broken.values
+        names = self.batch.cells
         return Finding(
             file=self.file,
             line=int(lines[row]),
@@ -153,6 +167,7 @@ class CheckedBatch:
             value=value,
             rule=broken.rule.code,
             message=broken.rule.describe({"text": value, **told}),
+            cell=names.name(broken.column, row, int(lines[row])) if names else "",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ FINDING_COLUMNS = (
     *(marked("file"), marked("line"), marked("column")),
     *(marked("value"), marked("rule"), marked("message")),
 )
+# What stands after the line where a file is a sheet.
+_CELL = marked("cell")
 # What `--bad` adds to a row: the codes of the rules that it breaks, and what is wrong in words.
 ADDED = {"rule": row_rules, "reason": row_reasons}
 
@@ -80,7 +82,7 @@ class ValidationReport(RowCounts):
             "rows": self.n_rows,
             "rows_invalid": self.n_invalid,
             "findings_total": self.n_findings,
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [finding.content() for finding in self.findings],
             "by_rule": [
                 {"column": column, "rule": rule, "count": count}
                 for (column, rule), count in sorted(self.by_rule.items())
@@ -224,9 +226,18 @@ def _filtered(columns: Mapping[str, pa.Array], rows: np.ndarray) -> dict[str, pa
     return {name: column.filter(mask) for name, column in columns.items()}
 
 
+def finding_columns(findings: Sequence[Finding]) -> list[str]:
+    """Name the columns of a table of findings: with cells where one of them is in a sheet."""
+    columns = list(FINDING_COLUMNS)
+    if any(finding.cell for finding in findings):
+        columns.insert(columns.index("line") + 1, _CELL)
+    return columns
+
+
 def findings_table(findings: Sequence[Finding]) -> dict[str, pa.Array]:
     """Put findings into columns, for a CSV."""
-    columns = {name: [getattr(finding, name) for finding in findings] for name in FINDING_COLUMNS}
+    names = finding_columns(findings)
+    columns = {name: [getattr(finding, name) for finding in findings] for name in names}
     columns["file"] = [path_text(path) for path in columns["file"]]
     kinds = {"line": pa.int64()}
     return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in columns}
@@ -237,10 +248,11 @@ def render_findings(report: ValidationReport) -> str:
     from waterflow_cli.common.pages import page_environment
 
     page = page_environment().get_template("findings.html")
+    names = finding_columns(report.findings)
     return page.render(
         report=report,
-        columns=[tr(name) for name in FINDING_COLUMNS],
-        names=FINDING_COLUMNS,
+        columns=list(map(tr, names)),
+        names=names,
         limits=None if report.limits is None else _limits_table(report.limits),
     )
 
