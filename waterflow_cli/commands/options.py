@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -23,7 +23,7 @@ from waterflow_cli.commands.families import is_asked as is_asked
 from waterflow_cli.commands.families import parsed_by as parsed_by
 from waterflow_cli.common.errors import UsageError, shorten
 from waterflow_cli.common.messages import marked, tr
-from waterflow_cli.tables.reading_options import ReadingOptions
+from waterflow_cli.tables.reading_options import Meaning, ReadingOptions
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 
@@ -139,6 +139,12 @@ def _positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise ValueError(text)
     return value
+
+
+def _meaning(text: str) -> str:
+    if text not in get_args(Meaning):
+        raise ValueError(text)
+    return text
 
 
 def _label_class(text: str) -> int:
@@ -259,6 +265,21 @@ reading = family(
         type=click.Choice(("half", "loq", "zero", "missing", "error")),
         default="half",
         help="What a cell such as <0.5 counts as: half its bound, the bound, 0, missing, an error.",
+    ),
+    click.option(
+        "--na",
+        multiple=True,
+        metavar="TEXT",
+        help="A word, or a number such as -999, for a missing value. Can be given several times.",
+    ),
+    click.option(
+        "flags",
+        "--flag",
+        multiple=True,
+        metavar="TEXT=MEANING",
+        callback=_pairs(marked("TEXT=nondetect, above, reject or ignore"), _meaning),
+        help="What a mark beside a measurement, or in its place, says of it: nondetect, above, "
+        "reject (no result) or ignore. Can be given several times.",
     ),
     click.option(
         "label_values",

@@ -119,19 +119,20 @@ def retrain(
 def read_as_recorded(
     champion: Champion, asked: ReadingOptions, ctx: click.Context, warn: Callable[[str], None]
 ) -> ReadingOptions:
-    """Let non-detects mean what they meant to the champion, unless something else is asked for."""
+    """Let cells mean what they meant to the champion, unless something else is asked for."""
     recorded = champion.record.reading.reading
     chosen = asked
-    for name in ("nondetect", "loq"):
+    for name in ("nondetect", "loq", "na", "flags"):
+        option = name.removesuffix("s")
         before, now = getattr(recorded, name), getattr(asked, name)
         if ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
             chosen = replace(chosen, **{name: before})
         elif now != before:
             warn(
                 tr(
-                    "--{option} is another than the champion was trained with, so the new rows "
-                    "mean something else by their non-detects.",
-                    option=name,
+                    "--{option} is another than the champion was trained with, so cells of the new "
+                    "rows mean something else.",
+                    option=option,
                 )
             )
     return chosen

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import (
     BoolArray,
+    FloatArray,
     IntArray,
     arrow_numbers,
     as_integers,
@@ -21,12 +23,13 @@ from waterflow_cli.common.arrays import (
 )
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import Message, joined, marked, tr
+from waterflow_cli.samples.cell_marks import CellMarks
 from waterflow_cli.samples.nondetects import Censored, find_nondetects, substitute
 from waterflow_cli.samples.number_marks import find_marks
 from waterflow_cli.samples.profiles import load_profile
 from waterflow_cli.samples.table_schema import Kind, TableSchema
 from waterflow_cli.tables.headers import fold_name
-from waterflow_cli.tables.numbers import NumberColumn, NumberMarks, parse_numbers
+from waterflow_cli.tables.numbers import NumberColumn, NumberMarks, parse_numbers, without_absent
 from waterflow_cli.tables.reading_options import Nondetect, ReadingOptions
 from waterflow_cli.tables.units import conversion, convert, leaves_speciation_open, parse_unit
 
@@ -47,10 +50,18 @@ class ReadCells(NumberColumn):
     unread : dict of str to ndarray of bool, shape (n_rows,)
         The bad cells that are non-detects, by the rule that they break: all of them where they
         count as errors, else those whose limit is not known.
+    marks : Counter of str
+        How often what stands beside a number, or in its place.
     """
 
     censored: Censored | None = None
     unread: Mapping[str, BoolArray] = field(default_factory=dict)
+    marks: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def are_odd(self) -> bool:
+        """Whether some cells hold something, and no plain number."""
+        return bool(self.bad.any() or self.censored or self.marks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +84,10 @@ class CellReader:
         In a label: what a cell stands for, as `_word` leaves it.
     conversion : str
         The conversion in words, where the file's unit is not the schema's.
+    beside : CellMarks, optional
+        What may stand beside its numbers.
+    absent : sequence of str
+        More words for a missing value; a number is one too.
     """
 
     marks: NumberMarks
@@ -82,10 +97,14 @@ class CellReader:
     nondetect: Nondetect | None = None
     words: Mapping[str, int] = field(default_factory=dict)
     conversion: str = ""
+    beside: CellMarks | None = None
+    absent: Sequence[str] = ()
 
     def read(self, column: pa.Array, *, is_clean: bool = True) -> ReadCells:
         """Read cells as they stand in the file, shape (n_rows,); see `parse_numbers`."""
         numbers = parse_numbers(column, self.marks, is_clean=is_clean)
+        if self.absent:
+            numbers = without_absent(numbers, column, self.absent)
         values = convert(numbers.values, self.factor)
         plain = ReadCells(values, numbers.missing, numbers.bad)
         if self.words:
@@ -112,10 +131,38 @@ class CellReader:
 
     def _read_odd(self, column: pa.Array, plain: ReadCells, rows: IntArray) -> ReadCells:
         """Look again at the cells of some rows, which are neither numbers nor empty."""
+        cells = column.take(arrow_numbers(rows))
+        marked = self.beside.read(cells, self.factor) if self.beside else None
+        if marked is None:
+            times, per = float(self.factor.numerator), float(self.factor.denominator)
+            return self._read_bounds(cells, plain, rows, times, per)
+        numbers = parse_numbers(marked.text, self.marks, is_clean=False)
+        at, here = rows[marked.changed], marked.changed
+        values, missing, bad = plain.values, plain.missing.copy(), plain.bad.copy()
+        values[at] = (numbers.values * marked.times / marked.per)[here]
+        missing[at], bad[at] = numbers.missing[here], numbers.bad[here]
+        broken = dict(marked.broken)
+        if self.nondetect == "missing" and (above := broken.pop("no_bound", None)) is not None:
+            missing[rows[above]], bad[rows[above]] = True, False
+        plain = ReadCells(values, missing, bad)
+        read = self._read_bounds(marked.text, plain, rows, marked.times, marked.per)
+        broken = {rule: _spread(rows[mask], len(values)) for rule, mask in marked.broken.items()}
+        unread = {**read.unread, **broken}
+        return replace(read, unread=unread, marks=marked.marks)
+
+    def _read_bounds(
+        self,
+        cells: pa.Array,
+        plain: ReadCells,
+        rows: IntArray,
+        times: FloatArray | float,
+        per: FloatArray | float,
+    ) -> ReadCells:
+        """Read the cells of some rows as bounds, where they are; values are times / per."""
         assert self.nondetect is not None
-        found = find_nondetects(column.take(arrow_numbers(rows)), self.marks)
+        found = find_nondetects(cells, self.marks)
         is_known = np.isfinite(found.bound)
-        bound = np.where(is_known, convert(found.bound, self.factor), np.nan)
+        bound = np.where(is_known, found.bound * times / per, np.nan)
         censored = found.below | found.above
         without_limit = 0
         if self.loq is None:  # then ND and the like are missing, as they stand
@@ -136,18 +183,27 @@ class CellReader:
         missing[rows[taken]] = self.nondetect == "missing"
         bad[rows[censored]] = ~taken[censored]
 
-        def spread(mask: BoolArray) -> BoolArray:
-            whole = np.zeros(len(values), dtype=bool)
-            whole[rows[mask]] = True
-            return whole
-
         kept = None
         if taken.any() or without_limit:
             bounds = np.full(len(values), np.nan)
             bounds[rows[taken]] = bound[taken]
-            kept = Censored(spread(below), spread(above), bounds, without_limit)
-        unread = {"nondetect": spread(refused), "no_limit": spread(unnamed)}
-        return ReadCells(values, missing, bad, kept, unread)
+            lies_below, lies_above = (_spread(rows[each], len(values)) for each in (below, above))
+            kept = Censored(lies_below, lies_above, bounds, without_limit)
+        unread = {"nondetect": refused, "no_limit": unnamed}
+        return ReadCells(
+            values,
+            missing,
+            bad,
+            kept,
+            {rule: _spread(rows[mask], len(values)) for rule, mask in unread.items()},
+        )
+
+
+def _spread(rows: IntArray, n_rows: int) -> BoolArray:
+    """Make a mask of some rows."""
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[rows] = True
+    return mask
 
 
 def make_readers(
@@ -165,6 +221,7 @@ def make_readers(
     units = _by_column("--unit", options.units, schema, table)
     loqs = _by_column("--loq", options.loq, schema, table)
     marks = marks_of(schema, table, options)
+    absent = tuple(map(str.lower, options.na))
     readers = {}
     for name in _numeric(schema, table):
         unit, factor = _unit_and_factor(name, units.get(name), schema, table)
@@ -184,8 +241,20 @@ def make_readers(
             nondetect=nondetect,
             words=words,
             conversion=told,
+            beside=_beside(name, schema, table, options) if is_measured else None,
+            absent=absent,
         )
     return readers
+
+
+def _beside(
+    name: str, schema: TableSchema, table: Table, options: ReadingOptions
+) -> CellMarks | None:
+    """Tell what may stand beside the numbers of a column; nothing where they were put there."""
+    if not table.has_own_cells:
+        return None
+    wanted = schema.units.get(name, "")
+    return CellMarks(wanted=wanted, unit_of=table.names.unit, flags=options.flags)
 
 
 def _label_words(schema: TableSchema, options: ReadingOptions) -> dict[str, int]:

@@ -27,7 +27,9 @@ SLIPS = 0.05
 OTHER_MARK = {",": ".", ".": ","}
 _GROUPED = {mark: f"[0-9]{mark}[0-9]{{3}}" for mark in GROUP_MARKS}
 _POINT_GROUPS = re.compile(rb"[0-9]\.[0-9]{3}\.[0-9]{3}")
-_SIGNS = r"(?:nd|n\.d\.|bdl)?[<>≤≥=+-]*"
+_SIGNS = r"(?:nd|n\.d\.|bdl)?\(?[<>≤≥=+-]*"
+# A unit or a mark beside the number, and no exponent.
+_BESIDE = "(?:[^0-9.,e][^,]*|e[^0-9+-][^,]*)?"
 
 
 class Place(NamedTuple):
@@ -213,7 +215,7 @@ def _patterns(mark: str) -> dict[str, str]:
     first = f"[1-9]{digits}{{0,2}}"
     groups = f"{first}(?:{m}{three}){{2,}}(?:{o}{digits}*)?|{first}{m}{three}{o}{digits}*"
     return {
-        use: f"(?i)^{_SIGNS}(?:{pattern})$"
+        use: f"(?i)^{_SIGNS}(?:{pattern}){_BESIDE}$"
         for use, pattern in (
             ("decimal", decimal),
             ("groups", groups),

@@ -161,6 +161,7 @@ class ResultTable:
             units={name: unit for name, unit in units.items() if name in cells},
             names=self._schema.header,
             marks=self.marks,
+            has_own_cells=False,
             remarks=self._remarks,
         )
 

@@ -67,6 +67,7 @@ class ScoringOptions(PassOptions):
         """JSON of those that decide what the outputs hold."""
         options = asdict(replace(self, limits=()))
         deciding = {name: value for name, value in options.items() if name not in _NOT_DECIDING}
+        deciding["reading"]["na"] = list(self.reading.na)  # as JSON gives it back
         if self.reading.profile is not None:
             profile = load_profile(self.reading.profile)
             deciding["reading"]["profile"] = {profile.name: profile.sha256}

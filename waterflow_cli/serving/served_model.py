@@ -33,8 +33,10 @@ class ServedModel:
     def __init__(self, model: StoredModel, reading: ReadingOptions = AS_FOUND) -> None:
         self.model = model
         self.loaded = datetime.now(UTC)
-        # What non-detects count as. Decimal mark and units are a matter of files; JSON has its own.
-        self._reading = ReadingOptions(nondetect=reading.nondetect, loq=reading.loq)
+        # What cells mean. Decimal mark and units are a matter of files; JSON has its own.
+        self._reading = ReadingOptions(
+            nondetect=reading.nondetect, loq=reading.loq, na=reading.na, flags=reading.flags
+        )
         self.layout_of = lru_cache(_MOST_LAYOUTS)(self._layout_of)
         self._warm_up()
 

@@ -8,6 +8,7 @@ or a point where a file uses that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,11 +131,38 @@ def parse_numbers(
     return NumberColumn(np.full(len(column), np.nan), missing, ~missing)
 
 
+def without_absent(numbers: NumberColumn, column: pa.Array, words: Sequence[str]) -> NumberColumn:
+    """Take cells that hold one of some words, or of some numbers, as missing.
+
+    Parameters
+    ----------
+    words : sequence of str
+        In small letters; ``-999`` is any way to write that number.
+    """
+    known = arrow_texts(words)
+    as_numbers = parse_numbers(known)
+    absent = np.isin(numbers.values, as_numbers.values[np.isfinite(as_numbers.values)])
+    if numbers.bad.any() and (
+        pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ):
+        trimmed = pc.utf8_lower(pc.utf8_trim(filled(column, ""), characters=BLANKS))
+        absent |= numbers.bad & as_bools(pc.is_in(trimmed, value_set=known))
+    if not absent.any():
+        return numbers
+    values = np.where(absent, np.nan, numbers.values)
+    return NumberColumn(values, numbers.missing | absent, numbers.bad & ~absent)
+
+
 def missing_text(column: pa.Array) -> BoolArray:
     """Say which cells of text stand for "no value"."""
     # A Parquet file's text can hold nulls, of which is_in would say no.
-    trimmed = pc.utf8_lower(pc.utf8_trim(filled(column, ""), characters=BLANKS))
-    return as_bools(pc.is_in(trimmed, value_set=arrow_texts((*MISSING_TOKENS, *_MISSING_SWAPPED))))
+    return as_bools(
+        pc.is_in(_folded(column), value_set=arrow_texts((*MISSING_TOKENS, *_MISSING_SWAPPED)))
+    )
+
+
+def _folded(column: pa.Array) -> pa.Array:
+    return pc.utf8_lower(pc.utf8_trim(filled(column, ""), characters=BLANKS))
 
 
 def is_missing_text(cell: str) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 Nondetect = Literal["half", "loq", "zero", "missing", "error"]
+Meaning = Literal["nondetect", "above", "reject", "ignore"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,10 @@ class ReadingOptions:
         By schema column: the unit in which a file gives it.
     unit_aliases : mapping of str to str
         Other names of units, as a file writes them, and the units that they stand for.
+    na : sequence of str
+        More words, or numbers, that stand for a missing value where numbers are expected.
+    flags : mapping of str to str
+        Marks beside a measurement or in its place, and what they say of it.
     label_values : mapping of str to int
         Words of the label's column, and the class that each stands for: 0 or 1.
     summary_rows : str
@@ -53,6 +58,8 @@ class ReadingOptions:
     loq: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     unit_aliases: Mapping[str, str] = field(default_factory=dict)
+    na: Sequence[str] = ()
+    flags: Mapping[str, Meaning] = field(default_factory=dict)
     label_values: Mapping[str, int] = field(default_factory=dict)
     summary_rows: Literal["find", "keep"] = "find"
     duplicates: str | None = None

@@ -214,6 +214,8 @@ class Table:
         What the numbers are written with, where that is known already.
     share_read : callable
         Tells how much of the file was read: 0 to 1, None if that cannot be known.
+    has_own_cells : bool
+        Whether its cells are a file's, and not results that were put into them.
     remarks : callable
         Says what else there is to know of how the file is read, at its end.
     whole_text : bytes, optional
@@ -230,6 +232,7 @@ class Table:
     sample: Callable[[], Batch | None] = field(default=lambda: None)
     names: Header = NO_NAMES
     marks: NumberMarks | None = None
+    has_own_cells: bool = True
     share_read: Callable[[], float | None] = field(default=lambda: None)
     remarks: Callable[[], list[str]] = field(default=list)
     whole_text: bytes | None = None

@@ -90,6 +90,8 @@ class CheckedBatch:
     censored : dict of str to Censored
         By schema column, for those that have such cells; their `numbers` are what
         ``--nondetect`` makes of the bounds.
+    marks : dict of str to int
+        By column and mark: how often a unit or a mark stands beside a number, or in its place.
     flags : LimitFlags, optional
         How the rows stand to limits, where they were held against some.
     written : mapping of str to str
@@ -102,6 +104,7 @@ class CheckedBatch:
     missing: dict[str, BoolArray]
     censored: dict[str, Censored] = field(default_factory=dict)
     by_rule: list[RuleFindings] = field(default_factory=list)
+    marks: dict[str, int] = field(default_factory=dict)
     flags: LimitFlags | None = None
     written: Mapping[str, str] = field(default_factory=dict)
 

@@ -51,6 +51,8 @@ class CellCounts:
         Non-detects that name no limit, and are among the missing.
     left_out : Counter of str
         By column of the file: rows that end before it, and were read as empty there.
+    marks : Counter of str
+        By column and mark: units and marks beside numbers, or in their place, that were followed.
     positive, small, large : Counter of str
         Measured values, no bounds: those above zero, and those that would be usual in a unit a
         thousand times larger or smaller than the one they are read in.
@@ -61,6 +63,7 @@ class CellCounts:
     above_range: Counter[str] = field(default_factory=Counter)
     without_limit: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    marks: Counter[str] = field(default_factory=Counter)
     positive: Counter[str] = field(default_factory=Counter)
     small: Counter[str] = field(default_factory=Counter)
     large: Counter[str] = field(default_factory=Counter)
@@ -71,6 +74,7 @@ class CellCounts:
         counts = cls()
         whole = checked.whole
         counts.left_out.update(checked.batch.left_out)
+        counts.marks.update(checked.marks)
         counts.missing.update({name: int(mask.sum()) for name, mask in checked.missing.items()})
         for name, censored in checked.censored.items():
             counts.nondetects[name] = int((censored.below & whole).sum())
@@ -111,6 +115,8 @@ class CellCounts:
         }
         if listed := _listed(self.left_out):
             yield Message("Rows end before a column, read as empty: {counts}.", counts=listed)
+        if listed := _listed(self.marks):
+            yield Message("Beside numbers, and understood: {counts}.", counts=listed)
         if listed := _listed(self.nondetects):
             yield Message(
                 "Non-detects: {counts}; they count as {way} (--nondetect {name}).",

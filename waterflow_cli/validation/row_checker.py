@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from waterflow_cli.tables.table import Batch, Table
 
 
+# Minus signs and dashes, and the digits and points of other scripts and widths.
+_LOOKALIKE = re.compile(r"[\d\u2010-\u2015\u2212\ufe63\uff0b-\uff0e\u066b\u066c]")
+_MARKED = re.compile(r"\s*[<>]?\s*\d[\d.,]*\s*([^\s\d.,'\"][^\d.,'\"]{0,3})")
 # So many zeros, and nothing else, are no sample.
 _FEWEST_ZEROS = 3
 # So many different texts of each column and batch are looked at for a second header.
@@ -252,8 +255,9 @@ class RowChecker:
         add = partial(checked.add, column=self.columns[name])
         # A cast that fails is dear: where one batch held odd cells, the next will too.
         cells = reader.read(column, is_clean=name not in self._odd)
-        (self._odd.add if cells.bad.any() or cells.censored else self._odd.discard)(name)
+        (self._odd.add if cells.are_odd else self._odd.discard)(name)
         checked.numbers[name], bad = cells.values, cells.bad & whole
+        checked.marks.update({f"{name} {mark}": n for mark, n in cells.marks.items()})
         if cells.censored is not None:
             checked.censored[name] = cells.censored.within(whole)
         other = bad
@@ -347,5 +351,14 @@ class RowChecker:
 
 
 def _other_mark(marks: NumberMarks, text: str, _row: int) -> Mapping[str, Any]:
-    """Name the decimal mark of the file, where a cell that is no number holds the other one."""
-    return {"mark": marks.decimal} if OTHER_MARK[marks.decimal] in text else {}
+    """Name the decimal mark of the file, where a cell that is no number holds the other one.
+
+    A sign or a digit that only looks like one is named by its number in Unicode, and so is what
+    may be a mark beside a number.
+    """
+    if OTHER_MARK[marks.decimal] in text:
+        return {"mark": marks.decimal}
+    odd = next((each for each in text if not each.isascii() and _LOOKALIKE.match(each)), None)
+    if odd:
+        return {"character": f"U+{ord(odd):04X}"}
+    return {"flag": found[1]} if (found := _MARKED.fullmatch(text)) else {}

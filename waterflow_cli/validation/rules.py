@@ -25,7 +25,13 @@ _ALL = (
     Rule(
         "not_a_number",
         marked("{text!r} is not a number."),
-        variants={"mark": marked("{text!r} is not a number (decimal mark '{mark}').")},
+        variants={
+            "mark": marked("{text!r} is not a number (decimal mark '{mark}')."),
+            "character": marked("{text!r} is not a number ({character} is no character of one)."),
+            "flag": marked(
+                "{text!r} is not a number; what a mark means is said by --flag '{flag}=…'"
+            ),
+        },
     ),
     Rule("not_whole", marked("{text!r} is not a whole number.")),
     Rule("not_a_date", marked("{text!r} is not a date (YYYY-MM-DD).")),
@@ -41,6 +47,8 @@ _ALL = (
     Rule("missing_label", marked("the label is missing.")),
     Rule("nondetect", marked("{text!r} is a non-detect, and --nondetect error is set.")),
     Rule("no_limit", marked("{text!r} names no limit of quantification: --loq {name}=VALUE")),
+    Rule("no_bound", marked("{text!r} is above the range, and names no number.")),
+    Rule("cell_unit", marked("{text!r} is in a unit that does not convert to that of {name}.")),
     Rule("summary_row", marked("{text!r} labels a summary or a limit, and no sample.")),
     Rule("duplicate", marked("the value stood in an earlier row and must be unique.")),
     Rule(

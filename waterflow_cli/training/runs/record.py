@@ -8,7 +8,7 @@ import platform
 import sysconfig
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,12 @@ class TrainingRecord:
                     known=RECORD_FORMAT,
                 )
             data = content["data"]
+            reading = ReadingOptions(**data["reading"])
+            data["reading"] = replace(reading, na=tuple(reading.na))
             return cls(
                 path=data.pop("path"),
                 sha256=data.pop("sha256"),
-                reading=DataOptions(**{**data, "reading": ReadingOptions(**data["reading"])}),
+                reading=DataOptions(**data),
                 schema=parse_schema(content["schema"]["text"], content["schema"]["name"]),
                 plugin=content["plugin"],
                 plugin_distribution=content["plugin_distribution"],
