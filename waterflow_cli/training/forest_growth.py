@@ -1,7 +1,8 @@
 """Grow one tree as scikit-learn does, bit for bit, without sorting in its nodes.
 
 scikit-learn sorts the rows of a node anew by each measurement that it tries. Here they are sorted
-once for a forest; what a split divides keeps its order, and so is sorted already. As each row
+once for a forest; what a split divides keeps its order, and so is sorted already. (Cuts drawn at
+random need no order, and one list of rows will do.) As each row
 counts a whole number of times, sums are exact in whatever order they are added up, and all else
 follows scikit-learn's ``_splitter.pyx``, ``_criterion.pyx`` and ``_tree.pyx`` step by step: its
 draws of measurements and cuts, its Gini impurity in double precision, its order of nodes.
@@ -41,7 +42,7 @@ class Table(NamedTuple):
     columns : ndarray of float32, shape (n_features, n_rows)
         No value is missing.
     order : ndarray of uint32, shape (n_features, n_rows)
-        The rows from the lowest value of a column on.
+        The rows from the lowest value of a column on; one line of any order for random cuts.
     """
 
     columns: Any
@@ -51,7 +52,7 @@ class Table(NamedTuple):
 class _Desk(NamedTuple):
     """Arrays to work with.
 
-    The rows of a node lie at the same places for each column, in the column's order. Those columns
+    The rows of a node lie at the same places of each list, in a column's order. Those columns
     that are constant in a node come first among its features, as in scikit-learn.
     """
 
@@ -133,7 +134,7 @@ def grow_tree(table, counts, limits, seed, nodes, shares):  # type: ignore[no-un
         if split.place < node.end:
             left, right = _children(node, n_nodes, split, n_constant)
             if not (_is_leaf(left, limits) and _is_leaf(right, limits)):
-                _divide(desk, node, split, n_constant)
+                _divide(table, desk, node, split, n_constant)
             _push(waiting, n_waiting, right)
             _push(waiting, n_waiting + 1, left)
             n_waiting += 2
@@ -144,13 +145,14 @@ def grow_tree(table, counts, limits, seed, nodes, shares):  # type: ignore[no-un
 @_part
 def _lay_out(table, counts, seed):  # type: ignore[no-untyped-def]
     """Take the rows that were drawn, in each column's order."""
-    n_features, n_all = table.order.shape
-    rows = np.empty((n_features, n_all + 1), np.uint32)
+    n_lists, n_all = table.order.shape
+    n_features = len(table.columns)
+    rows = np.empty((n_lists, n_all + 1), np.uint32)
     n_rows = 0
-    for feature in range(n_features):
+    for place in range(n_lists):
         n_rows = 0
-        for row in table.order[feature]:
-            rows[feature, n_rows] = row
+        for row in table.order[place]:
+            rows[place, n_rows] = row
             n_rows += counts[row] > 1
     state = np.empty(1, np.int64)
     state[0] = seed if seed else 1
@@ -256,15 +258,19 @@ def _choose_split(table, desk, limits, node, everything):  # type: ignore[no-unt
             continue
         at += n_found
         feature = features[at]
-        rows, column = desk.rows[feature, node.start : node.end], table.columns[feature]
-        if column[rows[-1]] <= column[rows[0]] + _SAME:
+        rows, column = _rows_of(desk, node, feature), table.columns[feature]
+        if limits.random_splitter:
+            low, high = _span(rows, column, desk.values)
+        else:
+            low, high = column[rows[0]], column[rows[-1]]
+        if high <= low + _SAME:
             _swap(features, at, n_constant)
             n_constant += 1
             continue
         last -= 1
         _swap(features, at, last)
         if limits.random_splitter:
-            best = _random_cut(desk, limits, node, rows, column, feature, best)
+            best = _random_cut(desk, limits, node, rows, low, high, feature, best)
         else:
             best = _best_cut(desk, limits, node, rows, column, feature, best)
     for at in range(n_known):
@@ -312,26 +318,42 @@ def _best_cut(desk, limits, node, rows, column, feature, best):  # type: ignore[
 
 
 @_part
-def _random_cut(desk, limits, node, rows, column, feature, best):  # type: ignore[no-untyped-def]
+def _random_cut(desk, limits, node, rows, low, high, feature, best):  # type: ignore[no-untyped-def]
     """Try one cut, drawn between the lowest value and the highest."""
-    low, high = np.float64(column[rows[0]]), np.float64(column[rows[-1]])
-    threshold = (high - low) * float(_draw(desk.state)) / float(_MOST_DRAWN) + low
+    lowest, span = np.float64(low), np.float64(high) - np.float64(low)
+    threshold = span * float(_draw(desk.state)) / float(_MOST_DRAWN) + lowest
     if threshold == high:
-        threshold = low
-    left, right = 0, len(rows)
-    while left < right:
-        middle = (left + right) >> 1
-        if column[rows[middle]] <= threshold:
-            left = middle + 1
-        else:
-            right = middle
-    if min(left, len(rows) - left) < limits.min_samples_leaf:
+        threshold = lowest
+    n_left = total = ones = np.int64(0)
+    for at, row in enumerate(rows):
+        goes = np.int64(desk.values[at] <= threshold)
+        count = goes * np.int64(desk.counts[row] >> 1)
+        n_left += goes
+        total += count
+        ones += count * np.int64(desk.counts[row] & 1)
+    if min(n_left, len(rows) - n_left) < limits.min_samples_leaf:
         return best
-    total, ones = _count(desk.counts, rows[:left])
-    gain = _gain(node, total, ones)
+    gain = _gain(node, float(total), float(ones))
     if gain > best.gain:
-        return _Split(node.start + left, feature, threshold, total, ones, gain)
+        return _Split(node.start + n_left, feature, threshold, float(total), float(ones), gain)
     return best
+
+
+@_part
+def _rows_of(desk, node, feature):  # type: ignore[no-untyped-def]
+    """Give the rows of a node in a column's order, or in the only one."""
+    return desk.rows[feature % len(desk.rows), node.start : node.end]
+
+
+@_part
+def _span(rows, column, values):  # type: ignore[no-untyped-def]
+    """Find the lowest and the highest value, and keep all."""
+    low = high = column[rows[0]]
+    for at, row in enumerate(rows):
+        value = column[row]
+        values[at] = value
+        low, high = min(low, value), max(high, value)
+    return low, high
 
 
 @_part
@@ -380,18 +402,21 @@ def _improvement(node, split, everything):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _divide(desk, node, split, n_constant):  # type: ignore[no-untyped-def]
-    """Divide the rows of a node in all columns that may still be tried, keeping their order."""
-    best = desk.rows[split.feature]
-    for at in range(node.start, node.end):
-        desk.goes_left[best[at]] = at < split.place
+def _divide(table, desk, node, split, n_constant):  # type: ignore[no-untyped-def]
+    """Divide the rows of a node in all lists that may still be tried, keeping their order."""
+    best, column = _rows_of(desk, node, split.feature), table.columns[split.feature]
+    for row in best:
+        desk.goes_left[row] = column[row] <= split.threshold
+    if len(desk.rows) == 1:
+        _divide_list(best, desk.goes_left, desk.spare)
+        return
     for feature in desk.features[n_constant:]:
         if feature != split.feature:
-            _divide_column(desk.rows[feature, node.start : node.end], desk.goes_left, desk.spare)
+            _divide_list(_rows_of(desk, node, feature), desk.goes_left, desk.spare)
 
 
 @_part
-def _divide_column(rows, goes_left, spare):  # type: ignore[no-untyped-def]
+def _divide_list(rows, goes_left, spare):  # type: ignore[no-untyped-def]
     # No branch: which way a row goes cannot be foreseen.
     left = right = np.int64(0)
     for row in rows:

@@ -29,7 +29,9 @@ def grow_trees(forest: Any, X: Any, y: Any) -> list[Any]:
     """
     first = forest.estimators_[0]
     columns = np.ascontiguousarray(np.asarray(X, dtype=np.float32).T)
-    table = Table(columns, np.argsort(columns, axis=1, kind="stable").astype(np.uint32))
+    sorts = first.splitter == "best"
+    order = np.argsort(columns, axis=1) if sorts else np.arange(len(X)).reshape(1, -1)
+    table = Table(columns, order.astype(np.uint32))
     is_one = np.asarray(y) == forest.classes_[1]
     random = np.random.RandomState(forest.random_state)
     seeds = random.randint(_MOST, size=forest.n_estimators).tolist()
