@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.notes import list_bundled
 from waterflow_cli.console import Console
+
+if TYPE_CHECKING:
+    from waterflow_cli.tables.reading_options import ReadingOptions
 
 
 @options.common
@@ -34,3 +39,16 @@ def show_schema(console: Console, *, name: str) -> None:
     from waterflow_cli.samples.schemas import load_schema
 
     console.result(load_schema(name).text.rstrip())
+
+
+@options.command("infer", of=schemas, short_help="Draft a schema from a file.", json=False)
+@click.argument("path", metavar="FILE")
+@options.reading
+def infer_schema(console: Console, *, path: str, reading: ReadingOptions) -> None:
+    """Draft the YAML of a schema that FILE keeps to: kinds, bounds, units, names and label.
+
+    Each line that rests on a guess says so. Read it, change it, and name it with --schema.
+    """
+    from waterflow_cli.samples.schema_draft import draft_schema
+
+    console.result(draft_schema(path, reading))

@@ -310,7 +310,8 @@ def name_units(
     named, ambiguous = {}, set(map(fold_name, schema.unit_needed))
     for name, reader in readers.items():
         column, told = table.match.columns[name], table.match.units.get(name, "")
-        in_name = conversion(table.names.unit(told), schema.units[name]) if told else None
+        wanted = schema.units.get(name, "")
+        in_name = conversion(table.names.unit(told), wanted) if told else None
         if not reader.unit or (told and in_name == reader.factor):
             continue
         if told or reader.factor != 1 or fold_name(column) in ambiguous:
