@@ -25,7 +25,7 @@ COVERED = {
     "commands/notes": "cli/test_lab_files",
     "commands/options": "cli/test_commands",
     "commands/plugins": "models/test_discovery",
-    "commands/profiles": "samples/test_profiles",
+    "commands/profiles": "validation/test_profile_drafts",
     "commands/replay": "scoring/test_replay",
     "commands/reproduce": "training/runs/test_reproduction",
     "commands/retrain": "training/retraining/test_retrainer",

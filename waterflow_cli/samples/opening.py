@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -59,9 +59,9 @@ def open_samples(
     """
     opened = partial(open_file, path, options=reading, batch_rows=batch_rows, opener=opener)
     if reading.profile is None:
-        header = _own_names(schema, reading).with_layouts(_result_headers)
+        header = header_names(schema, reading)
         with opened(header) as table:
-            if profile := _recognised(table, schema):
+            if profile := recognised(table, schema):
                 yield _of_results(table, profile, schema, reading, is_recognised=True)
                 return
             _refuse_duplicates(table, reading)
@@ -95,21 +95,30 @@ def is_table_of_results(
     """Say by its header, or the user's profile, whether a file has one row for each result."""
     if reading.profile is not None:
         return load_profile(reading.profile).results is not None
-    header = _own_names(schema, reading).with_layouts(_result_headers)
+    header = header_names(schema, reading)
     with open_file(path, header, reading, opener=opener) as table:
-        return _recognised(table, schema) is not None
+        return recognised(table, schema) is not None
 
 
-def _own_names(schema: TableSchema, reading: ReadingOptions) -> Header:
+def open_as_written(
+    path: str, names: Header, reading: ReadingOptions
+) -> AbstractContextManager[Table]:
+    """Open an input row by row as it stands, whatever its layout."""
+    return open_file(path, names, reading)
+
+
+def header_names(schema: TableSchema, reading: ReadingOptions) -> Header:
+    """Give the names by which a header is found: the schema's, and those of bundled layouts."""
     names = schema.header.renamed(reading.renames)
-    return names.with_units({**schema.unit_aliases, **reading.unit_aliases})
+    names = names.with_units({**schema.unit_aliases, **reading.unit_aliases})
+    return names.with_layouts(_result_headers)
 
 
 def _result_headers() -> list[Header]:
     return [profile.header for profile in result_profiles()]
 
 
-def _recognised(table: Table, schema: TableSchema) -> Profile | None:
+def recognised(table: Table, schema: TableSchema) -> Profile | None:
     """Find the bundled profile of results that a header is of, unless it names measurements."""
     if schema.header.count_known(table.columns) > 1:
         return None
