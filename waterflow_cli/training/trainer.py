@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.dummy import DummyClassifier
-from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
@@ -35,7 +34,6 @@ from waterflow_cli.training.designs import (
     Design,
     FoldScores,
     all_scores,
-    corrected_interval,
     cross_validation,
     describe_design,
     forward_chaining,
@@ -44,6 +42,7 @@ from waterflow_cli.training.designs import (
     score_folds,
     score_tested,
 )
+from waterflow_cli.training.importance import measure_importance
 from waterflow_cli.training.judging import (
     OperatingPoint,
     TestedFold,
@@ -65,7 +64,6 @@ from waterflow_cli.training.options import DEFAULT_RULE, QUICK_CV, TrainingOptio
 
 # A guarantee is certified on this share of the rows.
 CERTIFYING_SHARE = 0.3
-N_IMPORTANCE_REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,7 @@ def train_model(
         importance = pd.DataFrame()
         if not options.quick:
             with plugin.guarded(Message("predict")):
-                importance = _measure_importance(scores[0], part, options)
+                importance = measure_importance(scores[0], part, options)
         return TrainingResult(
             model=model,
             params={**params, **found.params},
@@ -346,26 +344,3 @@ def _measure_baselines(
         scores = score_folds(design, PipelineLearner(pipeline, data.X, data.y), jobs=options.jobs)
         baselines[name] = measure(scores, data.y, np.nan, plain)
     return baselines
-
-
-def _measure_importance(
-    folds: Sequence[FoldScores], data: TrainingData, options: TrainingOptions
-) -> pd.DataFrame:
-    """Measure what shuffling costs on tested rows in ROC AUC (Breiman 2001, "Random forests")."""
-    losses, shares = [], []
-    for fold in folds:
-        found = permutation_importance(
-            fold.fitted,
-            data.X.iloc[fold.rows],
-            data.y[fold.rows],
-            scoring="roc_auc",
-            n_repeats=N_IMPORTANCE_REPEATS,
-            random_state=options.seed,
-            n_jobs=options.jobs,
-        )
-        losses.append(found.importances_mean)
-        shares.append(len(fold.rows) / fold.n_trained)
-    share = float(np.mean(shares))
-    estimates = [asdict(corrected_interval(each, share)) for each in np.transpose(losses)]
-    frame = pd.DataFrame(estimates, index=data.X.columns)
-    return frame.sort_values("value", ascending=False)
