@@ -38,6 +38,8 @@ FLOORS = {
     "main": ("commands",),
 }
 SHEETS = "tables/sheets"
+# Folders within a room.
+PARTS = {SHEETS: "tables", "samples/results": "samples"}
 Arrows = dict[tuple[str, str], list[str]]
 
 
@@ -45,13 +47,13 @@ def room_of(module: str) -> str:
     """Tell the room of a module, given by its path below the package without a suffix.
 
     Both entrances are one room, and so are the addresses for plugin authors. Sheets are a part of
-    `tables`, which stands on the rest of it.
+    `tables`, which stands on the rest of it; tables of results are a part of `samples`.
 
     >>> room_of("training/runs/log"), room_of("common/errors"), room_of("main")
     ('training/runs', 'common', 'main')
     """
     folder = module.rpartition("/")[0]
-    folder = "tables" if folder == SHEETS else folder
+    folder = PARTS.get(folder, folder)
     return folder or {"__main__": "main", "pipelines": "contract"}.get(module, module)
 
 

@@ -482,7 +482,10 @@ def test_help_is_set_in_french(workdir, arguments, variables):
     [
         (["score", "--nope"], "Pas d'option '--nope'."),
         (["score"], "Il manque l'argument 'FILE...'."),
-        (["simulate", "--rows", "many"], "Valeur non valable pour '--rows'\xa0: 'many' n'est pas"),
+        (
+            ["score", "--max-invalid", "many", "a", "-o", "b"],
+            "Valeur non valable pour '--max-invalid'\xa0: 'many' n'est pas",
+        ),
     ],
 )
 def test_errors_of_click_are_french(workdir, arguments, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import unicodedata
+from decimal import Decimal
 from fractions import Fraction
 from itertools import chain
 
@@ -161,10 +162,20 @@ def test_units_of_other_kinds_or_substances_do_not_convert(source: str, target: 
     assert conversion(source, target) is None
 
 
-@given(st.floats(0, 1e12), st.sampled_from([Fraction(1000), Fraction(1, 1000), Fraction(10)]))
-def test_value_is_converted_to_the_nearest_one_there_is(value: float, factor: Fraction) -> None:
-    (got,) = convert(np.array([value]), factor)
-    assert got == float(Fraction(value) * factor)
+@given(
+    st.decimals(0, 10**9, places=4) | st.decimals(0, 99, places=13),
+    st.sampled_from([Fraction(1000), Fraction(1, 1000), Fraction(10), Fraction(1, 10)]),
+)
+def test_a_power_of_ten_moves_the_point_of_the_number_that_was_read(
+    text: Decimal, factor: Fraction
+) -> None:
+    (got,) = convert(np.array([float(text)]), factor)
+    assert got == float(Fraction(text) * factor)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, 1e-7, 1e300, math.inf])
+def test_the_smallest_and_the_largest_values_are_converted_too(value: float) -> None:
+    assert convert(np.array([value]), Fraction(1000))[0] == value * 1000
 
 
 def test_missing_values_stay_missing() -> None:

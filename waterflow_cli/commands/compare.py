@@ -41,7 +41,7 @@ class _Candidates:
 
 
 @options.command(short_help="Compare models on the same folds, each difference with its interval.")
-@click.argument("data", required=False)
+@click.argument("data", nargs=-1)
 @click.option(
     "--plugin", "plugins", metavar="NAME,NAME", help="Which models; see waterflow plugins list."
 )
@@ -107,7 +107,7 @@ def compare(
     from waterflow_cli.training.runs.compared_runs import compare_runs
 
     _check_options(runs, candidates, samples)
-    inputs = [samples.data] if samples.data else []
+    inputs = list(samples.data)
     if picture is not None:
         _check_picture(picture, inputs, force=force)
     if runs:

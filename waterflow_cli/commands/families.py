@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce, wraps
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -194,7 +194,7 @@ _COMMON = (
 class Labelled:
     """Which labelled samples are learned from, and which of them belong together."""
 
-    data: str | None
+    data: tuple[str, ...]
     schema_name: str
     how: DataOptions
 
@@ -214,12 +214,17 @@ def refuse_two_splits(**ways: object) -> None:
 
 def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, TrainingData]:
     """Load the samples that the options name, and warn of copies among them."""
+    from waterflow_cli.samples.opening import find_inputs
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.training.data import find_training_data, load_training_data
 
     schema = load_schema(samples.schema_name)
-    with find_training_data(samples.data, console.note, console.warn) as path:
-        data = load_training_data(path, schema, samples.how)
+    named, reading = find_inputs(samples.data, samples.how.reading)
+    if len(named) > 1:
+        raise UsageError("{path}: one file of labelled samples is learned from.", path=named[1])
+    how = replace(samples.how, reading=reading)
+    with find_training_data(next(iter(named), None), console.note, console.warn) as path:
+        data = load_training_data(path, schema, how)
     note_reading({data.path: data.reading}, data.cells, schema, samples.how.reading, console)
     if samples.how.reading.nondetect != "missing":
         for text in data.cells.substituted(data.n_read):

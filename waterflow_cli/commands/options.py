@@ -109,7 +109,7 @@ def _unit(text: str) -> str:
 def _choice_of_duplicates(
     _ctx: click.Context, _param: click.Parameter, text: str | None
 ) -> str | None:
-    from waterflow_cli.samples.result_choices import parse_choice
+    from waterflow_cli.samples.results.choices import parse_choice
 
     if text is not None and parse_choice(text) is None:
         raise UsageError(
@@ -330,5 +330,11 @@ reading = family(
         "--profile",
         metavar="NAME|FILE.toml",
         help="How a source names its columns, or lays out its results (profiles list).",
+    ),
+    click.option(
+        "--samplings",
+        multiple=True,
+        metavar="FILE",
+        help="The file that tells when and where the samples of a table of results were taken.",
     ),
 )

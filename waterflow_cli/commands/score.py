@@ -136,12 +136,13 @@ def _score_here(
     output: str,
     chosen: ScoringOptions,
 ) -> ScoringSummary:
-    from waterflow_cli.samples.opening import expand_inputs
+    from waterflow_cli.samples.opening import find_inputs
     from waterflow_cli.scoring.job import score_files
 
+    inputs, reading = find_inputs(files, chosen.reading)
     try:
         with console.progress(tr("rows")) as report:
-            return score_files(model, expand_inputs(files), output, chosen, report)
+            return score_files(model, inputs, output, replace(chosen, reading=reading), report)
     except KeyboardInterrupt:
         if chosen.resume and not effects:
             console.note(tr("Finished rows are kept: the same command goes on from them."))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @options.command(short_help="Train a model on labelled samples, and register it.")
-@click.argument("data", required=False)
+@click.argument("data", nargs=-1)
 @click.option(
     "--plugin",
     "plugin_name",
@@ -141,7 +141,7 @@ def train(
     _refuse_contradictions(samples, chosen)
     if console.as_json and page == "-":
         raise UsageError("--json and the page both go to stdout.", tr("Write the page to a file."))
-    check_outputs([("--report", page)], force=force, inputs=[samples.data or ""])
+    check_outputs([("--report", page)], force=force, inputs=samples.data)
     if chosen.journal is not None:
         check_journal(chosen.journal)
     plugin = load_plugin(plugin_name)

@@ -104,15 +104,17 @@ def _check_here(
     console: Console,
     group: OutputGroup,
 ) -> ValidationReport:
-    from waterflow_cli.samples.opening import expand_inputs
+    from waterflow_cli.samples.opening import find_inputs
     from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.validation.report import validate_files
 
-    inputs = expand_inputs(files)
+    inputs, reading = find_inputs(files, chosen.reading)
     outputs = (("-o", output), ("--good", chosen.good), ("--bad", chosen.bad))
     check_outputs(outputs, force=chosen.force, inputs=inputs)
     with console.progress(tr("rows")) as report_progress:
-        return validate_files(inputs, schema, chosen, report_progress, group)
+        return validate_files(
+            inputs, schema, replace(chosen, reading=reading), report_progress, group
+        )
 
 
 def _summarise(report: ValidationReport, console: Console) -> None:

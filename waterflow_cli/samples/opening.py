@@ -64,7 +64,7 @@ def open_samples(
             if profile := recognised(table, schema):
                 yield _of_results(table, profile, schema, reading, is_recognised=True)
                 return
-            _refuse_duplicates(table, reading)
+            _refuse_options_of_results(table, reading)
             yield _upright(table)
         return
     profile = load_profile(reading.profile)
@@ -80,13 +80,15 @@ def open_samples(
     taught = {**schema.unit_aliases, **profile.unit_aliases, **reading.unit_aliases}
     names = Header(own).with_units(taught)
     with opened(names.renamed(reading.renames)) as table:
-        _refuse_duplicates(table, reading)
+        _refuse_options_of_results(table, reading)
         yield _with_profile(_upright(table), profile, names, reading)
 
 
-def _refuse_duplicates(table: Table, reading: ReadingOptions) -> None:
+def _refuse_options_of_results(table: Table, reading: ReadingOptions) -> None:
     if reading.duplicates is not None:
         raise UsageError("--duplicates: {path} has one row for each sample.", path=table.path)
+    if reading.samplings:
+        raise UsageError("--samplings: {path} has one row for each sample.", path=table.path)
 
 
 def is_table_of_results(
@@ -144,14 +146,26 @@ def _of_results(
     is_recognised: bool = False,
 ) -> Table:
     """Turn an open table of results into one of samples."""
-    from waterflow_cli.samples.result_tables import ResultTable
+    from waterflow_cli.samples.results.tables import ResultTable
 
     if reading.renames:
         raise UsageError(
             "--rename: in a table of results the profile says which column is which.",
             tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name),
         )
-    return ResultTable(table, profile, schema, reading, is_recognised=is_recognised).read()
+    samples = ResultTable(table, profile, schema, reading, is_recognised=is_recognised).read()
+    if not reading.samplings:
+        return samples
+    if profile.samplings is None:
+        raise UsageError(
+            "--samplings {path}: the profile {name} knows of no such files.",
+            path=reading.samplings[0],
+            name=profile.name,
+        )
+    from waterflow_cli.samples.results.samplings import joined_with, read_samplings
+
+    samplings = read_samplings(reading.samplings, profile, schema.label, reading)
+    return joined_with(samples, samplings, profile)
 
 
 def _upright(table: Table) -> Table:
@@ -177,6 +191,15 @@ def _with_profile(table: Table, profile: Profile, own: Header, reading: ReadingO
         if name in profile.units and not unit:
             units[column] = profile.units[name]
     return replace(table, units={**units, **table.units}, names=names)
+
+
+def find_inputs(
+    paths: tuple[str, ...], reading: ReadingOptions
+) -> tuple[list[str], ReadingOptions]:
+    """Expand globs, and tell files of samplings from the files that they belong to."""
+    from waterflow_cli.samples.results.samplings import set_apart
+
+    return set_apart(expand_inputs(paths), reading)
 
 
 def expand_inputs(paths: tuple[str, ...]) -> list[str]:

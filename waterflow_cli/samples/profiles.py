@@ -27,7 +27,7 @@ from waterflow_cli.common.toml import (
     read_text,
     table_of,
 )
-from waterflow_cli.samples.result_choices import parse_choice
+from waterflow_cli.samples.results.choices import parse_choice
 from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.units import conversion, parse_unit
 
@@ -105,6 +105,29 @@ class ResultColumns:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplingColumns:
+    """Where a file of samplings, which belongs to one of results, has what.
+
+    Attributes
+    ----------
+    sample : tuple of str
+        Columns whose values together name a sample, in the order of `ResultColumns.sample`.
+    keep : tuple of str
+        Columns that a sample takes over, where the file has them.
+    label : tuple of str
+        Columns of conclusions: the label is 0 where one of them says so, else 1 where one says
+        that; see `Profile.label` for their words.
+    unjudged : tuple of str
+        Words of those columns that say neither.
+    """
+
+    sample: tuple[str, ...]
+    keep: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """A source of files.
 
@@ -124,6 +147,8 @@ class Profile:
         Where the files have one row for each result.
     aliases : mapping of str to list of str
         By column of the file: what it is called elsewhere.
+    samplings : SamplingColumns, optional
+        Where another file tells when and where the samples were taken, and what was concluded.
     parameters : mapping of str to str
         What the parameter column holds, to columns of the schema.
     differences : mapping of str to list of two str
@@ -152,6 +177,7 @@ class Profile:
     label: Mapping[str, int] = field(default_factory=dict)
     results: ResultColumns | None = None
     aliases: Mapping[str, list[str]] = field(default_factory=dict)
+    samplings: SamplingColumns | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     differences: Mapping[str, list[str]] = field(default_factory=dict)
     conditions: Mapping[str, list[str]] = field(default_factory=dict)
@@ -258,6 +284,9 @@ def parse_profile(text: str, name: str, source: str) -> Profile:
         for key in _LISTS & set(results):
             results[key] = tuple(results[key])
         content["results"] = ResultColumns(**results)
+    if "samplings" in content:
+        found = table.table("samplings", _SAMPLING_SHAPES)
+        content["samplings"] = SamplingColumns(**{key: tuple(found[key]) for key in found})
     profile = Profile(name=name, text=text, **content)
     if profile.results is not None:
         _refuse_idle_parts(profile, profile.results, table)
@@ -346,7 +375,7 @@ _SHAPES = {
     **dict.fromkeys(("aliases", "leave_out"), table_of(NAMES)),
     **dict.fromkeys(("fractions", "limit_types", "take_only"), table_of(TEXTS)),
     "label": LABEL_VALUES,
-    "results": TABLE,
+    **dict.fromkeys(("results", "samplings"), TABLE),
 }
 _LISTS = {"sample", "within", "keep", "optional"}
 _RESULT_SHAPES = {
@@ -354,4 +383,9 @@ _RESULT_SHAPES = {
     "sample": NAMES.needed,
     "optional": TEXTS,
     **dict.fromkeys(("parameter", "value"), NAME.needed),
+}
+_SAMPLING_SHAPES = {
+    "sample": NAMES.needed,
+    **dict.fromkeys(("keep", "label"), NAMES),
+    "unjudged": TEXTS,
 }

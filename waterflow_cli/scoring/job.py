@@ -146,12 +146,13 @@ def score_files(
         If a row is invalid and `on_invalid` is ``fail``, or too many are.
     """
     job = _ScoringJob(model, inputs, output, options, report)
-    records = OutputGroup(force=options.force, inputs=inputs)
+    read = [*inputs, *options.reading.samplings]
+    records = OutputGroup(force=options.force, inputs=read)
     with _made(output), job.open_outputs() as outputs, records:
         job.run(outputs)
         refuse_too_many(job.summary, options.max_invalid)
         job.summary.outputs = job.paths
-        write_manifest(records, model, job.summary, options, inputs, parts=outputs.finish())
+        write_manifest(records, model, job.summary, options, read, parts=outputs.finish())
         with interrupts_held_back():
             outputs.publish()
             records.publish()
@@ -236,7 +237,8 @@ class _ScoringJob:
 
     def open_outputs(self) -> JobOutputs:
         """Check what is to be written, and give what takes the rows."""
-        model, inputs, options = self._model, self._inputs, self._options
+        model, options = self._model, self._options
+        inputs = [*self._inputs, *options.reading.samplings]
         manifest = ("--manifest", options.manifest)
         named = [*(("-o", path) for path in self._groups), ("--rejects", options.rejects), manifest]
         check_distinct(named)

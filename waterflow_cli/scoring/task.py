@@ -68,6 +68,7 @@ class ScoringOptions(PassOptions):
         options = asdict(replace(self, limits=()))
         deciding = {name: value for name, value in options.items() if name not in _NOT_DECIDING}
         deciding["reading"]["na"] = list(self.reading.na)  # as JSON gives it back
+        del deciding["reading"]["samplings"]  # they are inputs
         if self.reading.profile is not None:
             profile = load_profile(self.reading.profile)
             deciding["reading"]["profile"] = {profile.name: profile.sha256}

@@ -294,8 +294,9 @@ def _some_rows(table: Table) -> Batch:
 
 
 def _for_executors(options: Options) -> Options:
-    """Have each work on one batch at a time, and find a profile's file on shared storage."""
+    """Have each work on one batch at a time, and find a profile and samplings on shared storage."""
     reading = options.reading
     if reading.profile is not None and reading.profile.endswith(SUFFIX):
         reading = replace(reading, profile=str(Path(reading.profile).absolute()))
-    return replace(options, reading=reading, jobs=1)
+    samplings = tuple(str(Path(path).absolute()) for path in reading.samplings)
+    return replace(options, reading=replace(reading, samplings=samplings), jobs=1)

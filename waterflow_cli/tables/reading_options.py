@@ -45,6 +45,8 @@ class ReadingOptions:
         In a table of results: which of several results of one parameter counts.
     profile : str, optional
         A bundled profile's name, or a file's.
+    samplings : tuple of str
+        Files that tell of the samples of a table of results when and where they were taken.
     """
 
     renames: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class ReadingOptions:
     summary_rows: Literal["find", "keep"] = "find"
     duplicates: str | None = None
     profile: str | None = None
+    samplings: tuple[str, ...] = ()
 
 
 AS_FOUND = ReadingOptions()

@@ -13,7 +13,14 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
-from waterflow_cli.common.arrays import FloatArray
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from waterflow_cli.common.arrays import FloatArray, arrow_numbers, as_bools, joined
+
+# By factor: how many places the point moves.
+_POWERS_OF_TEN = {Fraction(10) ** places: places for places in range(-9, 10)}
 
 
 class Unit(NamedTuple):
@@ -200,10 +207,21 @@ def neighbour_unit(unit: str, factor: Fraction) -> str:
 
 
 def convert(values: FloatArray, factor: Fraction) -> FloatArray:
-    """Multiply with a factor; a whole number or its inverse gives the nearest value there is."""
+    """Multiply with a factor.
+
+    A power of ten moves the point of the decimal number that a value was read from: 22.12 times 10
+    is 221.2, which no product of floats is.
+    """
     if factor == 1:
         return values
-    return values * float(factor.numerator) / float(factor.denominator)
+    scaled = values * float(factor.numerator) / float(factor.denominator)
+    if (places := _POWERS_OF_TEN.get(factor)) is None:
+        return scaled
+    text = pc.cast(arrow_numbers(values), pa.string())  # the shortest that is this float
+    rows = np.isfinite(values) & ~as_bools(pc.match_substring(text, "e"))
+    plain = joined(text.filter(arrow_numbers(rows)), f"e{places}")
+    scaled[rows] = pc.cast(plain, pa.float64()).to_numpy()
+    return scaled
 
 
 def _plain(text: str) -> str:

@@ -239,7 +239,7 @@ def load_training_data(
         path=path,
         X=X,
         y=y.astype(np.int64),
-        sha256=file_sha256(path) if values is None else sha256_of(values),
+        sha256=data_sha256(path, options) if values is None else sha256_of(values),
         n_dropped=n_refused,
         groups=None if groups is None else groups.as_groups(),
         when=None if times is None else times.as_times(),
@@ -251,6 +251,12 @@ def load_training_data(
         lines=None if ids is None else np.concatenate(lines),
         n_invalid=file.counts.n_invalid,
     )
+
+
+def data_sha256(path: str, options: DataOptions) -> str:
+    """Hash a file's bytes, together with those of its files of samplings."""
+    digests = [file_sha256(each) for each in (path, *options.reading.samplings)]
+    return digests[0] if len(digests) == 1 else sha256_of("".join(digests))
 
 
 class _Column:

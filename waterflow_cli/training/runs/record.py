@@ -77,7 +77,7 @@ class TrainingRecord:
         return cls(
             path=_lasting_path(training.data),
             sha256=training.data.sha256,
-            reading=training.data.options,
+            reading=_lasting_options(training.data.options),
             schema=training.schema,
             plugin=training.plugin.name,
             plugin_distribution=training.plugin.distribution,
@@ -121,8 +121,8 @@ class TrainingRecord:
                     known=RECORD_FORMAT,
                 )
             data = content["data"]
-            reading = ReadingOptions(**data["reading"])
-            data["reading"] = replace(reading, na=tuple(reading.na))
+            lists = {name: tuple(data["reading"].get(name, ())) for name in ("na", "samplings")}
+            data["reading"] = ReadingOptions(**{**data["reading"], **lists})
             return cls(
                 path=data.pop("path"),
                 sha256=data.pop("sha256"),
@@ -164,6 +164,12 @@ def deciding_versions(plugin: LoadedPlugin) -> dict[str, str]:
         **installed_versions(sorted(names)),
         "waterflow": __version__,
     }
+
+
+def _lasting_options(options: DataOptions) -> DataOptions:
+    """Name the files of samplings in full."""
+    samplings = tuple(str(Path(path).absolute()) for path in options.reading.samplings)
+    return replace(options, reading=replace(options.reading, samplings=samplings))
 
 
 def _lasting_path(data: TrainingData) -> str | None:

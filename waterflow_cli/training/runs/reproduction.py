@@ -15,7 +15,6 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from waterflow_cli.common.errors import DataRefusedError, InputError, ModelError, UsageError
-from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.messages import Message, joined, tr
 from waterflow_cli.models.decision import DecisionModel, Policy
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
@@ -25,7 +24,12 @@ from waterflow_cli.registry.lookup import find_run
 from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.samples.columns import IdColumn
-from waterflow_cli.training.data import TrainingData, load_training_data, simulated_sample
+from waterflow_cli.training.data import (
+    TrainingData,
+    data_sha256,
+    load_training_data,
+    simulated_sample,
+)
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE, read_combined
 from waterflow_cli.training.runs.record import (
     PIPE,
@@ -263,7 +267,7 @@ def _load(path: str, record: TrainingRecord, ids: IdColumn | None) -> TrainingDa
 
     try:
         if path != PIPE and stat.S_ISREG(Path(path).stat().st_mode):
-            refuse_other(file_sha256(path))  # before anything is said of its rows
+            refuse_other(data_sha256(path, record.reading))  # before anything is said of its rows
     except OSError as exc:
         raise InputError(
             path, "cannot be read ({strerror}).", strerror=exc.strerror, hint=hint

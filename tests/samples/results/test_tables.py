@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from laws import tried_on
 
 from waterflow_cli.common.errors import InputError, UsageError
-from waterflow_cli.samples import result_tables
 from waterflow_cli.samples.opening import open_samples
 from waterflow_cli.samples.profiles import load_profile
+from waterflow_cli.samples.results import tables as result_tables
 from waterflow_cli.samples.schemas import load_schema, parse_schema
 from waterflow_cli.tables.csv_blocks import Position
 from waterflow_cli.tables.reading_options import ReadingOptions

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laws import tried_on
 
-from waterflow_cli.samples.result_choices import (
+from waterflow_cli.samples.results.choices import (
     WAYS,
     Choice,
     Results,

@@ -16,7 +16,7 @@ from waterflow_cli.common.arrays import BoolArray, IntArray
 from waterflow_cli.common.errors import InputError, did_you_mean, shorten
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.samples.columns import find_unread_remarks, not_read
-from waterflow_cli.samples.result_values import by_text, trimmed
+from waterflow_cli.samples.results.values import by_text, trimmed
 from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.numbers import missing_text
 

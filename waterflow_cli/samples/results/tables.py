@@ -21,7 +21,7 @@ from waterflow_cli.common.arrays import BoolArray, IntArray, as_bools
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
 from waterflow_cli.common.messages import Message, counted, tr, trn
 from waterflow_cli.samples.number_marks import find_marks
-from waterflow_cli.samples.result_choices import (
+from waterflow_cli.samples.results.choices import (
     FINDING,
     PREFER,
     Choice,
@@ -31,14 +31,14 @@ from waterflow_cli.samples.result_choices import (
     choose,
     parse_choice,
 )
-from waterflow_cli.samples.result_layout import (
+from waterflow_cli.samples.results.layout import (
     RowsThatCount,
     Samples,
     find_columns,
     fits,
     remarks_on_columns,
 )
-from waterflow_cli.samples.result_values import (
+from waterflow_cli.samples.results.values import (
     READ,
     ValueReader,
     as_text,
@@ -371,17 +371,19 @@ class ResultTable:
             self._findings.setdefault(sample, RowFinding("conflicting_results", values))
 
     def _remark_on_samples(self) -> Message:
-        told = {
-            "samples": counted("{n} sample", "{n} samples", len(self._samples.numbers)),
-            "results": counted("{n} result", "{n} results", self._counts["results"]),
-            "profile": self._profile.name,
-        }
+        samples = counted("{n} sample", "{n} samples", len(self._samples.numbers))
+        results = counted("{n} result", "{n} results", self._counts["results"])
+        name = self._profile.name
         if not self._is_recognised:
-            return Message("{samples} of {results} ({profile})", **told)
+            return Message(
+                "{samples} of {results} ({profile})", samples=samples, results=results, profile=name
+            )
         return Message(
             "{samples} of {results} as {profile}, recognised by its header (--profile names "
             "another)",
-            **told,
+            samples=samples,
+            results=results,
+            profile=name,
         )
 
     def _remarks(self) -> list[str]:

@@ -12,14 +12,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, as_bools
+from waterflow_cli.common.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    arrow_texts,
+    as_bools,
+    joined,
+)
 from waterflow_cli.samples.nondetects import split_signs
-from waterflow_cli.samples.result_values import same_results
+from waterflow_cli.samples.results.values import same_results
 from waterflow_cli.tables.numbers import NUMBER_PATTERN, NumberMarks, parse_numbers
 
 FINDING, PREFER = "finding", "prefer"
 WAYS = (FINDING, "first", "last", "mean", "max")
 _NUMBER = re.compile(NUMBER_PATTERN)
+_BETWEEN = "\x1f"
 _PREFER = re.compile(r"prefer=(?P<column>.+):(?P<value>[^:]+)")
 
 
@@ -211,9 +219,12 @@ def add_differences(
         own, one, other = cells.get(name, empty), *(cells[each] for each in pair)
         is_wanted = pc.and_(pc.equal(own, ""), pc.not_equal(one, ""))
         rows = pc.and_(is_wanted, pc.not_equal(other, ""))
-        pairs = zip(one.filter(rows).to_pylist(), other.filter(rows).to_pylist(), strict=True)
-        found = [_difference(whole, part, marks) for whole, part in pairs]
-        cells[name] = pc.replace_with_mask(own, rows, pa.array(found, pa.string()))
+        # The same pairs of results come again and again.
+        pairs = joined(one.filter(rows), other.filter(rows), separator=_BETWEEN).dictionary_encode()
+        each = (text.split(_BETWEEN) for text in pairs.dictionary.to_pylist())
+        found = [_difference(whole, part, marks) for whole, part in each]
+        rests = arrow_texts(found).take(pairs.indices)
+        cells[name] = pc.replace_with_mask(own, rows, rests)
         of_whole = lines[pair[0]]
         lines[name] = np.where(as_bools(rows), of_whole, lines.get(name, of_whole))
 
