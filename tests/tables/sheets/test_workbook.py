@@ -65,8 +65,8 @@ def test_table_on_its_side_is_one_too(tmp_path):
 
 def test_table_of_results_is_one_too(tmp_path):
     results = [
-        ["code_prelevement", "code_parametre", "resultat_alphanumerique"],
-        ["1", "1302", "7"],
+        ["code_prelevement", "code_parametre", "resultat_alphanumerique", "libelle_unite"],
+        ["1", "1302", "7", "unité pH"],
     ]
     path = write_book(tmp_path / "a.xlsx", {"Notes": [["x"]], "Side": results})
     with open_samples(path, load_schema("water")) as table:
