@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from conftest import Cli
+from paths import ROOT
 from workbooks import HEADER, ROW, write_book, write_ods
 
+WRITE = os.environ.get("WATERFLOW_WRITE_DOCS") == "1"
+PAGE = ROOT / "docs" / "excel.md"
 Rows = list[list[Any]]
 MEASURED = ("sample_id", *("ph", "Hardness", "Solids", "Chloramines", "Sulfate", "Conductivity"))
 MEASURED += ("Organic_carbon", "Trihalomethanes", "Turbidity")
@@ -131,3 +137,68 @@ def test_sheet_is_chosen_by_an_option_or_a_setting(cli, tmp_path):
     Path("waterflow.toml").write_text('sheet = "2023"\n')
     assert "1 row" in cli("validate", path).err
     assert cli("validate", path, "--sheet", "2025").code == 2
+
+
+def table_of(path: str, sheet: str) -> list[list[Any]]:
+    rows = openpyxl.load_workbook(path)[sheet].iter_rows(values_only=True)
+    return [list(cells) for cells in rows]
+
+
+def test_scores_as_a_workbook_are_those_of_the_text(cli, samples, store_uri, tmp_path):
+    rows = [*rows_of(samples, 20), ["007", "soon", *["1"] * 8]]
+    with Path("lab.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([MEASURED, *rows])
+    uri = ("--tracking-uri", store_uri)
+    assert cli("score", "lab.csv", "-o", "out.csv", *uri).code == 0
+    assert cli("score", "lab.csv", "-o", "out.xlsx", *uri).code == 0
+    with Path("out.csv").open(newline="") as file:
+        expected = list(csv.reader(file))
+    found = table_of("out.xlsx", "Rows")
+    assert found[0] == expected[0]
+    assert found[-1][:2] == ["007", "soon"]
+    for cells, texts in zip(found[1:], expected[1:], strict=True):
+        for cell, text in zip(cells, texts, strict=True):
+            is_number = isinstance(cell, float | int)
+            assert (float(text) == cell) if is_number else (text == (cell or ""))
+    assert table_of("out.xlsx", "Findings")[1][1:6] == [22, None, "ph", "soon", "not_a_number"]
+    assert cli("score", "lab.csv", "-o", "kept.xlsx", "--resume", *uri).code == 0
+    assert table_of("kept.xlsx", "Rows") == found
+    assert not list(Path().glob(".*"))
+
+
+def test_rows_parted_into_workbooks_keep_their_findings(cli, tmp_path):
+    bad = ["W-2", 20.0, "<0,5", *ROW[3:-1], "soon"]
+    path = write_book(tmp_path / "a.xlsx", {"Lab 1": [HEADER, ROW, bad]})
+    assert cli("validate", path, "--good", "good.xlsx", "--bad", "bad.xlsx").code == 1
+    assert table_of("good.xlsx", "Rows") == [HEADER, ROW]
+    assert table_of("bad.xlsx", "Rows")[1][:3] == ["W-2", 20, "<0,5"]
+    found = table_of("bad.xlsx", "Findings")
+    assert [cells[2] for cells in found] == ["cell", "'Lab 1'!B3", "'Lab 1'!J3"]
+    assert cli("validate", "good.xlsx").code == 0
+    assert cli("validate", path, "--bad", "bad.xlsx").code == 2
+
+
+def page_blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def cells_in(block: str) -> Rows:
+    """Read a sheet as the page shows it: cells between bars, numbers as numbers."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in block.splitlines()]
+    return [[float(c) if re.fullmatch(r"\d+(\.\d+)?", c) else c for c in row] for row in rows]
+
+
+def test_page_about_excel_shows_what_its_commands_print(cli):
+    (sheet,), text = page_blocks("sheet"), PAGE.read_text("utf-8")
+    write_book(Path("rapport.xlsx"), {"Résultats": cells_in(sheet), "Notes": [["à lire"]]})
+    for block in page_blocks("console"):
+        shown = []
+        for line in re.findall(r"^\$ waterflow (.*)$", block, re.MULTILINE):
+            done = cli(*shlex.split(line))
+            shown.append(f"$ waterflow {line}\n{done.out}{done.err}")
+        printed = "".join(line.rstrip() + "\n" for line in "".join(shown).splitlines())
+        if WRITE:
+            text = text.replace(f"```console\n{block}", f"```console\n{printed}")
+            PAGE.write_text(text, "utf-8")
+        else:
+            assert printed == block

@@ -248,7 +248,7 @@ def test_format_is_told_by_the_last_suffixes(path, expected):
     assert output_format(path) == expected
 
 
-@pytest.mark.parametrize("path", ["out", "out.gz", "out.xlsx", "out.csv.bz2", ".csv", "csv"])
+@pytest.mark.parametrize("path", ["out", "out.gz", "out.xls", "out.csv.bz2", ".csv", "csv"])
 def test_other_suffixes_name_no_format(path):
     with pytest.raises(UsageError, match=r"its suffix names no format"):
         output_format(path)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @options.command(short_help="Judge the samples of a file with a registered model.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @options.output(
-    "Where to write: .csv, .tsv, .jsonl (also .gz, .zst), .parquet, - for stdout, or FOLDER/.",
+    "Where to write: .csv, .tsv, .jsonl (also .gz, .zst), .xlsx, .parquet, - for stdout, FOLDER/.",
     metavar="OUT",
     required=True,
 )

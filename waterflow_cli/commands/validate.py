@@ -164,7 +164,8 @@ def _write(
         return
     with outputs.open(output) as sink:
         if form == "csv":
-            DelimitedWriter(sink, ",").write(findings_table(report.findings))
+            names = finding_columns(report.findings)
+            DelimitedWriter(sink, ",").write(findings_table(report.findings, names))
         elif form == "json":
             sink.write(json_text(report.summary()).encode())
         elif form == "html":

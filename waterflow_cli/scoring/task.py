@@ -21,6 +21,7 @@ from waterflow_cli.tables.writing import DelimitedWriter, TableWriter
 from waterflow_cli.validation.batches import CheckedBatch, row_reasons, row_rules
 from waterflow_cli.validation.limit_checks import LIMITS
 from waterflow_cli.validation.pass_over import PassOptions
+from waterflow_cli.validation.report import findings_table
 
 OnInvalid = Literal["mark", "fail", "drop"]
 SOURCE_FILE = "source_file"
@@ -86,12 +87,15 @@ class EncodedBatch(NamedTuple):
         As the writers of the outputs encoded them; None where there is no such output.
     end : Position, optional
         Where the rows after it start.
+    findings : object
+        What is wrong with the rows, where the output has a place for it.
     """
 
     rows: Any
     rejects: Any
     verdict_counts: dict[str, int]
     end: Position | None
+    findings: Any = None
 
 
 class ScoringTask:
@@ -121,6 +125,7 @@ class ScoringTask:
     ) -> None:
         self._scorer, self._options = scorer, options
         self._rows, self._rejects, self._source = rows, rejects, source
+        rows.decimal = scorer.file.checker.marks.decimal
         table = scorer.file.table
         self._kept = _kept_columns(table, scorer, options.columns)
         if source and SOURCE_FILE in self._kept:
@@ -158,13 +163,21 @@ class ScoringTask:
             None if self._rejects is None else self._rejects.encode(rejected_rows(checked)),
             scored.verdict_counts,
             checked.batch.end,
+            self._encode_findings(checked),
         )
 
     def append(self, encoded: EncodedBatch) -> None:
         """Write a batch to the outputs."""
         self._rows.append(encoded.rows)
+        if self._rows.findings is not None:
+            self._rows.findings.append(encoded.findings)
         if self._rejects is not None:
             self._rejects.append(encoded.rejects)
+
+    def _encode_findings(self, checked: CheckedBatch) -> Any:
+        if self._rows.findings is None:
+            return None
+        return self._rows.findings.encode(findings_table(checked.findings()))
 
     def _encode(self, scored: ScoredBatch) -> Any:
         checked, batch = scored.checked, scored.checked.batch

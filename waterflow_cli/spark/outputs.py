@@ -116,7 +116,7 @@ def check_named(
 
 def check_folder(path: str, files: Files, *, force: bool, inputs: Sequence[InputFile]) -> bool:
     """Say whether a folder of parts replaces another; a UsageError where there can be none."""
-    _, suffix = output_format(_name_parts(path))
+    suffix = _format_of(_name_parts(path))[1]
     if suffix not in _CODECS:
         raise UsageError(
             "{path}: Spark writes no {suffix} parts.",
@@ -150,9 +150,20 @@ def check_folder(path: str, files: Files, *, force: bool, inputs: Sequence[Input
     return True
 
 
+def _format_of(path: str) -> tuple[str, str]:
+    """Tell an output's format and compression, but for one that only this machine writes."""
+    if (found := output_format(path))[0] == ".xlsx":
+        raise UsageError(
+            "{path}: --engine spark writes no workbooks.",
+            tr("Use .csv or .parquet."),
+            path=path,
+        )
+    return found
+
+
 def check_single(path: str, files: Files, *, force: bool, inputs: Sequence[InputFile]) -> None:
     """Refuse a file that cannot be written, by a UsageError; see `check_output`."""
-    output_format(path)
+    _format_of(path)
     if not is_uri(path):
         check_output(path, force=force, inputs=local_paths(inputs))
         return

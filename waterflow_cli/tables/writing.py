@@ -8,7 +8,7 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -34,6 +34,8 @@ from waterflow_cli.tables.outputs import STDOUT
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _COMPRESSIONS = (".gz", ".zst")
+# Nothing can be added to a file of these.
+_MADE_AT_THE_END = (".parquet", ".xlsx")
 _GZIP_LEVEL = 6
 _COPY_BYTES = 1 << 20
 
@@ -46,7 +48,20 @@ class Sink(Protocol):
 
 
 class TableWriter(ABC):
-    """Writes batches of rows, each with the same columns, to an open output."""
+    """Writes batches of rows, each with the same columns, to an open output.
+
+    Attributes
+    ----------
+    decimal : str
+        The decimal mark of numbers among texts, where the format has numbers of its own.
+    """
+
+    decimal = "."
+
+    @property
+    def findings(self) -> TableWriter | None:
+        """What takes the findings of the rows; None where the format holds one table."""
+        return None
 
     @abstractmethod
     def encode(self, columns: Mapping[str, pa.Array]) -> Any:
@@ -83,14 +98,14 @@ def output_format(path: str) -> tuple[str, str]:
     if path == STDOUT:
         return ".csv", ""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    if suffixes[-1:] == [".parquet"]:
-        return ".parquet", ""
+    if suffixes[-1:] in ([kind] for kind in _MADE_AT_THE_END):
+        return suffixes[-1], ""
     compression = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSIONS else ""
     if not suffixes or suffixes[-1] not in (*_SEPARATORS, ".jsonl"):
         raise UsageError(
             "{path}: its suffix names no format.",
             tr(
-                "Use .csv, .tsv or .jsonl (also with .gz or .zst), .parquet, or - for "
+                "Use .csv, .tsv or .jsonl (also with .gz or .zst), .xlsx, .parquet, or - for "
                 "CSV on stdout."
             ),
             path=path,
@@ -111,9 +126,9 @@ def names_format(path: str) -> bool:
 def open_table_writer(path: str, sink: Sink) -> Iterator[TableWriter]:
     """Give the writer that suits an output's suffix, over an open sink."""
     kind, compression = output_format(path)
-    if kind == ".parquet":
-        with ParquetTableWriter(sink) as parquet:
-            yield parquet
+    if kind in _MADE_AT_THE_END:
+        with _whole_writer(kind, sink) as whole:
+            yield whole
     else:
         with _compressed(sink, compression) as stream:
             yield kept_writer(path, stream, started=False)
@@ -128,7 +143,7 @@ def kept_writer(path: str, sink: Sink, *, started: bool) -> BytesWriter:
         Whether the sink holds rows already.
     """
     kind, _ = output_format(path)
-    if kind == ".parquet":
+    if kind in _MADE_AT_THE_END:
         return ArrowWriter(sink, started=started)
     if kind == ".jsonl":
         return JsonLinesWriter(sink, started=started)
@@ -138,19 +153,27 @@ def kept_writer(path: str, sink: Sink, *, started: bool) -> BytesWriter:
 def is_kept_as_written(path: str) -> bool:
     """Tell whether an output's kept rows are the output, byte for byte."""
     kind, compression = output_format(path)
-    return kind != ".parquet" and not compression
+    return kind not in _MADE_AT_THE_END and not compression
 
 
 def write_kept(path: str, kept: io.BufferedReader, sink: Sink) -> None:
     """Write the rows that were kept for an output, in its own format."""
     kind, compression = output_format(path)
-    if kind == ".parquet":
-        with ParquetTableWriter(sink) as parquet:
+    if kind in _MADE_AT_THE_END:
+        with _whole_writer(kind, sink) as whole:
             for columns in _read_arrow(kept):
-                parquet.write(columns)
+                whole.write(columns)
     else:
         with _compressed(sink, compression) as stream:
             shutil.copyfileobj(kept, stream, _COPY_BYTES)
+
+
+def _whole_writer(kind: str, sink: Sink) -> AbstractContextManager[TableWriter]:
+    if kind == ".parquet":
+        return ParquetTableWriter(sink)
+    from waterflow_cli.tables.workbook_writing import WorkbookWriter
+
+    return WorkbookWriter(sink)
 
 
 @contextmanager
@@ -160,23 +183,25 @@ def _compressed(sink: Sink, compression: str) -> Iterator[Sink]:
         with gzip.GzipFile("", "wb", _GZIP_LEVEL, cast("Any", sink), mtime=0) as stream:
             yield stream
     elif compression == ".zst":
-        with pa.CompressedOutputStream(pa.PythonFile(_Unclosed(sink), "w"), "zstd") as stream:
+        with pa.CompressedOutputStream(pa.PythonFile(Unclosed(sink), "w"), "zstd") as stream:
             yield stream
     else:
         yield sink
 
 
-class _Unclosed(io.RawIOBase):
-    """A stream that stays open though Arrow closes what it wrote to: it is still to be synced."""
+class Unclosed(io.RawIOBase):
+    """A stream that stays open though a library closes it: what it holds is to be synced."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__()
         self._sink = sink
 
     def writable(self) -> bool:
+        """Say that this stream can be written."""
         return True
 
     def write(self, data: Any) -> int:
+        """Hand on some bytes."""
         return self._sink.write(data)
 
 
@@ -239,7 +264,7 @@ class DelimitedWriter(BytesWriter):
         return self._lines([self._quote(arrow_texts([name])) for name in names])
 
     def _cells(self, columns: Mapping[str, pa.Array]) -> list[pa.Array]:
-        return [self._quote(_convert(text_of, name, column)) for name, column in columns.items()]
+        return [self._quote(converted(text_of, name, column)) for name, column in columns.items()]
 
     def _lines(self, cells: list[pa.Array]) -> pa.Buffer:
         if len(cells) == 1:  # a line that is empty would be no row
@@ -267,7 +292,7 @@ class JsonLinesWriter(BytesWriter):
         """Write rows as text."""
         pieces: list[Any] = []
         for position, (name, column) in enumerate(columns.items()):
-            values = _convert(_json_of, name, column)
+            values = converted(_json_of, name, column)
             pieces += [f"{', ' if position else '{'}{json.dumps(name)}: ", values]
         return EncodedRows(b"", text_bytes(joined(*pieces, "}\n")))
 
@@ -352,7 +377,8 @@ def check_types(columns: pa.Schema, before: pa.Schema) -> None:
             )
 
 
-def _convert(convert: Callable[[pa.Array], pa.Array], name: str, column: pa.Array) -> pa.Array:
+def converted(convert: Callable[[pa.Array], pa.Array], name: str, column: pa.Array) -> pa.Array:
+    """Convert a column to text; what cannot be is a UsageError that names it."""
     try:
         return convert(column)
     except pa.ArrowException as exc:  # lists, structures, bytes

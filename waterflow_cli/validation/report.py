@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from waterflow_cli.common.arrays import arrow_numbers, arrow_texts
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import marked, tr
@@ -28,6 +29,7 @@ FINDING_COLUMNS = (
 )
 # What stands after the line where a file is a sheet.
 _CELL = marked("cell")
+ALL_COLUMNS = (*FINDING_COLUMNS[:2], _CELL, *FINDING_COLUMNS[2:])
 # What `--bad` adds to a row: the codes of the rules that it breaks, and what is wrong in words.
 ADDED = {"rule": row_rules, "reason": row_reasons}
 
@@ -158,6 +160,7 @@ def validate_files(
 
 
 def _check_file(file: Pass, report: ValidationReport, split: RowSplit) -> None:
+    split.write_numbers_with(file.checker.marks.decimal)
     for checked, encoded in file.map(lambda checked: (checked, split.encode(checked))):
         report.note(checked)
         split.append(encoded)
@@ -169,6 +172,11 @@ class RowSplit:
 
     good: TableWriter | None
     bad: TableWriter | None
+
+    def write_numbers_with(self, mark: str) -> None:
+        """Say which decimal mark the numbers of the rows have."""
+        for writer in filter(None, (self.good, self.bad)):
+            writer.decimal = mark
 
     def encode(self, checked: CheckedBatch) -> list[Any]:
         """Put the rows of a batch into the formats of the files; threads may do so at once."""
@@ -188,11 +196,14 @@ class RowSplit:
             found = {name: pa.array(give(checked), pa.string()) for name, give in ADDED.items()}
             rows = {**_filtered(columns, invalid), **found, **_filtered(added, invalid)}
             encoded.append(self.bad.encode(rows))
+            if self.bad.findings is not None:
+                encoded.append(self.bad.findings.encode(findings_table(checked.findings())))
         return encoded
 
     def append(self, encoded: list[Any]) -> None:
         """Write what `encode` gave."""
-        writers = [writer for writer in (self.good, self.bad) if writer is not None]
+        findings = None if self.bad is None else self.bad.findings
+        writers = [each for each in (self.good, self.bad, findings) if each is not None]
         for writer, rows in zip(writers, encoded, strict=True):
             writer.append(rows)
 
@@ -228,19 +239,22 @@ def _filtered(columns: Mapping[str, pa.Array], rows: np.ndarray) -> dict[str, pa
 
 def finding_columns(findings: Sequence[Finding]) -> list[str]:
     """Name the columns of a table of findings: with cells where one of them is in a sheet."""
-    columns = list(FINDING_COLUMNS)
-    if any(finding.cell for finding in findings):
-        columns.insert(columns.index("line") + 1, _CELL)
-    return columns
+    has_cells = any(finding.cell for finding in findings)
+    return [name for name in ALL_COLUMNS if has_cells or name != _CELL]
 
 
-def findings_table(findings: Sequence[Finding]) -> dict[str, pa.Array]:
-    """Put findings into columns, for a CSV."""
-    names = finding_columns(findings)
-    columns = {name: [getattr(finding, name) for finding in findings] for name in names}
-    columns["file"] = [path_text(path) for path in columns["file"]]
-    kinds = {"line": pa.int64()}
-    return {name: pa.array(columns[name], kinds.get(name, pa.string())) for name in columns}
+def findings_table(
+    findings: Sequence[Finding], names: Sequence[str] = ALL_COLUMNS
+) -> dict[str, pa.Array]:
+    """Put findings into columns."""
+    columns = {
+        name: arrow_texts([getattr(each, name) for each in findings])
+        for name in names
+        if name not in ("file", "line")
+    }
+    columns["file"] = arrow_texts([path_text(each.file) for each in findings])
+    columns["line"] = arrow_numbers(np.array([each.line for each in findings], dtype=np.int64))
+    return {name: columns[name] for name in names}
 
 
 def render_findings(report: ValidationReport) -> str:
