@@ -18,7 +18,7 @@ from waterflow_cli.samples.columns import DATE_NAMES, SITE_NAMES, IdColumn
 from waterflow_cli.samples.nondetects import find_nondetects
 from waterflow_cli.samples.opening import header_names, open_as_written, recognised
 from waterflow_cli.samples.profiles import Profile, is_of_results
-from waterflow_cli.samples.result_values import by_text, trimmed
+from waterflow_cli.samples.results.values import by_text, trimmed
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.numbers import NumberMarks, is_missing_text, parse_numbers
