@@ -486,7 +486,7 @@ def test_reasons_are_in_the_language_of_the_command(engines):
     assert "n'est pas un nombre" in Path("there.csv").read_text().replace("’", "'")
 
 
-@pytest.mark.parametrize(("profile", "write"), [("hubeau", hubeau), ("wqp", wqp)])
+@pytest.mark.parametrize(("profile", "write"), [("hubeau", hubeau), ("wqp", wqp), (None, wqp)])
 def test_tables_of_results_are_scored_alike(profile, write, engines):
     rows = [NAMES, *([f"{5 + number % 4}.5", *GOOD[1:]] for number in range(300))]
     Path("in.csv").write_bytes(write(rows))

@@ -1011,3 +1011,12 @@ def test_rename_in_a_recognised_table_of_results_is_refused(tmp_path):
     path = write(tmp_path / "results.csv", [hubeau("1302", "7")])
     with pytest.raises(UsageError, match="--rename: in a table of results"):
         Read(path, renames={"resultat_alphanumerique": "ph"})
+
+
+def test_flag_of_digits_is_no_word_for_the_same_number(tmp_path):
+    path = tmp_path / "flags.csv"
+    header = "monitoringSiteIdentifier,phenomenonTimeSamplingDate,observedPropertyDeterminandCode"
+    more = "resultUom,resultObservedValue,resultQualityObservedValueBelowLOQ"
+    rows = ["A,2023-06-14,EEA_3133-06-0,mg/L,1,0", "B,2023-06-14,EEA_3133-06-0,mg/L,1,1"]
+    path.write_text("\n".join([f"{header},{more}", *rows, ""]))
+    assert Read(str(path)).kept("Organic_carbon") == ["1", "<1"]

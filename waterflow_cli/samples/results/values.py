@@ -148,7 +148,9 @@ class ValueReader:
         conditions, qualifiers = (
             _by_word(words) for words in (self.profile.conditions, self.profile.qualifiers)
         )
-        found = {"value": by_text(cells["value"], lambda text: conditions.get(text.lower(), 0))}
+        # In place of a value a word may stand; a flag "1" beside it makes no word of the number 1.
+        spelt = {word: said for word, said in conditions.items() if any(map(str.isalpha, word))}
+        found = {"value": by_text(cells["value"], lambda text: spelt.get(text.lower(), 0))}
         for key, words in (("condition", conditions), ("qualifier", qualifiers)):
             if key in self.where:
                 found[key] = by_text(cells[key], partial(_meaning_of, words))
