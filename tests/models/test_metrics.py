@@ -218,3 +218,25 @@ def test_calibration_error_tells_a_calibrated_model_from_one_that_is_not():
     assert good.low < 0.005
     assert bad.low <= 0.1 <= bad.high
     assert good.high < bad.low
+
+
+@pytest.mark.parametrize(("n_rows", "n_resamples"), [(50, 1000), (100, 500), (10_000, 50)])
+def test_intervals_of_many_rows_rest_on_fewer_resamples(n_rows, n_resamples, monkeypatch):
+    monkeypatch.setattr(metrics, "_MOST_DRAWN", 50_000)
+    y, probability = simulated(0, n_rows)
+    assert len(metrics.measure_resamples(y, probability, 0.5, 0)["roc_auc"]) == n_resamples
+
+
+def test_calibration_error_of_few_rows_is_that_of_200_resamples_and_of_many_about_the_same(
+    monkeypatch,
+):
+    y, probability = simulated(0, 2000)
+    usual = estimate_calibration_error(y, probability, seed=0)
+    monkeypatch.setattr(metrics, "_MOST_BINNED", 200 * 2000)
+    assert estimate_calibration_error(y, probability, seed=0) == usual
+    monkeypatch.setattr(metrics, "_MOST_BINNED", 1)
+    fewer = estimate_calibration_error(y, probability, seed=0)
+    assert fewer.value == usual.value
+    assert fewer != usual
+    assert fewer.low == pytest.approx(usual.low, abs=0.01)
+    assert fewer.high == pytest.approx(usual.high, abs=0.01)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,9 +15,11 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 
+from waterflow_cli.models import pipelines
 from waterflow_cli.models.contract import BALANCES, CONTRACT, ModelPlugin
 from waterflow_cli.models.pipelines import (
     SAMPLER_STEP,
+    BoundedSMOTE,
     EstimatorPlugin,
     SampleWeighted,
     balanced_pipeline,
@@ -48,7 +52,7 @@ def build(balance, *, scale=False, classifier=None):
 
 @pytest.mark.parametrize(
     ("balance", "kind"),
-    [("smote", SMOTE), ("smoteenn", SMOTEENN), ("under", RandomUnderSampler)],
+    [("smote", BoundedSMOTE), ("smoteenn", SMOTEENN), ("under", RandomUnderSampler)],
 )
 def test_each_way_of_resampling_has_its_sampler_with_the_seed(balance, kind):
     sampler = make_sampler(balance, 7)
@@ -89,6 +93,52 @@ def test_smote_makes_as_many_potable_rows_as_others_and_only_in_fit(rows):
     counts = np.bincount(pipeline[:-1].fit_resample(X, y)[1])
     assert counts.tolist() == [90, 90]
     assert pipeline.predict_proba(X).shape == (120, 2)
+
+
+@pytest.mark.parametrize("balance", ["smote", "smoteenn"])
+def test_up_to_the_bound_rows_are_made_up_as_smote_makes_them(rows, balance, monkeypatch):
+    monkeypatch.setattr(pipelines, "MOST_SMOTE_ROWS", 30)
+    X, y = rows[0].fillna(7.0).to_numpy(), rows[1]
+    plain = {"smote": SMOTE, "smoteenn": SMOTEENN}[balance](random_state=3)
+    for made, expected in zip(
+        make_sampler(balance, 3).fit_resample(X, y), plain.fit_resample(X, y), strict=True
+    ):
+        assert made.tobytes() == expected.tobytes()
+
+
+def test_beyond_the_bound_rows_are_made_up_between_so_many_and_the_others_stay(rows, monkeypatch):
+    monkeypatch.setattr(pipelines, "MOST_SMOTE_ROWS", 6)
+    X, y = rows[0].fillna(7.0).to_numpy(), rows[1]
+    sampler = make_sampler("smote", 3)
+    made, labels = sampler.fit_resample(X, y)
+    assert made[:120].tobytes() == X.tobytes()
+    assert labels.tolist() == [*y, *[1] * 60]
+    # Six rows and five neighbours of each make 30 lines between two rows, 15 of them distinct.
+    corners = {
+        tuple(sorted(pair))
+        for row in made[120:]
+        for pair in combinations(range(90, 120), 2)
+        if lies_between(row, *X[[*pair]])
+    }
+    assert len({corner for pair in corners for corner in pair}) == 6
+    again = sampler.fit_resample(X, y)
+    assert again[0].tobytes() == made.tobytes()
+    assert make_sampler("smote", 4).fit_resample(X, y)[0].tobytes() != made.tobytes()
+
+
+def lies_between(row, one, other):
+    """Tell whether a row lies on the line between two others, which no third one crosses here."""
+    steps = (row - one) / np.where(other == one, 1.0, other - one)
+    return np.ptp(steps) < 1e-9 and 0 <= steps[0] <= 1
+
+
+def test_bounded_smote_takes_either_class_as_the_rarer_one_and_equal_ones_as_they_are(monkeypatch):
+    monkeypatch.setattr(pipelines, "MOST_SMOTE_ROWS", 10)
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    for n_first in (20, 50, 80):
+        y = np.repeat([0, 1], [n_first, 100 - n_first])
+        _, labels = BoundedSMOTE(random_state=0).fit_resample(X, y)
+        assert np.bincount(labels).tolist() == [max(n_first, 100 - n_first)] * 2
 
 
 def test_undersampling_keeps_rows_as_they_are(rows):

@@ -23,6 +23,7 @@ from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.models.guarantees import parse_guarantee
 from waterflow_cli.models.thresholds import parse_threshold, tune_threshold
 from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.training import importance
 from waterflow_cli.training.data import TrainingData, load_training_data
 from waterflow_cli.training.designs import all_scores, describe_design, score_folds
 from waterflow_cli.training.judging import evaluate_folds, judge_fold
@@ -30,6 +31,7 @@ from waterflow_cli.training.learners import PipelineLearner, make_learner, singl
 from waterflow_cli.training.options import DEFAULT_CV, CrossValidation, TrainingOptions, parse_cv
 from waterflow_cli.training.trainer import (
     CERTIFYING_SHARE,
+    explain_design,
     make_design,
     split_for_certifying,
     train_model,
@@ -504,6 +506,34 @@ def test_another_form_of_cv_is_refused(text):
 def test_too_few_or_many_folds_are_refused(text):
     with pytest.raises(UsageError, match="3 to 20 folds, 1 to 100 repeats"):
         parse_cv(text)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "cv"), [(19_999, "5x2"), (20_000, "5x1"), (199_999, "5x1"), (200_000, "3x1")]
+)
+def test_many_rows_are_measured_by_fewer_fits_and_it_is_said(n_rows, cv):
+    y = np.resize([0, 1], n_rows)
+    X = pd.DataFrame({"ph": np.zeros(n_rows)})
+    many = TrainingData(path="many.csv", X=X, y=y, sha256="0" * 64, n_dropped=0)
+    dated = replace(many, when=np.arange(n_rows, dtype=float))
+    design, in_time = make_design(many, TrainingOptions()), make_design(dated, TrainingOptions())
+    assert (design.name, in_time.name) == (f"cv-{cv}", f"time-{cv[0]}")
+    explained = explain_design(design, many, TrainingOptions())
+    assert (explained is None) == (cv == "5x2")
+    assert cv == "5x2" or f"--cv {cv}" in str(explained)
+    assert (explain_design(in_time, dated, TrainingOptions()) is None) == (cv != "3x1")
+    for chosen in ({"cv": DEFAULT_CV}, {"test_size": 0.2}, {"quick": True}):
+        asked = TrainingOptions(**chosen)
+        assert explain_design(make_design(many, asked), many, asked) is None
+    assert make_design(many, TrainingOptions(cv=DEFAULT_CV)).name == "cv-5x2"
+
+
+def test_importance_is_measured_on_so_many_rows_at_most(data, monkeypatch):
+    whole = train_model(data, load_plugin("logreg"), quick()).importance
+    monkeypatch.setattr(importance, "MOST_ROWS", 40)
+    part = train_model(data, load_plugin("logreg"), quick()).importance
+    assert part.loc["ph", "value"] != whole.loc["ph", "value"]
+    assert part.index[0] == whole.index[0] == "ph"
 
 
 def test_groups_and_times_of_the_data_choose_the_split(data):

@@ -35,7 +35,7 @@ class _Candidates:
     balances: str
     seeds: str
     assignments: tuple[str, ...]
-    cv: CrossValidation
+    cv: CrossValidation | None
     design_seed: int | None
     jobs: int
 
@@ -153,7 +153,7 @@ def _compare_plugins(candidates: _Candidates, samples: Labelled, console: Consol
     from waterflow_cli.models.discovery import load_plugin
     from waterflow_cli.training import comparison
     from waterflow_cli.training.options import TrainingOptions
-    from waterflow_cli.training.trainer import make_design
+    from waterflow_cli.training.trainer import explain_design, make_design
 
     seeds = comparison.parse_seeds(candidates.seeds)
     design_seed = seeds[0] if candidates.design_seed is None else candidates.design_seed
@@ -168,6 +168,8 @@ def _compare_plugins(candidates: _Candidates, samples: Labelled, console: Consol
     )
     _, data = load_labelled(samples, console)
     design = make_design(data, common)
+    if explained := explain_design(design, data, common):
+        console.note(explained)
     return comparison.compare_procedures(data, procedures, design, report=console.note)
 
 

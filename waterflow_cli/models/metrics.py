@@ -17,12 +17,14 @@ from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.messages import marked
 from waterflow_cli.common.number_formats import Estimate
 
-N_RESAMPLES = 1000
+# Fewer where they would draw more rows in all: intervals of many rows are narrow however drawn.
+N_RESAMPLES, _MOST_DRAWN = 1000, 50_000_000
 LEVEL = 0.95
 _TAILS = ((1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2)
 # Groups of about equal size in which predicted and observed shares are compared.
 _N_BINS = 10
-_N_BIN_RESAMPLES = 200
+_N_BIN_RESAMPLES, _MOST_BINNED = 200, 20_000_000
+_FEWEST_RESAMPLES = 50
 # Bounds the memory of the resamples' weights: about 64 MB of them at a time.
 _CELLS_AT_ONCE = 8_000_000
 
@@ -67,9 +69,9 @@ def evaluate_predictions(
 ) -> Evaluation:
     """Measure predictions, each figure with its 95 % percentile interval.
 
-    It is taken over 1000 bootstrap resamples drawn within each class (Efron and Tibshirani 1993,
-    "An Introduction to the Bootstrap"), and speaks of this model on rows like these, not of another
-    training of it.
+    It is taken over 1000 bootstrap resamples (fewer of more than 50,000 rows) drawn within each
+    class (Efron and Tibshirani 1993, "An Introduction to the Bootstrap"), and speaks of this model
+    on rows like these, not of another training of it.
     """
     resampled = measure_resamples(y, probability, threshold, seed)
     estimates = {}
@@ -112,11 +114,15 @@ def estimate_calibration_error(y: IntArray, probability: FloatArray, *, seed: in
     value = _calibration_error(y, probability)
     random = np.random.default_rng(seed)
     resampled = []
-    for _ in range(_N_BIN_RESAMPLES):
+    for _ in range(_affordable(_N_BIN_RESAMPLES, _MOST_BINNED // len(y))):
         rows = random.integers(0, len(y), len(y))
         resampled.append(_calibration_error(y[rows], probability[rows]))
     low, high = np.quantile(resampled, _TAILS)
     return Estimate(value, max(0.0, float(2 * value - high)), max(value, float(2 * value - low)))
+
+
+def _affordable(usual: int, at_most: int) -> int:
+    return min(usual, max(at_most, _FEWEST_RESAMPLES))
 
 
 def _calibration_error(y: IntArray, probability: FloatArray) -> float:
@@ -129,7 +135,7 @@ def _calibration_error(y: IntArray, probability: FloatArray) -> float:
 def measure_resamples(
     y: IntArray, probability: FloatArray, threshold: float, seed: int, groups: Any | None = None
 ) -> dict[str, FloatArray]:
-    """Compute each metric in `N_RESAMPLES` bootstrap resamples, shape (n_resamples,) each.
+    """Compute each metric in bootstrap resamples, `N_RESAMPLES` of few rows, shape (n_resamples,).
 
     Equal labels, groups and seeds give equal resamples, so models can be compared in pairs.
 
@@ -146,8 +152,9 @@ def measure_resamples(
     draws = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(2)]
     at_once = max(1, _CELLS_AT_ONCE // len(y))
     parts = []
-    for start in range(0, N_RESAMPLES, at_once):
-        n_resamples = min(at_once, N_RESAMPLES - start)
+    wanted = _affordable(N_RESAMPLES, _MOST_DRAWN // len(y))
+    for start in range(0, wanted, at_once):
+        n_resamples = min(at_once, wanted - start)
         weights = np.empty((n_resamples, sum(map(len, units))))
         for each, random in zip(units, draws, strict=False):
             share = np.full(len(each), 1 / len(each))

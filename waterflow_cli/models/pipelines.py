@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 from imblearn.combine import SMOTEENN
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import Pipeline as BalancedPipeline
@@ -15,12 +16,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 
 from waterflow_cli.models.contract import BALANCES, CONTRACT, Balance
 
 SAMPLER_STEP = "sampler"
-_SAMPLERS = {"smote": SMOTE, "smoteenn": SMOTEENN, "under": RandomUnderSampler}
+# Rows of the rarer class between which SMOTE makes up others. The search for neighbours costs the
+# square of their number, for in nine dimensions a k-d tree rules out few rows; more of them changed
+# no figure (benchmarks/bench_train_rows.py).
+MOST_SMOTE_ROWS = 10_000
 
 
 class SampleWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -55,6 +60,29 @@ class SampleWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.estimator_.predict_proba(X)
 
 
+class BoundedSMOTE(SMOTE):  # type: ignore[misc]
+    """SMOTE that looks for neighbours among at most `MOST_SMOTE_ROWS` rows of the rarer class.
+
+    Where that class has more, they are drawn at random, and the rows that are made up lie between
+    those; up to that many, it is SMOTE to the last digit.
+    """
+
+    def fit_resample(self, X: Any, y: Any, **params: Any) -> Any:
+        """Give the rows, and behind them as many made-up ones as the rarer class lacks."""
+        labels, counts = np.unique(y, return_counts=True)
+        rare, others = int(counts.min()), int(counts.max())
+        if rare <= MOST_SMOTE_ROWS or len(labels) != 2 or not isinstance(X, np.ndarray):
+            return super().fit_resample(X, y, **params)
+        label = labels[counts.argmin()]
+        random = check_random_state(self.random_state)
+        drawn = random.permutation(np.flatnonzero(y == label))[:MOST_SMOTE_ROWS]
+        part = np.sort(np.append(drawn, np.flatnonzero(y != label)))
+        wanted = {label: MOST_SMOTE_ROWS + others - rare}
+        smote = SMOTE(**{**self.get_params(), "sampling_strategy": wanted})
+        made, made_y = smote.fit_resample(X[part], y[part])
+        return np.vstack([X, made[len(part) :]]), np.append(y, made_y[len(part) :])
+
+
 def make_sampler(balance: Balance, random_state: int) -> Any:
     """Make the sampler of a way of balancing; None where it resamples nothing.
 
@@ -65,8 +93,11 @@ def make_sampler(balance: Balance, random_state: int) -> Any:
     """
     if balance not in BALANCES:
         raise ValueError(f"no way of balancing is called {balance!r}")
-    sampler = _SAMPLERS.get(balance)
-    return sampler and sampler(random_state=random_state)
+    if balance == "smote":
+        return BoundedSMOTE(random_state=random_state)
+    if balance == "smoteenn":
+        return SMOTEENN(random_state=random_state, smote=BoundedSMOTE(random_state=random_state))
+    return RandomUnderSampler(random_state=random_state) if balance == "under" else None
 
 
 def balanced_pipeline(

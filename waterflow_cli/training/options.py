@@ -32,6 +32,18 @@ class CrossValidation(NamedTuple):
 DEFAULT_CV = CrossValidation()
 # Of whose blocks a quick evaluation is made.
 QUICK_CV = CrossValidation(5, 1)
+# From so many rows on: by then intervals are narrower than any difference that matters, and a
+# second repeat or more folds hardly narrow them (benchmarks/bench_train_rows.py).
+_CV_OF_MANY = {200_000: CrossValidation(3, 1), 20_000: CrossValidation(5, 1)}
+
+
+def usual_cv(n_rows: int) -> CrossValidation:
+    """Choose the folds for so many rows, where the user chose none.
+
+    >>> [str(usual_cv(n_rows)) for n_rows in (3_000, 20_000, 1_000_000)]
+    ['5x2', '5x1', '3x1']
+    """
+    return next((cv for least, cv in _CV_OF_MANY.items() if n_rows >= least), DEFAULT_CV)
 
 
 def parse_cv(text: str) -> CrossValidation:
@@ -71,6 +83,8 @@ class TrainingOptions:
 
     Attributes
     ----------
+    cv : CrossValidation, optional
+        None: `usual_cv` for the number of rows.
     test_size : float, optional
         Share of the rows held out once, instead of cross-validation.
     quick : bool
@@ -94,7 +108,7 @@ class TrainingOptions:
     balance: Balance = "smote"
     threshold: ThresholdRule = DEFAULT_RULE
     calibration: Calibration = "sigmoid"
-    cv: CrossValidation = DEFAULT_CV
+    cv: CrossValidation | None = None
     test_size: float | None = None
     quick: bool = False
     verdict_ceiling: float | None = None

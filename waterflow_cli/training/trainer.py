@@ -60,7 +60,13 @@ from waterflow_cli.training.learners import (
     choose_learner,
     single_threaded_fits,
 )
-from waterflow_cli.training.options import DEFAULT_RULE, QUICK_CV, TrainingOptions
+from waterflow_cli.training.options import (
+    DEFAULT_CV,
+    DEFAULT_RULE,
+    QUICK_CV,
+    TrainingOptions,
+    usual_cv,
+)
 
 # A guarantee is certified on this share of the rows.
 CERTIFYING_SHARE = 0.3
@@ -184,6 +190,8 @@ def train_model(
     if options.balance != "none" and not options.quick:
         unbalanced = choose_learner(plugin, part, replace(options, balance="none"))
         n_fits += len(design.tested)
+    if explained := explain_design(design, part, options):
+        report(explained)
     report(_describe_fits(plugin, design, n_fits, len(used), options))
     with single_threaded_fits():
         with plugin.guarded(Message("train")):
@@ -306,7 +314,7 @@ def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[
 
 def make_design(data: TrainingData, options: TrainingOptions) -> Design:
     """Choose how the rows are split to measure a procedure; too few of them are refused."""
-    cv = QUICK_CV if options.quick else options.cv
+    cv = QUICK_CV if options.quick else options.cv or usual_cv(len(data.y))
     if data.when is not None:
         design = forward_chaining(data.when, n_folds=3 if options.quick else cv.n_folds)
     elif options.test_size is not None:
@@ -314,6 +322,20 @@ def make_design(data: TrainingData, options: TrainingOptions) -> Design:
     else:
         design = cross_validation(data.y, **cv._asdict(), seed=options.seed, groups=data.groups)
     return (quick_hold_out(design) if options.quick else design).check(data.y)
+
+
+def explain_design(design: Design, data: TrainingData, options: TrainingOptions) -> Message | None:
+    """Say that there are fewer folds or repeats than usual, where it is for the rows being many."""
+    cv = usual_cv(len(data.y))
+    is_usual = options.cv is None and design.name.startswith(("cv-", "time-"))
+    if not is_usual or cv == DEFAULT_CV or design.name == f"time-{DEFAULT_CV.n_folds}":
+        return None
+    return Message(
+        "So many rows are measured by --cv {cv}, which tells as much of them as --cv {default_cv} "
+        "of few.",
+        cv=cv,
+        default_cv=DEFAULT_CV,
+    )
 
 
 def measure(

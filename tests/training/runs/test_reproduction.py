@@ -222,8 +222,9 @@ def test_a_model_trained_again_is_identical(plugin, table, uri):
         {"balance": "none", "threshold": parse_threshold("cost:10:1"), "calibration": "isotonic"},
         {"balance": "under", "threshold": parse_threshold("0.37"), "calibration": "none"},
         {"test_size": 0.25, "guarantees": (parse_guarantee("precision=0.6@80%"),)},
+        {"quick": True, "cv": None},
     ],
-    ids=["cost", "fixed", "guarantee"],
+    ids=["cost", "fixed", "guarantee", "quick"],
 )
 def test_the_options_are_those_of_the_run(options, table, uri):
     assert reproduce(train(table, uri, "rf", **options), uri).comparison.identical

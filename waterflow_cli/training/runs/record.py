@@ -190,7 +190,7 @@ def _options_to_json(options: TrainingOptions) -> dict[str, Any]:
         # As Python literals: JSON has no tuple, and a plugin may not take a list for one.
         "params": {name: repr(value) for name, value in options.params.items()},
         "threshold": options.threshold.text,
-        "cv": str(options.cv),
+        "cv": options.cv and str(options.cv),
         # As numbers: their text is rounded.
         "guarantees": [asdict(each) for each in options.guarantees],
     }
@@ -202,7 +202,7 @@ def _options_from_json(content: Mapping[str, Any]) -> TrainingOptions:
             **content,
             "params": {name: ast.literal_eval(text) for name, text in content["params"].items()},
             "threshold": parse_threshold(content["threshold"]),
-            "cv": parse_cv(content["cv"]),
+            "cv": content["cv"] and parse_cv(content["cv"]),
             "guarantees": tuple(Guarantee(**each) for each in content["guarantees"]),
         }
     )
