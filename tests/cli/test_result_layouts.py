@@ -192,3 +192,21 @@ def test_files_that_went_wrong_give_what_is_right(cli, line, code, said):
     done = cli("validate", *words)
     assert done.code == code
     assert said in " ".join(f"{done.out} {done.err}".split())
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_scores_of_each_layout_are_those_of_the_table_of_samples(cli, real_table, store_uri):
+    lines = real_table.read_text("utf-8").splitlines(keepends=True)[:201]
+    Path("plain.csv").write_text("".join(lines), "utf-8")
+
+    def probabilities(path: str) -> list[str]:
+        done = cli("score", path, "-o", f"out-{path}", "--tracking-uri", store_uri)
+        assert done.code == 0
+        with Path(f"out-{path}").open(newline="") as file:
+            return [row["probability"] for row in csv.DictReader(file)]
+
+    expected = probabilities("plain.csv")
+    for layout in LAYOUTS:
+        write_results(Path(f"{layout}.csv"), layout, results_of(Path("plain.csv"), None))
+        assert probabilities(f"{layout}.csv") == expected

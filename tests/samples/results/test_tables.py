@@ -1020,3 +1020,15 @@ def test_flag_of_digits_is_no_word_for_the_same_number(tmp_path):
     rows = ["A,2023-06-14,EEA_3133-06-0,mg/L,1,0", "B,2023-06-14,EEA_3133-06-0,mg/L,1,1"]
     path.write_text("\n".join([f"{header},{more}", *rows, ""]))
     assert Read(str(path)).kept("Organic_carbon") == ["1", "<1"]
+
+
+@pytest.mark.parametrize(("limit_unit", "is_odd"), [("", False), ("-", False), ("µg/L", True)])
+def test_limit_with_a_unit_beside_results_without_one_is_a_finding(tmp_path, limit_unit, is_odd):
+    path = tmp_path / "r.csv"
+    text = TWO_LIMITS.replace('value = "result"', 'value = "result"\noptional = ["unit"]')
+    profile = own(tmp_path, f'[units]\nSulfate = "mg/L"\n{text}')
+    rows = f"1,Sulfate,,low,5,{limit_unit},RL,,,\n2,Sulfate,7,,5,µg/L,RL,,,\n"
+    path.write_text("id,what,result,cond,LA,UA,TA,LB,UB,TB\n" + rows, "utf-8")
+    found = Read(str(path), profile=profile, nondetect="loq")
+    assert [rule for _, rule, _ in found.findings()] == ["missing_unit"] * is_odd
+    assert found.values("Sulfate") == [5, 7]

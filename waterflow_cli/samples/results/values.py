@@ -119,6 +119,8 @@ class ValueReader:
             self._note_unknown(meanings, cells, quantity, found.problems)
             meaning = self._without_odd_limits(meaning, cells, quantity, found.problems)
             found.counts["rejected"] = int((meaning == _REJECT).sum())
+            if unit is None:
+                self._note_untold(meaning, cells, quantity, found.problems)
             text, unit = self._bounded(text, unit, cells, meaning)
             text = pc.if_else(pa.array(meaning >= _UNKNOWN), "", text)
         if unit is not None:
@@ -195,6 +197,23 @@ class ValueReader:
             signed = pc.if_else(pa.array(is_bound), signed, unnamed)
             text = pc.if_else(pa.array(rows), signed, text)
         return text, unit and pc.if_else(pa.array(from_limit), of_limit, unit)
+
+    def _note_untold(
+        self,
+        meaning: IntArray,
+        cells: Mapping[str, pa.Array],
+        quantity: IntArray,
+        problems: list[ValueProblem],
+    ) -> None:
+        """Note bounds of which no column tells the unit, though one tells that of their limit."""
+        is_told = np.zeros(len(quantity), dtype=bool)
+        for key in {"limit_unit", "other_limit_unit"} & self.where.keys():
+            is_told |= ~_is_empty(self._meant(cells[key]))
+        decides = np.array([has_sizes(self.wanted.get(name, "")) for name in self.quantities])
+        is_bound = (meaning == _BELOW) | (meaning == _ABOVE)
+        rows = np.flatnonzero(is_told & is_bound & decides[quantity])
+        if len(rows):
+            problems.append(ValueProblem("missing_unit", rows, quantity[rows], {"unit": ""}))
 
     def _limits(
         self, cells: Mapping[str, pa.Array], said: IntArray, unit: pa.Array | None
