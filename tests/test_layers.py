@@ -39,7 +39,7 @@ FLOORS = {
 }
 SHEETS = "tables/sheets"
 # Folders within a room.
-PARTS = {SHEETS: "tables", "samples/results": "samples"}
+PARTS = {SHEETS: "tables", "tables/databases": "tables", "samples/results": "samples"}
 Arrows = dict[tuple[str, str], list[str]]
 
 
@@ -47,7 +47,8 @@ def room_of(module: str) -> str:
     """Tell the room of a module, given by its path below the package without a suffix.
 
     Both entrances are one room, and so are the addresses for plugin authors. Sheets are a part of
-    `tables`, which stands on the rest of it; tables of results are a part of `samples`.
+    `tables`, which stands on the rest of it; databases are another part of it, and tables of
+    results one of `samples`.
 
     >>> room_of("training/runs/log"), room_of("common/errors"), room_of("main")
     ('training/runs', 'common', 'main')

@@ -22,6 +22,7 @@ from waterflow_cli.main import cli
 
 README = ROOT / "README.md"
 REFERENCE = ROOT / "docs" / "commands.md"
+DATABASES = ROOT / "docs" / "databases.md"
 CI = ROOT / ".ci" / "run"
 WRITE = os.environ.get("WATERFLOW_WRITE_DOCS") == "1"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -87,6 +88,17 @@ def test_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
         README.write_text(BLOCK.sub(lambda _: f"```console\n{next(outputs)}```", text), "utf-8")
         return
     assert [plain(block) for block in printed] == [plain(block) for block in blocks]
+
+
+@pytest.mark.slow
+def test_page_on_databases_shows_what_its_commands_print(tmp_path: Path) -> None:
+    text = DATABASES.read_text("utf-8")
+    (block,) = BLOCK.findall(text)
+    printed = run_block(block, tmp_path)
+    if WRITE:
+        DATABASES.write_text(BLOCK.sub(lambda _: f"```console\n{printed}```", text), "utf-8")
+        return
+    assert printed == block
 
 
 def copy_project(folder: Path) -> Path:

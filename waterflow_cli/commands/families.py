@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from waterflow_cli.commands.notes import note_reading
+from waterflow_cli.common.credentials import hide_passwords
 from waterflow_cli.common.errors import UsageError, shorten
 from waterflow_cli.common.messages import LANGUAGES, tr, trn, use_language
 from waterflow_cli.console import Console
@@ -66,6 +67,11 @@ def command(
             ctx = click.get_current_context()
             console = console_of(ctx)
             console.as_json = as_json
+            # Addresses are shown and recorded; that of the store is hidden where it is.
+            values = {
+                each: value if each == "tracking_uri" else hide_passwords(value)
+                for each, value in values.items()
+            }
             if code := function(console, **values):
                 ctx.exit(code)
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
+
+from waterflow_cli.common.errors import UsageError
+from waterflow_cli.common.messages import tr
 
 # What stands before the word stays as it is; a search for it would begin anew at each letter.
 _KEY = r"(?i)((?:password|passwd|passphrase|pwd|secret|token|api_?key)[\w-]{0,99}(?:=|%3D))"
@@ -18,6 +22,50 @@ _USER_OF_URI = re.compile(r"(?s)([A-Za-z][\w+.-]*://)([^/@:?]*:[^?]*|[^/@:]*:.*|
 _PARAMETER_OF_URI = re.compile(_KEY + "([^&]+)")
 # A shorter one would hide parts of words that have nothing to do with it.
 _SHORTEST = 4
+
+_ADDRESS_USER = re.compile(r"(?s)(://[^/@:?]*):(.*)(@[^@]*)$")
+# A user and what may be the start of a password with a question mark in it.
+_CUT_USER = re.compile(r"[^/]*://[^/@:]*:(?!\d+(?:/|$))[^@]*$")
+# Passwords that were typed into addresses, by the address without it, which alone is passed on.
+_kept: dict[str, str] = {}
+
+
+def hide_passwords(value: Any) -> Any:
+    """Take passwords out of addresses of databases among the values of options, and keep them.
+
+    Raises
+    ------
+    UsageError
+        If a password stands elsewhere in an address, or is not escaped.
+
+    >>> hide_passwords(("a.csv", "postgresql://ana:hush@lab/water?samples"))
+    ('a.csv', 'postgresql://ana@lab/water?samples')
+    """
+    if type(value) is tuple:  # and no parsed option
+        return tuple(map(hide_passwords, value))
+    if not isinstance(value, str) or not value.startswith(("postgresql://", "postgres://")):
+        return value
+    server, mark, rest = value.partition("?")
+    found = _ADDRESS_USER.search(server)
+    is_cut = found is None and _CUT_USER.match(server) and "@" in rest
+    if is_cut or _PARAMETER.search(rest.partition(" ")[0]):
+        raise UsageError(
+            "{address}…: the password cannot be told from the rest.",
+            tr(
+                "Write it escaped (%3F for ?) before the @, or put it into PGPASSWORD or ~/.pgpass."
+            ),
+            address=server.partition("://")[0] + "://",
+        )
+    if found is None:
+        return value
+    shown = f"{server[: found.start()]}{found[1]}{found[3]}"
+    _kept[shown] = unquote(found[2])
+    return f"{shown}{mark}{rest}"
+
+
+def password_of(server: str) -> str | None:
+    """Give the password that stood in an address, by what is left of that before its ``?``."""
+    return _kept.get(server)
 
 
 def redact(text: str, uri: str = "") -> str:

@@ -22,6 +22,7 @@ from waterflow_cli.samples.profiles import (
     result_profiles,
 )
 from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.tables.databases.addresses import is_database
 from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.reading import Opener
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
@@ -214,7 +215,7 @@ def expand_inputs(paths: tuple[str, ...]) -> list[str]:
 
 
 def _expand(path: str) -> list[str]:
-    if not any(mark in path for mark in "*?["):
+    if is_database(path) or not any(mark in path for mark in "*?["):
         return [path]
     pattern = Path(path)
     try:

@@ -34,6 +34,7 @@ from waterflow_cli.scoring.outputs import (
 )
 from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
+from waterflow_cli.tables.databases.addresses import is_database, refuse_databases
 from waterflow_cli.tables.outputs import OutputGroup, check_distinct, check_outputs, write_errors
 from waterflow_cli.tables.sources import STDIN, is_uri
 from waterflow_cli.tables.table import Table
@@ -168,6 +169,10 @@ def _group_inputs(inputs: Sequence[str], output: str) -> dict[str, list[str]]:
     for path in inputs:
         if path == STDIN:
             raise UsageError("Standard input has no name for a file in a folder; name the output.")
+        if is_database(path):
+            raise UsageError(
+                "{path}: has no name for a file in a folder; name the output.", path=path
+            )
         target = str(folder / _output_name(Path(path).name))
         if target in groups:
             raise UsageError(
@@ -246,6 +251,7 @@ class _ScoringJob:
             check_outputs(named, force=options.force, inputs=inputs)
             drop_kept_rows(self.paths[0])
             return DirectOutputs(force=options.force, inputs=inputs)
+        refuse_databases("--resume", (*inputs, *self.paths))
         if model.schema.has_unique:
             raise UsageError(
                 "--resume: the model's schema has values that must be unique, and what an earlier "
@@ -423,7 +429,12 @@ def write_manifest(
 def _describe(path: str, part: Path | None = None) -> dict[str, Any]:
     file = part or Path(path)
     try:
-        if path == STDIN or is_uri(path) or not stat.S_ISREG(file.stat().st_mode):
+        if (
+            path == STDIN
+            or is_database(path)
+            or is_uri(path)
+            or not stat.S_ISREG(file.stat().st_mode)
+        ):
             # What went through a pipe is gone; what lies elsewhere, or in a folder, is not read.
             return {"path": path_text(path), "bytes": None, "sha256": None}
         digest, n_bytes = file_sha256(file), file.stat().st_size

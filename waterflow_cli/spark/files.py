@@ -16,6 +16,7 @@ from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.samples.opening import expand_inputs
 from waterflow_cli.spark.jvm import find_java_context, view_java
+from waterflow_cli.tables.databases.addresses import refuse_databases
 from waterflow_cli.tables.sources import STDIN, is_uri
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def refuse_missing(paths: Sequence[str]) -> None:
     UsageError
         If a pattern matches nothing, standard input is named, or a URI holds a password.
     """
+    refuse_databases("--engine spark", paths)
     for path in paths:
         refuse_credentials(path)
         if path == STDIN:

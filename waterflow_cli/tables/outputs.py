@@ -19,6 +19,8 @@ from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import UsageError, WaterflowError
 from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.databases.addresses import is_database
+from waterflow_cli.tables.databases.writing import check_target, write_table
 from waterflow_cli.tables.sources import STDIN
 
 STDOUT = STDIN
@@ -71,6 +73,9 @@ def check_output(path: str, *, force: bool, inputs: Sequence[str] = ()) -> None:
         missing or not writable.
     """
     if path == STDOUT:
+        return
+    if is_database(path):
+        check_target(path, force=force, inputs=inputs)
         return
     try:
         _check_existing(path, Path(path).stat().st_mode, force=force, inputs=inputs)
@@ -214,11 +219,12 @@ class OutputGroup:
     def _open_part(self, path: str) -> OutputFile:
         check_output(path, force=self._force, inputs=self._inputs)
         target = Path(path)
-        remove_stale_parts(target)
+        place: dict[str, Any] = {}  # rows for a database wait in the folder of such files
+        if not is_database(path):
+            remove_stale_parts(target)
+            place = {"dir": target.parent, "prefix": f"{part_prefix(target)}."}
         with interrupts_held_back(), write_errors(path):
-            descriptor, name = tempfile.mkstemp(
-                dir=target.parent, prefix=f"{part_prefix(target)}.", suffix=PART_SUFFIX
-            )
+            descriptor, name = tempfile.mkstemp(suffix=PART_SUFFIX, **place)
             self._parts[path] = Path(name)
             if self.discard not in effects.begun:
                 effects.begun.append(self.discard)
@@ -237,8 +243,13 @@ class OutputGroup:
         """Give all outputs their names."""
         with interrupts_held_back():
             try:
-                for path, part in self._parts.items():
-                    publish(part, Path(path), force=self._force)
+                # A database may refuse; the files come after it.
+                for path in sorted(self._parts, key=is_database, reverse=True):
+                    if is_database(path):
+                        write_table(self._parts[path], path, force=self._force)
+                        effects.outputs.append(path)
+                    else:
+                        publish(self._parts[path], Path(path), force=self._force)
             finally:
                 self.discard()
 

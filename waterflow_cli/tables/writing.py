@@ -30,6 +30,7 @@ from waterflow_cli.common.arrays import (
 )
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
+from waterflow_cli.tables.databases.addresses import is_database
 from waterflow_cli.tables.outputs import STDOUT
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -97,6 +98,8 @@ def output_format(path: str) -> tuple[str, str]:
     """
     if path == STDOUT:
         return ".csv", ""
+    if is_database(path):  # its rows wait in such a file until all are there
+        return ".parquet", ""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     if suffixes[-1:] in ([kind] for kind in _MADE_AT_THE_END):
         return suffixes[-1], ""

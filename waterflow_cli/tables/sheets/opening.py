@@ -1,4 +1,4 @@
-"""Open any file as a table: a workbook here, and all else as `tables.reading` does."""
+"""Open any input as a table: a workbook, a database, and all else as `tables.reading` does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from waterflow_cli.tables.csv_blocks import SEPARATORS
+from waterflow_cli.tables.databases.addresses import is_database
 from waterflow_cli.tables.headers import Header
 from waterflow_cli.tables.reading import PARQUET_ROWS, Opener, open_table
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
@@ -24,7 +25,7 @@ def open_file(
     batch_rows: int | None = None,
     opener: Opener = open_source,
 ) -> Iterator[Table]:
-    """Open a workbook, or any file that `open_table` opens; see there for what is given.
+    """Open a workbook, a database, or any file that `open_table` opens; see there for the rest.
 
     Raises
     ------
@@ -33,6 +34,12 @@ def open_file(
     UsageError
         If a workbook has no sheet of the name that the user said.
     """
+    if is_database(path):
+        from waterflow_cli.tables.databases.reading import open_database
+
+        with open_database(path, names, batch_rows) as table:
+            yield table
+        return
     with opener(path) as stream:
         if stream.peek(len(ZIP_MAGIC)).startswith(ZIP_MAGIC):
             from waterflow_cli.tables.sheets.sheet_table import open_workbook

@@ -31,6 +31,7 @@ from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.sqlite_tables import sqlite_path
 from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
+from waterflow_cli.tables.databases.addresses import is_database
 from waterflow_cli.tables.outputs import OutputGroup
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.training.runs.page import render_page
@@ -85,9 +86,18 @@ def log_start(training: Training) -> None:
     frame = data.X.assign(**{str(schema.label): data.y.astype(float)})
     with warnings.catch_warnings(action="ignore"):
         dataset = mlflow.data.from_pandas(
-            frame, source=source, targets=schema.label, name=Path(source).name
+            frame, source=_source_of(source), targets=schema.label, name=Path(source).name
         )
         mlflow.log_input(dataset, context="training")
+
+
+def _source_of(path: str) -> Any:
+    """Give a path as MLflow takes it; it knows no addresses of databases."""
+    if not is_database(path):
+        return path
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+
+    return CodeDatasetSource({"address": path})
 
 
 def row_counts(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -27,6 +27,7 @@ from waterflow_cli.models.thresholds import parse_threshold
 from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.samples.table_schema import TableSchema
+from waterflow_cli.tables.databases.addresses import is_database, lasting_address
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import DataOptions, TrainingData, simulated_sample
 from waterflow_cli.training.options import TrainingOptions, parse_cv
@@ -176,6 +177,8 @@ def _lasting_path(data: TrainingData) -> str | None:
     """Name the file in full; None for the simulated sample, whose file is gone by now."""
     if data.path in (PIPE, COMBINED):
         return data.path
+    if is_database(data.path):
+        return lasting_address(data.path)
     if not Path(data.path).exists():
         with simulated_sample() as sample:
             if file_sha256(sample) == data.sha256:

@@ -24,6 +24,7 @@ from waterflow_cli.registry.lookup import find_run
 from waterflow_cli.registry.runs import RECORD_FILE
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.samples.columns import IdColumn
+from waterflow_cli.tables.databases.addresses import is_database
 from waterflow_cli.training.data import (
     TrainingData,
     data_sha256,
@@ -266,7 +267,8 @@ def _load(path: str, record: TrainingRecord, ids: IdColumn | None) -> TrainingDa
             )
 
     try:
-        if path != PIPE and stat.S_ISREG(Path(path).stat().st_mode):
+        is_file = path != PIPE and not is_database(path)
+        if is_file and stat.S_ISREG(Path(path).stat().st_mode):
             refuse_other(data_sha256(path, record.reading))  # before anything is said of its rows
     except OSError as exc:
         raise InputError(
