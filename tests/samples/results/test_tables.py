@@ -1032,3 +1032,14 @@ def test_limit_with_a_unit_beside_results_without_one_is_a_finding(tmp_path, lim
     found = Read(str(path), profile=profile, nondetect="loq")
     assert [rule for _, rule, _ in found.findings()] == ["missing_unit"] * is_odd
     assert found.values("Sulfate") == [5, 7]
+
+
+def test_dissolved_carbon_and_surrogates_of_a_laboratory_are_none_of_the_sample(tmp_path):
+    path = tmp_path / "edd.csv"
+    header = "sys_sample_code,result_type_code,chemical_name,fraction,result_value,result_unit\n"
+    rows = ["TRG,Organic carbon,T,2", "TRG,Organic carbon,D,1", "SUR,Organic carbon,T,9"]
+    path.write_text(header + "".join(f"S1,{row},mg/L\n" for row in rows))
+    found = Read(str(path))
+    assert found.values("Organic_carbon") == [2]
+    assert "1 left out by result_type_code (SUR 1)" in found.how
+    assert "1 of other parameters" in found.how
