@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from waterflow_cli.common.errors import InputError
@@ -216,3 +217,14 @@ def test_unit_alias_of_no_known_unit_is_wrong_usage(text, samples, cli):
     done = cli("validate", samples, "--unit-alias", text)
     assert done.code == 2
     assert "a known unit" in done.err
+
+
+def test_line_in_a_row_of_units_is_no_unit(tmp_path):
+    path = tmp_path / "own.csv"
+    units = "---,°f,mg/L,mg/L,---,uS/cm,mg/L,ug/L,NTU"
+    path.write_text(
+        f"pH,Hardness,TDS,Chloramines,SO4,EC,TOC,THM,Turbidity\n{units}\n7,15,3,1,---,4,2,3,1\n"
+    )
+    values = first_values(str(path))
+    assert (values["Hardness"], values["ph"]) == (150.0, 7.0)
+    assert np.isnan(values["Sulfate"])

@@ -407,8 +407,7 @@ def _qualified(unit: str, said: str) -> str:
 
 def _without_tokens(text: pa.Array) -> pa.Array:
     """Empty the cells that stand for "none": WQP writes that as the unit of pH, others ``---``."""
-    is_line = as_bools(pc.match_substring_regex(text, "^-+$"))
-    return pc.if_else(pa.array(missing_text(text) | is_line), "", text)
+    return pc.if_else(pa.array(missing_text(text)), "", text)
 
 
 def _is_empty(text: pa.Array) -> BoolArray:
