@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laws import tried_on
 
-from waterflow_cli.common.errors import InputError, ModelError
+from waterflow_cli.common.errors import ModelError
 from waterflow_cli.main import main
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.registry.location import load_model
@@ -168,21 +169,39 @@ def test_renamed_column_is_read_as_what_it_stands_for(model, frame):
     assert "acidity" in scorer.judged_columns
 
 
-def test_lack_of_few_columns_is_the_files_fault(model, frame):
-    with pytest.raises(InputError, match=r"frame, line 1: columns ph, Solids not found"):
-        Scorer.of_table(
-            model, frame_table(frame.drop(columns=["ph", "Solids"]), model.schema.header)
-        )
+def by_importance(model):
+    """Give the measurements, those first that the model learned least from."""
+    decision = model.decision
+    assert len(decision.importance) == len(decision.measurements)
+    return sorted(decision.measurements, key=lambda name: decision.share_without([name]))
 
 
-@pytest.mark.parametrize("n_absent", [4, 5, 9])
-def test_lack_of_most_columns_is_the_models_fault(n_absent, model, frame):
-    kept = frame.drop(columns=list(frame.columns[:n_absent])).assign(site="x")
-    error = ModelError if n_absent > 4 else InputError
-    with pytest.raises(error, match=r"ph, Hardness, Solids, Chloramines") as caught:
-        Scorer.of_table(model, frame_table(kept, model.schema.header))
-    if error is ModelError:
-        assert caught.value.message.startswith("Model waterflow/1 is not made for frame: of its 9")
+def test_lack_of_little_information_is_as_empty_columns_are(model, frame):
+    lacking = by_importance(model)[:3]
+    _, absent = score(model, frame.drop(columns=lacking))
+    _, empty = score(model, frame.assign(**dict.fromkeys(lacking, NAN)))
+    assert absent == empty
+    assert {row["status"] for row in absent} == {"scored"}
+
+
+def test_lack_of_most_information_is_refused_and_not_of_most_columns(model, frame):
+    names, share = by_importance(model), model.decision.share_without
+    few = next(n for n in range(1, 10) if share(names[-n:]) > 0.5)
+    many = next(n for n in range(9, 0, -1) if share(names[:n]) <= 0.5)
+    assert few < many
+    score(model, frame.drop(columns=names[:many]))
+    words = r"not made for frame: it lacks .*; at most 50% may lack"
+    with pytest.raises(ModelError, match=words):
+        score(model, frame.drop(columns=names[-few:]))
+    with pytest.raises(ModelError, match="it lacks"):
+        score(model, frame.drop(columns=names).assign(site="x"))
+
+
+def test_without_known_importances_each_measurement_counts_alike(model):
+    plain = replace(model.decision, importance=())
+    assert plain.share_without(["ph", "Turbidity"]) == pytest.approx(2 / 9)
+    worthless = replace(model.decision, importance=[-0.1] * 9)
+    assert worthless.share_without(["ph"]) == pytest.approx(1 / 9)
 
 
 def test_frame_gives_probability_prediction_and_verdict(model, frame):

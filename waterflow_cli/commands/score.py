@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
+    from waterflow_cli.models.decision import DecisionModel
     from waterflow_cli.models.files import StoredModel
     from waterflow_cli.scoring.job import ScoringSummary
     from waterflow_cli.scoring.task import ScoringOptions
@@ -126,7 +126,7 @@ def score(
             summary = spark.score(fetched, model, files, output, chosen, layout)
     console.json(_content(summary, output))
     note_reading(summary.dialects, summary.cells, model.schema, chosen.reading, console)
-    _summarise(summary, model.decision.measurements, console)
+    _summarise(summary, model.decision, console)
 
 
 def _score_here(
@@ -160,7 +160,7 @@ def _content(summary: ScoringSummary, output: str) -> dict[str, Any]:
     }
 
 
-def _summarise(summary: ScoringSummary, measured: Sequence[str], console: Console) -> None:
+def _summarise(summary: ScoringSummary, decision: DecisionModel, console: Console) -> None:
     from waterflow_cli.validation.limits import unmeasured
 
     if summary.n_resumed:
@@ -180,9 +180,14 @@ def _summarise(summary: ScoringSummary, measured: Sequence[str], console: Consol
         verdicts=verdicts,
         n_invalid=summary.n_invalid,
     )
-    if empty := [name for name in measured if summary.cells.missing[name] == summary.n_rows]:
+    if empty := summary.cells.absent(decision.measurements, summary.n_rows):
         console.warn("No value in any row, so imputed in all: {names}.", names=shorten(empty))
-    if absent := unmeasured(measured):
+        console.note(
+            "They hold {share:.0%} of what the model learned from; if one goes by another name in "
+            "the file: --rename",
+            share=decision.share_without(empty),
+        )
+    if absent := unmeasured(decision.measurements):
         console.note(
             "Not measured, so not judged: {names} and whatever else is in no column.",
             names=shorten(map(tr, absent)),

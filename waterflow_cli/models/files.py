@@ -144,6 +144,7 @@ def save_payload(
         "threshold": decision.threshold,
         "policy": asdict(decision.policy),
         "typical": list(decision.typical),
+        "importance": list(decision.importance),
         "schema": schema.compiled(),
         "plugin": plugin.name,
         "plugin_distribution": plugin.distribution,
@@ -220,6 +221,7 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
             threshold=content["threshold"],
             policy=Policy(**content["policy"]),
             typical=content["typical"],
+            importance=content.get("importance", ()),  # which models of 0.1.0 do not tell
         )
         return StoredModel(
             label=label,
@@ -332,12 +334,15 @@ def _check_decision(content: Mapping[str, Any]) -> None:
     points = [line.get("scores", []), line.get("probabilities", [])]
     singles = [value for value in line.values() if not isinstance(value, (str, list))]
     numbers = [content["threshold"], *content["policy"].values(), *singles, *points[0], *points[1]]
-    need(all(map(is_number, [*numbers, *content["typical"]])), DECISION_FILE, "numbers")
+    importance = content.get("importance", [])
+    numbers += [*content["typical"], *importance]
+    need(all(map(is_number, numbers)), DECISION_FILE, "numbers")
     need(len(points[0]) == len(points[1]), DECISION_FILE, "calibration")
     need(all(each == sorted(each) for each in points), DECISION_FILE, "calibration")
     is_named = type(names) is list and all(type(name) is str for name in names)
     need(is_named and len({*names}) == len(names) > 0, DECISION_FILE, "measurements")
     need(len(content["typical"]) in (0, len(names)), DECISION_FILE, "typical")
+    need(len(importance) in (0, len(names)), DECISION_FILE, "importance")
 
 
 def _plugin_of(content: Mapping[str, Any], label: str) -> LoadedPlugin:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli import __version__
-from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError
+from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError, shorten
 from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.json import json_text, path_text
@@ -32,7 +32,7 @@ from waterflow_cli.scoring.outputs import (
     describe_input,
     drop_kept_rows,
 )
-from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options
+from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options, refuse_without
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.tables.databases.addresses import is_database, refuse_databases
 from waterflow_cli.tables.outputs import OutputGroup, check_distinct, check_outputs, write_errors
@@ -152,6 +152,7 @@ def score_files(
     with _made(output), job.open_outputs() as outputs, records:
         job.run(outputs)
         refuse_too_many(job.summary, options.max_invalid)
+        refuse_empty(model, job.summary, inputs)
         job.summary.outputs = job.paths
         write_manifest(records, model, job.summary, options, read, parts=outputs.finish())
         with interrupts_held_back():
@@ -359,6 +360,13 @@ def refuse_other_mark(file: Pass, header: FileHeader, first: str) -> None:
             other=header.decimal,
             hint=tr("Score them one by one, or into a folder; or say what both have: --decimal"),
         )
+
+
+def refuse_empty(model: StoredModel, summary: ScoringSummary, inputs: Sequence[str]) -> None:
+    """Refuse inputs with no value of most of what a model learned from; see `refuse_without`."""
+    if summary.n_scored:
+        absent = summary.cells.absent(model.decision.measurements, summary.n_rows)
+        refuse_without(model, absent, shorten(map(path_text, inputs)))
 
 
 def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:

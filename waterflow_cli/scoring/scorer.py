@@ -35,6 +35,8 @@ RESULT_COLUMNS = (
     *("rule", "reason", "model_version"),
 )
 SCORED, INVALID = "scored", "invalid"
+# A table that lacks more than this share of what the model learned from is not judged.
+MOST_MISSING = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Scorer:
     InputError
         If the table lacks a column that the model needs.
     ModelError
-        If the model is made for other tables: most columns that it needs are not there, or all.
+        If the model is made for other tables; see `refuse_without`.
     """
 
     def __init__(self, model: StoredModel, file: Pass, *, n_listed: int = 0) -> None:
@@ -135,22 +137,39 @@ class Scorer:
     def _refuse_other_table(self) -> None:
         wanted = self._model.decision.measurements
         absent = [name for name in wanted if name not in self.file.table.match.columns]
-        # What the schema lets a file do without is missing in all its rows, as in empty columns.
-        needed = [name for name in absent if self._model.schema.columns[name].required]
-        if 2 * len(needed) > len(wanted) or len(absent) == len(wanted):
-            raise ModelError(
-                trn(
-                    "Model {model} is not made for {path}: the file lacks its measurement, "
-                    "{absent}.",
-                    "Model {model} is not made for {path}: of its {n} measurements the file "
-                    "lacks {absent}.",
-                    len(wanted),
-                    model=self._model.label,
-                    path=self.file.table.path,
-                    absent=shorten(absent),
-                ),
-                tr("Name a model of such files (waterflow models list), or the columns: --rename"),
-            )
+        refuse_without(self._model, absent, self.file.table.path)
+
+
+def refuse_without(model: StoredModel, absent: Sequence[str], path: str) -> None:
+    """Refuse a table that lacks most of what a model was trained on.
+
+    A measurement without a column, and one without a value in any row, count alike.
+
+    Raises
+    ------
+    ModelError
+        If what is absent holds more than `MOST_MISSING` of the training's information; see
+        `DecisionModel.share_without`.
+    """
+    wanted = model.decision.measurements
+    share = model.decision.share_without(absent)
+    if share <= MOST_MISSING and len(absent) < len(wanted):
+        return
+    raise ModelError(
+        trn(
+            "Model {model} is not made for {path}: it lacks {absent}, all that the model was "
+            "trained on.",
+            "Model {model} is not made for {path}: it lacks {absent}, {share:.0%} of what the "
+            "model learned from its {n} measurements; at most {most:.0%} may lack.",
+            len(wanted),
+            model=model.label,
+            path=path,
+            absent=shorten(absent),
+            share=share,
+            most=MOST_MISSING,
+        ),
+        tr("Name a model of such files (waterflow models list), or the columns: --rename"),
+    )
 
 
 def check_n_listed(model: StoredModel, n_listed: int) -> None:
@@ -232,7 +251,7 @@ def measure_contributions(model: StoredModel, X: FloatArray, probability: FloatA
 def pass_options(model: StoredModel, options: PassOptions = PLAIN) -> PassOptions:
     """Give the options of a pass over rows that a model is to judge."""
     measurements = tuple(model.decision.measurements)
-    return replace(options, without_label=True, measurements=measurements)
+    return replace(options, without_label=True, measurements=measurements, may_lack=True)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ OnInvalid = Literal["mark", "fail", "drop"]
 SOURCE_FILE = "source_file"
 # Options that change nothing in what the outputs hold, or that are put down in other words.
 _NOT_DECIDING = {
-    *("without_label", "measurements", "limits", "jobs", "batch_rows"),
+    *("without_label", "measurements", "may_lack", "limits", "jobs", "batch_rows"),
     *("manifest", "force", "resume"),
 }
 

@@ -24,6 +24,7 @@ from waterflow_cli.scoring.job import (
     USUAL_ROW_BYTES,
     FileHeader,
     ScoringSummary,
+    refuse_empty,
     refuse_too_many,
     write_manifest,
 )
@@ -111,6 +112,7 @@ class SparkEngine:
                 for each in self._run(inputs, job, outputs["-o"]):
                     summary.merge(each)
                 refuse_too_many(summary, options.max_invalid)
+                refuse_empty(model, summary, inputs.names)
                 if "--rejects" in outputs:
                     rejects = RejectsJob(schema=model.schema, options=options)
                     self._run(inputs, rejects, outputs["--rejects"])

@@ -218,6 +218,8 @@ def train_model(
         if not options.quick:
             with plugin.guarded(Message("predict")):
                 importance = measure_importance(scores[0], part, options)
+            costs = importance["value"].reindex(list(model.measurements)).fillna(0.0)
+            model = replace(model, importance=costs.tolist())
         return TrainingResult(
             model=model,
             params={**params, **found.params},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,10 @@ class CellCounts:
     def from_content(cls, content: Mapping[str, Any]) -> CellCounts:
         """Take counts back from their JSON."""
         return cls(**{name: Counter(counts) for name, counts in content.items()})
+
+    def absent(self, names: Iterable[str], n_rows: int) -> list[str]:
+        """Name those of some measurements of which none of so many rows has a value."""
+        return [name for name in names if self.missing[name] == n_rows]
 
     def notes(self, way: Nondetect) -> Iterator[Message]:
         """Say how many values are bounds, and what they were counted as."""

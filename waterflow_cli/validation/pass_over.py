@@ -51,6 +51,8 @@ class PassOptions:
     measurements : sequence of str, optional
         Those of a model: a batch holds each, missing throughout where the file lacks it. Default:
         those of the schema that the file has.
+    may_lack : bool
+        Whether a file may lack columns of those that may be missing in each row.
     jobs, batch_rows : int
         How many batches are worked on at once, and about how many rows make one.
     """
@@ -58,6 +60,7 @@ class PassOptions:
     reading: ReadingOptions = AS_FOUND
     without_label: bool = False
     measurements: Sequence[str] | None = None
+    may_lack: bool = False
     limits: Sequence[LimitProfile] = ()
     jobs: int = 1
     batch_rows: int | None = None
@@ -129,8 +132,14 @@ class Pass:
 
         Who knows more than that a column is not there refuses the table before.
         """
-        reading, without_label = self._options.reading, self._options.without_label
-        return RowChecker(self.schema, self.table, reading, without_label=without_label)
+        options = self._options
+        return RowChecker(
+            self.schema,
+            self.table,
+            options.reading,
+            without_label=options.without_label,
+            may_lack=options.may_lack,
+        )
 
     @cached_property
     def beside(self) -> ColumnsBeside:

@@ -7,7 +7,7 @@ one bad cell never hides what else is wrong in its column.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -68,10 +68,14 @@ class RowChecker:
         reading: ReadingOptions = AS_FOUND,
         *,
         without_label: bool = False,
+        may_lack: bool = False,
     ) -> None:
         self._schema, self._table = schema, table
         self.columns = dict(table.match.columns)
-        self._check_columns(without_label=without_label)
+        optional = [schema.label] if without_label else []
+        if may_lack:
+            optional += [name for name in schema.measurements if schema.columns[name].nullable]
+        self._check_columns(optional)
         self._readers = make_readers(schema, table, reading)
         self.written = name_units(schema, table, self._readers)
         self._unread = find_unread_remarks(table, schema.header, self.columns.values())
@@ -172,12 +176,12 @@ class RowChecker:
         is_other_unit = own is not None and found[0] == own[0] and found[1] != own[1]
         return ("name", *(["unit"] if is_other_unit else ["moved"] if text != shown else []))
 
-    def _check_columns(self, *, without_label: bool) -> None:
+    def _check_columns(self, optional: Collection[str | None]) -> None:
         table, measured = self._table, self._schema.measurements
         missing = [
             name
             for name in self._schema.required
-            if name not in self.columns and not (without_label and name == self._schema.label)
+            if name not in self.columns and name not in optional
         ]
         if self._schema.min_measurements and self.columns.keys().isdisjoint(measured):
             missing = missing or list(measured)
