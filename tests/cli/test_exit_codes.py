@@ -131,7 +131,7 @@ FAULTS = {
         name="faulty.csv.gz",
     ),
     "missing_column": Fault(
-        without_column("Sulfate"), 3, 3, 3, ("Sulfate", "not found in the header", "--rename"), 1
+        without_column("Sulfate"), 3, 3, 0, ("Sulfate", "not found in the header", "--rename"), 1
     ),
     "most_columns_missing": Fault(
         lambda path, lines: rewrite(path, ["id,ph,Potability", *("1,7,0", "2,7,1") * 50]),

@@ -70,6 +70,12 @@ if TYPE_CHECKING:
     "against the same row with that one at its training median. One scoring more for each "
     "measurement.",
 )
+@click.option(
+    "--dossier",
+    metavar="FOLDER/",
+    help="Write a page for each sample here: what was measured, against which --limits, what the "
+    "model says, and what is missing. At most 1000 samples.",
+)
 @options.limits
 @click.option(
     "--resume",
@@ -110,6 +116,8 @@ def score(
     from waterflow_cli.registry.location import fetch_model
     from waterflow_cli.validation.limits import load_limits
 
+    if chosen.dossier is not None and (engine is not None or "-" in files):
+        raise UsageError("--dossier reads files twice, and goes with neither Spark nor stdin.")
     if console.as_json and "-" in (output, chosen.rejects, chosen.manifest):
         raise UsageError("--json and rows both go to stdout.", tr("Write the rows to a file."))
     fetched = fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri)

@@ -24,6 +24,9 @@ _REACH = 0.35
 _CHARACTER = 5.4
 
 
+_LEVEL_WIDTH, _PROBABILITY_WIDTH = 120.0, 320.0
+
+
 @dataclass(frozen=True)
 class ReferenceLine:
     """A value that a chart shows beside the data.
@@ -326,6 +329,36 @@ def _draw_interval(
         parts.append(_line(f"{kind} reach", scale.at(estimate.low), y, scale.at(estimate.high), y))
     dot = Markup('<circle class="{} dot-of" cx="{:.1f}" cy="{:.1f}" r="5"/>')
     return [*parts, dot.format(kind, scale.at(estimate.value), y)]
+
+
+def draw_level(share: float, *, is_beyond: bool) -> Markup:
+    """Draw a result as a bar against its limit, whose line stands at half of the width.
+
+    Parameters
+    ----------
+    share : float
+        The result in parts of the limit; what is above 2 fills the bar. Nothing is drawn for NaN.
+    """
+    if share != share:
+        return Markup("")
+    width = min(max(share, 0.0), 2.0) / 2 * _LEVEL_WIDTH
+    bar = _rectangle("level beyond" if is_beyond else "level", 0, 3, max(width, 1.0), 6)
+    mark = _line("mark", _LEVEL_WIDTH / 2, 0, _LEVEL_WIDTH / 2, 12)
+    return _svg(_LEVEL_WIDTH, 12, [bar, mark], tr("{share:.0%} of the limit", share=share))
+
+
+def draw_probability(value: float, low: float, high: float) -> Markup:
+    """Draw a probability between 0 and 1, and the cuts up to and from which a model decides."""
+    scale = _PROBABILITY_WIDTH / 1.0
+    cuts = [_line("mark", cut * scale, 6, cut * scale, 24) for cut in (low, high) if 0 <= cut <= 1]
+    parts = [
+        _rectangle("bar", 0, 10, _PROBABILITY_WIDTH, 10),
+        *cuts,
+        _rectangle("point", min(max(value * scale - 2, 0), _PROBABILITY_WIDTH - 4), 5, 4, 20),
+        _text("0", 0, 38, "tick"),
+        _text("1", _PROBABILITY_WIDTH, 38, "tick", "end"),
+    ]
+    return _svg(_PROBABILITY_WIDTH, 42, parts, tr("Probability {value:.3f}", value=value))
 
 
 def _svg(width: float, height: float, parts: Iterable[Markup], title: str) -> Markup:

@@ -24,6 +24,7 @@ from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import chosen_language, tr, trn
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
+from waterflow_cli.scoring.dossier import write_dossiers
 from waterflow_cli.scoring.outputs import (
     Checkpoint,
     DirectOutputs,
@@ -149,11 +150,13 @@ def score_files(
     job = _ScoringJob(model, inputs, output, options, report)
     read = [*inputs, *options.reading.samplings]
     records = OutputGroup(force=options.force, inputs=read)
-    with _made(output), job.open_outputs() as outputs, records:
+    folder = "" if options.dossier is None else options.dossier.rstrip("/") + "/"
+    with _made(folder), _made(output), job.open_outputs() as outputs, records:
+        pages = write_dossiers(model, inputs, folder, options, records) if folder else []
         job.run(outputs)
         refuse_too_many(job.summary, options.max_invalid)
         refuse_empty(model, job.summary, inputs)
-        job.summary.outputs = job.paths
+        job.summary.outputs = [*job.paths, *pages]
         write_manifest(records, model, job.summary, options, read, parts=outputs.finish())
         with interrupts_held_back():
             outputs.publish()

@@ -28,7 +28,7 @@ SOURCE_FILE = "source_file"
 # Options that change nothing in what the outputs hold, or that are put down in other words.
 _NOT_DECIDING = {
     *("without_label", "measurements", "may_lack", "limits", "jobs", "batch_rows"),
-    *("manifest", "force", "resume"),
+    *("manifest", "dossier", "force", "resume"),
 }
 
 
@@ -47,6 +47,8 @@ class ScoringOptions(PassOptions):
         Percentage of invalid rows above which nothing is written.
     rejects, manifest : str, optional
         Where the invalid rows, and a record of the job, are written too.
+    dossier : str, optional
+        A folder for a page about each sample.
     explain : int
         How many measurements each reason lists that moved the probability most; 0 for none.
     resume : bool
@@ -59,6 +61,7 @@ class ScoringOptions(PassOptions):
     max_invalid: float = 100.0
     rejects: str | None = None
     manifest: str | None = None
+    dossier: str | None = None
     explain: int = 0
     force: bool = False
     resume: bool = False

@@ -165,8 +165,7 @@ def check_limits(
     """
     limits = tuple(limit for profile in profiles for limit in profile.limits)
     n_rows = len(checked.batch)
-    own = {name: _results_of(checked, name) for name in checked.numbers}
-    results = {**own, **beside}
+    results = {**results_of(checked), **beside}
     nothing = np.zeros(n_rows, dtype=np.int8)
     codes = tuple(_judge(limit, results, nothing) for limit in limits)
     sums = dict.fromkeys(measurements, 0)
@@ -393,6 +392,27 @@ def _phrases(limit: Limit) -> list[str]:
         f"{_BETWEEN}{limit.column} {said[each]} ({limit.origin})" if each in said else ""
         for each in LimitStatus
     ]
+
+
+def results_of(checked: CheckedBatch) -> dict[str, Results]:
+    """Give the results of the columns of the schema."""
+    return {name: _results_of(checked, name) for name in checked.numbers}
+
+
+def best_range(limit: Limit, results: Mapping[str, Results], row: int) -> tuple[float, float]:
+    """Say between which values the quantity of a limit lies in a row, in the limit's unit.
+
+    By the way that `check_limits` judges by; where none has all its parts, from 0 to infinity.
+    """
+    for way in limit.ways:
+        there = [
+            results[term.column].times(term.factor) for term in way.terms if term.column in results
+        ]
+        ends = [[each.range[end][row] for each in there if each.measured[row]] for end in (0, 1)]
+        if ends[0] and (way.is_open or len(ends[0]) == len(way.terms)):
+            low, high = (float(_settled(np.array([sum(each)]))[0]) for each in ends)
+            return low, np.inf if way.is_open else high
+    return 0.0, np.inf
 
 
 def _results_of(checked: CheckedBatch, name: str) -> Results:
