@@ -48,6 +48,7 @@ COVERED = {
     "exploration/missing": "exploration/test_report",
     "exploration/samples": "exploration/test_report",
     "exploration/sections": "exploration/test_report",
+    "scoring/refusals": "scoring/test_scorer",
     "models/contract": "models/test_pipelines",
     "models/portable/masks": "models/portable/test_compiled",
     "models/portable/tree_structure": "models/test_soundness",

@@ -32,6 +32,7 @@ from waterflow_cli.registry.location import load_model
 from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.scoring import job as scoring_job
 from waterflow_cli.scoring.job import score_files
+from waterflow_cli.scoring.refusals import refuse_too_many
 from waterflow_cli.scoring.scorer import RESULT_COLUMNS
 from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.tables import reading
@@ -961,10 +962,10 @@ def test_share_that_is_written_as_the_bound_is_never_above_it(n_rows, data):
     exact = Fraction(100 * n_invalid, n_rows)
     bound = Fraction(f"{float(exact):.6f}")
     if exact <= bound:
-        scoring_job.refuse_too_many(summary, float(bound))
+        refuse_too_many(summary, float(bound))
     else:
         with pytest.raises(DataRefusedError, match=f"^{n_invalid} of {n_rows} rows are invalid"):
-            scoring_job.refuse_too_many(summary, float(bound))
+            refuse_too_many(summary, float(bound))
 
 
 @pytest.mark.parametrize("percent", ["-1", "101", "nan", "many"])

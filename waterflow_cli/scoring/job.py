@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from waterflow_cli import __version__
-from waterflow_cli.common.errors import DataRefusedError, InputError, UsageError, shorten
+from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.libraries import SCORING, installed_versions
-from waterflow_cli.common.messages import chosen_language, tr, trn
+from waterflow_cli.common.messages import chosen_language, tr
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.scoring.dossier import write_dossiers
@@ -33,7 +33,8 @@ from waterflow_cli.scoring.outputs import (
     describe_input,
     drop_kept_rows,
 )
-from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options, refuse_without
+from waterflow_cli.scoring.refusals import refuse_empty, refuse_too_many
+from waterflow_cli.scoring.scorer import Scorer, check_n_listed, pass_options
 from waterflow_cli.scoring.task import ScoringOptions, ScoringTask
 from waterflow_cli.tables.databases.addresses import is_database, refuse_databases
 from waterflow_cli.tables.outputs import OutputGroup, check_distinct, check_outputs, write_errors
@@ -362,38 +363,6 @@ def refuse_other_mark(file: Pass, header: FileHeader, first: str) -> None:
             path=first,
             other=header.decimal,
             hint=tr("Score them one by one, or into a folder; or say what both have: --decimal"),
-        )
-
-
-def refuse_empty(model: StoredModel, summary: ScoringSummary, inputs: Sequence[str]) -> None:
-    """Refuse inputs with no value of most of what a model learned from; see `refuse_without`."""
-    if summary.n_scored:
-        absent = summary.cells.absent(model.decision.measurements, summary.n_rows)
-        refuse_without(model, absent, shorten(map(path_text, inputs)))
-
-
-def refuse_too_many(summary: ScoringSummary, max_invalid: float) -> None:
-    """Refuse a job of which too many rows are invalid.
-
-    Raises
-    ------
-    DataRefusedError
-        Naming the share.
-    """
-    share = 100 * summary.n_invalid / summary.n_rows
-    if share > max_invalid:
-        raise DataRefusedError(
-            trn(
-                "{n_invalid} of {n} row is invalid: {share:.3g} %, more than the "
-                "{max_invalid:g} % of --max-invalid.",
-                "{n_invalid} of {n} rows are invalid: {share:.3g} %, more than the "
-                "{max_invalid:g} % of --max-invalid.",
-                summary.n_rows,
-                n_invalid=summary.n_invalid,
-                share=share,
-                max_invalid=max_invalid,
-            ),
-            tr("No file was written. See what is wrong with them: waterflow validate"),
         )
 
 

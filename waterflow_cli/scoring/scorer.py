@@ -20,10 +20,11 @@ from waterflow_cli.common.arrays import (
     repeated,
     where_else,
 )
-from waterflow_cli.common.errors import ModelError, UsageError, shorten
+from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
+from waterflow_cli.scoring.refusals import refuse_without
 from waterflow_cli.tables.reading import Opener
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.table import Table
@@ -35,8 +36,6 @@ RESULT_COLUMNS = (
     *("rule", "reason", "model_version"),
 )
 SCORED, INVALID = "scored", "invalid"
-# A table that lacks more than this share of what the model learned from is not judged.
-MOST_MISSING = 0.5
 
 
 @dataclass(frozen=True)
@@ -138,38 +137,6 @@ class Scorer:
         wanted = self._model.decision.measurements
         absent = [name for name in wanted if name not in self.file.table.match.columns]
         refuse_without(self._model, absent, self.file.table.path)
-
-
-def refuse_without(model: StoredModel, absent: Sequence[str], path: str) -> None:
-    """Refuse a table that lacks most of what a model was trained on.
-
-    A measurement without a column, and one without a value in any row, count alike.
-
-    Raises
-    ------
-    ModelError
-        If what is absent holds more than `MOST_MISSING` of the training's information; see
-        `DecisionModel.share_without`.
-    """
-    wanted = model.decision.measurements
-    share = model.decision.share_without(absent)
-    if share <= MOST_MISSING and len(absent) < len(wanted):
-        return
-    raise ModelError(
-        trn(
-            "Model {model} is not made for {path}: it lacks {absent}, all that the model was "
-            "trained on.",
-            "Model {model} is not made for {path}: it lacks {absent}, {share:.0%} of what the "
-            "model learned from its {n} measurements; at most {most:.0%} may lack.",
-            len(wanted),
-            model=model.label,
-            path=path,
-            absent=shorten(absent),
-            share=share,
-            most=MOST_MISSING,
-        ),
-        tr("Name a model of such files (waterflow models list), or the columns: --rename"),
-    )
 
 
 def check_n_listed(model: StoredModel, n_listed: int) -> None:

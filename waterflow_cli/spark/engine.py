@@ -24,10 +24,9 @@ from waterflow_cli.scoring.job import (
     USUAL_ROW_BYTES,
     FileHeader,
     ScoringSummary,
-    refuse_empty,
-    refuse_too_many,
     write_manifest,
 )
+from waterflow_cli.scoring.refusals import refuse_empty, refuse_too_many
 from waterflow_cli.scoring.task import ScoringOptions
 from waterflow_cli.spark.files import HadoopFiles, InputFile
 from waterflow_cli.spark.formats import NO_ROWS, Columns, Origin, RowFormat
