@@ -178,6 +178,42 @@ def test_rows_parted_into_workbooks_keep_their_findings(cli, tmp_path):
     assert cli("validate", path, "--bad", "bad.xlsx").code == 2
 
 
+def test_french_text_scores_as_the_plain_file_does(cli, samples, store_uri):
+    french_text_scores(cli, rows_of(samples, 20), store_uri)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_real_table_as_french_text_scores_the_same(cli, real_table, store_uri):
+    french_text_scores(cli, rows_of(real_table, 4000), store_uri)
+
+
+def french_text_scores(cli: Cli, rows: Rows, uri: str) -> None:
+    with Path("plain.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([MEASURED, *rows])
+    expected, _ = scores(cli, "plain.csv", uri)
+    fr = ("--excel", "fr")
+    assert cli("validate", "plain.csv", "--good", "good.csv", *fr).code == 0
+    assert Path("good.csv").read_bytes().startswith(b"\xef\xbb\xbfsample_id;ph;")
+    found, err = scores(cli, "good.csv", uri)
+    assert found == expected
+    assert "utf-8 with BOM, separator ';', decimal ','" in err
+    assert cli("score", "plain.csv", "-o", "fr.csv", *fr, "--tracking-uri", uri).code == 0
+    with Path("fr.csv").open(newline="", encoding="utf-8-sig") as file:
+        read = list(csv.DictReader(file, delimiter=";"))
+    assert [row["probability"].replace(",", ".") for row in read] == [each[1] for each in expected]
+    resumed = ("--resume", "--tracking-uri", uri)
+    assert cli("score", "plain.csv", "-o", "kept.csv", *fr, *resumed).code == 0
+    assert Path("kept.csv").read_bytes() == Path("fr.csv").read_bytes()
+
+
+def test_french_findings_are_a_french_text(cli, tmp_path):
+    path = write_book(tmp_path / "a.xlsx", [HEADER, [*ROW[:-1], "soon"]])
+    found = cli("validate", path, "--format", "csv", "--excel", "fr").out
+    assert found.startswith("\ufefffile;line;cell;column;value;rule;message\n")
+    assert cli("validate", path, "--engine", "spark", "--excel", "fr").code == 2
+
+
 def page_blocks(kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 

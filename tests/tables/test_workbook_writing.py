@@ -17,14 +17,15 @@ from laws import tried_on
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.tables import workbook_writing
+from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks
 from waterflow_cli.tables.sheets.opening import open_file
 from waterflow_cli.tables.workbook_writing import WorkbookWriter
 from waterflow_cli.tables.writing import open_table_writer
 
 
-def write(path: Path, *batches: dict[str, list[Any]], decimal: str = ".") -> str:
+def write(path: Path, *batches: dict[str, list[Any]], marks: NumberMarks = PLAIN_MARKS) -> str:
     with path.open("wb") as sink, open_table_writer(str(path), sink) as writer:
-        writer.decimal = decimal
+        writer.marks, writer.numeric = marks, ["x", "b"]
         for columns in batches:
             writer.write({name: pa.array(cells) for name, cells in columns.items()})
     return str(path)
@@ -46,8 +47,53 @@ def test_numbers_are_numbers_and_names_stay_texts(tmp_path):
 
 
 def test_numbers_with_the_mark_of_the_file_are_numbers(tmp_path):
-    path = write(tmp_path / "a.xlsx", {"x": ["7,1", "7.1", "<0,5", "1,5"]}, decimal=",")
+    path = write(tmp_path / "a.xlsx", {"x": ["7,1", "7.1", "<0,5", "1,5"]}, marks=NumberMarks(","))
     assert [row[0] for row in cells_of(path)[1:]] == [7.1, "7.1", "<0,5", 1.5]
+
+
+def test_name_keeps_the_zeros_that_a_number_may_lose(tmp_path):
+    path = write(tmp_path / "a.xlsx", {"id": ["12.10", "12.1", "12"], "x": ["12.10", "12.1", "12"]})
+    assert cells_of(path)[1:] == [["12.10", 12.1], [12.1, 12.1], [12, 12]]
+
+
+def french(path: Path, columns: dict[str, list[Any]], marks: NumberMarks = PLAIN_MARKS) -> bytes:
+    with path.open("wb") as sink, open_table_writer(str(path), sink, "fr") as writer:
+        writer.marks, writer.numeric = marks, ["x"]
+        for name, cells in columns.items():
+            columns[name] = pa.array(cells)
+        writer.write(columns)
+        writer.write(columns)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("7.1", "7,1"),
+        ("-0.5e-3", "-0,5e-3"),
+        ("< 0.5", "< 0,5"),
+        (".5", ",5"),
+        ("20 791.3", "20 791,3"),
+        ("245.5 mg/L", "245,5 mg/L"),
+        ("1.234", "1,2340"),
+        ("1234.567", "1234,567"),
+        ("7", "7"),
+        ("soon", "soon"),
+    ],
+)
+def test_french_text_has_decimal_commas(cell, written, tmp_path):
+    text = french(tmp_path / "a.csv", {"id": ["1.10"], "x": [cell], "n": [0.25]})
+    assert text == b"\xef\xbb\xbfid;x;n\n" + 2 * f"1.10;{written};0,25\n".encode()
+
+
+def test_groups_of_thousands_do_not_become_decimals(tmp_path):
+    text = french(tmp_path / "a.csv", {"x": ["1,234", "12,345.6"]}, NumberMarks(".", ","))
+    assert text.decode("utf-8-sig").split()[1:3] == ["1234", "12345,6"]
+
+
+def test_text_that_is_french_already_stays_as_it_is(tmp_path):
+    text = french(tmp_path / "a.csv", {"x": ["1.234,5", "<0,5"]}, NumberMarks(",", "."))
+    assert text.decode("utf-8-sig").split()[1:3] == ["1.234,5", "<0,5"]
 
 
 def test_truths_and_whole_numbers_are_kept(tmp_path):

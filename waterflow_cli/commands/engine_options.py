@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _OF_ENGINE = {
     "spark": ("master", "conf", "ship_env", "is_single", "keys"),
-    "local": ("resume", "batch_rows", "jobs"),
+    "local": ("resume", "batch_rows", "jobs", "excel"),
 }
 
 

@@ -180,6 +180,11 @@ cv = click.option(
     help="Measure by repeated cross-validation around everything.",
 )
 date = click.option("--date", metavar="COLUMN", help="The column of dates, where it is not found.")
+excel = click.option(
+    "--excel",
+    type=click.Choice(("fr",)),
+    help="Write .csv as a French Excel opens it: semicolons, decimal commas, UTF-8 with a mark.",
+)
 force = click.option("--force", is_flag=True, help="Replace an existing output.")
 group = click.option(
     "--group", metavar="COLUMN", help="Keep rows of one group, such as a site, together."

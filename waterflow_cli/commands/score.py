@@ -86,6 +86,7 @@ if TYPE_CHECKING:
 @options.jobs
 @options.engine
 @options.layout
+@options.excel
 @click.option(
     "--partition-by",
     "keys",

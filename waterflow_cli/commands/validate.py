@@ -48,6 +48,7 @@ _FORMATS = ("text", "json", "csv", "html")
 @options.jobs
 @options.engine
 @options.layout
+@options.excel
 @options.force
 @options.family(
     "chosen", "validation.report:ValidationOptions", max_findings="max_errors", but=("limits",)
@@ -89,7 +90,8 @@ def validate(
             check_validation(files, schema, chosen, output, layout)
             with open_engine(engine, console) as spark:
                 report = spark.validate(files, schema, chosen, findings=output, layout=layout)
-        _write(report, "json" if console.as_json else form, output, console, outputs)
+        form = "json" if console.as_json else form
+        _write(report, form, output, console, outputs, excel=chosen.excel)
     note_reading(report.dialects, report.cells, schema, chosen.reading, console)
     note_limits(report.limits, console)
     _summarise(report, console)
@@ -146,11 +148,17 @@ def _summarise(report: ValidationReport, console: Console) -> None:
 
 
 def _write(
-    report: ValidationReport, form: str, output: str, console: Console, outputs: OutputGroup
+    report: ValidationReport,
+    form: str,
+    output: str,
+    console: Console,
+    outputs: OutputGroup,
+    *,
+    excel: str | None,
 ) -> None:
     """Write the findings in the chosen form, to stdout or whole to a file."""
     from waterflow_cli.common.json import json_text
-    from waterflow_cli.tables.writing import DelimitedWriter
+    from waterflow_cli.tables.writing import open_table_writer
     from waterflow_cli.validation.report import finding_columns, findings_table, render_findings
 
     if output == "-":  # who reads it may be gone, but the files are there
@@ -165,7 +173,8 @@ def _write(
     with outputs.open(output) as sink:
         if form == "csv":
             names = finding_columns(report.findings)
-            DelimitedWriter(sink, ",").write(findings_table(report.findings, names))
+            with open_table_writer("-", sink, excel) as writer:
+                writer.write(findings_table(report.findings, names))
         elif form == "json":
             sink.write(json_text(report.summary()).encode())
         elif form == "html":

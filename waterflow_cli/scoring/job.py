@@ -255,7 +255,7 @@ class _ScoringJob:
         if not options.resume:
             check_outputs(named, force=options.force, inputs=inputs)
             drop_kept_rows(self.paths[0])
-            return DirectOutputs(force=options.force, inputs=inputs)
+            return DirectOutputs(force=options.force, inputs=inputs, excel=options.excel)
         refuse_databases("--resume", (*inputs, *self.paths))
         if model.schema.has_unique:
             raise UsageError(

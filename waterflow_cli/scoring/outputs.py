@@ -74,10 +74,14 @@ class DirectOutputs(OutputGroup):
 
     start: Checkpoint | None = None
 
+    def __init__(self, *, force: bool, inputs: Sequence[str], excel: str | None = None) -> None:
+        super().__init__(force=force, inputs=inputs)
+        self._excel = excel
+
     @contextmanager
     def writer(self, path: str) -> Iterator[TableWriter]:
         """Open an output until all of it is written."""
-        with self.open(path) as sink, open_table_writer(path, sink) as writer:
+        with self.open(path) as sink, open_table_writer(path, sink, self._excel) as writer:
             yield writer
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -120,7 +124,8 @@ class ResumableOutputs:
         extent = self._extents.get(path, _Extent())
         with _KeptRows(path, extent) as kept:
             self._extents[path] = extent
-            yield kept_writer(path, kept, started=extent.length > 0)
+            excel = self._job["options"].get("excel")
+            yield kept_writer(path, kept, started=extent.length > 0, excel=excel)
             kept.sync()
 
     def save(self, checkpoint: Checkpoint) -> None:

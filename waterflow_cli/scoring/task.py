@@ -53,6 +53,8 @@ class ScoringOptions(PassOptions):
         How many measurements each reason lists that moved the probability most; 0 for none.
     resume : bool
         Keep finished rows when the job is stopped, and go on from them.
+    excel : str, optional
+        The language of the Excel that is to open outputs of text.
     """
 
     prefix: str = ""
@@ -65,6 +67,7 @@ class ScoringOptions(PassOptions):
     explain: int = 0
     force: bool = False
     resume: bool = False
+    excel: str | None = None
 
     @property
     def deciding(self) -> dict[str, Any]:
@@ -128,7 +131,7 @@ class ScoringTask:
     ) -> None:
         self._scorer, self._options = scorer, options
         self._rows, self._rejects, self._source = rows, rejects, source
-        rows.decimal = scorer.file.checker.marks.decimal
+        rows.marks, rows.numeric = scorer.file.checker.marks, scorer.file.checker.numeric
         table = scorer.file.table
         self._kept = _kept_columns(table, scorer, options.columns)
         if source and SOURCE_FILE in self._kept:

@@ -1,4 +1,4 @@
-"""Write rows as a workbook, as they come: a header that stays in sight, filters, numbers as such.
+"""Write rows for Excel: as a workbook, or as text that a French one opens as it is.
 
 A cell holds the digits that the input has: no library rounds them on the way.
 """
@@ -28,15 +28,33 @@ from waterflow_cli.common.arrays import (
 )
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.tables.writing import Sink, TableWriter, Unclosed, converted, text_of
+from waterflow_cli.tables.writing import (
+    BytesWriter,
+    DelimitedWriter,
+    EncodedRows,
+    Sink,
+    TableWriter,
+    Unclosed,
+    converted,
+    text_of,
+)
 
 MOST_ROWS, MOST_COLUMNS, MOST_CHARACTERS = 1 << 20, 1 << 14, 32767
 ROWS, FINDINGS = "Rows", "Findings"
 _SPOOL_BYTES = 16 << 20
-# A number that a spreadsheet keeps as it is: names such as 007 and 12E5, and whole numbers of more
-# digits than it has, stay texts.
+# A number that a spreadsheet keeps as it is: names such as 007, 12E5 and 12.10, and whole numbers
+# of more digits than it has, stay texts. In a column of numbers a last zero says nothing.
+_NAME = r"^-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{0,12}[1-9])?$"
 _NUMBER = r"^-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,20})?$"
-_WITH_COMMA = r"^-?(?:0|[1-9][0-9]{0,14})(?:,[0-9]{1,20})?$"
+_WITH_COMMA = _NUMBER.replace(r"\.", ",")
+# A number or a bound, and one of which a comma would leave open whether it parts thousands.
+_POINTED = (
+    r"^([^0-9.,]{0,12}[0-9 '\x{a0}\x{202f}\x{2019}]*)"
+    r"\.([0-9]+(?:[eE][+-]?[0-9]+)?(?:[^0-9.,].{0,20})?)$"
+)
+_UNCLEAR = r"^(\s*[<>≤≥=~]*\s*[+-]?[1-9][0-9]{0,2},[0-9]{3})$"
+_GROUPS = r"[0-9]{1,3}(?:,[0-9]{3})+"
+_BOM = b"\xef\xbb\xbf"
 # What XML cannot hold, what a parser would change, and what reads as such an escape.
 _SPECIAL = r"[&<>\x00-\x08\x0b-\x1f\x{fffe}\x{ffff}]|_x[0-9A-Fa-f]{4}_"
 _WIDE = {"reason": 60, "message": 60, "model_version": 20, "verdict": 20}
@@ -80,7 +98,7 @@ class WorkbookWriter(TableWriter):
 
     def encode(self, columns: Mapping[str, pa.Array]) -> Any:
         """Put some rows into cells; see `TableWriter.encode`."""
-        self._rows.decimal = self.decimal
+        self._rows.marks, self._rows.numeric = self.marks, self.numeric
         return self._rows.encode(columns)
 
     def append(self, encoded: Any) -> None:
@@ -198,8 +216,9 @@ class _Sheet(TableWriter):
         return self._texts(name, converted(text_of, name, column))
 
     def _texts(self, name: str, text: pa.Array) -> pa.Array:
-        is_comma = self.decimal == ","
-        is_number = pc.match_substring_regex(text, _WITH_COMMA if is_comma else _NUMBER)
+        is_comma = name in self.numeric and self.marks.decimal == ","
+        pattern = (_WITH_COMMA if is_comma else _NUMBER) if name in self.numeric else _NAME
+        is_number = pc.match_substring_regex(text, pattern)
         if as_bools(is_number).all():
             return _numbers(pc.replace_substring(text, ",", ".") if is_comma else text)
         lengths = pc.utf8_length(text)
@@ -219,6 +238,32 @@ class _Sheet(TableWriter):
             return texts
         digits = pc.replace_substring(text, ",", ".") if is_comma else text
         return where_else(is_number, _numbers(digits), texts)
+
+
+class FrenchWriter(BytesWriter):
+    """CSV that a French Excel opens: semicolons, decimal commas, UTF-8 with a byte order mark."""
+
+    def __init__(self, sink: Sink, *, started: bool = False) -> None:
+        super().__init__(sink, started=started)
+        self._inner = DelimitedWriter(sink, ";")
+
+    def encode(self, columns: Mapping[str, pa.Array]) -> EncodedRows:
+        """Write rows as text."""
+        rows = self._inner.encode(
+            {name: self._french(name, column) for name, column in columns.items()}
+        )
+        return EncodedRows(_BOM + bytes(rows.head), rows.body)
+
+    def _french(self, name: str, column: pa.Array) -> pa.Array:
+        is_text = pa.types.is_string(column.type)
+        if is_text and (name not in self.numeric or self.marks.decimal == ","):
+            return column
+        text = converted(text_of, name, column)
+        if self.marks.thousands and is_text:
+            grouped = pc.match_substring_regex(text, rf"^\s*[<>≤≥=~]*\s*[+-]?{_GROUPS}(?:\.|\s*$)")
+            text = where_else(grouped, pc.replace_substring(text, ",", ""), text)
+        text = pc.replace_substring_regex(text, _POINTED, r"\1,\2")
+        return pc.replace_substring_regex(text, _UNCLEAR, r"\10")
 
 
 def _numbers(text: pa.Array) -> pa.Array:

@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -31,6 +31,7 @@ from waterflow_cli.common.arrays import (
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.databases.addresses import is_database
+from waterflow_cli.tables.numbers import PLAIN_MARKS, NumberMarks
 from waterflow_cli.tables.outputs import STDOUT
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -53,11 +54,14 @@ class TableWriter(ABC):
 
     Attributes
     ----------
-    decimal : str
-        The decimal mark of numbers among texts, where the format has numbers of its own.
+    marks : NumberMarks
+        What the numbers among texts are written with, for formats with numbers of their own.
+    numeric : collection of str
+        The columns of text that hold numbers; in others a number is kept as it is written.
     """
 
-    decimal = "."
+    marks: NumberMarks = PLAIN_MARKS
+    numeric: Collection[str] = ()
 
     @property
     def findings(self) -> TableWriter | None:
@@ -126,18 +130,24 @@ def names_format(path: str) -> bool:
 
 
 @contextmanager
-def open_table_writer(path: str, sink: Sink) -> Iterator[TableWriter]:
-    """Give the writer that suits an output's suffix, over an open sink."""
+def open_table_writer(path: str, sink: Sink, excel: str | None = None) -> Iterator[TableWriter]:
+    """Give the writer that suits an output's suffix, over an open sink.
+
+    Parameters
+    ----------
+    excel : str, optional
+        The language of the Excel that is to open a .csv as it is: ``fr``.
+    """
     kind, compression = output_format(path)
     if kind in _MADE_AT_THE_END:
         with _whole_writer(kind, sink) as whole:
             yield whole
     else:
         with _compressed(sink, compression) as stream:
-            yield kept_writer(path, stream, started=False)
+            yield kept_writer(path, stream, started=False, excel=excel)
 
 
-def kept_writer(path: str, sink: Sink, *, started: bool) -> BytesWriter:
+def kept_writer(path: str, sink: Sink, *, started: bool, excel: str | None = None) -> BytesWriter:
     """Give the writer of rows that are kept for an output, in a form that can be added to.
 
     Parameters
@@ -150,6 +160,10 @@ def kept_writer(path: str, sink: Sink, *, started: bool) -> BytesWriter:
         return ArrowWriter(sink, started=started)
     if kind == ".jsonl":
         return JsonLinesWriter(sink, started=started)
+    if excel and kind == ".csv":
+        from waterflow_cli.tables.workbook_writing import FrenchWriter
+
+        return FrenchWriter(sink, started=started)
     return DelimitedWriter(sink, _SEPARATORS[kind], started=started)
 
 

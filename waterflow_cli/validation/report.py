@@ -22,6 +22,7 @@ from waterflow_cli.tables.writing import TableWriter, open_table_writer
 from waterflow_cli.validation.batches import CheckedBatch, Finding, row_reasons, row_rules
 from waterflow_cli.validation.limit_checks import LIMITS, LimitCounts, LimitStatus
 from waterflow_cli.validation.pass_over import Pass, PassOptions, RowCounts, pass_over
+from waterflow_cli.validation.row_checker import RowChecker
 
 FINDING_COLUMNS = (
     *(marked("file"), marked("line"), marked("column")),
@@ -105,11 +106,14 @@ class ValidationOptions(PassOptions):
         How many findings to keep; all are counted.
     good, bad : str, optional
         Outputs for the rows that pass, and for those that do not, with what is wrong.
+    excel : str, optional
+        The language of the Excel that is to open outputs of text.
     """
 
     max_findings: int = 20
     good: str | None = None
     bad: str | None = None
+    excel: str | None = None
     force: bool = False
 
     def refuse_several(self, inputs: Sequence[object]) -> None:
@@ -160,7 +164,7 @@ def validate_files(
 
 
 def _check_file(file: Pass, report: ValidationReport, split: RowSplit) -> None:
-    split.write_numbers_with(file.checker.marks.decimal)
+    split.tell(file.checker)
     for checked, encoded in file.map(lambda checked: (checked, split.encode(checked))):
         report.note(checked)
         split.append(encoded)
@@ -173,10 +177,10 @@ class RowSplit:
     good: TableWriter | None
     bad: TableWriter | None
 
-    def write_numbers_with(self, mark: str) -> None:
-        """Say which decimal mark the numbers of the rows have."""
+    def tell(self, checker: RowChecker) -> None:
+        """Say which columns hold numbers, and what they are written with."""
         for writer in filter(None, (self.good, self.bad)):
-            writer.decimal = mark
+            writer.marks, writer.numeric = checker.marks, checker.numeric
 
     def encode(self, checked: CheckedBatch) -> list[Any]:
         """Put the rows of a batch into the formats of the files; threads may do so at once."""
@@ -216,7 +220,7 @@ def _open_split(options: ValidationOptions, outputs: OutputGroup) -> Iterator[Ro
             if path is None:
                 return None
             sink = stack.enter_context(outputs.open(path))
-            return stack.enter_context(open_table_writer(path, sink))
+            return stack.enter_context(open_table_writer(path, sink, options.excel))
 
         yield RowSplit(writer(options.good), writer(options.bad))
 

@@ -96,6 +96,13 @@ class RowChecker:
         return next((reader.marks for reader in self._readers.values()), PLAIN_MARKS)
 
     @property
+    def numeric(self) -> set[str]:
+        """The columns of numbers, by their names in outputs."""
+        kinds = self._schema.kinds
+        found = (shown for name, shown in self.columns.items() if kinds[name].is_numeric)
+        return {self.written.get(shown, shown) for shown in found}
+
+    @property
     def reading(self) -> str:
         """How the file is read, as far as it is known: all of it once the last row was."""
         parts = [str(self._table.dialect), *describe_marks(self.marks), *self._table.remarks()]
