@@ -90,7 +90,6 @@ def validate(
             check_validation(files, schema, chosen, output, layout)
             with open_engine(engine, console) as spark:
                 report = spark.validate(files, schema, chosen, findings=output, layout=layout)
-        form = "json" if console.as_json else form
         _write(report, form, output, console, outputs, excel=chosen.excel)
     note_reading(report.dialects, report.cells, schema, chosen.reading, console)
     note_limits(report.limits, console)
@@ -161,6 +160,8 @@ def _write(
     from waterflow_cli.tables.writing import open_table_writer
     from waterflow_cli.validation.report import finding_columns, findings_table, render_findings
 
+    if console.as_json:
+        form = "json"
     if output == "-":  # who reads it may be gone, but the files are there
         outputs.publish()
     if form == "text" and output == "-":

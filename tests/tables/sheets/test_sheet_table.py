@@ -134,7 +134,7 @@ def test_workbook_may_be_packed_once_more(way, tmp_path):
 
 def test_name_of_the_file_does_not_count(tmp_path):
     path = write_book(tmp_path / "a.xlsx", [HEADER, ROW])
-    assert list(read(shutil.move(path, tmp_path / "a.csv"))[1][0].values()) == ROW
+    assert list(read(shutil.move(path, str(tmp_path / "a.csv")))[1][0].values()) == ROW
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])

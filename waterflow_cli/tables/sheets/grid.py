@@ -102,25 +102,28 @@ def arrow_columns(columns: Sequence[Sequence[Any]]) -> list[pa.Array]:
     texts = [cells for cells, found in zip(columns, numbers, strict=True) if found is None]
     mark = "," if any(map(_shows_comma, texts)) else "."
     return [
-        arrow_texts([text_of_cell(cell, mark) for cell in cells]) if found is None else found
+        _texts(cells, mark) if found is None else found
         for cells, found in zip(columns, numbers, strict=True)
     ]
 
 
 def _numbers(cells: Sequence[Any]) -> pa.Array | None:
     """Give the cells of a column as numbers; None where it holds anything else, or nothing."""
-    n_empty = cells.count("")
-    if n_empty == len(cells):
+    kinds = set(map(type, cells))
+    if kinds == {float}:
+        return arrow_numbers(np.frombuffer(array("d", cells), dtype=np.float64))
+    if kinds != {float, str}:
         return None
-    given = [cell if cell.__class__ is float else _NAN for cell in cells] if n_empty else cells
-    try:
-        values = np.frombuffer(array("d", given), dtype=np.float64)
-    except TypeError:
-        return None
+    found = [cell if cell.__class__ is float else _NAN for cell in cells]
+    values = np.frombuffer(array("d", found), dtype=np.float64)
     is_filled = ~np.isnan(values)
-    if n_empty + np.count_nonzero(is_filled) < len(cells) or bool in set(map(type, cells)):
-        return None
-    return arrow_numbers(values, is_filled if n_empty else None)
+    has_texts = cells.count("") + np.count_nonzero(is_filled) < len(cells)
+    return None if has_texts else arrow_numbers(values, is_filled)
+
+
+def _texts(cells: Sequence[Any], mark: str) -> pa.Array:
+    is_plain = set(map(type, cells)) == {str}
+    return arrow_texts(cells if is_plain else [text_of_cell(cell, mark) for cell in cells])
 
 
 def _shows_comma(cells: Sequence[Any]) -> bool:
