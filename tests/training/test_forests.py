@@ -119,11 +119,16 @@ def test_scikit_learn_grows_all_trees_if_the_first_differs(grown, monkeypatch):
     assert len(grown) == 1
 
 
-def test_a_refused_parameter_is_refused_and_the_number_of_trees_stays(grown):
-    forest = RandomForestClassifier(9, random_state=3, max_features="most")
-    with pytest.raises(ValueError, match="max_features"):
+@pytest.mark.parametrize(
+    "params",
+    [{"max_features": "most"}, {"max_depth": 2.5}, {"n_estimators": "9"}, {"n_estimators": -1}],
+    ids=str,
+)
+def test_a_refused_parameter_is_refused_as_by_scikit_learn_and_stays(params, grown):
+    forest = RandomForestClassifier(**{"n_estimators": 9, "random_state": 3, **params})
+    with pytest.raises(ValueError, match=f"'{next(iter(params))}'"):
         fit_classifier(forest, X, Y)
-    assert forest.n_estimators == 9
+    assert forest.get_params()["n_estimators"] == params.get("n_estimators", 9)
 
 
 @pytest.mark.parametrize("balance", ["smote", "weight", "none"])

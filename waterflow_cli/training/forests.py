@@ -26,7 +26,7 @@ _KNOWN = {
     *("min_impurity_decrease", "bootstrap", "max_samples", "class_weight", "n_jobs"),
     "random_state",
 }
-_WHOLE = ("random_state", "min_samples_split", "min_samples_leaf")
+_WHOLE = ("n_estimators", "random_state", "min_samples_split", "min_samples_leaf")
 # Rows times trees of one fit that repay the import of numba, as a training fits dozens of forests.
 _WORTH = 150_000
 
