@@ -36,7 +36,10 @@ OTHER_TEXT = [
     *(("cp850", "Dureté"), ("cp850", "prélèvement"), ("cp850", "Härte"), ("cp850", "x (µS/cm)")),
     *(("cp850", "TH (°f)"), ("mac_roman", "Dureté"), ("cp1251", "Проба"), ("koi8-r", "вода")),
     *(("cp1253", "Δείγμα"), ("gbk", "采样点"), ("gbk", "水库"), ("big5", "採樣點")),
-    *(("cp1250", "Wisła"), ("cp1250", "Łódź")),
+    *(("cp1250", "Wisła"), ("cp1250", "Łódź"), ("cp1250", "Gdańsk"), ("cp1250", "próbkę ścieków")),
+    *(("cp1250", "průměr"), ("cp1250", "Místo měření"), ("cp1250", "přítok"), ("cp1250", "číslo")),
+    *(("cp1250", "mező"), ("cp1254", "çeşme"), ("cp1254", "çıkış"), ("cp1254", "kayıt yılı")),
+    *(("gbk", "钙"), ("big5", "溫度")),
 ]
 
 
@@ -57,6 +60,28 @@ def test_text_of_no_language_of_cp1252_is_doubted(encoding: str, text: str, tmp_
     [
         *("Dureté totale °f", "Conductivité à 25 °C (µS/cm)", "Größe", "m³/h", "CRÉÉE", "São João"),
         *("Sjøen på Ås", "sœur", "« Étang »", "l’eau d’été…", "n° 2²", "Señor Núñez", "50 €"),
+        *(
+            "niðurstöður",
+            "Mýrdalur",
+            "þvottur",
+            "Réunion",
+            "garçon façade",
+            "cœur",
+            "crêpe",
+            "guêpe",
+        ),
+        *(
+            "ouzbèke",
+            "où",
+            "gruyère",
+            "più",
+            "lunedì",
+            "virtù",
+            "España año",
+            "¿Él? ¡Ánimo!",
+            "søø",
+        ),
+        *("Straße", "Übermaß", "Gülle", "Vättern", "Öresund", "à 20 °C", "Aïn", "Noël", "Citroën"),
         *("Žilina", "Tšekki", "Pb† Zn‡", "‚Wort‘ „Wort“", "ÄÄNEKOSKI", "jäääär", "½ l", "æ og ø"),
     ],
 )

@@ -34,15 +34,35 @@ _LEAST_LEAD = 0xC2
 _LEADS = re.compile(rb"[\xc2-\xff]")
 # Where cp1252 differs from Latin-1.
 _C1 = re.compile(rb"[\x80-\x9f]")
-# What cp1252 makes of text in other encodings, and no language that it serves has: four and more
-# characters beyond ASCII in a row (Cyrillic, Greek, Chinese), quotes, capitals and superscripts in
-# words (é in cp850 and Mac Roman, ł in cp1250), and the degree and micro signs of cp850 in units.
+# What cp1252 makes of text in other encodings, and no language that it serves has.
 _NO_LANGUAGE = re.compile(
-    rb"(?!\xe4{4})[\xa1-\xff]{4}"
-    rb"|[A-Za-z][\x82-\x84\x87\x88\x8a-\x8c\x8e\x9f](?=[a-z])"
-    rb"|[a-z][\x82\x83\x88\x8a\x8e](?=[\s,;|)]|$)"
-    rb"|[a-z]{2}[\xa2-\xa5\xb3\xb9\xbc-\xbf][a-z]|\xa3[a-z\xf3]"
-    rb"|[(\[\s,;](\xf8[fFCd]|\xe6[SgG])"
+    b"|".join(
+        (
+            # Four and more characters beyond ASCII in a row: Cyrillic, Greek, Chinese.
+            rb"(?!\xe4{4})[\xa1-\xff]{4}",
+            # Quotes, capitals and superscripts in words: é in cp850 and Mac Roman, ł in cp1250.
+            rb"[A-Za-z][\x82-\x84\x87\x88\x8a-\x8c\x8e\x9f](?=[a-z])",
+            rb"[a-z][\x82\x83\x88\x8a\x8e](?=[\s,;|)]|$)",
+            rb"[a-z]{2}[\xa2-\xa5\xb3\xb9\xbc-\xbf][a-z]|\xa3[a-z\xf3]",
+            rb"[a-z](?:\xbf[a-z]|\xb3[ao\xb9\xea\xf3]|\xb9c)",
+            # The degree and micro signs of cp850 in units.
+            rb"[(\[\s,;](?:\xf8[fFCd]|\xe6[SgG])",
+            # A sign beside a letter with an accent: two or four bytes of Chinese.
+            rb"[\xa2-\xa6\xa8\xac\xad\xaf\xb4\xb6\xb8\xbc-\xbe][\xc0-\xff]",
+            rb"[\xc0-\xff][\xa2-\xa6\xa8\xac\xad\xaf\xb4\xb6\xb8\xbc-\xbe]",
+            # Czech: what č ě ř ů ň become stands side by side, and where Italian and French do not
+            # have it: there ì and ù end words, and è goes before consonants.
+            rb"[\xe8\xec\xf8\xf9\xf2][\xe1\xed\xfd\xec\x9a\x9e]|[\xec\xf9]\xf8|[\xec\xf9][a-z]",
+            rb"[\xe1\xed\xfd\x9a\x9e][\xe8\xec\xf8\xf9\xf2]|[\x9a\x9e][\xe1\xed\xfd]|\xe8[aej]|e\xe8",
+            # Polish: Spanish ñ goes before vowels, French œ not before these; no ó beside w.
+            rb"\x9c[wrlmnpk\xe6]|\xf1(?:[bcdfgklmnprstvwz]|(?=[\s,;|)]|$))|\xf3w|w\xf3",
+            # Turkish: Icelandic þ goes before vowels, French ç before a, o and u.
+            rb"[a-z]\xfe(?:[bcdfgklmnpstz]|(?=[\s,;|)]|$))|[yc]\xfd|\xfd[y\xfe]|[\xfc\xe7]\xf0",
+            rb"\xf0[\xfc\xfd]|\xe7[eiy\xf6\xfdlmt]",
+            # Hungarian: Portuguese õ goes before e.
+            rb"[a-z]\xf5(?=[\s,;|)]|$)",
+        )
+    )
 )
 _LONGEST = 4
 _LONGEST_WORD = 20
