@@ -136,6 +136,8 @@ class SparkInputs:
         with self._open(file.name, start) as table:
             if not table.dialect.sep:  # JSON, whose parts a survey of quotes knows nothing of
                 return None
+            if (first := table.sample()) is not None and first.cells is not None:
+                return None  # it lies on its side: its rows are none of samples
             text = TextFile(
                 file=file,
                 columns=table.columns,

@@ -55,7 +55,7 @@ _BY_BYTES = (
     (
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
         marked("is an Excel workbook (.xls), or one with a password."),
-        _EXPORT,
+        marked("Save it as .xlsx, without a password."),
     ),
     (rb"7z\xbc\xaf\x27\x1c", marked("is a 7z archive."), _UNPACK),
     (rb"Rar!\x1a\x07", marked("is a rar archive."), _UNPACK),
