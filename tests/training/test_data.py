@@ -261,23 +261,24 @@ def test_the_bundled_schema_refuses_other_classes_row_by_row():
 
 def test_the_file_that_is_named_is_trained_on():
     said = []
-    with find_training_data("mine.csv", said.append, said.append) as path:
-        assert path == "mine.csv"
+    with find_training_data("mine.csv", said.append, said.append) as found:
+        assert found == ("mine.csv", False)
     assert said == []
 
 
 def test_the_public_table_in_the_working_folder_comes_next():
     Path("water_potability.csv").write_text("", "utf-8")
     said, warned = [], []
-    with find_training_data(None, said.append, warned.append) as path:
-        assert path == "water_potability.csv"
+    with find_training_data(None, said.append, warned.append) as found:
+        assert found == ("water_potability.csv", False)
     assert said == ["Training on water_potability.csv in the working folder."]
     assert warned == []
 
 
 def test_else_a_simulated_sample_is_made_and_removed_again():
     said, warned = [], []
-    with find_training_data(None, said.append, warned.append) as path:
+    with find_training_data(None, said.append, warned.append) as (path, is_simulated):
+        assert is_simulated
         data = load_training_data(path, load_schema())
         assert len(data.y) == SAMPLE_ROWS
     assert not Path(path).exists()

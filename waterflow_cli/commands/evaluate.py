@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.commands.notes import note_dropped, note_reading, note_written
+from waterflow_cli.commands.notes import note_dropped, note_reading, note_written, warn_of_simulated
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric
 from waterflow_cli.console import Console
@@ -55,6 +55,7 @@ def evaluate(
     from waterflow_cli.training.runs.model_evaluation import evaluate_model, save_pictures
 
     model = load_model(reference, name=store.name, tracking_uri=store.tracking_uri)
+    warn_of_simulated(model, console)
     schema = load_schema(schema_name) if schema_name else model.schema
     data = load_training_data(file, schema, how, min_per_class=1)
     note_reading({data.path: data.reading}, data.cells, model.schema, how.reading, console)

@@ -229,8 +229,10 @@ def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, Tra
     if len(named) > 1:
         raise UsageError("{path}: one file of labelled samples is learned from.", path=named[1])
     how = replace(samples.how, reading=reading)
-    with find_training_data(next(iter(named), None), console.note, console.warn) as path:
+    found = find_training_data(next(iter(named), None), console.note, console.warn)
+    with found as (path, simulated):
         data = load_training_data(path, schema, how)
+    data = replace(data, is_simulated=simulated)
     note_reading({data.path: data.reading}, data.cells, schema, samples.how.reading, console)
     if samples.how.reading.nondetect != "missing":
         for text in data.cells.substituted(data.n_read):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.commands.notes import note_written
+from waterflow_cli.commands.notes import note_written, warn_of_simulated
 from waterflow_cli.common.credentials import redact
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import printable, tr, trn
@@ -143,6 +143,7 @@ def _monitor(
 
     fetched = fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri)
     model = fetched.load()
+    warn_of_simulated(model, console)
     stored = load_reference(fetched.files.payload, label=fetched.label)
     if is_logged:
         # Refuse a store that cannot be written to before the file is read, but no sooner: where

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from waterflow_cli.console import Console
+    from waterflow_cli.models.files import StoredModel
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.validation.cell_counts import CellCounts
@@ -36,6 +37,16 @@ def list_bundled(console: Console, kind: str, entries: Sequence[Mapping[str, Any
             ("sha256", lambda each: each["sha256"][:12]),
         ],
     )
+
+
+def warn_of_simulated(model: StoredModel, console: Console) -> None:
+    """Warn where a model learned from simulated samples."""
+    if model.is_simulated:
+        console.warn(
+            "{model} learned from simulated samples. It is good for trying waterflow, and for "
+            "nothing else.",
+            model=model.label,
+        )
 
 
 def note_written(console: Console, *paths: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.commands.notes import note_reading, note_written
+from waterflow_cli.commands.notes import note_reading, note_written, warn_of_simulated
 from waterflow_cli.common.errors import UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console
@@ -56,6 +56,7 @@ def replay(
             "The counts and the flips both go to stdout.", tr("Write the flips to a file.")
         )
     model = load_model(reference, name=store.name, tracking_uri=store.tracking_uri)
+    warn_of_simulated(model, console)
     with console.progress(tr("rows")) as report:
         result = replay_file(file, model, chosen, report)
     if not console.json({**result.summary(), "output": chosen.output}):

@@ -9,7 +9,7 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.engine_options import open_engine
-from waterflow_cli.commands.notes import note_limits, note_reading, note_written
+from waterflow_cli.commands.notes import note_limits, note_reading, note_written, warn_of_simulated
 from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
@@ -123,6 +123,7 @@ def score(
         raise UsageError("--json and rows both go to stdout.", tr("Write the rows to a file."))
     fetched = fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri)
     model = fetched.load()
+    warn_of_simulated(model, console)
     console.detail("Loaded {model}, every file verified.", model=model.label)
     chosen = replace(chosen, limits=load_limits(limits, model.schema))
     if engine is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
+from waterflow_cli.commands.notes import warn_of_simulated
 from waterflow_cli.common.errors import PluginError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
@@ -97,6 +98,7 @@ def serve(
     chosen = replace(chosen, token=token, is_open=no_token)
     service = Service(watch, chosen, note_access=note_access, note_defect=note_defect)
     watch.start(reload_s)
+    warn_of_simulated(watch.current.model, console)
     ready = tr("Serving {model} at {url}", model=watch.current.label, url=address_of(bound))
     Server(service, chosen.timeout_s, lambda: console.note(ready)).listen(bound)
     watch.stop()

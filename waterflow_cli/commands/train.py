@@ -12,12 +12,12 @@ from waterflow_cli.commands import options
 from waterflow_cli.commands.families import Labelled, labelled, load_labelled, refuse_two_splits
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.common.number_formats import CHANCE
 from waterflow_cli.console import Console
 from waterflow_cli.models.contract import BALANCES, CALIBRATIONS
 
 if TYPE_CHECKING:
     from waterflow_cli.registry.runs import TrackingOptions
+    from waterflow_cli.registry.versions import RegisteredVersion
     from waterflow_cli.training.options import TrainingOptions
     from waterflow_cli.training.runs.log import TrainingReport
 
@@ -202,13 +202,6 @@ def _show(report: TrainingReport, console: Console) -> None:
     _show_decision(report, console)
     for line in describe_verdicts(result.verdicts):
         console.result(line)
-    console.result(
-        "Registered {name} version {version} as @{alias} (run {run_id}).",
-        name=registered.name,
-        version=registered.version,
-        alias=registered.alias,
-        run_id=registered.run_id,
-    )
     console.note(tr("The baselines are fitted without balancing."))
     if report.training.options.quick:
         console.note(
@@ -218,9 +211,23 @@ def _show(report: TrainingReport, console: Console) -> None:
                 "--quick they are measured too, and all rows are tested."
             )
         )
-    if result.evaluation.estimates["roc_auc"].low <= CHANCE:
+    if not result.is_better_than_chance:
         console.warn(tr("Not shown to be better than chance: its ROC AUC may be 0.5 or less."))
-    if registered.alias != "champion":
+    _show_registered(registered, console)
+
+
+def _show_registered(registered: RegisteredVersion, console: Console) -> None:
+    """Print what the version is called, and how it is put in use if it is not."""
+    console.result(
+        "Registered {name} version {version} as @{alias} (run {run_id}).",
+        name=registered.name,
+        version=registered.version,
+        alias=registered.alias,
+        run_id=registered.run_id,
+    )
+    if registered.alias == "demo":
+        console.note(tr("It learned from simulated samples; to try it: --model @demo"))
+    elif registered.alias != "champion":
         console.note(
             "To put it in use: waterflow models promote {version}", version=registered.version
         )

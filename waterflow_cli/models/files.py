@@ -65,6 +65,8 @@ class StoredModel:
         The plugin that trained it.
     data_sha256 : str
         Of the file that it was trained on; empty where that is not known.
+    is_simulated : bool
+        Whether it learned from simulated samples, and is good for trying out alone.
     """
 
     label: str
@@ -73,6 +75,7 @@ class StoredModel:
     schema: TableSchema
     plugin: str
     data_sha256: str = ""
+    is_simulated: bool = False
 
     def probability(self, X: FloatArray | pd.DataFrame) -> FloatArray:
         """Calibrated P(potable) of each row, shape (n_samples,).
@@ -230,6 +233,7 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
             schema=TableSchema.from_compiled(payload[SCHEMA_FILE].decode(), content["schema"]),
             plugin=content["plugin"],
             data_sha256=content.get("data_sha256", ""),
+            is_simulated=content.get("simulated", False),
         )
     except WaterflowError:
         raise

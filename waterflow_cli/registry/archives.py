@@ -41,6 +41,7 @@ from waterflow_cli.registry.versions import (
     GATE_TAG,
     PASSED,
     REFUSED,
+    Aliasing,
     GateVerdict,
     Origin,
     RegisteredVersion,
@@ -189,7 +190,7 @@ def import_version(
         stated = content.get("reference_probabilities")
         check_rehearsed(shown, rehearse(folder / MODEL_FOLDER, label=shown, digest=found), stated)
         origin = f"{content['model']} from {shown}"
-        history = Origin(Action.IMPORT, origin, gate_of(content), gets_alias=False)
+        history = Origin(Action.IMPORT, origin, gate_of(content), Aliasing.NONE)
         registered = log_archive(folder, content, tracking, history)
     if is_promoted:
         promote(registered.name, str(registered.version), tracking.uri, why=_IMPORTED)

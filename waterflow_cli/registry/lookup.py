@@ -14,10 +14,10 @@ from mlflow.exceptions import MlflowException
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.manifest import DIGEST_TAG
-from waterflow_cli.registry.references import Located, parse_reference
+from waterflow_cli.registry.references import Located, VersionReference, parse_reference
 from waterflow_cli.registry.stores import connect, redact, store_errors
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CHAMPION, CHALLENGER, PREVIOUS, DEMO = "champion", "challenger", "previous", "demo"
 DEFAULT_NAME = "waterflow"
 HEADLINES = ("roc_auc", "balanced_accuracy", "precision_potable", "false_potable_per_1000")
 _MOST_VERSIONS = 10_000
@@ -138,12 +138,23 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
         shown = f"@{wanted.alias}" if wanted.alias else tr("version {number}", number=wanted.number)
         raise ModelError(
             "The model '{name}' has no {shown} in {uri}.",
-            tr("Train one: waterflow train, or see what there is: waterflow models list"),
+            _hint_without(client, wanted),
             name=wanted.name,
             shown=shown,
             uri=redact(uri),
         )
     return found
+
+
+def _hint_without(client: MlflowClient, wanted: VersionReference) -> str:
+    """Say what to do where a version is not there; one for trying out may be."""
+    model = if_there(client.get_registered_model, wanted.name)
+    if model is not None and wanted.alias == CHAMPION and DEMO in model.aliases:
+        return tr(
+            "Train one on samples of your own: waterflow train FILE; the one that learned from "
+            "simulated samples is --model @demo"
+        )
+    return tr("Train one: waterflow train, or see what there is: waterflow models list")
 
 
 def find_run(client: MlflowClient, reference: str, name: str, uri: str) -> Any:

@@ -18,11 +18,11 @@ from waterflow_cli.registry.archives import (
     open_export,
 )
 from waterflow_cli.registry.history import Action
-from waterflow_cli.registry.lookup import CHAMPION, find_version
+from waterflow_cli.registry.lookup import CHAMPION, DEMO, find_version
 from waterflow_cli.registry.rehearsal import reference_probabilities
 from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
-from waterflow_cli.registry.versions import Origin, RegisteredVersion, promote
+from waterflow_cli.registry.versions import Aliasing, Origin, RegisteredVersion, promote
 
 _WHY = "upgrade of the version in use"
 
@@ -47,7 +47,7 @@ def upgrade_version(reference: str, tracking: TrackingOptions) -> Upgraded:
     """Register a version anew, with the portable form of its model.
 
     The new version gives the same probabilities of the reference rows, bit for bit; that of the
-    champion becomes the champion.
+    champion becomes the champion, that of ``@demo`` has this alias.
 
     Parameters
     ----------
@@ -74,7 +74,8 @@ def upgrade_version(reference: str, tracking: TrackingOptions) -> Upgraded:
             digest = _upgrade(folder / MODEL_FOLDER, exported.label)
             if digest is None:
                 return Upgraded(exported.label, None)
-            history = Origin(Action.UPGRADE, exported.label, gate_of(content), gets_alias=False)
+            aliasing = Aliasing.DEMO if DEMO in found.aliases else Aliasing.NONE
+            history = Origin(Action.UPGRADE, exported.label, gate_of(content), aliasing)
             described = {**content, "manifest_sha256": digest}
             registered = log_archive(folder, described, tracking, history)
     if was_in_use:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
@@ -34,6 +35,7 @@ from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.lookup import (
     CHALLENGER,
     CHAMPION,
+    DEMO,
     PREVIOUS,
     all_versions,
     describe_version,
@@ -67,9 +69,19 @@ class GateVerdict(NamedTuple):
     champion: int | None
 
 
+class Aliasing(Enum):
+    """Which alias a version gets by itself."""
+
+    RANKED = "ranked"
+    """``@champion`` where there is none and no gate refused it, else ``@challenger``."""
+    DEMO = "demo"
+    """``@demo``: it learned from simulated samples."""
+    NONE = "none"
+
+
 @dataclass(frozen=True)
 class Origin:
-    """How a version came to be, what a gate said of it, and whether it gets an alias by itself.
+    """How a version came to be, what a gate said of it, and which alias it gets by itself.
 
     What the gate said is kept with the version from its first moment, so that none that was refused
     is promoted by mistake.
@@ -78,7 +90,7 @@ class Origin:
     action: Action
     why: str = ""
     gate: GateVerdict | None = None
-    gets_alias: bool = True
+    aliasing: Aliasing = Aliasing.RANKED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +199,8 @@ def register(
 ) -> RegisteredVersion:
     """Register a run's logged model that is complete, and end the run.
 
-    The store keeps the sha256 of its manifest already. The first version becomes the champion.
+    The store keeps the sha256 of its manifest already. The first ranked version becomes the
+    champion.
 
     Parameters
     ----------
@@ -212,8 +225,7 @@ def register(
         version = int(made.version)
         effects.note_version(name, version)
         model.versions[version] = made
-        is_first = model.champion is None and tags.get(GATE_TAG) != REFUSED
-        alias = (CHAMPION if is_first else CHALLENGER) if origin.gets_alias else None
+        alias = _first_alias(model, origin)
         after = version if alias == CHAMPION else model.champion
         model.note(origin.action, version, after=after, why=origin.why)
         if origin.gate is not None:
@@ -223,6 +235,13 @@ def register(
             model.point(alias, version)
         run.finish()
     return RegisteredVersion(name, version, alias, run.run_id)
+
+
+def _first_alias(model: _Model, origin: Origin) -> str | None:
+    if origin.aliasing is not Aliasing.RANKED:
+        return DEMO if origin.aliasing is Aliasing.DEMO else None
+    is_refused = origin.gate is not None and not origin.gate.passed
+    return CHALLENGER if is_refused or model.champion is not None else CHAMPION
 
 
 def promote(
@@ -250,14 +269,22 @@ def promote(
     ModelError
         If there is no such version, or it cannot be loaded here.
     ModelRefusedError
-        If it is worse than the champion, and that is not forced.
+        If it learned from simulated samples; if it is worse than the champion, and that is not
+        forced.
     """
     check_why(why)
     client = connect(tracking_uri, write=True)
     with store_errors(tracking_uri):
         found = find_version(client, reference, name, tracking_uri)
         name, version = str(found.name), int(found.version)
-        load_model(f"models:/{name}/{version}", name=name, tracking_uri=tracking_uri)
+        loaded = load_model(f"models:/{name}/{version}", name=name, tracking_uri=tracking_uri)
+        if loaded.is_simulated:
+            raise ModelRefusedError(
+                "{name} version {version} learned from simulated samples, and is never put in use.",
+                tr("Train on samples of your own: waterflow train FILE"),
+                name=name,
+                version=version,
+            )
         with _changed_model(client, name, tracking_uri) as model:
             if expected_champion not in (None, model.champion):
                 raise ModelError(

@@ -81,6 +81,8 @@ class TrainingData:
         Physical lines, where ids were asked for.
     contested : TrainingData, optional
         Rows of samples on which earlier rows disagreed: nothing is learned from them.
+    is_simulated : bool
+        Whether they are the simulated sample's, which stands in where no file was named.
     """
 
     path: str
@@ -98,6 +100,7 @@ class TrainingData:
     lines: IntArray | None = None
     contested: TrainingData | None = None
     n_invalid: int = 0
+    is_simulated: bool = False
 
     def take(self, rows: IntArray) -> TrainingData:
         """Give some of the rows, by position."""
@@ -142,17 +145,17 @@ class TrainingData:
 @contextmanager
 def find_training_data(
     path: str | None, report: Callable[[str], None], warn: Callable[[str], None]
-) -> Iterator[str]:
-    """Choose what to train on, and say which.
+) -> Iterator[tuple[str, bool]]:
+    """Choose what to train on, and say which, and whether it is simulated.
 
     That is what the user named, else the public table by its usual name in the working folder,
     else a simulated sample, which is worth a warning.
     """
     if path is not None:
-        yield path
+        yield path, False
     elif Path(USUAL_FILE).is_file():
         report(Message("Training on {usual_file} in the working folder.", usual_file=USUAL_FILE))
-        yield USUAL_FILE
+        yield USUAL_FILE, False
     else:
         with simulated_sample() as sample:
             warn(
@@ -164,7 +167,7 @@ def find_training_data(
                     sample_rows=SAMPLE_ROWS,
                 )
             )
-            yield sample
+            yield sample, True
 
 
 @contextmanager

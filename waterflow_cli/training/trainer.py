@@ -16,6 +16,7 @@ from sklearn.model_selection import train_test_split
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import Message, counted, marked
+from waterflow_cli.common.number_formats import CHANCE
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy, VerdictRecord, record_verdicts
 from waterflow_cli.models.discovery import LoadedPlugin
@@ -127,6 +128,11 @@ class TrainingResult:
     def evaluation(self) -> Evaluation:
         """How the procedure fared."""
         return self.measured.evaluation
+
+    @property
+    def is_better_than_chance(self) -> bool:
+        """Whether the interval of its ROC AUC lies above that of no skill."""
+        return self.evaluation.estimates["roc_auc"].low > CHANCE
 
     @property
     def decided_share(self) -> float:

@@ -30,7 +30,7 @@ from waterflow_cli.models.manifest import DIGEST_TAG, MANIFEST, PAYLOAD, write_m
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.sqlite_tables import sqlite_path
-from waterflow_cli.registry.versions import Origin, RegisteredVersion, register
+from waterflow_cli.registry.versions import Aliasing, Origin, RegisteredVersion, register
 from waterflow_cli.tables.databases.addresses import is_database
 from waterflow_cli.tables.outputs import OutputGroup
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
@@ -77,6 +77,7 @@ def log_start(training: Training) -> None:
             "waterflow.plugin": plugin.name,
             "waterflow.plugin_distribution": plugin.distribution,
             "waterflow.data_sha256": data.sha256,
+            "waterflow.simulated": data.is_simulated,
             "waterflow.schema": schema.name,
             "waterflow.schema_sha256": schema.sha256,
         }
@@ -150,7 +151,12 @@ def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> s
 def log_model(run: TrackedRun, training: Training, result: TrainingResult) -> str:
     """Save the model without pickle, and record its manifest's sha256; return MLflow's id of it."""
     data, plugin = training.data, training.plugin
-    details = {"waterflow": __version__, "run_id": run.run_id, "data_sha256": data.sha256}
+    details = {
+        "waterflow": __version__,
+        "run_id": run.run_id,
+        "data_sha256": data.sha256,
+        "simulated": data.is_simulated,
+    }
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         payload = Path(scratch) / PAYLOAD
         reference = build_reference(data, result)
@@ -195,6 +201,7 @@ def run_training(
     PluginError, UsageError, DataRefusedError
         See `waterflow_cli.training.trainer.train_model`; the run is marked as failed.
     """
+    aliasing = Aliasing.DEMO if training.data.is_simulated else Aliasing.RANKED
     database = sqlite_path(tracking.uri)
     if database is not None and not database.exists():
         report(Message("Creating the tracking store {uri}", uri=tracking.uri))
@@ -207,7 +214,7 @@ def run_training(
             run,
             log_model(run, training, result),
             plugin=training.plugin.name,
-            origin=Origin(Action.TRAIN),
+            origin=Origin(Action.TRAIN, aliasing=aliasing),
             publish=outputs.publish,
         )
     return TrainingReport(training, result, registered)

@@ -17,7 +17,6 @@ from mlflow import MlflowClient
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import ModelError, WaterflowError
-from waterflow_cli.common.hashing import file_sha256
 from waterflow_cli.common.json import json_text
 from waterflow_cli.common.libraries import TRAINING, installed_versions
 from waterflow_cli.common.messages import tr
@@ -29,7 +28,7 @@ from waterflow_cli.samples.schemas import parse_schema
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.databases.addresses import is_database, lasting_address
 from waterflow_cli.tables.reading_options import ReadingOptions
-from waterflow_cli.training.data import DataOptions, TrainingData, simulated_sample
+from waterflow_cli.training.data import DataOptions, TrainingData
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.combined_data import COMBINED
 
@@ -175,14 +174,12 @@ def _lasting_options(options: DataOptions) -> DataOptions:
 
 def _lasting_path(data: TrainingData) -> str | None:
     """Name the file in full; None for the simulated sample, whose file is gone by now."""
+    if data.is_simulated:
+        return None
     if data.path in (PIPE, COMBINED):
         return data.path
     if is_database(data.path):
         return lasting_address(data.path)
-    if not Path(data.path).exists():
-        with simulated_sample() as sample:
-            if file_sha256(sample) == data.sha256:
-                return None
     return str(Path(data.path).absolute())
 
 

@@ -231,7 +231,7 @@ def load_recorded(
         return _load(path, record, ids)
     if record.path is None:
         with simulated_sample() as sample:
-            return _load(sample, record, ids)
+            return replace(_load(sample, record, ids), is_simulated=True)
     if record.path == PIPE:
         raise InputError(
             PIPE, "the run read its data through a pipe.", hint=tr("Pipe it again: --data -")
