@@ -63,6 +63,13 @@ def test_table_on_its_side_is_one_too(tmp_path):
     assert grid_of(path).sheet == "Side"
 
 
+def test_list_of_limits_is_no_table(tmp_path):
+    limits = [["Paramètre", "Limite"], ["pH", 9.0], ["Sulfates", 250.0], ["Turbidité", 1.0]]
+    grid = grid_of(write_book(tmp_path / "a.xlsx", {"Normes": limits, "Data": TABLE}))
+    assert grid.sheet == "Data"
+    assert [str(each) for each in grid.remarks] == ["other sheets not read: Normes"]
+
+
 def test_table_of_results_is_one_too(tmp_path):
     results = [
         ["code_prelevement", "code_parametre", "resultat_alphanumerique", "libelle_unite"],

@@ -91,6 +91,13 @@ def find_names(rows: Sequence[Sequence[Any]], names: Header) -> tuple[int, dict[
     return best
 
 
+def count_names(rows: Sequence[Sequence[Any]], names: Header) -> int:
+    """Count the names down a column, where samples stand beside it, and not limits alone."""
+    naming, known = find_names(rows, names)
+    has_samples = bool(known) and bool(_lay_out(rows, naming, list(known), names).samples)
+    return len(known) if has_samples else 0
+
+
 def turn(grids: Iterable[Grid], path: str, names: Header, dialect: Dialect) -> Table | None:
     """Present a table that lies on its side as one with a row for each sample.
 

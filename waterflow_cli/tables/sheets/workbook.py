@@ -11,7 +11,7 @@ from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.tables.sheets.archives import WorkbookArchive
 from waterflow_cli.tables.sheets.facts import SheetFacts, letters_of, read_facts
 from waterflow_cli.tables.sheets.grid import Grid, is_empty, text_of_cell
-from waterflow_cli.tables.sheets.transposed import find_names
+from waterflow_cli.tables.sheets.transposed import count_names
 
 if TYPE_CHECKING:
     from python_calamine import CalamineWorkbook
@@ -166,5 +166,5 @@ def _count_names(grid: Grid, names: Header) -> int:
     def across(header: Header) -> int:
         return max(map(header.count_known, top), default=0)
 
-    n_known = max(across(names), len(find_names(grid.rows, names)[1]))
+    n_known = max(across(names), count_names(grid.rows, names))
     return max(n_known, *map(across, names.candidates(n_known)), 0)
