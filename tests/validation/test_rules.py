@@ -78,7 +78,7 @@ def test_what_only_the_source_shows_is_never_in_a_cell():
     assert set(IN_SOURCE_ONLY) == {
         *("ragged_row", "other_separator", "nul_byte", "stray_quote"),
         *("not_json", "unknown_key", "repeated_key"),
-        *("incomplete_key", "conflicting_results"),
+        *("partial_key", "conflicting_results"),
         *("unknown_unit", "missing_unit", "unknown_qualifier"),
     }
     assert {PLACES[code] for code in IN_SOURCE_ONLY} == {"row"}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Rules that a row breaks where its profile does not say enough.
 _OF_PROFILE = {
-    *("conflicting_results", "incomplete_key", "missing_unit", "unknown_qualifier"),
+    *("conflicting_results", "partial_key", "missing_unit", "unknown_qualifier"),
     "unknown_unit",
 }
 

@@ -158,7 +158,7 @@ def _sampling_rows(rows: pa.RecordBatch, keys: pa.Array, rng: np.random.Generato
 
 
 def _conclusions(conforms: BoolArray, rng: np.random.Generator) -> dict[str, pa.Array]:
-    """Give the four conclusions: a sample that is not potable exceeds a limit in one at least."""
+    """Give the four conclusions; at least one is against a sample that is not potable."""
     n_rows = len(conforms)
     columns = {}
     exceeding = rng.integers(3, size=n_rows)  # bacteriology, chemistry or both

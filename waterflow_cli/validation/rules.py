@@ -60,7 +60,7 @@ _ALL = (
     ),
     Rule("all_zero", marked("all its measurements are 0, and no water is that.")),
     *ROW_RULES.values(),
-    Rule("incomplete_key", marked("line {line} does not say of which sample: {column} is empty")),
+    Rule("partial_key", marked("line {line} does not say of which sample: {column} is empty")),
     Rule(
         "conflicting_results",
         marked("{name} is {one} in line {first} and {other} in line {second}"),
@@ -85,7 +85,7 @@ RULES: Mapping[str, Rule] = {rule.code: rule for rule in _ALL}
 # The file alone shows these: once the row is in an output, its cells seem sound.
 IN_SOURCE_ONLY = (
     *ROW_RULES,
-    *("incomplete_key", "conflicting_results"),
+    *("partial_key", "conflicting_results"),
     *("unknown_unit", "missing_unit", "unknown_qualifier"),
 )
 # A rule, the rows that break it, and the values that its sentence needs.

@@ -359,7 +359,7 @@ def test_result_that_names_no_sample_is_refused_with_its_line(read, name):
 def test_result_without_a_part_of_its_key_is_a_finding_of_its_own_sample(read):
     found = read([wqp("pH", "7", "None"), wqp("pH", "7", "None", day="")])
     told = "line 3 does not say of which sample: ActivityStartDate is empty"
-    assert found.findings() == [(3, "incomplete_key", told)]
+    assert found.findings() == [(3, "partial_key", told)]
     assert found.values("ph") == [7, 7]
 
 

@@ -148,7 +148,7 @@ class RowsThatCount:
         return found
 
     def remarks(self) -> Iterator[Message]:
-        """Say which rows were left out by what they say, and which keys were incomplete."""
+        """Say which rows were left out by what they say, and which keys lack a part."""
         for column, said in self._left_out.items():
             if n_rows := said.total():
                 most = [f"{text or '-'} {n}" for text, n in said.most_common()]

@@ -242,7 +242,7 @@ class ResultTable:
         for row, column in incomplete.items():
             told = {"column": column, "line": int(batch.lines[row])}
             of = int(sample[np.count_nonzero(counts[:row])])
-            self._findings.setdefault(of, RowFinding("incomplete_key", told))
+            self._findings.setdefault(of, RowFinding("partial_key", told))
         quantity = self._quantities_of(batch)[counts]
         known = quantity != _NONE
         self._counts["results"] += len(batch)
