@@ -106,10 +106,12 @@ def test_new_plugin_is_a_project_and_the_next_step_is_named(cli, workdir):
 def test_schemas_are_listed(cli):
     outcome = cli("schemas", "list")
     assert (outcome.code, outcome.err) == (0, "")
-    ((name, title, digest),) = table_rows(outcome.out)
-    assert (name.strip(), title.strip()) == ("water", "Water sample, nine measurements")
+    rows = table_rows(outcome.out)
+    assert [name.strip() for name, _, _ in rows] == ["drinking-water", "water"]
+    _, title, digest = rows[1]
+    assert title.strip() == "Water sample, nine measurements"
     report = json.loads(cli("schemas", "list", "--json").out)
-    (schema,) = report["schemas"]
+    _, schema = report["schemas"]
     assert (report["version"], schema["name"], schema["title"]) == (1, "water", title.strip())
     assert len(schema["sha256"]) == 64
     assert schema["sha256"].startswith(digest.strip())
