@@ -570,11 +570,21 @@ def test_faulty_file_is_refused_alike(name, engines):
     engines.refuse_both([name])
 
 
-def test_missing_column_is_refused_alike(engines):
+def test_a_column_that_is_not_there_is_scored_alike(engines):
     write_plain("in.csv", 2000)
     text = Path("in.csv").read_text()
-    Path("in.csv").write_text(text.replace("Sulfate", "Sulfite_of_no_schema", 1))
-    assert engines.refuse_both(["in.csv"]).exit_code == 3
+    Path("in.csv").write_text(text.replace("Turbidity", "Clarity_of_no_schema", 1))
+    summary = engines.score_both(["in.csv"])
+    assert summary.cells.absent(NAMES, summary.n_rows) == ["Turbidity"]
+
+
+@pytest.mark.parametrize("cells", ["7,,,,,,,,", "7"])
+def test_a_lack_of_most_of_what_the_model_learned_is_refused_alike(cells, engines):
+    names = NAMES[: cells.count(",") + 1]
+    Path("in.csv").write_text("\n".join([",".join(("id", *names)), *[f"S,{cells}"] * 200, ""]))
+    error = engines.refuse_both(["in.csv"])
+    assert error.exit_code == 4
+    assert "it lacks Hardness" in str(error)
 
 
 @pytest.mark.parametrize("fault", [b'S,"7,200\n', b"\xe9\x81,7\n", b"\xc3\xa9,7\n\xe9,8\n"])

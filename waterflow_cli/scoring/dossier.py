@@ -69,6 +69,11 @@ class Comparison:
         return _range_text(self.low, self.high) + self.limit.unit_after
 
     @property
+    def words(self) -> str:
+        """How it stands to the limit."""
+        return tr(self.status.words)
+
+    @property
     def share(self) -> float:
         """The result in parts of an upper limit; NaN where that says nothing."""
         known = self.high if np.isfinite(self.high) else self.low
@@ -150,13 +155,14 @@ def _describe(
     own = {
         name: cells[name] for name in cells if name not in taken and cells[name] not in (None, "")
     }
+    verdict = _INVALID if values["probability"] is None else _VERDICTS[values["verdict"]]
     probability, held = values["probability"], {each.limit.column for each in compared}
     return {
         "names": list(own.items())[:8],
         "path": path_text(checked.file),
         "line": int(checked.batch.lines[row]),
         "values": values,
-        "verdict": _VERDICTS.get(values["verdict"] if probability is not None else "", _INVALID),
+        "verdict": tr(verdict),
         "policy": decision.policy,
         "model_chart": None if probability is None else _draw_probability(decision, probability),
         "compared": compared,
