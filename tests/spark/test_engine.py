@@ -30,7 +30,13 @@ import pytest
 from dialects import hubeau, wqp
 from paths import FAULTY
 
-from waterflow_cli.common.errors import InputError, ModelError, UsageError, WaterflowError
+from waterflow_cli.common.errors import (
+    EngineError,
+    InputError,
+    ModelError,
+    UsageError,
+    WaterflowError,
+)
 from waterflow_cli.common.messages import use_language
 from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.samples.opening import expand_inputs
@@ -44,6 +50,7 @@ from waterflow_cli.spark.files import HadoopFiles
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.jobs import ship_model
 from waterflow_cli.spark.outputs import FolderOutput
+from waterflow_cli.spark.remote import expected_versions
 from waterflow_cli.spark.session import SparkOptions, open_session
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.tables.reading_options import ReadingOptions
@@ -802,6 +809,44 @@ def test_executor_killed_in_mid_job_costs_no_row(engines, simulated, split, spar
     assert victims
     assert (summary.n_rows, summary.n_invalid) == (100_000, 0)
     assert Path("there.csv").read_bytes() == Path("here.csv").read_bytes()
+
+
+class AlwaysHalf:
+    """What scores by an estimator that has no portable form."""
+
+    def expect(self, n_rows):
+        """Prepare nothing."""
+
+    def __call__(self, X):
+        return np.full(len(X), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_portable", "refused"),
+    [
+        (("scikit-learn", "pandas", "numba"), True, False),
+        (("numpy",), True, True),
+        (("scikit-learn",), False, True),
+    ],
+)
+def test_only_versions_that_decide_what_comes_out_are_compared(
+    names, is_portable, refused, engines, monkeypatch
+):
+    def expected_here(*, portable):
+        expected = expected_versions(portable=portable)
+        return {name: "0.1" if name in names else each for name, each in expected.items()}
+
+    monkeypatch.setattr(engine, "expected_versions", expected_here)
+    if not is_portable:
+        asked = replace(engines.model.decision, scores=AlwaysHalf())
+        engines.model = replace(engines.model, decision=asked)
+    write_plain("in.csv", 10)
+    if not refused:
+        engines.score_both(["in.csv"])
+        return
+    with pytest.raises(EngineError, match=rf"{names[0]} \S+ instead of 0\.1"):
+        engines.score_there(["in.csv"], "out.csv")
+    assert not Path("out.csv").exists()
 
 
 def test_model_changed_on_its_way_is_refused(engines, monkeypatch):

@@ -269,6 +269,13 @@ def test_versions_of_this_machine_are_those_expected():
     check_versions(expected)
 
 
+def test_few_libraries_decide_where_no_estimator_is_asked():
+    few = expected_versions(portable=True)
+    assert set(few) == {"waterflow", "numpy", "pyarrow"}
+    assert few.items() <= expected_versions().items()
+    check_versions(few)
+
+
 def test_each_version_that_differs_is_named():
     expected = expected_versions() | {"numpy": "0.1", "no-such-library": "2"}
     with pytest.raises(EngineError, match=r"no no-such-library instead of 2, numpy \S+ instead of"):

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-# What computes a score, and so its last digit.
-SCORING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "numba")
+# What reads, scores by a portable form and writes, and so decides its last digit. numba only
+# makes it faster: a compiled walk gives NumPy's bits, whatever its version.
+PORTABLE = ("numpy", "pyarrow")
+# What computes a score of an estimator that has no such form.
+SCORING = (*PORTABLE, "pandas", "scikit-learn", "scipy", "numba")
 # What computes a model's bits besides, or draws the random numbers that they depend on.
 TRAINING = (*SCORING, "imbalanced-learn", "joblib", "mapie", "optuna")
 

@@ -77,6 +77,11 @@ class StoredModel:
     data_sha256: str = ""
     is_simulated: bool = False
 
+    @property
+    def is_portable(self) -> bool:
+        """Whether it scores by a portable form, which asks no estimator."""
+        return isinstance(self.decision.scores, PortableForm)
+
     def probability(self, X: FloatArray | pd.DataFrame) -> FloatArray:
         """Calibrated P(potable) of each row, shape (n_samples,).
 

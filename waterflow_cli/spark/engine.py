@@ -33,7 +33,7 @@ from waterflow_cli.spark.formats import NO_ROWS, Columns, Origin, RowFormat
 from waterflow_cli.spark.inputs import SparkInputs
 from waterflow_cli.spark.jobs import RejectsJob, ScoringJob, ValidationJob, ship_model
 from waterflow_cli.spark.outputs import FolderOutput, RowsOutput, SingleOutput, check_named
-from waterflow_cli.spark.remote import remote_errors
+from waterflow_cli.spark.remote import expected_versions, remote_errors
 from waterflow_cli.spark.session import watched
 from waterflow_cli.spark.settings import OutputLayout
 from waterflow_cli.spark.worker import Job, Task
@@ -95,6 +95,7 @@ class SparkEngine:
             job = ScoringJob(
                 schema=model.schema,
                 options=options,
+                is_portable=model.is_portable,
                 model=shipped,
                 is_several=len(inputs.files) > 1,
                 n_rows=inputs.n_bytes // USUAL_ROW_BYTES // inputs.n_cores,
@@ -230,6 +231,7 @@ class SparkEngine:
             counts=counts,
             first_file=inputs.names[0],
             header=None if output is None else header,
+            versions=expected_versions(portable=job.is_portable),
         )
         rows = inputs.rows(task)
         with watched(

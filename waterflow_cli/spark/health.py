@@ -80,7 +80,7 @@ def _settle(session: SparkSession) -> list[str]:
 
 def _compare_versions(answers: list[dict[str, Any]]) -> str:
     """Compare what executors have installed with this machine."""
-    expected = expected_versions()
+    expected = expected_versions(portable=True)
     for answer in answers:
         if error := difference_of(expected, answer["versions"]):
             where = f"{answer['host']}, {answer['executable']}"
@@ -91,7 +91,7 @@ def _compare_versions(answers: list[dict[str, Any]]) -> str:
 
 def _probe(session: SparkSession) -> list[dict[str, Any]]:
     """Ask the executors what they have."""
-    names = tuple(expected_versions())
+    names = tuple(expected_versions(portable=True))
 
     # It is sent as code, being of no module: an executor without waterflow answers too.
     def describe(_: Any) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from subprocess import TimeoutExpired
 
 from waterflow_cli.common import errors
 from waterflow_cli.common.errors import EngineError, WaterflowError
-from waterflow_cli.common.libraries import SCORING, installed_versions
+from waterflow_cli.common.libraries import PORTABLE, SCORING, installed_versions
 from waterflow_cli.common.messages import marked, tr
 from waterflow_cli.spark.jvm import find_process
 
@@ -171,14 +171,18 @@ def find_cause(exc: BaseException, text: str = "") -> str:
 
 
 @cache
-def expected_versions() -> dict[str, str]:
-    """Give the versions here of what a row's result depends on, for `check_versions`."""
-    return installed_versions(("waterflow", *SCORING, "skops"))
+def expected_versions(*, portable: bool = False) -> dict[str, str]:
+    """Give the versions here of what a row's result depends on, for `check_versions`.
+
+    Where no estimator is asked, because none is needed or the model has a portable form, those of
+    few libraries matter.
+    """
+    return installed_versions(("waterflow", *(PORTABLE if portable else (*SCORING, "skops"))))
 
 
 def check_versions(expected: Mapping[str, str]) -> None:
     """Check, on an executor, that it has the driver's versions: others may give other digits."""
-    found = dict.fromkeys(expected, "") | expected_versions()
+    found = dict.fromkeys(expected, "") | installed_versions(expected)
     if error := difference_of(dict(sorted(expected.items())), found):
         raise error
 

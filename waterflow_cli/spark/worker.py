@@ -63,10 +63,17 @@ Start = Callable[[Table], tuple[Pass, Encode]]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is done with all inputs; it is sent to the executors."""
+    """What is done with all inputs; it is sent to the executors.
+
+    Attributes
+    ----------
+    is_portable : bool
+        Whether no estimator is asked, so that few libraries decide what comes out.
+    """
 
     schema: TableSchema
     options: PassOptions
+    is_portable: bool = True
 
     def start(self, row_format: RowFormat) -> Start:
         """Begin it, on an executor."""
