@@ -24,7 +24,6 @@ from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import chosen_language, tr
 from waterflow_cli.common.progress import InputProgress, Report, say_nothing
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.scoring.dossier import write_dossiers
 from waterflow_cli.scoring.outputs import (
     Checkpoint,
     DirectOutputs,
@@ -153,7 +152,7 @@ def score_files(
     records = OutputGroup(force=options.force, inputs=read)
     folder = "" if options.dossier is None else options.dossier.rstrip("/") + "/"
     with _made(folder), _made(output), job.open_outputs() as outputs, records:
-        pages = write_dossiers(model, inputs, folder, options, records) if folder else []
+        pages = _write_dossiers(model, inputs, folder, options, records) if folder else []
         job.run(outputs)
         refuse_too_many(job.summary, options.max_invalid)
         refuse_empty(model, job.summary, inputs)
@@ -364,6 +363,12 @@ def refuse_other_mark(file: Pass, header: FileHeader, first: str) -> None:
             other=header.decimal,
             hint=tr("Score them one by one, or into a folder; or say what both have: --decimal"),
         )
+
+
+def _write_dossiers(*arguments: Any) -> list[str]:
+    from waterflow_cli.scoring.dossier import write_dossiers  # templates: for pages alone
+
+    return write_dossiers(*arguments)
 
 
 def write_manifest(
