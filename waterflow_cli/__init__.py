@@ -1,3 +1,3 @@
-"""waterflow: from a laboratory's CSV of water measurements to a defensible decision."""
+"""waterflow: from a laboratory's file of water measurements to a defensible decision."""
 
 __version__ = "0.2.0.dev0"

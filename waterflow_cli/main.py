@@ -111,7 +111,7 @@ def _settings(
 )
 @click.version_option(__version__, prog_name="waterflow")
 def cli() -> None:
-    """Turn a laboratory's CSV of water measurements into a defensible decision."""
+    """Turn a laboratory's file of water measurements into a defensible decision."""
 
 
 def main(args: list[str] | None = None) -> NoReturn:
