@@ -254,7 +254,7 @@ WRONG_USAGE = {
     "simulate_without_output": (("simulate",), "Missing option '-o' / '--output'"),
     "promote_without_version": (("models", "promote"), "Missing argument 'VERSION'"),
     "option_without_value": (("train", "--plugin"), "'--plugin' requires an argument"),
-    "two_arguments": (("train", "a.csv", "b.csv", "--plugin", "rf"), "unexpected extra argument"),
+    "two_arguments": (("train", "a.csv", "b.csv", "--plugin", "rf"), "b.csv: one file of labelled"),
     "unknown_plugin": (("train", "x.csv", "--plugin", "logrge"), "Did you mean 'logreg'?"),
     "unknown_plugin_checked": (("plugins", "check", "logrge"), "Did you mean 'logreg'?"),
     "unknown_parameter": (
@@ -313,8 +313,8 @@ WRONG_USAGE = {
         (("--encoding", "klingon"), "--encoding klingon: no such encoding"),
         (("--encoding", "base64"), "--encoding base64: no such encoding"),
         (("--unit", "Sulfate=furlong"), "'furlong' is no known unit"),
-        (("--unit", "Sulfat=mg/L"), "Did you mean 'Sulfate'?"),
-        (("--loq", "Sulfat=5"), "Did you mean 'Sulfate'?"),
+        (("--unit", "Sulfite=mg/L"), "Did you mean 'Sulfate'?"),
+        (("--loq", "Sulfite=5"), "Did you mean 'Sulfate'?"),
         (("--decimal", "comma", "--thousands", "comma"), "are the same mark"),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
@@ -445,9 +445,9 @@ def test_model_of_other_columns_ends_with_4_and_scores_its_own_table(
     outcome = cli("score", samples, "-o", "scored.csv", "--tracking-uri", uri)
     assert_refused(outcome, 4, "waterflow/1", samples.name, "Clay, Nitrogen", "models list")
     assert files_below(workdir) == []
-    rewrite(workdir / "half.csv", ["Clay", "1"])
+    rewrite(workdir / "half.csv", ["Nitrogen", "1"])
     outcome = cli("score", "half.csv", "-o", "scored.csv", "--tracking-uri", uri)
-    assert_refused(outcome, 3, "half.csv, line 1: column Nitrogen not found")
+    assert_refused(outcome, 4, "half.csv: it lacks Clay, 100% of what the model learned")
     outcome = cli("score", soil_store / "soil.csv", "-o", "scored.csv", "--tracking-uri", uri)
     assert outcome.code == 0
     assert "200 scored" in outcome.err

@@ -227,7 +227,11 @@ def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, Tra
     schema = load_schema(samples.schema_name)
     named, reading = find_inputs(samples.data, samples.how.reading)
     if len(named) > 1:
-        raise UsageError("{path}: one file of labelled samples is learned from.", path=named[1])
+        raise UsageError(
+            "{path}: one file of labelled samples is learned from.",
+            tr("Put the samples into one file; samplings of its results: --samplings FILE"),
+            path=named[1],
+        )
     how = replace(samples.how, reading=reading)
     found = find_training_data(next(iter(named), None), console.note, console.warn)
     with found as (path, simulated):
