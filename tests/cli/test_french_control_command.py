@@ -65,5 +65,5 @@ def test_a_model_is_trained_on_the_pair_and_made_again(cli):
 def test_what_decides_the_labels_is_found(cli):
     possible = json.loads(simulate(cli, 20_000, "--seed", "3", "--json").out)
     trained = cli("train", *PAIR, *HGB, "--json")
-    found = json.loads(trained.out)["estimates"]["roc_auc"]["value"]
+    found = json.loads(trained.out)["evaluation"]["estimates"]["roc_auc"]["value"]
     assert found == pytest.approx(possible["best_auc_with_missing"], abs=0.03)
