@@ -117,14 +117,17 @@ def test_manifest_holds_the_options_that_decide_the_output(score, two_files):
         *("--jobs", "2", "--batch-rows", "3"),
     )
     assert outcome.code == 0, outcome.err
+    reading = {**asdict(AS_FOUND), "renames": {"acid": "ph"}, "na": []}
+    del reading["samplings"]
     assert read_manifest()["options"] == {
-        "reading": {**asdict(AS_FOUND), "renames": {"acid": "ph"}},
+        "reading": reading,
         "prefix": "wf_",
         "columns": "id",
         "on_invalid": "drop",
         "max_invalid": 50.0,
         "rejects": "rejects.jsonl",
         "explain": 0,
+        "excel": None,
     }
 
 
