@@ -167,6 +167,8 @@ def count_rows(text):
 def test_rows_in_are_rows_scored_and_rows_invalid(
     model, rows, on_invalid, batch_rows, jobs, packing
 ):
+    # A file without any value of what a model learned most from is refused as a whole.
+    rows = [("whole", [], 9, csv.QUOTE_MINIMAL, ""), *rows]
     text = write_rows(rows)
     expected = count_rows(text)
     assert len(expected) == len(rows)
