@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -218,9 +219,12 @@ def convert(values: FloatArray, factor: Fraction) -> FloatArray:
     if (places := _POWERS_OF_TEN.get(factor)) is None:
         return scaled
     text = pc.cast(arrow_numbers(values), pa.string())  # the shortest that is this float
-    rows = np.isfinite(values) & ~as_bools(pc.match_substring(text, "e"))
+    has_exponent = as_bools(pc.match_substring(text, "e"))
+    rows = np.isfinite(values) & ~has_exponent
     plain = joined(text.filter(arrow_numbers(rows)), f"e{places}")
     scaled[rows] = pc.cast(plain, pa.float64()).to_numpy()
+    for row in np.flatnonzero(has_exponent).tolist():  # few: below 0.0001, or very large
+        scaled[row] = float(Decimal(text[row].as_py()).scaleb(places))
     return scaled
 
 

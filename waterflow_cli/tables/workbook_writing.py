@@ -284,7 +284,7 @@ def _escaped(text: str) -> str:
     """Write a text as it stands in a sheet: what XML cannot hold as its number."""
     parts = []
     for place, character in enumerate(text):
-        is_escape = text[place : place + 2] == "_x"
+        is_escape = character == "_" and text[place + 1 : place + 2] == "x"
         is_plain = character in "\t\n" or (character >= " " and character not in "\ufffe\uffff")
         parts.append(character if is_plain and not is_escape else f"_x{ord(character):04X}_")
     return escape("".join(parts))
