@@ -137,7 +137,7 @@ class CellMarks:
         """Tell what a trimmed cell means; None where it says no more than its text.
 
         >>> CellMarks(wanted="mg/L").meaning_of("<0.5 µg/L")
-        Said(text='<0.5', factor=Fraction(1, 1000), marks=('µg/L',), rule='')
+        Said(text='<0.5', factor=Fraction(1, 1000), marks=("'µg/L'",), rule='')
         """
         if not text or len(text) > _MOST_CHARACTERS:
             return None
