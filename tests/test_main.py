@@ -86,7 +86,7 @@ def wait_for_part(process, folder):
 @pytest.fixture
 def scoring(workdir, store_uri):
     """A command that scores for seconds."""
-    write_simulation(str(workdir.parent / "samples.csv"), 300_000, seed=5)
+    write_simulation(str(workdir.parent / "samples.csv"), 900_000, seed=5)
     source = str(workdir.parent / "samples.csv")
     return ("score", source, "--tracking-uri", store_uri, "--jobs", "1", "--quiet", "-o")
 
