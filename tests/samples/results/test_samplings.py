@@ -106,6 +106,18 @@ def test_samplings_may_stand_in_several_files(files):
     assert read(reading("a.txt", "b.txt"))[0] == read(reading("samplings.txt"))[0]
 
 
+def test_one_of_several_files_may_lack_a_column_that_is_taken_over(files):
+    head, *rest = SAMPLINGS.splitlines(keepends=True)
+    Path("a.txt").write_text(head + "".join(rest[:2]), "utf-8")
+    lines = [line.split(",") for line in (head, *rest[2:])]
+    Path("b.txt").write_text("".join(",".join([a, b, *c]) for a, b, _, *c in lines), "utf-8")
+    for paths in (("a.txt", "b.txt"), ("b.txt", "a.txt")):
+        rows, _ = read(reading(*paths))
+        kept = {row["referenceprel"]: (row["cdreseau"], row["dateprel"]) for row in rows}
+        assert kept["0001"] == ("033000101", "")
+        assert kept["0004"] == ("033000104", "2024-05-04")
+
+
 def test_files_of_samplings_are_told_from_those_of_results(files):
     found, options = find_inputs(("samplings.txt", "results.txt"), reading())
     assert (found, options.samplings) == (["results.txt"], ("samplings.txt",))

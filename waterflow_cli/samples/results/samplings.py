@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import arrow_numbers, arrow_texts, filled, joined
+from waterflow_cli.common.arrays import arrow_numbers, arrow_texts, filled, joined, repeated
 from waterflow_cli.common.errors import InputError, did_you_mean, shorten
 from waterflow_cli.common.messages import Message, counted, tr
 from waterflow_cli.samples.profiles import bundled_profiles, load_profile
@@ -50,13 +51,10 @@ class Samplings:
     ----------
     columns : dict of str to pyarrow.Array, each of shape (n_samplings,)
         What a sample takes over; the label stands under the schema's name, as 0, 1 or nothing.
-    n_rows : int
-        Rows read; those beyond the first of a sampling are of other networks.
     """
 
     keys: pa.Array
     columns: dict[str, pa.Array]
-    n_rows: int
     paths: Sequence[str]
 
     def place(self, keys: pa.Array) -> IntArray:
@@ -137,13 +135,19 @@ def read_samplings(
     Raises
     ------
     InputError
-        If a file lacks a column, a row names no sampling, a conclusion is a word that the profile
-        does not know, or two rows of one sampling differ in what the sample takes over.
+        If a file lacks a column, a row names no sampling, or a conclusion is a word that the
+        profile does not know.
     """
     assert profile.samplings is not None
-    reader = _Reader(profile, profile.samplings, label, options)
+    reader = _Reader(profile, profile.samplings, options)
     parts = [part for path in paths for part in reader.read(path)]
-    columns = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    # A file may lack a column that another one has.
+    columns = {
+        name: pa.concat_arrays(
+            [part[name] if name in part else repeated("", len(part[_KEY])) for part in parts]
+        )
+        for name in dict.fromkeys(chain.from_iterable(parts))
+    }
     encoded = columns.pop(_KEY).dictionary_encode()
     codes = encoded.indices.to_numpy()
     # Of the rows of one sampling the first is taken over; a conclusion of any of them counts.
@@ -152,7 +156,7 @@ def read_samplings(
     taken = {name: column.take(firsts) for name, column in columns.items()}
     if label is not None and profile.samplings.label:
         taken[label] = _LABELS.take(arrow_numbers(labels))
-    return Samplings(encoded.dictionary, taken, len(codes), tuple(paths))
+    return Samplings(encoded.dictionary, taken, tuple(paths))
 
 
 def joined_with(table: Table, samplings: Samplings, profile: Profile) -> Table:
@@ -185,15 +189,12 @@ def joined_with(table: Table, samplings: Samplings, profile: Profile) -> Table:
 class _Reader:
     """Reads the columns of samplings that a profile names."""
 
-    def __init__(
-        self, profile: Profile, where: SamplingColumns, label: str | None, options: ReadingOptions
-    ) -> None:
+    def __init__(self, profile: Profile, where: SamplingColumns, options: ReadingOptions) -> None:
         self._where, self._options = where, options
         self._profile = profile
         words = {**profile.label, **options.label_values}
         self._words = {word.strip().lower(): value for word, value in words.items()}
         self._words |= {word.strip().lower(): _NO_LABEL for word in (*where.unjudged, "")}
-        self._label = label
 
     def read(self, path: str) -> Iterator[dict[str, pa.Array]]:
         """Give the columns of each batch, with the key and what the conclusions make together."""
@@ -206,7 +207,7 @@ class _Reader:
                     name: trimmed(batch.columns[found[name]]) for name in names if name in found
                 }
                 yield {
-                    **{found[name]: cells[name] for name in self._where.keep if name in found},
+                    **{name: cells[name] for name in self._where.keep if name in found},
                     _KEY: self._keys(cells, batch, path),
                     _LABEL: arrow_numbers(self._labels(cells, batch, path)),
                 }
@@ -273,7 +274,3 @@ def _worst(codes: IntArray, labels: IntArray, n_keys: int) -> IntArray:
 
 def _key_of(columns: Sequence[pa.Array]) -> pa.Array:
     return joined(*map(trimmed, columns), separator=_SEPARATOR)
-
-
-def _joined(parts: Sequence[pa.Array]) -> pa.Array:
-    return pa.concat_arrays(parts)
