@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,7 +76,8 @@ def test_ranking_is_kept_or_given_up_whole(rows):
     if calibrator.slope == 0:
         assert found == 0.5
     elif calibrator.slope < 2:  # a steeper one may reach 1.0 more than once
-        assert found == pytest.approx(roc_auc_score(y, scores))
+        unbounded = replace(calibrator, least=0.0)
+        assert roc_auc_score(y, unbounded.apply(scores)) == pytest.approx(roc_auc_score(y, scores))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,35 @@ def test_isotonic_calibration_never_reverses_the_order_of_samples(rows, others):
 
 def test_without_calibration_scores_stay_as_they_are():
     y, scores = calibrated_scores(100)
-    assert fit_calibrator(y, scores, "none").apply(scores).tolist() == scores.tolist()
+    within = (scores > 1 / 102) & (scores < 101 / 102)
+    found = fit_calibrator(y, scores, "none").apply(scores)
+    assert found[within].tolist() == scores[within].tolist()
+    assert within.sum() > 90
+
+
+@given(rows=scored_rows(), others=st.lists(SCORES, min_size=1, max_size=20))
+@pytest.mark.parametrize("method", CALIBRATIONS)
+@tried_on(50)
+def test_no_probability_is_surer_than_the_next_row_after_all_that_were_seen(method, rows, others):
+    n_rows = len(rows[0])
+    probability = fit_calibrator(*rows, method).apply(np.array([0.0, 1.0, *others]))
+    assert probability.min() >= 1 / (n_rows + 2)
+    assert probability.max() <= 1 - 1 / (n_rows + 2)
+
+
+def test_a_step_on_which_all_rows_agree_is_as_sure_as_their_number_lets_it_be():
+    y = np.repeat([0, 0, 1, 1], [7, 3, 2, 4])
+    scores = np.repeat([0.1, 0.5, 0.5, 0.9], [7, 3, 2, 4])
+    calibrator = fit_calibrator(y, scores, "isotonic")
+    found = calibrator.apply(np.array([0.0, 0.1, 0.5, 0.9, 1.0]))
+    assert found == pytest.approx([1 / 9, 1 / 9, 2 / 5, 5 / 6, 5 / 6])
+
+
+def test_a_sure_step_of_few_rows_stays_beside_a_less_sure_one_of_many():
+    y = np.r_[0, np.zeros(9), 1, 1].astype(int)
+    scores = np.r_[0.1, np.full(10, 0.5), 0.9]
+    found = fit_calibrator(y, scores, "isotonic").apply(np.array([0.1, 0.5, 0.9]))
+    assert found == pytest.approx([1 / 10, 1 / 10, 2 / 3])
 
 
 @pytest.mark.parametrize("method", CALIBRATIONS)
