@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from waterflow_cli.monitoring.drift import (
     adjust,
     classify_samples,
+    compare_correlations,
     compare_levels,
     compare_mixes,
     compare_repeats,
     compare_shapes,
     compare_shares,
+    compare_spreads,
     known_values,
     stability_index,
+    usual_distance,
 )
 
 
@@ -44,6 +47,60 @@ def test_a_wider_spread_shows_in_the_shape_and_not_in_the_level(random):
     assert compare_levels(old, new).p_value > 1e-3
     assert compare_shapes(old, new).effect > 0.1
     assert compare_shapes(old, new).p_value < 1e-10
+
+
+def test_a_wider_spread_shows_with_its_size_and_a_shift_does_not(random):
+    old, new = random.normal(size=2000), random.normal(scale=1.5, size=1000)
+    found = compare_spreads(old, new)
+    assert found.effect == pytest.approx(np.arctan(1.5) / np.pi * 2 - 0.5, abs=0.03)
+    assert found.p_value < 1e-10
+    assert compare_spreads(new, old).effect == pytest.approx(-found.effect)
+    assert compare_spreads(old, random.normal(3, size=1000)).p_value > 1e-3
+    assert usual_distance(new) / usual_distance(old) == pytest.approx(1.5, abs=0.15)
+
+
+def skewed_and_tied(random, n_rows):
+    """Draw values of which many are equal, the second of them spread by the first."""
+    first, second = random.exponential(size=(2, n_rows))
+    values = np.column_stack([first, second * (0.3 + first), first + second])
+    values[random.random(values.shape) < 0.1] = np.nan
+    return np.round(values, 1)
+
+
+DRAWS = {
+    "normal": lambda random, n_rows: random.normal(size=(n_rows, 3)),
+    "skewed and tied": skewed_and_tied,
+    "of heavy tails": lambda random, n_rows: random.standard_t(2, size=(n_rows, 3)),
+}
+
+
+@pytest.mark.parametrize("source", DRAWS)
+@pytest.mark.parametrize("n_new", [50, 300])
+def test_the_tests_of_spread_and_of_correlation_keep_their_sizes(random, source, n_new):
+    p_values = []
+    for _ in range(200):
+        old, new = (DRAWS[source](random, n_rows) for n_rows in (600, n_new))
+        of_spread = compare_spreads(*(known_values(each[:, 1]) for each in (old, new)))
+        p_values.append((of_spread.p_value, compare_correlations(old, new, 20).outcome.p_value))
+    # 200 trials of 0.05: more than 20 have a chance of 0.1 %.
+    assert (np.sum(np.array(p_values) < 0.05, axis=0) <= 20).all()
+
+
+def test_a_new_correlation_is_found_and_its_columns_are_named(random):
+    old, new = random.normal(size=(2, 1000, 5))
+    new[:, 3] = 0.6 * new[:, 1] + 0.8 * new[:, 3]
+    found = compare_correlations(old, new, 20)
+    assert found.pair == (1, 3)
+    assert found.outcome.effect == pytest.approx(np.arctanh(0.58), abs=0.1)
+    assert found.outcome.p_value < 1e-10
+    assert found.shown == pytest.approx((0, 0.58), abs=0.08)
+
+
+def test_columns_that_are_equal_constant_or_empty_have_no_correlation_that_changed(random):
+    equal = np.repeat(random.normal(size=(100, 1)), 2, axis=1)
+    assert compare_correlations(equal, equal[:40] ** 3, 20).outcome == (0.0, 1.0)
+    assert compare_correlations(equal, np.ones((40, 2)), 20) is None
+    assert compare_correlations(equal, np.full((40, 2), np.nan), 20) is None
 
 
 def test_the_stability_index_of_small_equal_samples_is_about_zero(random):

@@ -76,7 +76,10 @@ def test_samples_from_the_same_source_are_quiet(monitor, fresh):
     found = monitor(fresh)
     assert found.alarms == []
     kinds = {check.kind for check in found.checks}
-    assert {"missing", "level", "shape", "unit", "joint", "score", "verdicts"} <= kinds
+    of_values = {"level", "spread", "shape", "unit", "joint", "correlation"}
+    assert {"missing", "score", "verdicts"} | of_values <= kinds
+    repeated = next(check for check in found.checks if check.kind == "repeated")
+    assert (repeated.old, repeated.new) == (0, 0)
 
 
 def test_the_training_rows_themselves_are_quiet_and_their_scores_are_no_evidence(monitor, samples):
@@ -93,6 +96,8 @@ def test_the_training_rows_themselves_are_quiet_and_their_scores_are_no_evidence
     [
         (lambda t: t.assign(ph=t.ph + 1.0), "ph.level"),
         (lambda t: t.assign(ph=7 + 3 * (t.ph - 7)), "ph.shape"),
+        (lambda t: t.assign(Hardness=200 + 1.5 * (t.Hardness - 200)), "Hardness.spread"),
+        (lambda t: t.assign(Turbidity=t.Turbidity + 0.4 * (t.Chloramines - 7)), "correlation"),
         (lambda t: t.assign(Trihalomethanes=t.Trihalomethanes / 1000), "Trihalomethanes.unit"),
         (lambda t: t.assign(Sulfate=t.Sulfate.where(t.index % 3 > 0)), "Sulfate.missing"),
         (lambda t: t.assign(Turbidity="<5"), "Turbidity.censored"),
@@ -101,6 +106,18 @@ def test_the_training_rows_themselves_are_quiet_and_their_scores_are_no_evidence
 )
 def test_each_change_alarms_by_its_name(monitor, fresh, change, key):
     assert key in keys(monitor(change(fresh.copy())))
+
+
+def test_what_changed_is_said_in_words(monitor, fresh):
+    table = fresh.assign(Hardness=200 + 2 * (fresh.Hardness - 200))
+    ranks = table.Chloramines.rank(method="first").astype(int) - 1
+    table["Turbidity"] = np.sort(table.Turbidity)[ranks]
+    said = "\n".join(sentences(monitor(table)))
+    assert "Hardness varies more than in training: half of the values lie within " in said
+    assert "Chloramines and Turbidity go together otherwise than in training" in said
+    assert "is distributed otherwise" not in said
+    copied = sentences(monitor(fresh.iloc[np.arange(500) % 100]))
+    assert copied[0].startswith("80.0% of the rows repeat the measurements of another; in training")
 
 
 def test_labels_show_a_model_that_fails(monitor, fresh):

@@ -105,20 +105,24 @@ class Reference:
         """Whether equal rows are copies of one; not where measurements are coarse."""
         return self.n_repeated <= _MOST_REPEATED * self.n_rows
 
+    def repeats(self) -> tuple[float, float]:
+        """Say what share of the fitted rows repeat others, and what share is the most frequent."""
+        share = self.n_repeated / self.n_rows
+        if self.copies_count_once:  # the sample holds one of each: all copies may be of one row
+            return share, (self.n_repeated + 1) / self.n_rows
+        n_most = np.unique(hash_rows(self.X), return_counts=True)[1].max()
+        return share, float(n_most / len(self.X))
+
     def usual_repeats(self, n_rows: int) -> tuple[float, float]:
         """Say how often so many rows repeat others, and what share is the most frequent row.
 
         As often as the fitted rows do, or as rows that are drawn with replacement: of n drawn from
         n, 37 in 100 are copies.
         """
-        if self.copies_count_once:  # all copies may be of one row
-            top = (self.n_repeated + 1) / self.n_rows
-        else:
-            top = np.unique(hash_rows(self.X), return_counts=True)[1].max() / len(self.X)
+        share, top = self.repeats()
         n_drawn_from = min(n_rows, self.n_rows - self.n_repeated)
         n_distinct = n_drawn_from * (1 - (1 - 1 / n_drawn_from) ** n_rows)
-        copies = max(self.n_repeated / self.n_rows, 1 - n_distinct / n_rows)
-        return copies, max(float(top), 1 / n_drawn_from)
+        return max(share, 1 - n_distinct / n_rows), max(top, 1 / n_drawn_from)
 
     def unseen(self, hashes: HashArray) -> BoolArray:
         """Say which rows the model was surely not fitted on, by their hashes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from waterflow_cli.common.number_formats import CHANCE
 _N_BINS = 10
 _N_FOLDS = 5
 _N_TREES, _LEAST_LEAF = 40, 5
+# Correlations nearer to 1 count as this: Fisher's transform of 1 is infinite.
+_MOST_CORRELATED = 0.999
 # Below this expected count the chi-square distribution serves badly (Cochran 1954).
 _LEAST_EXPECTED = 5
 
@@ -37,6 +40,30 @@ def compare_levels(old: FloatArray, new: FloatArray) -> Outcome:
     # No evidence where all values are equal, for which there is no p value.
     p_value = 1.0 if np.isnan(found.pvalue) else float(found.pvalue)
     return Outcome(float(effect), p_value)
+
+
+def compare_spreads(old: FloatArray, new: FloatArray) -> Outcome:
+    """Test whether new values tend to lie farther from their median, or nearer to it.
+
+    The ranks of the distances are compared (Fligner and Killeen 1976, "Distribution-free two-sample
+    tests for scale"). Distances from the median of both samples together are exchangeable where
+    nothing changed, however skewed the values: their p value keeps its level, where that of
+    distances from each sample's own median would not. The latter keep a mere shift from showing
+    here. The larger p value counts; the effect is as of `compare_levels`, of the own distances.
+    """
+    of_both, of_own = (
+        compare_levels(np.abs(old - centres[0]), np.abs(new - centres[1]))
+        for centres in (
+            [np.median(np.concatenate([old, new]))] * 2,
+            [np.median(old), np.median(new)],
+        )
+    )
+    return Outcome(of_own.effect, max(of_both.p_value, of_own.p_value))
+
+
+def usual_distance(values: FloatArray) -> float:
+    """Give the median distance from the median: half of the values lie nearer to it."""
+    return float(np.median(np.abs(values - np.median(values))))
 
 
 def compare_shapes(old: FloatArray, new: FloatArray) -> Outcome:
@@ -186,6 +213,80 @@ def classify_samples(old: FloatArray, new: FloatArray, *, seed: int) -> Outcome:
     effect = float(np.mean(effects))
     deviation = np.sqrt(np.mean(variances) * (1 / _N_FOLDS + 1 / (_N_FOLDS - 1)))
     return Outcome(effect, float(stats.norm.sf(effect / deviation)))
+
+
+class Correlated(NamedTuple):
+    """The two columns whose correlation changed most surely, and both correlations."""
+
+    outcome: Outcome
+    pair: tuple[int, int]
+    shown: tuple[float, float]
+    counts: tuple[int, int]
+
+
+def compare_correlations(old: FloatArray, new: FloatArray, least: int) -> Correlated | None:
+    """Test whether any two columns go together otherwise (Spearman's rank correlation).
+
+    Parameters
+    ----------
+    old, new : ndarray of shape (n_rows, n_measurements)
+        NaN where missing.
+    least : int
+        Of rows that have both values, on either side; pairs with fewer are left out.
+
+    Returns
+    -------
+    Correlated or None
+        The effect is Cohen's q, the difference of Fisher's z; the p value is the smallest one of
+        all pairs, times their number. None if there is no pair to compare.
+    """
+    ranks = stats.rankdata(np.concatenate([old, new]), axis=0, nan_policy="omit")
+    found = []
+    for pair in combinations(range(old.shape[1]), 2):
+        before, after = (
+            part[np.isfinite(part).all(axis=1)]
+            for part in (ranks[: len(old), pair], ranks[len(old) :, pair])
+        )
+        if min(len(before), len(after)) >= least and all(
+            np.ptp(part, axis=0).all() for part in (before, after)
+        ):
+            found.append(_compare_pair(before, after, pair))
+    if not found:
+        return None
+    surest = min(found, key=lambda each: each.outcome.p_value)
+    p_value = min(1.0, surest.outcome.p_value * len(found))
+    return surest._replace(outcome=surest.outcome._replace(p_value=p_value))
+
+
+def _compare_pair(old: FloatArray, new: FloatArray, pair: tuple[int, int]) -> Correlated:
+    shown = _correlation(old), _correlation(new)
+    change = float(np.arctanh(shown[1]) - np.arctanh(shown[0]))
+    variance = _fisher_variance(np.concatenate([old, new]))
+    deviation = np.sqrt(variance * (1 / (len(old) - 3) + 1 / (len(new) - 3)))
+    p_value = float(2 * stats.norm.sf(abs(change) / deviation)) if change else 1.0
+    return Correlated(Outcome(change, p_value), pair, shown, (len(old), len(new)))
+
+
+def _correlation(pair: FloatArray) -> float:
+    u, v = _standardised(pair)
+    return float(np.clip((u * v).mean(), -_MOST_CORRELATED, _MOST_CORRELATED))
+
+
+def _standardised(pair: FloatArray) -> FloatArray:
+    scaled: FloatArray = (pair - pair.mean(axis=0)) / pair.std(axis=0)
+    return scaled.T
+
+
+def _fisher_variance(pair: FloatArray) -> float:
+    """Give the variance of Fisher's z of two columns, times the number of rows.
+
+    It is that of the correlation's influence function: 1 for normal values, and right too for
+    ranks, for ties and for columns that hang together without being correlated.
+    """
+    u, v = _standardised(pair)
+    correlation = _correlation(pair)
+    influence = u * v - correlation * (u**2 + v**2) / 2
+    return float((influence**2).mean() / (1 - correlation**2) ** 2)
 
 
 def adjust(p_values: Sequence[float], weights: Sequence[float]) -> FloatArray:

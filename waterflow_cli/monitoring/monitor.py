@@ -19,14 +19,17 @@ from waterflow_cli.monitoring.checks import Check, Unchecked, decide
 from waterflow_cli.monitoring.drift import (
     Outcome,
     classify_samples,
+    compare_correlations,
     compare_levels,
     compare_mixes,
     compare_probabilities,
     compare_repeats,
     compare_shapes,
     compare_shares,
+    compare_spreads,
     known_values,
     stability_index,
+    usual_distance,
 )
 from waterflow_cli.monitoring.labels import Record, compare_records, record
 from waterflow_cli.monitoring.samples import (
@@ -206,10 +209,12 @@ class _Comparison:
         counts = np.unique(hash_rows(rows.X), return_counts=True)[1]
         usual = reference.usual_repeats(len(rows))
         sizes = reference.n_rows, len(rows)
-        for kind, found, share in zip(
-            ("repeated", "stuck"), compare_repeats(counts, usual), usual, strict=True
+        in_training = reference.repeats()
+        for kind, found, old_share, share in zip(
+            ("repeated", "stuck"), compare_repeats(counts, usual), in_training, usual, strict=True
         ):
-            yield Check.of(kind, found, (share, share + found.effect), sizes)
+            shown = old_share, share + found.effect
+            yield Check.of(kind, found, shown, sizes, detail={"usual": share})
         for place, name in enumerate(rows.measurements):
             codes = rows.cell_codes[:, place]
             old = reference.missing[name], reference.n_rows
@@ -228,13 +233,15 @@ class _Comparison:
             return
         medians = float(np.median(old)), float(np.median(new))
         level = compare_levels(old, new)
+        distances = usual_distance(old), usual_distance(new)
         decades = _unit_step(medians, level.effect)
-        for kind, outcome, detail in (
-            ("level", level, None),
-            ("shape", compare_shapes(old, new), {"psi": stability_index(old, new)}),
-            ("unit", Outcome(decades, np.nan), {"factor": 10.0**decades}),
+        for kind, outcome, shown, detail in (
+            ("level", level, medians, None),
+            ("spread", compare_spreads(old, new), distances, None),
+            ("shape", compare_shapes(old, new), medians, {"psi": stability_index(old, new)}),
+            ("unit", Outcome(decades, np.nan), medians, {"factor": 10.0**decades}),
         ):
-            yield Check.of(kind, outcome, medians, (len(old), len(new)), name, detail)
+            yield Check.of(kind, outcome, shown, (len(old), len(new)), name, detail)
 
     def _about_all(self, rows: SampledRows) -> Iterator[Check | Unchecked]:
         old = self.reference.X.to_numpy()
@@ -249,6 +256,14 @@ class _Comparison:
         )
         found = classify_samples(old, new, seed=self.options.seed)
         yield Check.of("joint", found, (0.5, found.effect + 0.5), (len(old), len(new)))
+        pair = compare_correlations(old, new, LEAST_ROWS)
+        if pair is None:
+            yield Unchecked("correlation", "", Message("no two measurements have enough values."))
+            return
+        names = [rows.measurements[place] for place in pair.pair]
+        yield Check.of(
+            "correlation", pair.outcome, pair.shown, pair.counts, detail={"measurements": names}
+        )
 
     def _about_scores(self, probability: FloatArray, n_known: int) -> Iterator[Check | Unchecked]:
         old = known_values(self.reference.probability)

@@ -33,12 +33,15 @@ _SHARES = (
 # Of the checks that do not alarm, so many are shown whose adjusted p is smaller than this.
 _NEAR, _MOST_NEAR = 0.5, 8
 # What is no news where another kind of check says it too.
-_IMPLIED_BY = {"shape": ("level", "unit"), "level": ("unit",)}
+_IMPLIED_BY = {"shape": ("level", "spread", "unit"), "level": ("unit",), "spread": ("unit",)}
 _SENTENCES: Mapping[str, str] = {
     "invalid": marked("{new} of the rows break the schema; in training it was {old}."),
-    "repeated": marked("{new} of the rows repeat the measurements of another; {old} is usual."),
+    "repeated": marked(
+        "{new} of the rows repeat the measurements of another; in training {old} did, and rows "
+        "drawn again by chance would in {usual}."
+    ),
     "stuck": marked(
-        "{new} of the rows hold the very same measurements; {old} is usual. Is a sensor stuck?"
+        "{new} of the rows hold the very same measurements; {usual} is usual. Is a sensor stuck?"
     ),
     "missing": marked("{name} is missing in {new} of the rows; in training it was {old}."),
     "censored": marked("{new} of the rows hold a non-detect of {name}; in training it was {old}."),
@@ -50,10 +53,20 @@ _SENTENCES: Mapping[str, str] = {
         "{name} is {direction} than in training: median {new} against {old}; of a new and an old "
         "value, the new one is larger {chance:.0%} of the time."
     ),
-    "shape": marked("{name} is spread otherwise than in training: KS {effect:.2f}, PSI {psi:.2f}."),
+    "spread": marked(
+        "{name} varies {amount} than in training: half of the values lie within {new} of their "
+        "median, and within {old} in training."
+    ),
+    "shape": marked(
+        "{name} is distributed otherwise than in training: KS {effect:.2f}, PSI {psi:.2f}."
+    ),
     "joint": marked(
         "The measurements do not go together as in training: a classifier tells new rows from old "
         "ones with a ROC AUC of {new}."
+    ),
+    "correlation": marked(
+        "{first} and {second} go together otherwise than in training: their rank correlation is "
+        "{new}, and was {old}."
     ),
     "score": marked(
         "The probabilities differ from those in training by {effect:.2f} on average; their median "
@@ -117,6 +130,7 @@ def sentence(check: Check) -> str:
     """Say what a check found, for those who know water and no statistics."""
     write = figure_writer(check.kind)
     detail = dict(check.detail or {})
+    first, second = detail.get("measurements", ("", ""))
     return tr(
         _SENTENCES[check.kind],
         name=check.name,
@@ -124,6 +138,10 @@ def sentence(check: Check) -> str:
         new=write(check.new),
         effect=check.effect,
         direction=tr("higher") if check.effect > 0 else tr("lower"),
+        usual=write(detail.get("usual", float("nan"))),
+        amount=tr("more") if check.effect > 0 else tr("less"),
+        first=first,
+        second=second,
         chance=check.effect + 0.5,
         psi=detail.get("psi", float("nan")),
         factor=detail.get("factor", 1.0),
@@ -134,7 +152,7 @@ def figure_writer(kind: str) -> Callable[[float], str]:
     """Give what writes the figures of a kind of check."""
     if kind in _SHARES:
         return write_share
-    if kind in ("joint", "score", "auc", "brier", "calibration"):
+    if kind in ("joint", "correlation", "score", "auc", "brier", "calibration"):
         return format_share
     return write_number
 
