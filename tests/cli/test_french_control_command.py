@@ -25,7 +25,7 @@ def test_both_files_make_samples_with_date_network_commune_and_label(cli):
     checked = cli("validate", *PAIR, "--good", "good.csv")
     assert checked.code == 0, checked.out
     assert "400 samples of" in checked.err
-    assert f"400 samplings of {SAMPLINGS}" in checked.err
+    assert f"400 samplings in 412 rows of {SAMPLINGS}" in checked.err
     with Path("good.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 400

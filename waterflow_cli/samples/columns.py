@@ -33,11 +33,13 @@ SITE_NAMES = (
     *("samplingsite", "samplingpoint", "samplingstation", "monitoringlocationidentifier"),
     *("monitoringlocationname", "pointdeprelevement", "codepointdeprelevement"),
     *("location", "locationname", "commune", "nomcommune", "codecommune", "reseau", "nomreseau"),
+    *("monitoringsiteidentifier", "samplesamplingpointnotation", "locationidentifier"),
+    *("monitoringlocationid", "cdreseau", "codereseau", "inseecommuneprinc"),
 )
 DATE_NAMES = (
     *("date", "sampledate", "datesampled", "sampled", "sampledon", "sampledat", "samplingdate"),
     *("collectiondate", "collected", "activitystartdate", "dateprelevement", "datedeprelevement"),
-    *("datetime", "timestamp"),
+    *("datetime", "timestamp", "dateprel", "samplesampledatetime", "phenomenontimesamplingdate"),
 )
 # Names of columns that say of any value whether it counts, or lies beyond a limit.
 _FLAG = re.compile(

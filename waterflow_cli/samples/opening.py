@@ -154,19 +154,18 @@ def _of_results(
             "--rename: in a table of results the profile says which column is which.",
             tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name),
         )
-    samples = ResultTable(table, profile, schema, reading, is_recognised=is_recognised).read()
+    results = ResultTable(table, profile, schema, reading, is_recognised=is_recognised)
     if not reading.samplings:
-        return samples
+        return results.read()
     if profile.samplings is None:
         raise UsageError(
             "--samplings {path}: the profile {name} knows of no such files.",
             path=reading.samplings[0],
             name=profile.name,
         )
-    from waterflow_cli.samples.results.samplings import joined_with, read_samplings
+    from waterflow_cli.samples.results.samplings import read_samplings
 
-    samplings = read_samplings(reading.samplings, profile, schema.label, reading)
-    return joined_with(samples, samplings, profile)
+    return results.read(read_samplings(reading.samplings, profile, schema.label, reading))
 
 
 def _upright(table: Table) -> Table:

@@ -87,8 +87,21 @@ def test_a_sample_takes_over_what_its_sampling_tells(files):
         ("0004", "033000104", "2024-05-04"),
     ]
     assert [row["ph"] for row in rows] == ["7.1", "7.2", "7.3", "7.4"]
-    assert "4 samplings of samplings.txt" in said
-    assert "1 sample without a sampling there" in said
+    assert said[1:] == [
+        "4 samplings in 5 rows of samplings.txt",
+        "1 sampling without a result here",
+        "1 sample without a sampling there",
+    ]
+
+
+def test_where_each_row_belongs_to_a_sample_nothing_else_is_said(files):
+    Path("results.txt").write_text(RESULTS.replace("0003", "0009"), "utf-8")
+    lines = SAMPLINGS.splitlines(keepends=True)
+    Path("samplings.txt").write_text("".join(lines[:4] + lines[5:]), "utf-8")
+    assert read(reading("samplings.txt"))[1] == [
+        "4 samples of 5 results (own)",
+        "4 samplings of samplings.txt",
+    ]
 
 
 def test_a_sample_is_potable_where_all_its_conclusions_say_so(files):

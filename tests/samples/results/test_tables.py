@@ -148,7 +148,7 @@ def test_each_result_goes_to_its_sample_and_column(read):
     assert found.values("Turbidity") == [7.5]
     assert found.values("Solids") == [None]
     assert found.values("Chloramines") == [0]
-    assert "1 sample of 10 results (hubeau), 1 of other parameters" in found.how
+    assert "1 sample of 10 results (hubeau), 9 used, 1 of other parameters" in found.how
     assert found.columns[:3] == ["code_prelevement", "date_prelevement", "code_commune"]
 
 
@@ -238,6 +238,14 @@ def test_empty_result_stands_in_the_way_of_none(read):
     found = read(rows)
     assert found.values("ph") == [7.1]
     assert found.findings() == []
+
+
+def test_word_for_no_value_stands_in_the_way_of_none_and_is_not_converted(read):
+    rows = [hubeau("1345", "NA"), hubeau("1345", "28,4"), hubeau("1345", "99", "2")]
+    found = read([*rows, hubeau("1302", "7", "2")], na=["99"])
+    assert found.findings() == []
+    assert found.values("Hardness") == [284, None]
+    assert "4 results (hubeau), 2 used, 2 without a value" in found.how
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class Chosen(NamedTuple):
         As they were, or the mean of several.
     counts : Counter of str
         ``repeated``: results that say again what another one does; ``set aside``: others than
-        the chosen ones.
+        the chosen ones; ``conflicting``: those that differ where nothing chooses.
     """
 
     row: IntArray
@@ -111,6 +111,7 @@ def choose(results: Results, n_places: int, choice: Choice, marks: NumberMarks) 
     if choice.way in (FINDING, PREFER):
         pairs = zip(ones[~same].tolist(), repeated[~same].tolist(), strict=True)
         found.conflicts.extend(Conflict(*pair) for pair in pairs)
+        counts["conflicting"] = len(found.conflicts)
         return found
     places, repeats = np.unique(results.place[ones[~same]]), repeated[same]
     return _chosen_by(_WAYS[choice.way], results, places, rows, repeats, found, marks)
@@ -139,6 +140,7 @@ def _chosen_by(
     rows = rows[np.isin(results.place[rows], places)]
     rows = rows[np.argsort(results.place[rows], kind="stable")]
     ends = np.searchsorted(results.place[rows], places, side="right")
+    n_repeats = Counter(results.place[repeats].tolist())
     signs, bare = split_signs(results.text.take(pa.array(rows)))
     values, written = parse_numbers(bare, marks).values, signs.to_pylist()
     means: dict[int, str] = {}
@@ -154,9 +156,9 @@ def _chosen_by(
             chosen[place] = rows[start + index]
             if mean is not None:
                 means[int(chosen[place])] = repr(mean).replace(".", marks.decimal)
-            found.counts["set aside"] += end - start - 1
+            found.counts["set aside"] += end - start - 1 - n_repeats[place]
         start = end
-    found.counts["set aside"] -= int(np.isin(results.place[repeats], places).sum())
+    found.counts["conflicting"] = len(found.conflicts)
     texts = results.text.to_pylist() if means else []
     for row, text in means.items():
         texts[row] = text
@@ -204,14 +206,20 @@ def add_differences(
     lines: dict[str, IntArray],
     differences: Mapping[str, Sequence[str]],
     marks: NumberMarks,
-) -> None:
+) -> dict[str, BoolArray]:
     """Compute the quantities that are one parameter less another, where both are numbers.
 
     Parameters
     ----------
     cells, lines : dict of str to array, each of shape (n_samples,)
         By quantity: the results, empty where there is none, and their lines; both are added to.
+
+    Returns
+    -------
+    dict of str to ndarray of bool, each of shape (n_samples,)
+        By parameter: whether it stands in a difference of its sample.
     """
+    used: dict[str, BoolArray] = {}
     for name, pair in differences.items():
         if not cells.keys() >= set(pair):
             continue
@@ -227,6 +235,9 @@ def add_differences(
         cells[name] = pc.replace_with_mask(own, rows, rests)
         of_whole = lines[pair[0]]
         lines[name] = np.where(as_bools(rows), of_whole, lines.get(name, of_whole))
+        is_made = as_bools(rows) & as_bools(pc.not_equal(cells[name], ""))
+        used |= {part: used.get(part, False) | is_made for part in pair}
+    return used
 
 
 def _difference(one: str, other: str, marks: NumberMarks) -> str:

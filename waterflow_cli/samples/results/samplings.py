@@ -6,10 +6,8 @@ Only the latter is kept in memory.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import arrow_numbers, arrow_texts, filled, joined, repeated
+from waterflow_cli.common.arrays import (
+    arrow_numbers,
+    arrow_texts,
+    as_integers,
+    filled,
+    joined,
+    repeated,
+)
 from waterflow_cli.common.errors import InputError, did_you_mean, shorten
 from waterflow_cli.common.messages import Message, counted, tr
 from waterflow_cli.samples.profiles import bundled_profiles, load_profile
@@ -31,7 +36,6 @@ from waterflow_cli.tables.table import ROW_RULES
 if TYPE_CHECKING:
     from waterflow_cli.common.arrays import IntArray
     from waterflow_cli.samples.profiles import Profile, SamplingColumns
-    from waterflow_cli.tables.csv_blocks import Position
     from waterflow_cli.tables.reading_options import ReadingOptions
     from waterflow_cli.tables.table import Batch, Table
 
@@ -51,34 +55,49 @@ class Samplings:
     ----------
     columns : dict of str to pyarrow.Array, each of shape (n_samplings,)
         What a sample takes over; the label stands under the schema's name, as 0, 1 or nothing.
+    n_rows : int
+        Of all files; a sampling may have several.
     """
 
     keys: pa.Array
     columns: dict[str, pa.Array]
     paths: Sequence[str]
+    n_rows: int
 
-    def place(self, keys: pa.Array) -> IntArray:
-        """Tell the sampling of each key, -1 where there is none; shape (n_keys,)."""
-        found = pc.fill_null(pc.index_in(keys, self.keys), _NONE)
-        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+    def tell(self, keys: Sequence[pa.Array]) -> tuple[dict[str, pa.Array], list[Message]]:
+        """Give what samples take over of their samplings, and say what was joined.
 
-    def remarks(self, n_alone: int) -> list[str]:
-        """Say what was joined; `n_alone` samples have no sampling here."""
-        told = [
-            Message(
-                "{samplings} of {files}",
-                samplings=counted("{n} sampling", "{n} samplings", len(self.keys)),
-                files=shorten(self.paths),
-            )
-        ]
-        if n_alone:
-            told.append(
+        Parameters
+        ----------
+        keys : sequence of pyarrow.Array of string, each of shape (n_samples,)
+            What names the samples.
+        """
+        found = pc.fill_null(pc.index_in(_key_of(keys), self.keys), _NONE)
+        place = as_integers(found)
+        is_known = place != _NONE
+        at = arrow_numbers(np.maximum(place, 0), is_known)
+        columns = {name: filled(column.take(at), "") for name, column in self.columns.items()}
+        n_unused = len(self.keys) - len(np.unique(place[is_known]))
+        return columns, self._remarks(int((~is_known).sum()), n_unused)
+
+    def _remarks(self, n_alone: int, n_unused: int) -> list[Message]:
+        files = shorten(self.paths)
+        samplings = counted("{n} sampling", "{n} samplings", len(self.keys))
+        rows = counted("{n} row", "{n} rows", self.n_rows)
+        told = [Message("{samplings} of {files}", samplings=samplings, files=files)]
+        if self.n_rows > len(self.keys):
+            told = [
                 Message(
-                    "{samples} without a sampling there",
-                    samples=counted("{n} sample", "{n} samples", n_alone),
+                    "{samplings} in {rows} of {files}", samplings=samplings, rows=rows, files=files
                 )
-            )
-        return list(map(str, told))
+            ]
+        if n_unused:
+            samplings = counted("{n} sampling", "{n} samplings", n_unused)
+            told.append(Message("{samplings} without a result here", samplings=samplings))
+        if n_alone:
+            samples = counted("{n} sample", "{n} samples", n_alone)
+            told.append(Message("{samples} without a sampling there", samples=samples))
+        return told
 
 
 def is_of_samplings(columns: Sequence[str], profile: Profile) -> bool:
@@ -149,41 +168,14 @@ def read_samplings(
         for name in dict.fromkeys(chain.from_iterable(parts))
     }
     encoded = columns.pop(_KEY).dictionary_encode()
-    codes = encoded.indices.to_numpy()
+    codes = as_integers(encoded.indices)
     # Of the rows of one sampling the first is taken over; a conclusion of any of them counts.
     firsts = arrow_numbers(np.unique(codes, return_index=True)[1])
-    labels = _worst(codes, columns.pop(_LABEL).to_numpy(), len(firsts))
+    labels = _worst(codes, as_integers(columns.pop(_LABEL)), len(firsts))
     taken = {name: column.take(firsts) for name, column in columns.items()}
     if label is not None and profile.samplings.label:
         taken[label] = _LABELS.take(arrow_numbers(labels))
-    return Samplings(encoded.dictionary, taken, tuple(paths))
-
-
-def joined_with(table: Table, samplings: Samplings, profile: Profile) -> Table:
-    """Give a table of samples what their samplings tell, where both have the same key."""
-    assert profile.samplings is not None
-    assert profile.results is not None
-    by_fold = {fold_name(column): column for column in table.columns}
-    keys = [by_fold[fold_name(name)] for name in profile.results.sample]
-    added = [name for name in samplings.columns if name not in table.columns]
-    counts = Counter[str]()
-
-    def join(task: Callable[[], Batch]) -> Batch:
-        batch = task()
-        place = samplings.place(_key_of([batch.columns[name] for name in keys]))
-        is_known = place != _NONE
-        counts["alone"] += int((~is_known).sum())
-        at = arrow_numbers(np.maximum(place, 0), is_known)
-        more = {name: filled(samplings.columns[name].take(at), "") for name in added}
-        return replace(batch, columns={**batch.columns, **more})
-
-    def tasks(start: Position | None) -> Iterator[Callable[[], Batch]]:
-        return (partial(join, task) for task in table.tasks(start))
-
-    def remarks() -> list[str]:
-        return [*table.remarks(), *samplings.remarks(counts["alone"])]
-
-    return replace(table, columns=[*table.columns, *added], _blocks=tasks, remarks=remarks)
+    return Samplings(encoded.dictionary, taken, tuple(paths), len(codes))
 
 
 class _Reader:

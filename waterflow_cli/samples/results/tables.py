@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from waterflow_cli.common.arrays import BoolArray, IntArray, as_bools
+from waterflow_cli.common.arrays import BoolArray, IntArray, as_bools, repeated
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean
-from waterflow_cli.common.messages import Message, counted, tr, trn
+from waterflow_cli.common.messages import Message, tr, trn
 from waterflow_cli.samples.number_marks import find_marks
 from waterflow_cli.samples.results.choices import (
     FINDING,
@@ -38,6 +38,7 @@ from waterflow_cli.samples.results.layout import (
     fits,
     remarks_on_columns,
 )
+from waterflow_cli.samples.results.report import of_results, of_samples
 from waterflow_cli.samples.results.values import (
     READ,
     ValueReader,
@@ -53,6 +54,7 @@ from waterflow_cli.tables.units import has_sizes
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.profiles import Profile
+    from waterflow_cli.samples.results.samplings import Samplings
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import ReadingOptions
 
@@ -65,6 +67,12 @@ _NUMBER = re.compile(NUMBER_PATTERN)
 
 class ResultTable:
     """Reads an open table with one row for each result, as the `results` of a profile say.
+
+    Attributes
+    ----------
+    counts : Counter of str
+        What became of the rows, once they are read: ``results`` are those ``used``, those ``left
+        out`` and those of `report.NOT_USED`.
 
     Raises
     ------
@@ -103,11 +111,12 @@ class ResultTable:
         }
         self._quantities = list(dict.fromkeys([*schema.columns, *parts]))
         self._samples, self._findings = Samples(), dict[int, RowFinding]()
-        self._counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._rows = RowsThatCount(profile, self._where)
         self._choice = self._find_choice(options.duplicates or profile.results.duplicates)
         self.marks = self._find_marks(options)
         self._on_columns = remarks_on_columns(table, profile, self._where, schema.header)
+        self._on_samplings: list[Message] = []
         self._values = ValueReader(
             profile=profile,
             quantities=self._quantities,
@@ -119,10 +128,16 @@ class ResultTable:
             },
             where=self._where,
             marks=self.marks,
+            absent=tuple(map(str.lower, options.na)),
         )
 
-    def read(self) -> Table:
+    def read(self, samplings: Samplings | None = None) -> Table:
         """Read all results, and present them as a table with one row for each sample.
+
+        Parameters
+        ----------
+        samplings : Samplings, optional
+            What another file tells of the samples.
 
         Raises
         ------
@@ -131,21 +146,25 @@ class ResultTable:
             parameter.
         """
         results = self._take_all()
-        if not self._counts["known"]:
+        if self.counts["other"] + self.counts["left out"] == self.counts["results"]:
             raise InputError(
                 self._table.path,
                 trn(
                     "its {n} result is of no known parameter.",
                     "none of its {n} results is of a known parameter.",
-                    self._counts["results"],
+                    self.counts["results"],
                 ),
                 hint=tr("Name another profile, or a copy of this one: waterflow profiles show"),
             )
         columns = {name: _joined(parts) for name, parts in self._samples.kept.items()}
         lines = np.concatenate(self._samples.lines)
         cells, cell_lines = self._pivot(results, lines)
+        columns |= cells
+        if samplings is not None:
+            told, self._on_samplings = samplings.tell(self._keys(columns, len(lines)))
+            columns = {**columns, **told, **columns}  # a table's own ones stay
         wide = Batch(
-            columns={**columns, **cells},
+            columns=columns,
             lines=lines,
             findings=self._findings,
             cell_lines=cell_lines,
@@ -164,6 +183,12 @@ class ResultTable:
             has_own_cells=False,
             remarks=self._remarks,
         )
+
+    def _keys(self, columns: Mapping[str, pa.Array], n_samples: int) -> list[pa.Array]:
+        """Give what names the samples, in the order of the profile; a file may lack a part."""
+        assert self._profile.results is not None
+        shown = [self._where.get(f"sample {k}") for k in range(len(self._profile.results.sample))]
+        return [columns[name] if name else repeated("", n_samples) for name in shown]
 
     def _refuse_unitless(self, cells: Mapping[str, pa.Array]) -> None:
         """Refuse values of which a column of units would have told what nothing else tells."""
@@ -245,10 +270,9 @@ class ResultTable:
             self._findings.setdefault(of, RowFinding("partial_key", told))
         quantity = self._quantities_of(batch)[counts]
         known = quantity != _NONE
-        self._counts["results"] += len(batch)
-        self._counts["left out"] += len(batch) - len(sample)
-        self._counts["known"] += int(known.sum())
-        self._counts["other"] += int((~known).sum())
+        self.counts["results"] += len(batch)
+        self.counts["left out"] += len(batch) - len(sample)
+        self.counts["other"] += int((~known).sum())
         return self._read_values(
             batch, np.flatnonzero(counts)[known], quantity[known], sample[known]
         )
@@ -265,7 +289,7 @@ class ResultTable:
         }
         line = batch.lines[rows]
         text, problems, counts = self._values.read(cells, quantity)
-        self._counts += counts
+        self.counts += counts
         for rule, bad, measured, values in problems:
             for row, index in zip(bad.tolist(), measured.tolist(), strict=True):
                 told = {"name": self._quantities[index], "line": line[row], **values}
@@ -342,7 +366,7 @@ class ResultTable:
         n_quantities = len(self._quantities)
         n_places = len(sample_lines) * n_quantities
         chosen = choose(results, n_places, self._choice, self.marks)
-        self._counts += chosen.counts
+        self.counts += chosen.counts
         self._note_conflicts(results, chosen.conflicts)
         grid = chosen.row.reshape(-1, n_quantities)
         cells, lines = {}, {}
@@ -354,7 +378,13 @@ class ResultTable:
                 cells[name] = pc.fill_null(chosen.text.take(pa.array(rows, mask=~is_held)), "")
                 lines[name] = sample_lines.copy()
                 lines[name][is_held] = results.line[rows[is_held]]
-        add_differences(cells, lines, self._differences, self.marks)
+        parts = add_differences(cells, lines, self._differences, self.marks)
+        for name, is_held in zip(self._quantities, (grid != _NONE).T, strict=True):
+            if name not in self._schema.columns:  # of use as a part alone
+                is_used = is_held & parts.get(name, False)
+                self.counts["uncomputed"] += int((is_held & ~is_used).sum())
+                is_held = is_used
+            self.counts["used"] += int(is_held.sum())
         return {name: cells[name] for name in self._schema.columns if name in cells}, lines
 
     def _note_conflicts(self, results: Results, conflicts: Sequence[Conflict]) -> None:
@@ -370,35 +400,7 @@ class ResultTable:
             }
             self._findings.setdefault(sample, RowFinding("conflicting_results", values))
 
-    def _remark_on_samples(self) -> Message:
-        samples = counted("{n} sample", "{n} samples", len(self._samples.numbers))
-        results = counted("{n} result", "{n} results", self._counts["results"])
-        name = self._profile.name
-        if not self._is_recognised:
-            return Message(
-                "{samples} of {results} ({profile})", samples=samples, results=results, profile=name
-            )
-        return Message(
-            "{samples} of {results} as {profile}, recognised by its header (--profile names "
-            "another)",
-            samples=samples,
-            results=results,
-            profile=name,
-        )
-
     def _remarks(self) -> list[str]:
-        counts = self._counts
-        told = {
-            "other": Message("{n} of other parameters", n=counts["other"]),
-            "repeated": Message("{n} repeated", n=counts["repeated"]),
-            "set aside": Message(
-                "{n} set aside (--duplicates {choice})",
-                n=counts["set aside"],
-                choice=self._choice.text,
-            ),
-            "unitless": Message("{n} without a unit, taken in the usual one", n=counts["unitless"]),
-            "rejected": Message("{n} rejected by their qualifier", n=counts["rejected"]),
-        }
         own = [
             f"{name} ({unit})"
             for name, unit in self._values.wanted.items()
@@ -406,11 +408,17 @@ class ResultTable:
         ]
         return [
             *self._table.remarks(),
-            self._remark_on_samples(),
-            *(text for name, text in told.items() if counts[name]),
+            of_samples(
+                len(self._samples.numbers),
+                self.counts["results"],
+                self._profile.name,
+                is_recognised=self._is_recognised,
+            ),
+            *of_results(self.counts, self._choice.text),
             *self._rows.remarks(),
             *self._on_columns,
             *([Message("units of the file kept: {names}", names=", ".join(own))] if own else []),
+            *self._on_samplings,
         ]
 
 

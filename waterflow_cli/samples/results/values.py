@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray, as_bools
-from waterflow_cli.samples.nondetects import scale_text, split_signs
+from waterflow_cli.samples.nondetects import find_nondetects, scale_text, split_signs
 from waterflow_cli.tables.numbers import (
     BLANKS,
     NumberMarks,
     is_missing_text,
     missing_text,
     parse_numbers,
+    without_absent,
 )
 from waterflow_cli.tables.units import (
     conversion,
@@ -68,8 +69,9 @@ class Values(NamedTuple):
         In the schema's units; bounds as ``<0.5``, empty where there is no result. What a problem
         is about is as it was written, or empty.
     counts : Counter of str
-        ``unitless``: results without a unit where it can be but one; ``rejected``: results that
-        their source takes back.
+        ``unitless``: results without a unit where it can be but one. Of those without a text:
+        ``rejected``, which their source takes back; ``unknown``, of which something is said that
+        the profile does not know; ``valueless``, the others.
     """
 
     text: pa.Array
@@ -92,6 +94,8 @@ class ValueReader:
         What the user said that some units of the file stand for.
     where : mapping of str to str
         The columns of the file, by attribute of `ResultColumns`.
+    absent : sequence of str
+        More words for a missing value, in small letters; a number is one too.
     """
 
     profile: Profile
@@ -100,6 +104,7 @@ class ValueReader:
     unit_aliases: Mapping[str, str]
     where: Mapping[str, str]
     marks: NumberMarks
+    absent: Sequence[str] = ()
 
     def read(self, cells: Mapping[str, pa.Array], quantity: IntArray) -> Values:
         """Read results.
@@ -111,7 +116,7 @@ class ValueReader:
         quantity : ndarray of int64, shape (n_results,)
             What was measured.
         """
-        text, unit = cells["value"], self._units(cells, "unit")
+        text, unit = self._without_absent(cells["value"]), self._units(cells, "unit")
         found = Values(text, [], Counter())
         if self.profile.conditions or self.where.keys() & {"condition", "qualifier"}:
             meanings = self._meanings(cells)
@@ -119,13 +124,29 @@ class ValueReader:
             self._note_unknown(meanings, cells, quantity, found.problems)
             meaning = self._without_odd_limits(meaning, cells, quantity, found.problems)
             found.counts["rejected"] = int((meaning == _REJECT).sum())
+            found.counts["unknown"] = int((meaning == _UNKNOWN).sum())
             if unit is None:
                 self._note_untold(meaning, cells, quantity, found.problems)
             text, unit = self._bounded(text, unit, cells, meaning)
             text = pc.if_else(pa.array(meaning >= _UNKNOWN), "", text)
+        n_empty = int(_is_empty(text).sum())
+        found.counts["valueless"] = n_empty - found.counts["rejected"] - found.counts["unknown"]
         if unit is not None:
             text = self._converted(text, unit, quantity, found)
         return found._replace(text=text)
+
+    def _without_absent(self, text: pa.Array) -> pa.Array:
+        """Empty the results that stand for no value; a word such as ``n.d.`` is a bound."""
+        missing = missing_text(text)
+        if self.absent:
+            numbers = parse_numbers(text, self.marks)
+            told = without_absent(numbers, text, self.absent)
+            missing |= told.missing & ~numbers.missing
+        words = np.flatnonzero(missing & ~_is_empty(text))
+        if not len(words):
+            return text
+        missing[words] &= ~find_nondetects(text.take(pa.array(words)), self.marks).below
+        return pc.if_else(pa.array(missing), "", text)
 
     def _units(self, cells: Mapping[str, pa.Array], key: str) -> pa.Array | None:
         """Give the units of the results or of limits, what they are expressed as included."""
