@@ -57,11 +57,11 @@ def test_each_row_is_used_or_counted_by_why_it_is_not(
     reading = ReadingOptions(duplicates=way, na=["-999"], units={"Sulfate": "mg/L"})
     with open_file(str(path), PROFILE.header, reading) as table:
         results = ResultTable(table, PROFILE, SCHEMA, reading)
-        try:
-            read = results.read()
-        except InputError as exc:
-            assert re.search("of (no|a) known parameter", str(exc))
+        if {row[1] for row in rows if row[4] != "blank"} <= {"lead"}:
+            with pytest.raises(InputError, match=r"of (no|a) known parameter"):
+                results.read()
             return
+        read = results.read()
         said = read.remarks()
         cells = next(read.batches()).columns
     counts = results.counts
