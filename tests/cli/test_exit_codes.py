@@ -83,7 +83,7 @@ FAULTS = {
         ("has a header and no rows", "At least one row"),
     ),
     "binary": Fault(
-        lambda path, lines: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9),
+        lambda path, lines: path.write_bytes(b"\x89BIN\r\n\x1a\n" + bytes(range(256)) * 9),
         *(3, 3, 3),
         ("byte 0x81 is neither UTF-8 nor cp1252", "--encoding"),
         line=5,

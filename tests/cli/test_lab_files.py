@@ -140,6 +140,8 @@ def test_two_units_for_one_column_are_refused(path):
         ";;;;;;mS/cm",
         "Unité;;;;;;mS/cm;;;",
         ";;;;;;Conductivité (mS/cm);;;",
+        ";;;;;;en mS/cm;;;",
+        ";;;;;;;;(unité : mg/L);",
     ],
 )
 def test_second_table_below_the_first_stops_at_its_line(second, path):

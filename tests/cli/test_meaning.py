@@ -244,6 +244,7 @@ def test_result_means_what_stands_beside_it_or_is_named(tmp_path_factory, data):
 
 BESIDE = ("{}_Q", "{} Qual", "{}_cens", "{} ±", "± {}", "u_{}", "{} uncertainty", "{} (SD)", "{} <")
 BESIDE += ("{}.flag", "flag {}", "{} LOQ", "{} detected", "{}_less_than", "Qualificatif {}")
+BESIDE += ("{} remarque", "LQ {}", "{}_cd_rmk")
 
 
 @tried_on(300)
@@ -267,8 +268,8 @@ def test_column_beside_a_measurement_changes_none_and_is_named(tmp_path_factory,
     assert f"NOT READ, though about a measurement: '{beside}'" in checker.reading
 
 
-@pytest.mark.parametrize("cells", ["<,,U", "ND,,", ">,>,<", "<LQ,,nd", "u,,"])
-def test_column_of_signs_is_named_whatever_it_is_called(tmp_path, cells):
+@pytest.mark.parametrize("cells", ["<,,U", "ND,,", ">,>,<", "<LQ,,nd", "u,,", ",J,U", "mg/L,,µg/L"])
+def test_column_of_signs_or_units_is_named_whatever_it_is_called(tmp_path, cells):
     path = str(tmp_path / "a.csv")
     columns = [each[0] for each in NAMES.values()]
     rows = [[*"777777777", sign] for sign in cells.split(",")]

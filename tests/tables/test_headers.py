@@ -248,6 +248,19 @@ def test_other_names_say_nothing_of_a_measurement(name: str) -> None:
     assert Header(load_schema().wanted()).remark_on(name) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        *((f"Sulfate{rest}", "Sulfate") for rest in (" max", " (mmol/L)", " %", "_flg", ".2")),
+        *((f"{rest} SO4", "Sulfate") for rest in ("estimated", "D", "limit of")),
+        *(("pH mean", "ph"), ("delta pH", "ph"), ("Hardness Ca", "Hardness")),
+        *((name, None) for name in ("EC lab", "TH 2", "site pH meter", "Sulfatex", "site", "date")),
+    ],
+)
+def test_measurement_is_mentioned_at_the_ends_of_a_name(name: str, about: str | None) -> None:
+    assert Header(load_schema().wanted()).mentioned_in(name) == about
+
+
 @pytest.mark.parametrize("columns", [["TOC (mg/L)", "TOC (µg/L)"], ["TOC mg/L", "TOC (old)"]])
 def test_two_columns_with_units_for_one_are_refused(columns: list[str]) -> None:
     with pytest.raises(InputError, match="both stand for Organic_carbon"):

@@ -524,6 +524,10 @@ class TestPatterns:
         (b"a.csv".ljust(257, b"\0") + b"ustar\0" + b"\0" * 300, "a tar archive"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"SQLite format 3\0" + b"\0" * 90, "an SQLite database"),
+        (b"ARROW1\0\0" + b"\0" * 30, "an Arrow file"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "a picture"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "a picture"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
         (b"<html><body><table>\n<tr><td>ph</td></tr>\n", "an HTML page"),
         (b"\n<!DOCTYPE HTML>\n<html>\n", "an HTML page"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<a>\n", "XML"),
@@ -558,13 +562,22 @@ def test_archive_is_named_by_its_members(members: list[str], name: str, tmp_path
         pass
 
 
-def test_zip_of_a_mac_is_read(tmp_path: Path) -> None:
+def test_zip_of_a_mac_or_of_windows_is_read(tmp_path: Path) -> None:
     path = tmp_path / "river.zip"
+    added = ("__MACOSX/a/._river.csv", "a/.DS_Store", "a/._river.csv", "desktop.ini", "Thumbs.db")
     with zipfile.ZipFile(path, "w") as archive:
-        for member in ("a/river.csv", "__MACOSX/a/._river.csv", "a/.DS_Store", "a/._river.csv"):
+        for member in ("a/river.csv", *added):
             archive.writestr(member, "ph,x\n7,1\n")
     with open_table(str(path)) as table:
         assert table.columns == ["ph", "x"]
+
+
+@pytest.mark.parametrize("inner", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_is_packed_twice_is_named_so(inner: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "river.csv.gz"
+    path.write_bytes(gzip.compress(inner(b"ph,x\n7,1\n")))
+    with pytest.raises(InputError, match="is packed twice"), open_table(str(path)):
+        pass
 
 
 @pytest.mark.parametrize("head", ["<,ph", "<LQ,ph", "[ph],x", "[1],x", "{a},x", "(ph),x"])

@@ -19,6 +19,9 @@ from waterflow_cli.tables.units import conversion, convert, parse_unit, taught
 
 SPELLINGS = {
     "mg/L": [
+        "mg/litre",
+        "mg/dm3",
+        "g/m3",
         "mg/l",
         "MG/L",
         "mg L-1",
@@ -44,13 +47,13 @@ SPELLINGS = {
     "mg/L SO4": ["mg(SO4)/L", "mg/L en SO4", "mg/L as SO4"],
     "mg/L C": ["mg(C)/L", "mg/L de C"],
     "mg/L Cl2": ["mg(Cl2)/L", "mg/L as Cl2", "ppm Cl2"],
-    "°f": ["°F", "º f", "˚f", "°fH", "degf", "degré français", "degrés français"],
+    "°f": ["°TH", "°F", "º f", "˚f", "°fH", "degf", "degré français", "degrés français"],
     "µS/cm": ["uS/cm", "µS.cm-1", "µS/cm à 25°C", "uS/cm @25C", "µS/cm a 25 °C"],
-    "mS/cm": ["mS.cm-1", "ms/cm"],
+    "mS/cm": ["dS/m", "mS.cm-1", "ms/cm"],
     "mS/m": ["mS.m-1"],
     "umho/cm": ["µmhos/cm", "uScm", "USIE/CM", "µS/cm, 25 °C", "µS/cm bei 25 °C"],
     "°dH": ["° dH", "deg dH", "ºdH"],
-    "NTU": ["ntu", "NFU", "FNU", "FTU"],
+    "NTU": ["N.T.U.", "UNT", "ntu", "NFU", "FNU", "FTU"],
     "mg/L N": [
         "mg/L as N",
         "mg(N)/L",
@@ -96,7 +99,7 @@ def test_unit_that_is_not_in_the_table_is_none(text: str) -> None:
 
 
 # Signs of several letters that are written as one, in units of the table.
-WHOLE = {"㎍", "㎎", "㎖", "㎛", "㎝", "㏗", "㏙", "㍲", "℃", "ﬅ", "ﬆ"}
+WHOLE = {"㍷", "㍹", "㎥", "㎍", "㎎", "㎖", "㎛", "㎝", "㏗", "㏙", "㍲", "℃", "ﬅ", "ﬆ"}
 
 
 def test_sign_that_looks_alike_is_the_unit_or_none() -> None:
@@ -131,6 +134,7 @@ FACTORS = [
     ("mg/L CaCO3", "°f", Fraction(1, 10)),
     ("°dH", "mg/L CaCO3", Fraction("17.85")),
     ("mS/cm", "µS/cm", Fraction(1000)),
+    ("mmhos/cm", "µS/cm", Fraction(1000)),
     ("mS/m", "µS/cm", Fraction(10)),
     ("µS/cm", "mS/cm", Fraction(1, 1000)),
     ("NFU", "NTU", Fraction(1)),

@@ -121,6 +121,15 @@ def test_column_that_is_a_thousand_times_off_raises_an_alarm(tmp_path, column, v
     assert re.search(words, alarm)
 
 
+def test_alarm_on_a_unit_that_was_converted_guesses_no_other_one(tmp_path):
+    path = tmp_path / "river.csv"
+    write(path, [{"Solids": value} for value in ("300", "400")])
+    path.write_text(path.read_text("utf-8").replace("Solids", "Solids (g/L)"), "utf-8")
+    (alarm,) = count(str(path)).alarms(SCHEMA)
+    assert "lie above 100000 mg/L" in alarm
+    assert "--unit" not in alarm
+
+
 @pytest.mark.parametrize(
     "values",
     [

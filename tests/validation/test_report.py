@@ -131,7 +131,7 @@ def test_summary_says_how_the_file_was_read_and_what_was_found(cli, acid):
 
 COUNTS_OF_BOUNDS_AND_UNITS = (
     *("nondetects", "above_range", "without_limit"),
-    *("left_out", "marks", "positive", "small", "large"),
+    *("left_out", "marks", "positive", "small", "large", "converted"),
 )
 
 

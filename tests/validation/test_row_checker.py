@@ -390,7 +390,7 @@ class TestColumns:
         assert caught.value.exit_code == 3
 
     def test_image_is_no_table_of_any_schema(self, checks: Checks) -> None:
-        with pytest.raises(InputError, match="not found in the header") as caught:
+        with pytest.raises(InputError, match="is a picture") as caught:
             checks.batches(self.schema, FAULTY / "image.csv")
         assert caught.value.exit_code == 3
 
@@ -591,6 +591,13 @@ PARQUET = {
     "integer": ({"a": [1, None, 2]}, "dtype: int64, isin: [1]", [4]),
     "whole floats": ({"a": [1.0, None, 2.5]}, "dtype: int64", [4]),
     "decimal text": ({"a": ["1.5", None, "x", " 2 "]}, "dtype: float64", [4]),
+    "half floats": (
+        {"a": pa.array([7.5, None, float("inf")], pa.float16())},
+        "dtype: float64",
+        [4],
+    ),
+    "lists as numbers": ({"a": [[1.5], None]}, "dtype: float64", [2]),
+    "bytes as numbers": ({"a": [b"1.5", None]}, "dtype: float64", [2]),
     "booleans": ({"a": [True, None]}, "dtype: float64", [2]),
     "instants as numbers": ({"a": [dt.datetime(2024, 1, 1), None]}, "dtype: float64", [2]),
     "text": ({"a": ["x", None, "y"]}, "dtype: str, isin: [x]", [4]),
@@ -800,6 +807,7 @@ ZEROS = ("ph", "Hardness", "Solids", "Turbidity")
         ("0,0,,", "half", False),
         ("0,0,0,0.01", "half", False),
         (",,,", "half", False),
+        ("<0,<0,<0,<0.0", "half", True),
         ("<5,<5,<5,<5", "zero", False),
         ("0,0,0,<5", "zero", False),
         ("0,0,0,x", "half", False),
@@ -816,3 +824,32 @@ def test_row_of_zeros_is_a_finding(tmp_path, row, way, is_found):
         (checked,) = [checker.check(batch) for batch in table.batches()]
     found = [finding.line for finding in checked.findings() if finding.rule == "all_zero"]
     assert found == ([3] if is_found else [])
+
+
+def test_bound_that_a_value_broke_in_another_unit_is_shown_beside_it_in_the_schema_s(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("ph,Solids (g/L)\n7,300.5\n7,0.3\n", "utf-8")
+    with open_samples(str(path), load_schema()) as table:
+        checker = RowChecker(load_schema(), table, may_lack=True)
+        (checked,) = [checker.check(batch) for batch in table.batches()]
+    assert [each.message for each in checked.findings()] == ["300.5 (300500 mg/L) is above 100000."]
+    assert [each.value for each in checked.findings()] == ["300.5"]
+
+
+def test_word_of_a_label_that_nobody_knows_names_the_option_that_tells(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("ph,Potability\n7,pass\n7,yes\n", "utf-8")
+    with open_samples(str(path), load_schema()) as table:
+        checker = RowChecker(load_schema(), table, may_lack=True)
+        (checked,) = [checker.check(batch) for batch in table.batches()]
+    (finding,) = checked.findings()
+    assert "--label-value 'pass=0' or 'pass=1'" in finding.message
+
+
+def test_unit_of_a_column_for_which_the_schema_has_none_is_named(tmp_path):
+    schema = parse_schema("columns: {Lead: {dtype: float64}}", "mine.yaml")
+    path = tmp_path / "a.csv"
+    path.write_text("Lead (mg/L)\n7\n", "utf-8")
+    with open_samples(str(path), schema) as table:
+        reading = RowChecker(schema, table).reading
+    assert "'Lead (mg/L)' as Lead (mg/L NOT COMPARED: the schema names no unit)" in reading

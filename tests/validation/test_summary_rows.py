@@ -79,6 +79,9 @@ def summaries(path: Path, names: list[str], **reading: str) -> list[str]:
         ),
         *("Moyenne générale", "Moyenne 2023", "Moy.", "Ecart type", "Écart-type", "Écarts types"),
         *("Nb", "Nb valeurs", "Nombre de mesures", "Effectif", "Total", "Sous-total", "Somme"),
+        *("Grand total", "# samples", "IQR", "Éc. type", "Mittelwert", "Promedio", "Media"),
+        *("WHO guideline", "Norme OMS", "WHO", "Max admissible", "Maximum allowable", "EU limit"),
+        *("Guide value", "Drinking standard", "Valeur guide", "Grenzwert", "Seuil d'alerte"),
         *("LQ", "MDL", "Seuil", "Limite de qualité", "Référence de qualité", "Unité", "Méthode"),
     ],
 )
@@ -100,6 +103,7 @@ def test_summary_among_samples_is_found(tmp_path, name):
         ["LD 1", "LD 2", "ld 3"],
         ["Q1", "Q2", "Q3", "Q4"],
         ["Mean Creek", "Minnow", "Totem", "Average Joe's well", "Median Street", "Varennes"],
+        ["Standard Creek", "Guideline Road", "Europe", "Whole lake", "Mediapolis", "Normandie"],
         ["Nbaka", "Sdoma", "Cvent", "N1", "Limours", "Unitec", "Mini-lac", "Pitt 90"],
     ],
 )

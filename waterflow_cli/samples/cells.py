@@ -231,6 +231,8 @@ def make_readers(
         told = ""
         if factor != 1:
             told = Message("{unit} to {wanted}", unit=unit, wanted=schema.units.get(name))
+        elif name not in schema.units and (other := next(table.units_of(name), "")):
+            told = Message("{unit} NOT COMPARED: the schema names no unit", unit=other)
         elif words and _has_words(table, table.match.columns[name], words):
             told = Message("words as 0 and 1")
         readers[name] = CellReader(
@@ -355,9 +357,9 @@ def _unit_and_factor(
             )
         return said, factor
     column = table.match.columns[name]
-    found = [table.match.units.get(name), table.units.get(column)]
+    found = list(table.units_of(name))
     factors = {}
-    for unit in (unit for unit in found if unit and wanted):
+    for unit in found if wanted else ():
         factor = conversion(table.names.unit(unit), wanted or "")
         if factor is None:
             raise InputError(

@@ -14,6 +14,7 @@ from waterflow_cli.common.arrays import as_bools
 from waterflow_cli.common.errors import UsageError, did_you_mean, shorten
 from waterflow_cli.common.messages import Message, tr
 from waterflow_cli.tables.headers import Header, fold_name
+from waterflow_cli.tables.units import is_unit_of_amount
 
 if TYPE_CHECKING:
     from waterflow_cli.tables.table import Table
@@ -47,7 +48,9 @@ _FLAG = re.compile(
     r"|flag(?!staff)|censor|censur|nondet|lessthan|detect(?:ed|s)?$|[<>≤≥±]"
 )
 # Such a column by what it holds: nothing but these, where it holds anything.
-_SIGN = r"(?i)^(?:[<>≤≥]=?|n\.?d\.?|[bl][ld]|bdl|<\s*l[qd]|u|uj)?$"
+_SIGN = r"(?i)^(?:[<>≤≥]=?|n\.?d\.?|[bl][ld]|bdl|<\s*l[qd]|u|uj|j)?$"
+# So many different texts of a column tell that it holds units.
+_FEW_TEXTS = 20
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ def find_unread_remarks(table: Table, names: Header, read: Collection[str]) -> l
         The columns that are read.
     """
     others = [column for column in table.columns if column not in read]
-    found = {name for name in others if _FLAG.search(fold_name(name)) or names.remark_on(name)}
+    found = {
+        name
+        for name in others
+        if _FLAG.search(fold_name(name)) or names.remark_on(name) or names.mentioned_in(name)
+    }
     first = table.first_rows if len(found) < len(others) else None
     for name in () if first is None else set(others) - found:
         assert first is not None
@@ -94,7 +101,8 @@ def find_unread_remarks(table: Table, names: Header, read: Collection[str]) -> l
             continue
         texts = pc.unique(pc.utf8_trim_whitespace(first.columns[name].drop_null()))
         signs = as_bools(pc.match_substring_regex(texts, _SIGN))
-        if signs.all() and any(texts.to_pylist()):
+        told = list(filter(None, texts.to_pylist())) if len(texts) <= _FEW_TEXTS else []
+        if told and (signs.all() or all(is_unit_of_amount(names.unit(text)) for text in told)):
             found.add(name)
     return [f"'{name}'" for name in others if name in found]
 

@@ -50,6 +50,11 @@ _NO_LANGUAGE = re.compile(
             # A sign beside a letter with an accent: two or four bytes of Chinese.
             rb"[\xa2-\xa6\xa8\xac\xad\xaf\xb4\xb6\xb8\xbc-\xbe][\xc0-\xff]",
             rb"[\xc0-\xff][\xa2-\xa6\xa8\xac\xad\xaf\xb4\xb6\xb8\xbc-\xbe]",
+            # Japanese, and Chinese in Big5: signs that begin no word before a letter, and quotes
+            # that close and open where no blank is.
+            rb"[\x83\x88\x98\xa5\xa6\xa8\xac\xaf\xb8][A-Za-z\xc0-\xff]",
+            rb"[\x83\x86-\x88\x8b-\x8f][\x80-\x9f]|(?:\x82[\x9f-\xf1]){2}",
+            rb"[\x92\x94][A-Za-z][\x91\x93]",
             # Czech: what č ě ř ů ň become stands side by side, and where Italian and French do not
             # have it: there ì and ù end words, and è goes before consonants.
             rb"[\xe8\xec\xf8\xf9\xf2][\xe1\xed\xfd\xec\x9a\x9e]|[\xec\xf9]\xf8|[\xec\xf9][a-z]",

@@ -33,6 +33,7 @@ _REMARK = (
     r"|err|errors?|erreurs?|unc|uncert(?:ainty)?|incertitudes?|precision|ci95|ic95|95ci|95ic"
 )
 _IN_GAP = re.compile(rf"(?:{_REMARK}|unite?s?|[qu])+")
+_LONGEST_ABBREVIATION = 2
 # A remark has fewer words, at either end of a cell.
 _MOST_WORDS = 12
 _RUN_ON = re.compile(rf"(?:{_REMARK}|unite?s?)")
@@ -148,6 +149,7 @@ class Header:
             fold_name(alias): name for name, aliases in wanted.items() for alias in (name, *aliases)
         }
         told = chain(wanted, *wanted.values())
+        self._own = set(map(fold_name, wanted))
         self._speciated = {fold_name(alias) for alias in told if _speciates(alias)}
         self._longest = _MOST_BEYOND_NAME + max(map(len, self._by_fold), default=0)
 
@@ -253,20 +255,45 @@ class Header:
         """
         if len(cell) > self._longest:
             return None
-        ends = [0, *(gap.end() for gap in _WORD_ENDS.finditer(cell)), len(cell)]
-        beside = [(cell[:end], cell[end:]) for end in ends[-_MOST_WORDS:]]
-        beside += [(cell[end:], cell[:end]) for end in ends[:_MOST_WORDS]]
-        for name, rest in beside:
-            if not _IN_GAP.fullmatch(fold_name(rest)):
-                continue
-            if found := self.column_of(name.strip(" _,;:./-").lstrip(")] ").rstrip("([ ")):
-                return found[0]
+        for _, name, rest in self._named_at_ends(cell):
+            if _IN_GAP.fullmatch(fold_name(rest)):
+                return name
         folded = fold_name(cell)
         for alias, column in self._by_fold.items():
             for rest in (folded.removeprefix(alias), folded.removesuffix(alias)):
                 if alias and rest != folded and _RUN_ON.fullmatch(rest):
                     return column
         return None
+
+    def mentioned_in(self, cell: str) -> str | None:
+        """Tell which column of the schema stands at an end of a cell that says something else too.
+
+        Short aliases do not tell, but the schema's own names do: "as" and "no" are words.
+
+        >>> Header({"Sulfate": []}).mentioned_in("Sulfate (mmol/L) max")
+        'Sulfate'
+        """
+        if len(cell) > self._longest:
+            return None
+        found = ((part, name) for part, name, _ in self._named_at_ends(cell))
+        return next(
+            (
+                name
+                for part, name in found
+                if len(part) > _LONGEST_ABBREVIATION or part in self._own
+            ),
+            None,
+        )
+
+    def _named_at_ends(self, cell: str) -> Iterator[tuple[str, str, str]]:
+        """Give the ends of a cell that name columns of the schema, folded, and the rests of it."""
+        ends = [0, *(gap.end() for gap in _WORD_ENDS.finditer(cell)), len(cell)]
+        beside = [(cell[:end], cell[end:]) for end in ends[-_MOST_WORDS:]]
+        beside += [(cell[end:], cell[:end]) for end in ends[:_MOST_WORDS]]
+        for part, rest in beside:
+            name = part.strip(" _,;:./-").lstrip(")] ").rstrip("([ ")
+            if found := self.column_of(name):
+                yield fold_name(name), found[0], rest
 
     def match(self, columns: Sequence[str], path: str) -> HeaderMatch:
         """Match a file's header.

@@ -61,10 +61,22 @@ _BY_BYTES = (
     (rb"Rar!\x1a\x07", marked("is a rar archive."), _UNPACK),
     (rb"%PDF-", marked("is a PDF document."), _EXPORT),
     (rb"SQLite f", marked("is an SQLite database."), _EXPORT),
+    (rb"ARROW1", marked("is an Arrow file (Feather)."), _EXPORT),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", marked("is a picture."), _EXPORT),
+    (
+        rb"\x1f\x8b|BZh[1-9]|\xfd7zXZ|\x28\xb5\x2f\xfd|PK\x05\x06",
+        marked("is packed twice."),
+        _UNPACK,
+    ),
 )
 _BY_TEXT = (
     (rb"(?s).{257}ustar", marked("is a tar archive."), _UNPACK),
     (rb"\{\\rtf", marked("is a text document (.rtf)."), _EXPORT),
+    (
+        rb"version https://git-lfs\.",
+        marked("is a pointer of Git LFS, and not the file."),
+        marked("Fetch the file itself: git lfs pull"),
+    ),
     (rb"(?i)\s*<(!doctype html|html|head|body|table|meta)\b", marked("is an HTML page."), _EXPORT),
     (rb"(?i)\s*<(\?xml|!doctype|!--|[a-z][\w:.-]*(\s[^<>]*)?>\s*<)", marked("is XML."), _EXPORT),
 )
@@ -427,7 +439,7 @@ def _check_lzma_memory(file: IO[bytes], member: zipfile.ZipInfo, path: str) -> N
 
 
 def _is_no_file(member: zipfile.ZipInfo) -> bool:
-    """Say whether a member is a folder, or what a Mac adds about the others."""
+    """Say whether a member is a folder, or what a Mac or Windows adds about the others."""
     *folders, name = PurePosixPath(member.filename).parts
-    is_of_mac = "__MACOSX" in folders or name == ".DS_Store" or name.startswith("._")
-    return member.is_dir() or is_of_mac
+    is_added = name in (".DS_Store", "Thumbs.db", "desktop.ini") or name.startswith("._")
+    return member.is_dir() or is_added or "__MACOSX" in folders

@@ -248,6 +248,12 @@ class Table:
         """Which of its columns is which; see `Header.match`."""
         return self.names.match(self.columns, self.path)
 
+    def units_of(self, name: str) -> Iterator[str]:
+        """Give the units that the file tells of a column of the schema: by its name, by a row."""
+        yield from filter(
+            None, (self.match.units.get(name), self.units.get(self.match.columns[name]))
+        )
+
     @cached_property
     def first_rows(self) -> Batch | None:
         """Some rows, the same ones however the table is read; None where `sample` gives none."""

@@ -46,14 +46,14 @@ _MASS, _CONDUCTANCE, _TURBIDITY, _ACIDITY = "concentration", "conductivity", "tu
 _COUNT, _WARMTH = "count", "temperature"
 # Kind, size and names, as `_plain` leaves them.
 _NAMES = (
-    (_MASS, Fraction(1), ("mg/l", "mgl", "ppm")),
+    (_MASS, Fraction(1), ("mg/l", "mgl", "ppm", "mg/litre", "mg/liter", "mg/dm3", "g/m3")),
     (_MASS, Fraction(1000), ("g/l",)),
-    (_MASS, Fraction(1, 1000), ("ug/l", "ugl", "ppb")),
+    (_MASS, Fraction(1, 1000), ("ug/l", "ugl", "ppb", "mcg/l", "ug/dm3", "mg/m3")),
     (_MASS, Fraction(1, 1_000_000), ("ng/l",)),
     (_CONDUCTANCE, Fraction(1), ("us/cm", "uscm", "usie/cm", "umho/cm", "umhos/cm")),
-    (_CONDUCTANCE, Fraction(1000), ("ms/cm",)),
+    (_CONDUCTANCE, Fraction(1000), ("ms/cm", "ds/m", "mmho/cm", "mmhos/cm")),
     (_CONDUCTANCE, Fraction(10), ("ms/m",)),
-    (_TURBIDITY, Fraction(1), ("ntu", "nfu", "fnu", "ftu")),
+    (_TURBIDITY, Fraction(1), ("ntu", "n.t.u.", "unt", "nfu", "fnu", "ftu")),
     (_ACIDITY, Fraction(1), ("ph", "phunit", "phunits", "uniteph", "unitesph", "su", "s.u.")),
     (_ACIDITY, Fraction(1), ("stdunit", "stdunits", "standardunit", "standardunits")),
     (_COUNT, Fraction(1), ("n/100ml", "n/(100ml)", "ufc/100ml", "cfu/100ml", "mpn/100ml")),
@@ -64,7 +64,7 @@ _NAMES = (
 _SIZES = {name: (kind, size) for kind, size, names in _NAMES for name in names}
 # In mg/L CaCO3.
 _HARDNESS = {
-    **dict.fromkeys(("°f", "°fh", "degf", "degrefrancais", "degresfrancais"), Fraction(10)),
+    **dict.fromkeys(("°f", "°fh", "°th", "degf", "degrefrancais", "degresfrancais"), Fraction(10)),
     **dict.fromkeys(("°dh", "degdh"), Fraction("17.85")),
 }
 _SUBSTANCES = "|".join(

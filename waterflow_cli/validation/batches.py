@@ -92,6 +92,8 @@ class CheckedBatch:
         ``--nondetect`` makes of the bounds.
     marks : dict of str to int
         By column and mark: how often a unit or a mark stands beside a number, or in its place.
+    converted : mapping of str to str
+        The columns whose values were converted, with the schema's unit.
     flags : LimitFlags, optional
         How the rows stand to limits, where they were held against some.
     written : mapping of str to str
@@ -105,6 +107,7 @@ class CheckedBatch:
     censored: dict[str, Censored] = field(default_factory=dict)
     by_rule: list[RuleFindings] = field(default_factory=list)
     marks: dict[str, int] = field(default_factory=dict)
+    converted: Mapping[str, str] = field(default_factory=dict)
     flags: LimitFlags | None = None
     written: Mapping[str, str] = field(default_factory=dict)
 

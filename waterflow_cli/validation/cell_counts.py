@@ -56,6 +56,8 @@ class CellCounts:
     positive, small, large : Counter of str
         Measured values, no bounds: those above zero, and those that would be usual in a unit a
         thousand times larger or smaller than the one they are read in.
+    converted : Counter of str
+        Cells that were read in another unit than the schema's.
     """
 
     missing: Counter[str] = field(default_factory=Counter)
@@ -67,6 +69,7 @@ class CellCounts:
     positive: Counter[str] = field(default_factory=Counter)
     small: Counter[str] = field(default_factory=Counter)
     large: Counter[str] = field(default_factory=Counter)
+    converted: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, checked: CheckedBatch, schema: TableSchema) -> CellCounts:
@@ -75,6 +78,7 @@ class CellCounts:
         whole = checked.whole
         counts.left_out.update(checked.batch.left_out)
         counts.marks.update(checked.marks)
+        counts.converted.update(dict.fromkeys(checked.converted, len(checked.batch)))
         counts.missing.update({name: int(mask.sum()) for name, mask in checked.missing.items()})
         for name, censored in checked.censored.items():
             counts.nondetects[name] = int((censored.below & whole).sum())
@@ -178,7 +182,8 @@ class CellCounts:
                         bound=bound,
                         unit=unit,
                         factor=float(factor),
-                        hint=_hint(name, unit, factor),
+                        # What else a unit that was converted may be is no matter of the schema's.
+                        hint="" if self.converted[name] else _hint(name, unit, factor),
                     )
 
 

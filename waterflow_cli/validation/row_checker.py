@@ -41,6 +41,8 @@ _MARKED = re.compile(r"\s*[<>]?\s*\d[\d.,]*\s*([^\s\d.,'\"][^\d.,'\"]{0,3})")
 _FEWEST_ZEROS = 3
 # So many different texts of each column and batch are looked at for a second header.
 _LOOKED_AT = 1000
+# What says in words in which unit a column is, is no longer.
+_LONGEST_UNIT = 60
 
 
 class RowChecker:
@@ -78,6 +80,9 @@ class RowChecker:
         self._check_columns(optional)
         self._readers = make_readers(schema, table, reading)
         self.written = name_units(schema, table, self._readers)
+        self._converted = {
+            name: schema.units[name] for name, each in self._readers.items() if each.factor != 1
+        }
         self._unread = find_unread_remarks(table, schema.header, self.columns.values())
         self._summaries = SummaryFinder(table, schema, reading)
         unique = schema.unique
@@ -120,7 +125,12 @@ class RowChecker:
             fit the column's kind.
         """
         checked = CheckedBatch(
-            file=self._table.path, batch=batch, numbers={}, missing={}, written=self.written
+            file=self._table.path,
+            batch=batch,
+            numbers={},
+            missing={},
+            written=self.written,
+            converted=self._converted,
         )
         if (found := self._summaries.find(batch)) is not None and len(found[1]):
             checked.by_rule.append(RuleFindings(found[0], RULES["summary_row"], found[1], {}))
@@ -156,10 +166,10 @@ class RowChecker:
         for name in checked.numbers:
             shown = self.columns[name]
             cells = checked.batch.columns[shown].take(arrow_numbers(rows))
-            texts = (
-                filter(None, cells.unique().to_pylist()) if pa.types.is_string(cells.type) else ()
-            )
-            told = {text: self._tell(text, shown) for text in islice(texts, _LOOKED_AT)}
+            if not pa.types.is_string(cells.type):
+                continue
+            texts = islice(filter(None, cells.unique().to_pylist()), _LOOKED_AT)
+            told = {text: self._tell(text, shown) for text in texts}
             for kind, mask in (("unit", stops), ("moved", moved), ("name", names)):
                 found = arrow_texts([text for text in told if kind in told[text]])
                 mask += as_bools(pc.is_in(cells, value_set=found))
@@ -175,7 +185,7 @@ class RowChecker:
     def _tell(self, text: str, shown: str) -> tuple[str, ...]:
         """Tell whether a cell is a unit, or a name as in a header, and another one than its own."""
         header = self._schema.header
-        if is_unit_of_amount(self._table.names.unit(text)):
+        if any(map(is_unit_of_amount, map(self._table.names.unit, _ends_of(text)))):
             return ("unit",)
         if (found := header.column_of(text)) is None:
             return ()
@@ -252,8 +262,9 @@ class RowChecker:
             add(RULES["missing_value"], missing & whole)
         good = ~(bad | missing) & whole
         for number in range(len(rules.checks)):
-            for broken in self._run_check(name, number, values, good):
-                add(*broken)
+            for rule, failed, told in self._run_check(name, number, values, good):
+                unit = self._converted.get(name)
+                add(rule, failed, partial(_in_unit, told, unit, values) if unit else told)
         if rules.unique:
             add(RULES["duplicate"], self._repeated({name: (values, good)}, len(values)))
         return values, good
@@ -281,7 +292,8 @@ class RowChecker:
             add(RULES["not_whole"], other | fraction)
             bad = bad | fraction
         else:
-            add(RULES["not_a_number"], other, partial(_other_mark, reader.marks))
+            told = _as_word if name == self._schema.label else partial(_other_mark, reader.marks)
+            add(RULES["not_a_number"], other, told)
         return cells.values, cells.missing, bad
 
     def _run_check(self, name: str, number: int, values: Any, good: BoolArray) -> Iterable[Broken]:
@@ -339,7 +351,7 @@ class RowChecker:
                 return
             is_zero = checked.numbers[name][rows] == 0
             if (bounds := checked.censored.get(name)) is not None:
-                is_zero &= ~(bounds.below | bounds.above)[rows]
+                is_zero &= ~((bounds.below | bounds.above) & (bounds.bound > 0))[rows]
             rows = rows[is_zero | checked.missing[name][rows]]
         held = len(names) - sum(checked.missing[name][rows].astype(int) for name in names)
         zeros = np.zeros(len(checked.batch), dtype=bool)
@@ -359,6 +371,27 @@ class RowChecker:
             mask[row] = key in seen
             seen.add(key)
         return mask
+
+
+def _ends_of(text: str) -> Iterator[str]:
+    """Give a text and, of words alone, what stands behind each blank: "in mg/L"."""
+    yield text
+    if len(text) <= _LONGEST_UNIT and not any(map(str.isdigit, text)):
+        words = text.rstrip(")] ")
+        yield from (words[blank.end() :] for blank in re.finditer(r"[\s:(\[]+", words))
+
+
+def _in_unit(
+    told: Mapping[str, Any], unit: str, values: FloatArray, text: str, row: int
+) -> Mapping[str, Any]:
+    """Show beside a cell what it was held against a bound as, where that is another number."""
+    number = np.format_float_positional(values[row], trim="-")
+    return {**told, "text": f"{text} ({number} {unit})"}
+
+
+def _as_word(text: str, _row: int) -> Mapping[str, Any]:
+    """Name the word of a label that nothing tells the meaning of."""
+    return {"word": text}
 
 
 def _other_mark(marks: NumberMarks, text: str, _row: int) -> Mapping[str, Any]:

@@ -31,6 +31,10 @@ _ALL = (
             "flag": marked(
                 "{text!r} is not a number; what a mark means is said by --flag '{flag}=…'"
             ),
+            "word": marked(
+                "{text!r} is neither 1 nor 0; what a word means is said by "
+                "--label-value '{word}=0' or '{word}=1'"
+            ),
         },
     ),
     Rule("not_whole", marked("{text!r} is not a whole number.")),

@@ -21,19 +21,24 @@ if TYPE_CHECKING:
     from waterflow_cli.tables.table import Batch, Table
 
 _E = "(?:[eé]|e\u0301)"  # an accent may be left out, or be a character of its own
-# English and French. "Moyenne 2023" is a summary, and "Mean Creek" a name.
+# English and French, and what neighbours write. "Moyenne 2023" is a summary, "Mean Creek" a name.
 _WORDS = (
-    r"(?:sous-|sub)?tota(?:l|ls|ux)\b.*|sum|somme|count|effectif|n\s*=.*|nombre\b.*|nb\b[^0-9]*"
-    r"|(?:number|no\.?) of .*"
+    r"(?:grand |sous-|sub)?tota(?:l|ls|ux)\b.*|sum|somme|summe|count|effectif|anzahl|n\s*=.*"
+    r"|nombre\b.*|nb\b[^0-9]*|(?:number|no\.?) of .*|# ?(?:of )?(?:samples|values|results)"
     r"|(?:[a-z]+ )?(?:mean|average|avg|median)\b(?:\s*[±+(=:/0-9].*| (?:value|of|and|std|sd)\b.*)?"
     rf"|moy(?:enne)?s?\b.*|m{_E}dianes?\b.*|range|(?:valeurs? )?(?:min|max)(?:imum|imale?s?)?"
-    r"(?:\.?(?: values?)?)|p(?:5|10|15|20|25|50|75|80|85|9[0-9])|q[13]|quartiles?\b.*"
+    r"(?:\.?(?: values?)?)|p(?:5|10|15|20|25|50|75|80|85|9[0-9])|q[13]|iqr|quartiles?\b.*"
     rf"|(?:[0-9]{{1,2}} ?(?:st|nd|rd|th|e|{_E}me)? ?)?(?:per)?centiles?\b.*"
     r"|%?(?:r\.?)?s\.?d\.?(?: ?\(?%\)?)?|(?:relative )?(?:std|standard)\.?(?: ?(?:dev|err)\w*)?"
-    rf"|st\.? ?dev|c\.?v\.?(?: ?\(?%\)?)?|s\.?e\.?m?|variance|{_E}carts?[ -]types?\b.*"
+    rf"|st\.? ?dev|c\.?v\.?(?: ?\(?%\)?)?|s\.?e\.?m?|variance|{_E}c(?:art)?s?\.?[ -]?types?\b.*"
+    r"|mittelwert|durchschnitt|standardabweichung|media|mediana|promedio|gemiddelde|minim[oa]|m[ií]nimo"
+    r"|m[aá]ximo|massimo|desviaci[oó]n\b.*"
     r"|coefficient (?:of|de) variation|skewness|kurtosis|95 ?% ?[ci]{2}|[ci]{2} ?95 ?%?"
-    r"|incertitudes?|uncertainty|lq|ld|loq|lod|rl|mdl|mrl|mcl|seuil|norme|detection limit"
-    rf"|(?:valeurs? |quality )?limite?s?\b.*|r{_E}f{_E}rences? .*|unit{_E}?s?|m{_E}thodes?|methods?"
+    r"|incertitudes?|uncertainty|lq|ld|loq|lod|rl|mdl|mrl|mcl|mac|cma|vma|seuils?\b.*|normes?\b.*"
+    r"|(?:[a-z]+ )?(?:guidelines?|guide|standards?)(?: values?)?|valeurs? guides?\b.*|grenzwerte?"
+    r"|(?:who|oms|us ?epa|epa|eu|ue|bis)(?: .*)?|max(?:imum|imale?)? (?:admi|allow|permi|accept).*"
+    rf"|detection limit|(?:valeurs? |quality )?limite?s?\b.*|r{_E}f{_E}rences? .*"
+    rf"|unit{_E}?s?|m{_E}thodes?|methods?"
 )
 _SUMMARY = rf"(?i)^\s*(?:{_WORDS})\s*[.:]*\s*$"
 # P10 and SD may also be what somebody calls a sample.

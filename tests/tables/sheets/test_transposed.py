@@ -92,7 +92,19 @@ def test_names_need_not_stand_first_nor_have_a_head(tmp_path):
 
 @pytest.mark.parametrize(
     "title",
-    ["Limite", "Norme", "WHO guideline", "Valeur guide", "LQ", "OMS", "EU", "Acceptable limit"],
+    [
+        *(
+            "Limite",
+            "Norme",
+            "WHO guideline",
+            "Valeur guide",
+            "LQ",
+            "OMS",
+            "EU",
+            "Acceptable limit",
+        ),
+        *("MAC", "MCL", "Max. allowed", "Concentration maximale admissible", "Grenzwert", "Target"),
+    ],
 )
 def test_limit_is_no_sample(title, tmp_path):
     rows = [["Parameter", title, "S1"], ["pH", 9.0, 7.0], ["Sulfate", 250.0, 3.0]]
@@ -100,6 +112,15 @@ def test_limit_is_no_sample(title, tmp_path):
     table, (batch,) = open_rows(written(tmp_path, rows, "xlsx"))
     assert batch.columns["sample_id"].to_pylist() == ["S1"]
     assert f"columns beside the samples NOT READ: '{title}'" in map(str, table.remarks())
+
+
+@pytest.mark.parametrize("head", ["Parameter", ""])
+def test_head_is_the_row_that_names_the_units_whatever_stands_below_it(head, tmp_path):
+    rows = [[head, "Unit", "S1", "S2"], ["Site", "", "X", "Y"], ["pH", "", 7.0, 7.1]]
+    rows += [["Sulfate", "mg/L", 3.0, 4.0], ["Turbidity", "NTU", 4.0, 5.0]]
+    _, (batch,) = open_rows(written(tmp_path, rows, "xlsx"))
+    assert batch.columns["sample_id"].to_pylist() == ["S1", "S2"]
+    assert batch.columns["Site"].to_pylist() == ["X", "Y"]
 
 
 def test_unit_is_found_by_what_a_column_holds(tmp_path):

@@ -52,6 +52,11 @@ class WorkbookArchive:
         self.is_ods = _XLSX not in names
         self._size = size_of(self.file)
         self._n_bytes = 0
+        kind = self.read("mimetype") if self.is_ods else b""
+        if kind and b"spreadsheet" not in kind:
+            raise InputError(
+                self.path, "is an OpenDocument file of another kind, and no spreadsheet."
+            )
 
     def read(self, name: str) -> bytes:
         """Unpack a part of it; no bytes where it has no such part."""

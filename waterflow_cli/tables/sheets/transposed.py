@@ -37,8 +37,10 @@ _NAMING, _ROWS, _LEAST_NAMES = 3, 400, 3
 _UNIT = re.compile(r"(unite|unit)s?(demesure)?|uom|measureunit|unitofmeasure")
 _LIMIT = re.compile(
     r".*(limit|norme|standard|guideline|seuil|threshold|objecti[fv]|reference|permissible"
-    r"|acceptable|requirement|exigence|potabilite).*|(valeur|value)s?(guide|parametrique|max|min)"
-    r"|l[oiq]?[dq]|m[dcr]l|mrl|rl|pql|oms|who|eu|ue|ce|epa|usepa|bis|is10500|fr|min|max|mini|maxi"
+    r"|acceptable|admissible|allow(?:ed|able)|requirement|exigence|potabilite|critere|criteri"
+    r"|grenzwert|target|specification).*|(valeur|value)s?(guide|parametrique|max|min)"
+    r"|l[oiq]?[dq]|m[dcr]l|mrl|rl|pql|mac|mcl|smcl|pcv|cma|vma|spec"
+    r"|oms|who|eu|ue|ce|epa|usepa|bis|is10500|fr|min|max|mini|maxi"
 )
 _OTHER = re.compile(
     r".*(method|technique|incertitude|uncertainty|accredit|remarque|remark|comment|observation"
@@ -166,13 +168,23 @@ def _lay_out(
 
 
 def _find_head(rows: Sequence[Sequence[Any]], naming: int, first: int) -> int | None:
-    """Find the row that names the columns: the last one above the measurements with several."""
+    """Find the row that names the columns, by the name of the parameters' or of the units' column.
+
+    Else it is the one above the measurements, where it holds several texts.
+    """
     for row in range(first - 1, -1, -1):
         texts = [cell for cell in rows[row] if not is_empty(cell)]
         label = fold_name(text_of_cell(_at(rows, row, naming)))
-        if len(texts) > 1 and (_NAMING_HEAD.fullmatch(label) or row == first - 1):
+        if len(texts) > 1 and (_NAMING_HEAD.fullmatch(label) or _names_units(rows[row])):
             return row
-    return None
+    above = first - 1
+    has_texts = above >= 0 and sum(not is_empty(cell) for cell in rows[above]) > 1
+    return above if has_texts else None
+
+
+def _names_units(cells: Sequence[Any]) -> bool:
+    """Say whether a cell of a row is the title of a column of units."""
+    return any(_UNIT.fullmatch(fold_name(cell)) for cell in cells if isinstance(cell, str))
 
 
 def _has_sample(
