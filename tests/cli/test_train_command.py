@@ -205,7 +205,7 @@ def test_a_required_guarantee_that_cannot_be_given_registers_nothing(train, uri)
         *("--guarantee", OUT_OF_REACH, "--require-guarantee"), *("--report", "page.html")
     )
     assert (outcome.code, outcome.out) == (1, "")
-    assert f"Cannot be guaranteed on 90 rows: {OUT_OF_REACH}." in outcome.err
+    assert f"Cannot be guaranteed on 150 rows: {OUT_OF_REACH}." in outcome.err
     assert "No model was registered." in outcome.err
     client = connect(uri)
     assert client.search_registered_models() == []
@@ -330,8 +330,8 @@ def test_the_summary_is_strict_json_with_folds_points_and_guarantees(train):
     summary = strict_json(outcome.out)
     assert summary["version"] == 1
     assert [fold["repeat"] for fold in summary["folds"]] == [0, 0, 0, 1, 1, 1]
-    assert [fold["rows"] for fold in summary["folds"]] == [70] * 6
-    assert {fold["rows_trained"] for fold in summary["folds"]} == {140}
+    assert [fold["rows"] for fold in summary["folds"]] == [50] * 6
+    assert {fold["rows_trained"] for fold in summary["folds"]} == {100}
     # From 0.99 on nothing is called potable, so its precision is undefined: null.
     assert {fold["precision_potable"] for fold in summary["folds"]} == {None}
     names = [point["name"] for point in summary["operating_points"]]
@@ -341,8 +341,9 @@ def test_the_summary_is_strict_json_with_folds_points_and_guarantees(train):
     assert refused == {
         "guarantee": OUT_OF_REACH,
         "cut": None,
-        "n_rows": 90,
+        "n_rows": 150,
         "n_decided": 0,
         "observed": None,
+        "method": "split",
     }
-    assert (summary["rows_trained"], summary["threshold"]) == (210, 0.99)
+    assert (summary["rows_trained"], summary["threshold"]) == (150, 0.99)

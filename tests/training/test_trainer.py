@@ -26,7 +26,7 @@ from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training import importance
 from waterflow_cli.training.data import TrainingData, load_training_data
 from waterflow_cli.training.designs import all_scores, describe_design, score_folds
-from waterflow_cli.training.judging import evaluate_folds, judge_fold
+from waterflow_cli.training.judging import evaluate_folds, join_folds, judge_fold
 from waterflow_cli.training.learners import PipelineLearner, make_learner, single_threaded_fits
 from waterflow_cli.training.options import DEFAULT_CV, CrossValidation, TrainingOptions, parse_cv
 from waterflow_cli.training.trainer import (
@@ -449,8 +449,8 @@ def test_the_steps_are_reported(data):
     options = quick(guarantees=(PRECISION,))
     train_model(data, load_plugin("logreg"), options, report=said.append)
     assert said == [
-        "Measuring logreg by 3-fold cross-validation, once; 10 fits of up to 140 rows",
-        "Certifying on 60 rows that took no part",
+        "Measuring logreg by 3-fold cross-validation, once; 10 fits of up to 100 rows",
+        "Certifying on 100 rows that took no part",
         "Measuring baselines, and which measurements matter",
     ]
 
@@ -597,6 +597,28 @@ def test_rows_are_kept_apart_only_to_certify(data):
     assert set(others) != set(certifying)
 
 
+def test_out_of_fold_predictions_certify_without_setting_rows_apart(plain):
+    options = quick(guarantees=(PRECISION,), certify="cross")
+    result = train_model(plain, load_plugin("logreg"), options)
+    (found,) = result.certificates
+    assert (found.n_rows, result.n_trained, found.method) == (600, 600, "cross")
+    y, probability = join_folds(result.measured.folds[0])
+    decided = probability >= found.cut
+    assert (found.n_decided, found.observed) == (decided.sum(), y[decided].mean())
+
+
+@pytest.mark.parametrize("certify", ["split", "cross"])
+def test_rows_that_repeat_others_certify_once_and_it_is_said(data, certify):
+    said = []
+    twice = data.take(np.r_[np.arange(N_ROWS), np.arange(50)])
+    options = quick(guarantees=(PRECISION,), certify=certify)
+    result = train_model(twice, load_plugin("logreg"), options, report=said.append)
+    n_certifying = result.certificates[0].n_rows
+    assert n_certifying == (N_ROWS if certify == "cross" else N_ROWS / 2)
+    assert len(np.unique(twice.X["row"].iloc[result.rows])) == result.n_trained
+    assert any("50 rows repeat the measurements of another, and were left out" in s for s in said)
+
+
 @pytest.mark.parametrize("column", ["groups", "when"])
 def test_no_guarantee_for_rows_that_are_not_exchangeable(data, column):
     tied = replace(data, **{column: np.arange(N_ROWS, dtype=float)})
@@ -617,7 +639,7 @@ def test_what_can_be_certified_becomes_the_policy(plain):
     guarantees = tuple(map(parse_guarantee, ("precision=0.85@90%", "npv=0.85@90%")))
     result = train_model(plain, load_plugin("logreg"), quick(guarantees=guarantees))
     upper, lower = result.certificates
-    assert (upper.n_rows, result.n_trained) == (180, 420)
+    assert (upper.n_rows, result.n_trained) == (300, 300)
     assert result.model.policy == Policy(upper.cut, lower.cut)
     assert lower.cut < result.model.threshold <= upper.cut
     assert upper.observed > 0.85
@@ -630,7 +652,7 @@ def test_a_guarantee_that_fails_closes_its_side_or_refuses_the_model(plain):
     model = train_model(shuffled, load_plugin("logreg"), options).model
     assert not model.policy.decides_potable
     assert (model.verdict(np.array([0.99, 1.0])) == 0).all()
-    with pytest.raises(DataRefusedError, match=r"guaranteed on 180 rows: precision=0\.8@90%"):
+    with pytest.raises(DataRefusedError, match=r"guaranteed on 300 rows: precision=0\.8@90%"):
         train_model(shuffled, load_plugin("logreg"), replace(options, require_guarantee=True))
 
 

@@ -13,7 +13,7 @@ from waterflow_cli.commands.families import Labelled, labelled, load_labelled, r
 from waterflow_cli.common.errors import ModelError, UsageError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
-from waterflow_cli.models.contract import BALANCES, CALIBRATIONS
+from waterflow_cli.models.contract import BALANCES, CALIBRATIONS, CERTIFYING
 
 if TYPE_CHECKING:
     from waterflow_cli.registry.runs import TrackingOptions
@@ -77,7 +77,14 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="RISK=LEVEL@CONFIDENCE%",
     callback=options.parsed_by("models.guarantees:parse_guarantee"),
-    help="precision=0.8@90%, npv=... or fpr=...: certify the cut-offs on rows kept apart.",
+    help="precision=0.8@90%, npv=... or fpr=...: certify the cut-offs of the verdicts.",
+)
+@click.option(
+    "--certify",
+    type=click.Choice(CERTIFYING),
+    default="split",
+    help="By half of the rows, kept apart; or by the predictions of all out of fold, which decides "
+    "more and is not proved.",
 )
 @click.option(
     "--require-guarantee",

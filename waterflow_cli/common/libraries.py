@@ -12,7 +12,7 @@ PORTABLE = ("numpy", "pyarrow")
 # What computes a score of an estimator that has no such form.
 SCORING = (*PORTABLE, "pandas", "scikit-learn", "scipy", "numba")
 # What computes a model's bits besides, or draws the random numbers that they depend on.
-TRAINING = (*SCORING, "imbalanced-learn", "joblib", "mapie", "optuna")
+TRAINING = (*SCORING, "imbalanced-learn", "joblib", "optuna")
 
 
 def installed_versions(names: Iterable[str]) -> dict[str, str]:

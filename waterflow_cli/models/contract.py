@@ -10,7 +10,9 @@ GROUP = "waterflow.models"
 
 Balance = Literal["smote", "smoteenn", "under", "weight", "none"]
 Calibration = Literal["sigmoid", "isotonic", "none"]
+Certifying = Literal["split", "cross"]
 CALIBRATIONS: tuple[Calibration, ...] = ("sigmoid", "isotonic", "none")
+CERTIFYING: tuple[Certifying, ...] = ("split", "cross")
 BALANCES: tuple[Balance, ...] = ("smote", "smoteenn", "under", "weight", "none")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -13,13 +12,23 @@ import numpy as np
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, UsageError, shorten
 from waterflow_cli.common.messages import Message, marked, tr
+from waterflow_cli.models.contract import Certifying
 from waterflow_cli.models.decision import Policy
 
 FORM = "precision=P@C%, npv=P@C% or fpr=F@C%"
 # No probability reaches these: that side of the policy never decides.
 NEVER_POTABLE, NEVER_NOT_POTABLE = 2.0, -1.0
-# Shares of the samples that a cut-off would decide. Few are tried: each one tried costs power.
-_SHARES = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5])
+# The share of the risk that the user allows which is used up.
+_RISK_TAKEN = {"split": 1.0, "cross": 0.5}
+# The first cut-off tested decides so many rows, or such a share of those of the claimed class: of
+# fewer, all would have to be right. Each next one decides a twentieth more.
+_FIRST_ROWS, _FIRST_SHARE, _STEP = 15, 0.15, 1.05
+_CERTIFIED_BY = (
+    marked("{n_decided} of {n_kept} rows kept for this"),
+    marked("by cross-validation, tested at half of the risk: {n_decided} of {n_kept} rows"),
+)
+# By a multiple of that number: the share of the risk that is kept for a start there.
+_STARTS = {1: 0.8, 3: 0.2}
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,14 @@ class Certificate(NamedTuple):
     cut : float or None
         The certified cut-off of the probability; None where there is none.
     n_rows : int
-        Rows that certified: neither fitted nor calibrated with.
+        Rows that certified.
     n_decided : int
         Those beyond the cut-off.
     observed : float
         The precision, npv or false positive rate among the rows that certified.
+    method : str
+        ``split``: by rows that were neither fitted nor calibrated with; ``cross``: by out-of-fold
+        predictions.
     """
 
     guarantee: Guarantee
@@ -70,22 +82,24 @@ class Certificate(NamedTuple):
     n_rows: int
     n_decided: int
     observed: float
+    method: Certifying = "split"
 
     def describe(self) -> Message:
         """Say whether it can be given, and from where on."""
         if self.cut is None:
-            text = marked("{guarantee}: cannot be given; that side is always send_to_lab")
-        elif self.guarantee.is_upper:
-            text = marked(
-                "{guarantee}: certified from {cut:.3f} ({n_decided} of {n_kept} rows "
-                "kept for this, observed {observed:.3f})"
+            return Message(
+                "{guarantee}: cannot be given; that side is always send_to_lab",
+                guarantee=self.guarantee,
             )
-        else:
-            text = marked(
-                "{guarantee}: certified up to {cut:.3f} ({n_decided} of {n_kept} rows "
-                "kept for this, observed {observed:.3f})"
-            )
-        return Message(text, n_kept=self.n_rows, **self._asdict())
+        where = marked("from {cut:.3f}") if self.guarantee.is_upper else marked("up to {cut:.3f}")
+        is_cross = self.method == "cross"
+        return Message(
+            "{guarantee}: certified {where} ({rows}, observed {observed:.3f})",
+            guarantee=self.guarantee,
+            where=Message(where, cut=self.cut),
+            rows=Message(_CERTIFIED_BY[is_cross], n_decided=self.n_decided, n_kept=self.n_rows),
+            observed=self.observed,
+        )
 
 
 def parse_guarantee(text: str) -> Guarantee:
@@ -118,59 +132,109 @@ def parse_guarantee(text: str) -> Guarantee:
 
 def certify(
     guarantee: Guarantee,
-    learned: tuple[IntArray, FloatArray],
+    candidates: tuple[IntArray, FloatArray],
     certifying: tuple[IntArray, FloatArray],
     *,
     threshold: float,
+    method: Certifying = "split",
 ) -> Certificate:
-    """Find, of a few cut-offs, the one that decides the most samples and keeps a guarantee.
+    """Find the cut-off that decides the most samples and passes the tests of a guarantee.
 
-    Learn Then Test (Angelopoulos, Bates, Candes, Jordan and Lei 2021, "Learn then Test:
-    calibrating predictive algorithms to achieve risk control"), by MAPIE: candidate cut-offs and
-    the order in which they are tested come from the out-of-fold predictions of the training rows,
-    the tests from the rows that certify. Testing in a fixed order stops at the first cut-off that
-    fails, so no correction for their number is needed.
+    Cut-offs are tested from the surest outwards, each by the exact binomial (Clopper and Pearson
+    1934, "The use of confidence or fiducial limits illustrated in the case of the binomial"), and
+    testing stops at the first that fails: a fixed sequence (Angelopoulos, Bates, Candes, Jordan
+    and Lei 2021, "Learn then Test: calibrating predictive algorithms to achieve risk control").
+    Precision may fail at the start for the rows being few, so a part of the risk is kept for a
+    second start further out; what passed before it is carried on (Wiens 2003, "A fixed sequence
+    Bonferroni procedure for testing multiple endpoints"). Neither cut-offs nor starts depend on
+    the promise: an easier one passes whatever a harder one passes.
 
     Parameters
     ----------
-    learned, certifying : tuple of ndarrays of shape (n_samples,)
-        Labels and probabilities: of training rows, out of fold; and of rows that the model has
-        not seen in any way.
+    candidates, certifying : tuple of ndarrays of shape (n_samples,)
+        Labels and probabilities: of rows that say where cut-offs are tried; and of those that
+        test them. With ``split`` the latter are rows that the model has not seen in any way, and
+        the others are not; with ``cross`` both are out-of-fold predictions.
     threshold : float
         Of the prediction, which a verdict never contradicts: cut-offs beyond it are not tried.
+    method : str
+        For ``cross`` there is no proof, and it is tested at half of the risk.
     """
-    from mapie.risk_control import BinaryClassificationController
-
     # The lower side is the upper side of the other class.
     labels, probability = _facing(guarantee, *certifying)
-    learned_labels, learned_probability = _facing(guarantee, *learned)
-    cuts = np.unique(np.quantile(learned_probability, 1 - _SHARES))
+    cuts, risks = _sequence(guarantee, *_facing(guarantee, *candidates), n_rows=len(labels))
     limit = threshold if guarantee.is_upper else np.nextafter(1 - threshold, 2.0)
-    cuts = cuts[cuts >= limit]
-    cut = None
-    if len(cuts):
-        controller = BinaryClassificationController(
-            lambda p: np.column_stack([1 - p, p]),
-            risk="fpr" if guarantee.kind == "fpr" else "precision",
-            target_level=guarantee.level,
-            confidence_level=guarantee.confidence,
-            list_predict_params=cuts,
-            fwer_method="split_fixed_sequence",
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that nothing was found is no news to be warned of
-            controller.learn_fixed_sequence_order(learned_probability, learned_labels, binary=True)
-            controller.calibrate(probability, labels)
-        cut = controller.best_predict_param
-    if cut is None:
-        return Certificate(guarantee, None, len(labels), 0, np.nan)
+    cuts, risks = cuts[cuts >= limit], risks[cuts >= limit]
+    chances = _chances(guarantee, labels, probability, cuts)
+    passed = _last_passed(chances, risks * _RISK_TAKEN[method] * (1 - guarantee.confidence))
+    if passed is None:
+        return Certificate(guarantee, None, len(labels), 0, np.nan, method)
+    cut = cuts[passed]
     decided = probability >= cut
-    if guarantee.kind == "fpr":
-        observed = float(decided[labels == 0].mean())
-    else:
-        observed = float(labels[decided].mean())
+    observed = decided[labels == 0] if guarantee.kind == "fpr" else labels[decided]
     shown = cut if guarantee.is_upper else _last_below(cut)
-    return Certificate(guarantee, float(shown), len(labels), int(decided.sum()), observed)
+    return Certificate(
+        guarantee,
+        float(shown),
+        len(labels),
+        int(decided.sum()),
+        float(observed.mean()),
+        method,
+    )
+
+
+def _sequence(
+    guarantee: Guarantee, labels: IntArray, probability: FloatArray, *, n_rows: int
+) -> tuple[FloatArray, FloatArray]:
+    """Give cut-offs in the order in which they are tested, and the share of the risk of each."""
+    counts, risks = _places(guarantee, n_rows, n_claimed=float(labels.mean()) * n_rows)
+    ranks = np.ceil(counts * (len(probability) / n_rows)).astype(np.int64)
+    cuts = -np.sort(-probability)[np.minimum(ranks, len(probability)) - 1]
+    distinct, place = np.unique(-cuts, return_inverse=True)
+    return -distinct, np.asarray(np.bincount(place, weights=risks), dtype=np.float64)
+
+
+def _places(guarantee: Guarantee, n_rows: int, n_claimed: float) -> tuple[FloatArray, FloatArray]:
+    """Say how many of the rows each cut-off is to decide, and its share of the risk."""
+    starts = {1.0: 1.0}  # a rate of false positives only rises outwards: nothing is lost before
+    if guarantee.kind != "fpr":
+        first = max(_FIRST_ROWS, _FIRST_SHARE * n_claimed)
+        starts = {np.ceil(first * factor): share for factor, share in _STARTS.items()}
+    counts = [min(starts)]
+    while counts[-1] < n_rows:
+        counts.append(min(n_rows, max(counts[-1] + 1, np.floor(counts[-1] * _STEP))))
+    every = np.union1d(counts, list(starts))
+    every = every[every <= n_rows]
+    return every, np.array([starts.get(count, 0.0) for count in every])
+
+
+def _chances(
+    guarantee: Guarantee, labels: IntArray, probability: FloatArray, cuts: FloatArray
+) -> FloatArray:
+    """Say for each cut-off how likely rows as good as these are where the promise is false."""
+    from scipy.special import bdtr, bdtrc  # scoring does without it
+
+    order = np.argsort(probability)
+    first = np.searchsorted(probability[order], cuts)
+    n_right = np.append(np.cumsum(labels[order][::-1])[::-1], 0)[first]
+    n_decided = len(labels) - first
+    if guarantee.kind == "fpr":
+        n_unsafe = int((labels == 0).sum())
+        return np.asarray(bdtr(n_decided - n_right, n_unsafe, guarantee.level))
+    chances = bdtrc(n_right - 1.0, np.maximum(n_decided, 1), guarantee.level)
+    return np.where(n_right > 0, chances, 1.0)
+
+
+def _last_passed(chances: FloatArray, risks: FloatArray) -> int | None:
+    """Test in order, each at its own risk and that of those passed just before it."""
+    last, carried = None, 0.0
+    for place, (chance, risk) in enumerate(zip(chances, risks, strict=True)):
+        carried += risk
+        if chance <= carried:
+            last = place
+        else:
+            carried = 0.0
+    return last
 
 
 def refuse_uncertified(certificates: Sequence[Certificate]) -> None:

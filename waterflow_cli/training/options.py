@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.models.contract import Balance, Calibration
+from waterflow_cli.models.contract import Balance, Calibration, Certifying
 from waterflow_cli.models.guarantees import Guarantee
 from waterflow_cli.models.thresholds import ThresholdRule, parse_threshold
 
@@ -92,6 +92,9 @@ class TrainingOptions:
     verdict_ceiling : float, optional
         Share of the not potable samples that may be called likely_potable at most; where the usual
         policy calls more of them so, it is raised. A certified cut-off stays where it is.
+    certify : str
+        Guarantees by rows that nothing else sees (``split``), or by out-of-fold predictions of all
+        (``cross``).
     require_guarantee : bool
         Refuse a model for which a guarantee cannot be given.
     n_trials : int
@@ -113,6 +116,7 @@ class TrainingOptions:
     quick: bool = False
     verdict_ceiling: float | None = None
     guarantees: tuple[Guarantee, ...] = ()
+    certify: Certifying = "split"
     require_guarantee: bool = False
     n_trials: int = 0
     time_limit: float | None = None

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import UsageError
-from waterflow_cli.common.messages import Message, counted, marked
+from waterflow_cli.common.messages import Message, counted, joined, marked
 from waterflow_cli.common.number_formats import CHANCE
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.decision import DecisionModel, Policy, VerdictRecord, record_verdicts
@@ -29,6 +29,7 @@ from waterflow_cli.models.guarantees import (
 )
 from waterflow_cli.models.metrics import Evaluation
 from waterflow_cli.models.pipelines import balanced_pipeline, strip_for_scoring
+from waterflow_cli.models.reference import first_of_equals, hash_rows
 from waterflow_cli.models.thresholds import lowest_within, tune_threshold
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import (
@@ -69,8 +70,8 @@ from waterflow_cli.training.options import (
     usual_cv,
 )
 
-# A guarantee is certified on this share of the rows.
-CERTIFYING_SHARE = 0.3
+# A guarantee is certified on this share of the rows, where it is on rows kept for it.
+CERTIFYING_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def train_model(
 
     The figures are those of the procedure: imputation, balancing, calibration and threshold are
     done anew in each part. Where a guarantee is asked for, a share of the rows certifies it, and
-    takes no part in anything else.
+    takes no part in anything else, or the out-of-fold predictions of all rows do.
 
     Parameters
     ----------
@@ -215,7 +216,7 @@ def train_model(
             else:
                 fitted = learner.fit(every)
         if options.guarantees:
-            report(Message("Certifying on {n_kept} rows that took no part", n_kept=len(certifying)))
+            report(_describe_certifying(data, used, certifying))
         with plugin.guarded(Message("predict")):
             model, certificates = _decide(plugin, fitted, scores, part, unseen, options)
         report(Message("Measuring baselines, and which measurements matter"))
@@ -260,6 +261,26 @@ def _describe_fits(
     )
 
 
+def _describe_certifying(data: TrainingData, used: IntArray, certifying: IntArray) -> str:
+    """Say by which rows guarantees are certified, and which take no part at all."""
+    text = counted(
+        "Certifying on the out-of-fold prediction of {n} row",
+        "Certifying on the out-of-fold predictions of {n} rows",
+        len(used),
+    )
+    if len(certifying):
+        text = Message("Certifying on {n_kept} rows that took no part", n_kept=len(certifying))
+    n_copies = len(data.y) - len(used) - len(certifying)
+    if not n_copies:
+        return text
+    left_out = counted(
+        "{n} row repeats the measurements of another, and was left out",
+        "{n} rows repeat the measurements of another, and were left out",
+        n_copies,
+    )
+    return joined([text, left_out], "; ")
+
+
 def _decide(
     plugin: LoadedPlugin,
     fitted: Any,
@@ -290,10 +311,14 @@ def _decide(
     )
     if not options.guarantees:
         return model, []
-    probability = model.probability(unseen.X)
-    check_scores(probability, "pipeline")
+    if options.certify == "cross":
+        folds = [judge_fold(f, data.y, options.calibration, options.threshold) for f in scores[0]]
+        learned = certifying = join_folds(folds)
+    else:
+        certifying = unseen.y, model.probability(unseen.X)
+        check_scores(certifying[1], "pipeline")
     certificates = [
-        certify(each, learned, (unseen.y, probability), threshold=threshold)
+        certify(each, learned, certifying, threshold=threshold, method=options.certify)
         for each in options.guarantees
     ]
     if options.require_guarantee:
@@ -302,9 +327,10 @@ def _decide(
 
 
 def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[IntArray, IntArray]:
-    """Set rows apart for guarantees, where some are asked for; the others are learned from.
+    """Set rows apart for guarantees, where they are to certify some; the others are learned from.
 
-    Rows that are not exchangeable are refused: no distribution-free guarantee holds for them.
+    Rows that are not exchangeable are refused: no guarantee holds for them. Of rows with equal
+    measurements one alone is taken: the others would bear witness to what is known of it.
     """
     every = np.arange(len(data.y))
     if not options.guarantees:
@@ -314,6 +340,9 @@ def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[
             "--guarantee goes with neither --group nor --time: it needs rows of "
             "which each could as well have come in the place of any other."
         )
+    every = first_of_equals(hash_rows(data.X))
+    if options.certify == "cross":
+        return every, every[:0]
     used, certifying = train_test_split(
         every, test_size=CERTIFYING_SHARE, random_state=options.seed
     )
