@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import mlflow
@@ -116,6 +117,16 @@ def test_a_quick_answer_says_what_it_leaves_out(train):
     assert "(2 fits, besides the baselines)" in outcome.out
     assert "A quick answer: the figures are of a model that learned from three" in outcome.err
     assert "Which measurements matter" not in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_the_spread_of_the_thresholds_is_printed_where_there_is_one(train):
+    tuned = train(base=PLAIN)
+    assert tuned.code == 0, tuned.err
+    found = re.search(r"each of (\d+) folds it lay between (0\.\d+) and (0\.\d+), with", tuned.out)
+    assert found
+    low, high = map(float, found.groups()[1:])
+    assert low < high
+    assert "folds it lay" not in train("--threshold", "0.4", base=PLAIN).out
 
 
 def test_a_group_column_that_is_not_there_is_named_with_the_nearest(train, uri):

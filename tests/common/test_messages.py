@@ -73,7 +73,7 @@ BUNDLED = [limit for profile in load_limits(PROFILES) for limit in profile.limit
 # classes or were drawn from many.
 SEVERAL = {
     *("n_folds", "n_fits", "n_permutations", "n_spans", "n_letters", "n_hashes"),
-    *("n_trained", "n_tested", "n_labelled", "n_judging", "n_kept"),
+    *("n_trained", "n_tested", "n_labelled", "n_judging", "n_known", "n_kept"),
     *("n_drawn", "n_available", "n_compared", "n_ranked", "n_negatives", "n_positives"),
 }
 

@@ -294,9 +294,9 @@ def test_a_ceiling_raises_a_threshold_only_where_it_is_broken():
     assert tune_threshold(parse_threshold("0.9+fpr:0.5"), y, probability) == 0.9
 
 
-def test_a_ceiling_takes_the_place_of_another():
-    rule = parse_threshold("cost:10:1").below(0.31234567).below(0.2)
-    assert (rule.text, rule.name, rule.arguments) == ("cost:10:1+fpr:0.2", "cost", (10.0, 1.0))
+def test_a_rule_with_a_ceiling_is_read_again_as_it_is_written():
+    rule = parse_threshold("cost:10:1+fpr:0.2")
+    assert (rule.name, rule.arguments, rule.ceiling) == ("cost", (10.0, 1.0), 0.2)
     assert parse_threshold(rule.text) == rule
 
 

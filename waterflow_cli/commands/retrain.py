@@ -232,11 +232,13 @@ def _describe_rows(rows: NewRows, n_trained: int) -> str:
 
 def _show_outcome(found: Retraining, console: Console) -> None:
     registered, champion = found.registered, found.prepared.champion.version
+    beginning = found.prepared.champion.beginning
     console.note(
-        "Threshold {threshold:.3f}: so high that the challenger calls at most {ceiling:.1%} "
-        "of its not potable training rows potable, which leaves room for chance at the gate.",
+        "Threshold {threshold:.3f}: it calls {rate:.1%} of the not potable training rows potable, "
+        "as version {version} did, from which the retrainings began.",
         threshold=found.result.model.threshold,
-        ceiling=found.prepared.ceiling,
+        rate=beginning.false_potable_rate,
+        version=beginning.version,
     )
     if found.promoted:
         outcome = marked(

@@ -16,6 +16,7 @@ from waterflow_cli.console import Console
 from waterflow_cli.models.contract import BALANCES, CALIBRATIONS, CERTIFYING
 
 if TYPE_CHECKING:
+    from waterflow_cli.common.arrays import FloatArray
     from waterflow_cli.registry.runs import TrackingOptions
     from waterflow_cli.registry.versions import RegisteredVersion
     from waterflow_cli.training.options import TrainingOptions
@@ -254,12 +255,27 @@ def _show_decision(report: TrainingReport, console: Console) -> None:
         threshold=result.model.threshold,
         rule=report.training.options.threshold.text,
     )
+    _show_spread(result.fold_thresholds, console)
     for certificate in result.certificates:
         console.result("Guarantee {certificate}.", certificate=certificate.describe())
     console.result("Verdicts: {policy}.", policy=result.model.policy.describe())
     console.result(
         "Share of tested samples decided: {decided_share:.1%}.", decided_share=result.decided_share
     )
+
+
+def _show_spread(thresholds: FloatArray, console: Console) -> None:
+    """Print how far the thresholds of the folds lie apart; a single one, or a fixed one, cannot."""
+    kept = thresholds[thresholds <= 1]
+    if len(kept) > 1 and kept.min() < kept.max():
+        console.result(
+            "Tuned anew in each of {n_folds} folds it lay between {low:.3f} and {high:.3f}, with a "
+            "standard deviation of {spread:.3f}.",
+            n_folds=len(kept),
+            low=kept.min(),
+            high=kept.max(),
+            spread=kept.std(ddof=1),
+        )
 
 
 def _show_points(report: TrainingReport, console: Console) -> None:

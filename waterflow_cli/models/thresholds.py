@@ -45,11 +45,6 @@ class ThresholdRule:
     arguments: tuple[float, ...] = ()
     ceiling: float | None = None
 
-    def below(self, ceiling: float) -> ThresholdRule:
-        """Give the rule with a ceiling, in the place of any other that it has."""
-        rule = self.text.lower().partition(_CEILING)[0]
-        return parse_threshold(f"{rule}{_CEILING}{ceiling:g}")
-
 
 def parse_threshold(text: str) -> ThresholdRule:
     """Read the value of ``--threshold``.

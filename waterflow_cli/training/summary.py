@@ -69,6 +69,7 @@ def fold_summary(measured: Measured) -> list[dict[str, Any]]:
             "repeat": number,
             "rows": len(fold.rows),
             "rows_trained": fold.n_trained,
+            "threshold": fold.threshold if fold.threshold <= 1 else None,
             **without_nan(measure_once(fold.y, fold.probability, fold.threshold)),
         }
         for number, repeat in enumerate(measured.folds)
@@ -91,7 +92,7 @@ def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0
     """Put together what a trained model remembers of the rows that `train_model` was given."""
     part = data.take(result.rows)
     X = part.X[list(result.model.measurements)]
-    probability = _unseen_probabilities(result)
+    probability = unseen_probabilities(result)
     hashes = hash_rows(X)
     distinct, first = np.unique(hashes, return_index=True)
     tested = probability[~np.isnan(probability)]
@@ -134,7 +135,7 @@ def _count_missing(values: pd.Series, data: TrainingData) -> int:
     return max(0, count)
 
 
-def _unseen_probabilities(result: TrainingResult) -> FloatArray:
+def unseen_probabilities(result: TrainingResult) -> FloatArray:
     """Give what models said of fitted rows unseen, in the first repeat; NaN for untested rows."""
     probability = np.full(len(result.rows), np.nan)
     for fold in result.measured.folds[0]:

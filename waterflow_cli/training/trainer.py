@@ -152,6 +152,11 @@ class TrainingResult:
         return record_verdicts(self.model, *join_folds(self.measured.folds[0]))
 
     @property
+    def fold_thresholds(self) -> FloatArray:
+        """Thresholds that were tuned for the tested folds; above 1 where none served the rule."""
+        return np.array([fold.threshold for fold in chain(*self.measured.folds)])
+
+    @property
     def tested(self) -> tuple[IntArray, FloatArray]:
         """Labels and probabilities of all tested rows, repeat after repeat."""
         return join_folds(list(chain(*self.measured.folds)))

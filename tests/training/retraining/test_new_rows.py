@@ -76,9 +76,10 @@ def test_a_copy_under_another_id_does_not_judge():
     object.__setattr__(recorded, "ids", ids[:300])
     object.__setattr__(new, "ids", ids[300:])
     found = sort_new_rows(recorded, new)
-    judging, measuring = (set(each.X["ph"]) for each in (found.judging, found.measuring))
+    judging, unseen = (set(each.X["ph"]) for each in (found.judging, found.unseen))
     assert not judging & (set(recorded.X["ph"]) | set(new.X["ph"].iloc[found.learned]))
-    assert not measuring & set(recorded.X["ph"])
+    assert judging < unseen
+    assert not unseen & set(recorded.X["ph"])
     assert found.n_copies > 20
 
 
@@ -97,7 +98,7 @@ def test_rows_of_a_group_that_was_learned_from_do_not_judge():
     groups = np.arange(400) % 40
     recorded = table(300, seed=1, groups=np.array(["0", "1", "2"] * 100))
     found = sort_new_rows(recorded, table(400, seed=2, groups=groups.astype(str)))
-    for each in (found.judging, found.measuring):
+    for each in (found.judging, found.unseen):
         assert not {"0", "1", "2"} & set(each.groups)
     assert len(found.learned) + len(found.judging.y) == 400
     with pytest.raises(DataRefusedError, match="0 not potable and 0 potable") as refused:

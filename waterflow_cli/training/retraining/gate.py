@@ -11,20 +11,22 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.messages import Message, marked
 from waterflow_cli.common.number_formats import CHANCE, Estimate, describe_estimate
 from waterflow_cli.models.decision import LIKELY_POTABLE, VERDICTS, DecisionModel
 from waterflow_cli.models.metrics import measure_once, measure_resamples
+from waterflow_cli.training.paired_auc import AucDifference, combine, compare_auc
 from waterflow_cli.training.retraining.options import USUAL_OPTIONS, RetrainingOptions
 from waterflow_cli.training.summary import flat_metrics
 
-# With this confidence the challenger is not worse by more than the margin.
+# With this confidence the challenger is not worse by more than the margin, and it is refused as
+# calling more samples potable, or as worse by its calls, where chance explains that less often.
 CONFIDENCE = 0.95
-# By how many standard errors of the comparison on the gate's rows the challenger's rate of false
-# "potable" is kept below the champion's on its training rows.
-ALLOWANCE = 1.3
+# What is said of a test's power: the excess that it sees this often.
+POWER = 0.8
 _INTERVAL = (0.025, 0.975)
 # Labels that the champion cannot make sense of are believed only where the gain is beyond doubt.
 _SURELY = 0.005
@@ -60,11 +62,31 @@ class Calls(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """The version from which the retrainings began, by the rows that its training tested."""
+    """The version from which the retrainings began, by the rows that its training tested.
+
+    All that follow are held to its rates of false "potable" and false likely_potable, and none
+    may fall below its ROC AUC and balanced accuracy by more than the margin.
+    """
 
     version: int
+    roc_auc: float
     balanced_accuracy: float
     false_potable_rate: float
+    false_likely_potable_rate: float
+
+
+class KnownRows(NamedTuple):
+    """Rows that both models learned from, and what models that had not seen them said of them."""
+
+    y: IntArray
+    champion: FloatArray
+    challenger: FloatArray
+    groups: Any | None = None
+
+    @property
+    def can_compare(self) -> bool:
+        """Whether both classes occur, more than once."""
+        return int(np.bincount(self.y, minlength=2).min()) > 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +107,7 @@ class Condition:
     text: Message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GateResult:
     """What the gate says.
 
@@ -93,10 +115,16 @@ class GateResult:
     ----------
     counts : tuple of int
         Not potable and potable rows that judged.
+    n_known : int
+        Rows that judged out of fold besides.
+    auc_difference : Estimate
+        By all of them.
     """
 
     counts: tuple[int, int]
+    n_known: int
     margin: float
+    auc_difference: Estimate
     figures: dict[str, Figure]
     conditions: list[Condition]
 
@@ -117,6 +145,8 @@ class GateResult:
             "margin": self.margin,
             "rows_not_potable": self.counts[0],
             "rows_potable": self.counts[1],
+            "rows_out_of_fold": self.n_known,
+            "auc_difference": asdict(self.auc_difference),
             "figures": {name: asdict(each) for name, each in self.figures.items()},
             "conditions": [asdict(condition) for condition in self.conditions],
         }
@@ -124,6 +154,8 @@ class GateResult:
     def metrics(self) -> dict[str, float]:
         """Name the figures for MLflow, which takes no NaN."""
         flat = {"gate_passed": float(self.passed), "gate_rows": float(sum(self.counts))}
+        flat["gate_rows_out_of_fold"] = float(self.n_known)
+        flat |= flat_metrics({"auc_difference": self.auc_difference}, "gate")
         for name, figure in self.figures.items():
             flat[f"gate_{name}"] = figure.challenger.value
             flat[f"gate_champion_{name}"] = figure.champion.value
@@ -139,7 +171,8 @@ def judge_challenger(
     recorded: Estimate,
     on_new: Estimate,
     beginning: Beginning,
-    balanced_accuracy: float,
+    trained: tuple[float, float],
+    known: KnownRows | None = None,
     groups: Any | None = None,
     options: RetrainingOptions = USUAL_OPTIONS,
 ) -> GateResult:
@@ -152,42 +185,45 @@ def judge_challenger(
     recorded, on_new : Estimate
         The champion's ROC AUC as its training measured it, and on all new rows.
     beginning : Beginning
-        What balanced accuracy is compared with too, so that it cannot fall a little each time.
-    balanced_accuracy : float
-        The challenger's, as its training measured it.
+        What the challenger is compared with too, so that nothing can fall a little each time.
+    trained : tuple of float
+        The challenger's ROC AUC and balanced accuracy, as its training measured them.
+    known : KnownRows, optional
+        More evidence on which of the two ranks better.
     groups : ndarray of shape (n_samples,), optional
         What is resampled as a whole.
     """
     margin = options.margin
     figures, sure_gain = _compare(y, champion, challenger, groups, options.seed)
-    auc, accuracy = figures["roc_auc"], figures["balanced_accuracy"].difference
+    skill, accuracy = figures["roc_auc"].challenger, figures["balanced_accuracy"].difference
+    judged = compare_auc(y, champion.probability, challenger.probability, groups)
+    difference, n_known = weigh_evidence(judged, known)
     conditions = [
-        _condition("skill", auc.challenger.low > CHANCE, shown=describe_estimate(auc.challenger)),
+        _condition("skill", skill.low > CHANCE, shown=describe_estimate(skill)),
         _condition(
             "not_worse",
-            auc.difference.low >= -margin,
+            difference.low >= -margin,
             margin=margin,
-            shown=describe_estimate(auc.difference, "+.3f"),
+            shown=describe_estimate(difference, "+.3f"),
+            n_judging=len(y),
+            n_known=n_known,
         ),
         _condition(
-            "balanced_accuracy",
-            accuracy.value >= -margin,
-            margin=margin,
-            shown=describe_estimate(accuracy, "+.3f"),
+            "balanced_accuracy", not accuracy.high < 0, shown=describe_estimate(accuracy, "+.3f")
         ),
         *_compare_calls(y, champion, challenger),
         _labels_are_credible(recorded, on_new, is_better=sure_gain > 0),
-        _condition(
-            "since_beginning",
-            balanced_accuracy - beginning.balanced_accuracy >= -margin,
-            version=beginning.version,
-            margin=margin,
-            now=balanced_accuracy,
-            then=beginning.balanced_accuracy,
-        ),
+        _not_below_beginning(trained, beginning, margin),
     ]
     counts = (int((y == 0).sum()), int((y == 1).sum()))
-    return GateResult(counts, margin, figures, conditions)
+    return GateResult(
+        counts=counts,
+        n_known=n_known,
+        margin=margin,
+        auc_difference=difference,
+        figures=figures,
+        conditions=conditions,
+    )
 
 
 def estimate_auc(
@@ -199,20 +235,40 @@ def estimate_auc(
     return _estimate(value, resampled, _INTERVAL)
 
 
-def false_potable_ceiling(rate: float, n_known: int, n_judging: int) -> float:
-    """Choose the share of not potable training rows that a challenger may call potable.
+def judge_excess(before: BoolArray, after: BoolArray) -> tuple[float, float]:
+    """Ask whether `after` holds more rows than `before` than chance explains.
 
-    It lies below the champion's `rate` on `n_known` such rows, so that chance seldom makes an
-    equally good model fail the gate, with its `n_judging` of them. The share that it may call
-    likely_potable is chosen in the same way.
+    Returns
+    -------
+    tuple of float
+        The one-sided p of McNemar's exact test, and the excess, as a share of the rows, that it
+        sees 8 times in 10, where so many rows are in one of the two alone.
 
-    Notes
-    -----
-    Both models are asked about the same rows, and mostly agree. With a correlation of one half
-    the variance of the difference of their rates is that of one rate.
+    Examples
+    --------
+    >>> before, after = np.arange(100) < 20, np.arange(100) >= 70
+    >>> p, visible = judge_excess(before, after)
+    >>> f"{p:.3f} {visible:.2f}"
+    '0.101 0.18'
     """
-    spread = np.sqrt(rate * (1 - rate) * (1 / n_judging + 1 / n_known))
-    return max(0.0, float(np.floor((rate - ALLOWANCE * spread) * 1e4) / 1e4))
+    more, fewer = int((after & ~before).sum()), int((before & ~after).sum())
+    p = stats.binom.sf(more - 1, more + fewer, 0.5)
+    # Fewer than five rows are never enough, whichever way all of them point.
+    n_apart = max(more + fewer, 5)
+    needed = stats.binom.isf(1 - CONFIDENCE, n_apart, 0.5) + 1
+    share = stats.beta.ppf(POWER, needed, n_apart - needed + 1)
+    return float(p), float(n_apart * (2 * share - 1) / len(before))
+
+
+def weigh_evidence(judged: AucDifference, known: KnownRows | None) -> tuple[Estimate, int]:
+    """Put what the judging and the known rows say together; the judging ones have the last word."""
+    found, n_known = judged, 0
+    if known is not None and known.can_compare:
+        both = combine(judged, compare_auc(*known))
+        if both is not None:
+            found, n_known = both, len(known.y)
+    reach = float(stats.norm.ppf(CONFIDENCE)) * found.error
+    return Estimate(found.value, found.value - reach, found.value + reach), n_known
 
 
 def _compare(
@@ -251,30 +307,40 @@ _FOUND: Mapping[str, tuple[str, str]] = {
         marked("It is not shown to be better than chance: ROC AUC {shown}."),
     ),
     "not_worse": (
-        marked("Its ROC AUC is not worse by more than {margin:g}: difference {shown}."),
-        marked("Its ROC AUC may be worse by more than {margin:g}: difference {shown}."),
+        marked(
+            "Its ROC AUC is not worse by more than {margin:g}: difference {shown} on {n_judging} "
+            "new rows, and out of fold on {n_known} that both learned from."
+        ),
+        marked(
+            "Its ROC AUC may be worse by more than {margin:g}: difference {shown} on {n_judging} "
+            "new rows, and out of fold on {n_known} that both learned from."
+        ),
     ),
     "balanced_accuracy": (
-        marked(
-            "Its calls are as good, or worse by no more than {margin:g} in balanced accuracy: "
-            "difference {shown}."
-        ),
-        marked(
-            "Its calls are worse by more than {margin:g} in balanced accuracy: difference {shown}."
-        ),
+        marked("Its calls are not shown to be worse: difference in balanced accuracy {shown}."),
+        marked("Its calls are worse: difference in balanced accuracy {shown}."),
     ),
     "false_potable": (
         marked(
-            "Of {n_judging} not potable samples it calls {after} potable, the champion {before}."
+            "Of {n_judging} not potable samples it calls {after} potable, the champion {before}: "
+            "no more than chance explains (exact McNemar test, p {p:.2f}; 8 times in 10 it would "
+            "see {visible:.1%} more)."
         ),
         marked(
             "Of {n_judging} not potable samples it calls {after} potable, more than the "
-            "champion's {before}."
+            "champion's {before} and than chance explains (exact McNemar test, p {p:.4f})."
         ),
     ),
     "false_likely_potable": (
-        marked("False verdicts likely_potable: {after}, the champion's {before}."),
-        marked("False verdicts likely_potable: {after}, more than the champion's {before}."),
+        marked(
+            "False verdicts likely_potable: {after}, the champion's {before}: no more than chance "
+            "explains (exact McNemar test, p {p:.2f}; 8 times in 10 it would see {visible:.1%} "
+            "more)."
+        ),
+        marked(
+            "False verdicts likely_potable: {after}, more than the champion's {before} and than "
+            "chance explains (exact McNemar test, p {p:.4f})."
+        ),
     ),
     "labels_credible": (
         marked(
@@ -289,13 +355,14 @@ _FOUND: Mapping[str, tuple[str, str]] = {
     ),
     "since_beginning": (
         marked(
-            "Compared with version {version}, from which the retrainings began, its balanced "
-            "accuracy is not worse by more than {margin:g}: {now:.3f} in training, {then:.3f} then."
+            "Not below version {version}, from which the retrainings began, by more than "
+            "{margin:g}: ROC AUC {auc:.3f} in training, {auc_then:.3f} then; balanced accuracy "
+            "{accuracy:.3f}, {accuracy_then:.3f} then."
         ),
         marked(
-            "Compared with version {version}, from which the retrainings began, its balanced "
-            "accuracy is worse by more than {margin:g}: {now:.3f} in training, {then:.3f} then. "
-            "Train anew on all data: waterflow train"
+            "Below version {version}, from which the retrainings began, by more than {margin:g}: "
+            "ROC AUC {auc:.3f} in training, {auc_then:.3f} then; balanced accuracy "
+            "{accuracy:.3f}, {accuracy_then:.3f} then. Train anew on all data: waterflow train"
         ),
     ),
 }
@@ -311,12 +378,23 @@ def _condition(name: str, passed: bool, **values: object) -> Condition:
 
 def _compare_calls(y: IntArray, champion: Calls, challenger: Calls) -> Iterator[Condition]:
     """Ask that no more of the not potable samples are called potable, or get that verdict."""
+    unsafe = y == 0
     for name, calls in (("false_potable", "potable"), ("false_likely_potable", "likely_potable")):
-        before, after = (
-            int((getattr(each, calls) & (y == 0)).sum()) for each in (champion, challenger)
-        )
-        rows = {"n_judging": int((y == 0).sum()), "before": before, "after": after}
-        yield _condition(name, after <= before, **rows)
+        before, after = (getattr(each, calls)[unsafe] for each in (champion, challenger))
+        p, visible = judge_excess(before, after)
+        counts = {"n_judging": len(before), "before": int(before.sum()), "after": int(after.sum())}
+        yield _condition(name, p > 1 - CONFIDENCE, **counts, p=p, visible=visible)
+
+
+def _not_below_beginning(
+    trained: tuple[float, float], beginning: Beginning, margin: float
+) -> Condition:
+    """Ask that no line of retrainings ends below where it began, however many steps it takes."""
+    then = beginning.roc_auc, beginning.balanced_accuracy
+    named = dict(zip(("auc", "accuracy"), trained, strict=True))
+    named |= dict(zip(("auc_then", "accuracy_then"), then, strict=True))
+    kept = all(now >= before - margin for now, before in zip(trained, then, strict=True))
+    return _condition("since_beginning", kept, version=beginning.version, margin=margin, **named)
 
 
 def _labels_are_credible(recorded: Estimate, on_new: Estimate, *, is_better: bool) -> Condition:

@@ -33,10 +33,8 @@ class NewRows:
         Positions of those that the challenger learns from.
     judging : TrainingData
         Those that neither model learned from.
-    measuring : TrainingData
-        Those of the learned ones that the champion has not seen.
     unseen : TrainingData
-        Both of these together.
+        These, and those of the learned ones that the champion has not seen.
     n_copies : int
         Rows that judge nothing, for their measurements were learned from.
     """
@@ -44,7 +42,6 @@ class NewRows:
     matching: Matching
     learned: IntArray
     judging: TrainingData
-    measuring: TrainingData
     unseen: TrainingData
     n_copies: int
 
@@ -95,7 +92,6 @@ def sort_new_rows(
         matching=matching,
         learned=learned,
         judging=gate,
-        measuring=new.take(measures),
         unseen=new.take(np.sort(np.concatenate([judges, measures]))),
         n_copies=len(judging) - len(judges),
     )

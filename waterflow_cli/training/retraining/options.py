@@ -30,7 +30,7 @@ class RetrainingOptions:
 
     plugin: str | None = None
     holdout: float = 0.5
-    margin: float = 0.08
+    margin: float = 0.03
     on_conflict: OnConflict = "drop"
     promote: bool = False
     seed: int = 0

@@ -13,7 +13,6 @@ from mlflow.entities import RunData
 from mlflow.exceptions import MlflowException
 from threadpoolctl import threadpool_limits
 
-from waterflow_cli.common.arrays import BoolArray
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.json import json_text, path_text
 from waterflow_cli.common.messages import Message, tr
@@ -21,8 +20,10 @@ from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.decision import LIKELY_POTABLE
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.models.files import StoredModel
+from waterflow_cli.models.reference import Reference, hash_rows, load_reference
+from waterflow_cli.models.thresholds import parse_threshold
 from waterflow_cli.registry.history import MAX_WHY, Action
-from waterflow_cli.registry.location import load_model
+from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.registry.lookup import CHAMPION, find_version
 from waterflow_cli.registry.runs import TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect, store_errors
@@ -39,8 +40,8 @@ from waterflow_cli.training.retraining.gate import (
     Beginning,
     Calls,
     GateResult,
+    KnownRows,
     estimate_auc,
-    false_potable_ceiling,
     judge_challenger,
 )
 from waterflow_cli.training.retraining.new_rows import NewRows, sort_new_rows
@@ -54,7 +55,7 @@ from waterflow_cli.training.runs.record import (
     read_run_file,
 )
 from waterflow_cli.training.runs.reproduction import load_recorded, plugin_of, read_record
-from waterflow_cli.training.summary import result_summary
+from waterflow_cli.training.summary import result_summary, unseen_probabilities
 from waterflow_cli.training.trainer import TrainingResult, train_model
 
 GATE_FILE = "gate.json"
@@ -66,8 +67,6 @@ class Preparation:
 
     Attributes
     ----------
-    ceiling : float
-        Share of not potable training rows that its threshold may call potable.
     content : bytes
         The file that holds the recorded rows and the new ones.
     on_judging, on_new : Calls, Estimate
@@ -76,7 +75,6 @@ class Preparation:
 
     champion: Champion
     training: Training
-    ceiling: float
     rows: NewRows
     content: bytes
     on_judging: Calls
@@ -104,8 +102,7 @@ class Retraining:
             "challenger": {**asdict(self.registered), "plugin": training.plugin.name},
             "new": prepared.rows.summary(),
             "data": training.data.summary(),
-            "false_potable_ceiling": prepared.ceiling,
-            "false_likely_potable_ceiling": training.options.verdict_ceiling,
+            "beginning": prepared.champion.beginning._asdict(),
             "gate": self.gate.summary(),
             "training": result_summary(self.result),
         }
@@ -176,18 +173,20 @@ def prepare(
     """Set rows apart for the gate, put the others together, and choose how to learn from them."""
     plugin, chosen = _choose_procedure(champion.record, options)
     rows = sort_new_rows(recorded, new, options, warn)
-    ceiling, verdict_ceiling = _ceilings(champion, rows)
     parts = [(recorded, rows.matching.kept), (new, rows.learned)]
     schema = champion.record.schema
     data, content = combine(parts, schema, rows.matching.contested)
+    # Not those of the champion: each would be a little off, and the next one would start there.
+    began = champion.beginning
     chosen = replace(
-        chosen, threshold=chosen.threshold.below(ceiling), verdict_ceiling=verdict_ceiling
+        chosen,
+        threshold=parse_threshold(f"fpr:{began.false_potable_rate:g}"),
+        verdict_ceiling=began.false_likely_potable_rate,
     )
     unseen, said = rows.unseen, champion.judge(rows.unseen).probability
     return Preparation(
         champion=champion,
         training=Training(data, schema, plugin, chosen),
-        ceiling=ceiling,
         rows=rows,
         content=content,
         on_judging=champion.judge(rows.judging),
@@ -205,27 +204,12 @@ def _choose_procedure(
     return load_plugin(options.plugin), replace(chosen, params={}, n_trials=0, time_limit=None)
 
 
-def _ceilings(champion: Champion, rows: NewRows) -> tuple[float, float]:
-    """Limit false "potable" and likely_potable by the champion's: in its training, and unseen."""
-    measures, n_judging = champion.measures, rows.judging.class_counts[0]
-    unsafe = rows.measuring.take(np.flatnonzero(rows.measuring.y == 0))
-    calls, n_known = champion.judge(unsafe), measures.n_negatives + len(unsafe.y)
-
-    def limit(rate: float, called: BoolArray) -> float:
-        together = (rate * measures.n_negatives + int(called.sum())) / n_known
-        return false_potable_ceiling(together, n_known, n_judging)
-
-    return (
-        limit(measures.false_potable_rate, calls.potable),
-        limit(measures.false_likely_potable_rate, calls.likely_potable),
-    )
-
-
 def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOptions) -> GateResult:
     """Judge what was trained beside the champion, by the rows that were set apart."""
     rows = prepared.rows.judging
     with prepared.training.plugin.guarded(Message("predict")), threadpool_limits(limits=1):
         challenger = Calls.of(result.model, result.model.probability(rows.X))
+    estimates = result.evaluation.estimates
     return judge_challenger(
         rows.y,
         prepared.on_judging,
@@ -233,10 +217,29 @@ def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOpti
         recorded=prepared.champion.measures.roc_auc,
         on_new=prepared.on_new,
         beginning=prepared.champion.beginning,
-        balanced_accuracy=result.evaluation.estimates["balanced_accuracy"].value,
+        trained=(estimates["roc_auc"].value, estimates["balanced_accuracy"].value),
+        known=_known_rows(prepared, result),
         groups=rows.groups,
         options=options,
     )
+
+
+def _known_rows(prepared: Preparation, result: TrainingResult) -> KnownRows | None:
+    """Find the rows that both models learned from, and what both trainings said of them unseen.
+
+    The champion's reference keeps that of some thousands of its rows, so nothing is fitted again.
+    """
+    reference = prepared.champion.reference
+    if reference is None:
+        return None
+    data, said = prepared.training.data.take(result.rows), unseen_probabilities(result)
+    hashes = hash_rows(data.X[list(reference.X)])
+    _, there, here = np.intersect1d(hash_rows(reference.X), hashes, return_indices=True)
+    before, now = reference.probability[there], said[here]
+    can_judge = (reference.label[there] == data.y[here]) & np.isfinite(before + now)
+    here = here[can_judge]
+    groups = None if data.groups is None else data.groups[here]
+    return KnownRows(data.y[here], before[can_judge], now[can_judge], groups)
 
 
 def _log_origin(run: TrackedRun, prepared: Preparation, new: TrainingData) -> None:
@@ -269,7 +272,7 @@ def _say_why(champion: Champion, gate: GateResult) -> str:
 
 # With the run of a version that was retrained: where the retrainings began, and its figures.
 BEGINNING_TAG = "waterflow.retrainings_began_from"
-_BEGINNING_METRICS = ("beginning_balanced_accuracy", "beginning_false_potable_rate")
+_BEGINNING_METRICS = tuple(f"beginning_{name}" for name in Beginning._fields[1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,15 +282,14 @@ class Measures:
     Attributes
     ----------
     false_potable_rate, false_likely_potable_rate : float
-        Shares of the `n_negatives` tested not potable rows that its threshold calls potable, and
-        its policy likely_potable.
+        Shares of the tested not potable rows that its threshold calls potable, and its policy
+        likely_potable.
     """
 
     roc_auc: Estimate
     balanced_accuracy: float
     false_potable_rate: float
     false_likely_potable_rate: float
-    n_negatives: int
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Measures:
@@ -300,8 +302,12 @@ class Measures:
             balanced_accuracy=float(estimates["balanced_accuracy"]["value"]),
             false_potable_rate=float(content["false_potable_rate"]),
             false_likely_potable_rate=(likely["rows"] - likely["right"]) / n_negatives,
-            n_negatives=n_negatives,
         )
+
+    def as_beginning(self, version: int) -> Beginning:
+        """Let a line of retrainings begin from them."""
+        rates = self.false_potable_rate, self.false_likely_potable_rate
+        return Beginning(version, self.roc_auc.value, self.balanced_accuracy, *rates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +318,8 @@ class Champion:
     ----------
     beginning : Beginning
         The version from which the retrainings began that led to it: itself, if it is of none.
+    reference : Reference, optional
+        What it remembers of its training rows.
     """
 
     uri: str
@@ -323,6 +331,7 @@ class Champion:
     measures: Measures
     beginning: Beginning
     model: StoredModel
+    reference: Reference | None = None
 
     def load_data(self, path: str | None, id_name: str | None = None) -> TrainingData:
         """Load what it was trained on, if that is the same still; see `load_recorded`."""
@@ -350,7 +359,7 @@ def find_champion(name: str, tracking_uri: str) -> Champion:
         experiment = client.get_experiment(run.info.experiment_id).name
         measures = _read_measures(client, found.run_id)
     location = f"models:/{found.name}/{found.version}"
-    model = load_model(location, name=name, tracking_uri=tracking_uri)
+    fetched = fetch_model(location, name=name, tracking_uri=tracking_uri)
     return Champion(
         uri=tracking_uri,
         name=str(found.name),
@@ -360,7 +369,8 @@ def find_champion(name: str, tracking_uri: str) -> Champion:
         record=record,
         measures=measures,
         beginning=_find_beginning(run.data, int(found.version), measures),
-        model=model,
+        model=fetched.load(),
+        reference=load_reference(fetched.files.payload, label=fetched.label),
     )
 
 
@@ -371,8 +381,9 @@ def beginning_to_log(beginning: Beginning) -> tuple[dict[str, str], dict[str, fl
 
 
 def _find_beginning(run: RunData, version: int, measures: Measures) -> Beginning:
-    if BEGINNING_TAG not in run.tags:
-        return Beginning(version, measures.balanced_accuracy, measures.false_potable_rate)
+    """Read what a retraining kept; where it kept less, as earlier versions did, begin anew."""
+    if BEGINNING_TAG not in run.tags or not run.metrics.keys() >= set(_BEGINNING_METRICS):
+        return measures.as_beginning(version)
     figures = (float(run.metrics[name]) for name in _BEGINNING_METRICS)
     return Beginning(int(run.tags[BEGINNING_TAG]), *figures)
 
