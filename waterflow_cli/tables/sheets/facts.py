@@ -11,7 +11,9 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, unescape
 
 import numpy as np
+from numpy.typing import NDArray
 
+from waterflow_cli.common.arrays import IntArray
 from waterflow_cli.common.errors import InputError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.tables.headers import MOST_COLUMNS
@@ -159,33 +161,27 @@ def _whole_rows(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _without(prefix: bytes, text: bytes) -> bytes:
     if prefix:
         text = text.replace(b"<" + prefix, b"<").replace(b"</" + prefix, b"</")
-    if b"'" in text or _has_spaced(text):  # as no usual writer puts it
-        text = re.sub(rb'\s*=\s*"', b'="', text.replace(b"'", b'"'))
-    return text
-
-
-def _has_spaced(text: bytes) -> bool:
-    """Say whether a blank stands beside any equals sign."""
-    view = np.frombuffer(text + b"\0", dtype=np.uint8)
-    equals = np.flatnonzero(view == ord("="))
-    return bool((view[equals - 1] <= ord(" ")).any() or (view[equals + 1] <= ord(" ")).any())
+    return text.replace(b"'", b'"') if b"'" in text else text
 
 
 def _look_through(
     text: bytes, archive: WorkbookArchive, facts: SheetFacts, formats: _Formats
 ) -> None:
     """Look through some rows of a sheet, or what stands before and after them."""
-    names = _extend(facts, text)
-    for cell in _ERROR.finditer(text) if b't="e"' in text else ():
+    signs = _Signs.of(text)
+    if signs.are_spaced:  # as no usual writer puts it
+        signs = _Signs.of(text := re.sub(rb'\s*=\s*"', b'="', text))
+    _extend(facts, signs)
+    for cell in _ERROR.finditer(text) if signs.hold_errors else ():
         found = _VALUE.search(cell[2])
         facts.texts[_place(cell[1], archive)] = _decoded(found[1]) if found else "#?"
-    for cell in _UNCOMPUTED.finditer(text) if b"f" in names else ():
+    for cell in _UNCOMPUTED.finditer(text) if signs.count_elements("f") else ():
         if b't="str"' not in cell[1]:
             facts.texts[_place(cell[1], archive)] = f"={_decoded(cell[2] or b'')}"
             facts.n_uncomputed += 1
-    if b"m" in names:
+    if signs.count_elements("m"):
         facts.merged += [_range(*match.groups()) for match in _MERGED.finditer(text)]
-    for kind, attributes in _HIDDEN.findall(text) if b"hidden=" in text else ():
+    for kind, attributes in _HIDDEN.findall(text) if len(signs.attributes_in("n")) else ():
         told = {name: int(number) for name, number in _NUMBER_OF.findall(attributes)}
         if kind == b"row":
             facts.hidden_rows.append(told.get(b"r", 0))
@@ -195,19 +191,50 @@ def _look_through(
     formats.find(text, facts)
 
 
-def _extend(facts: SheetFacts, text: bytes) -> bytes:
+class _Signs(NamedTuple):
+    """A text of a sheet by its equals signs and its brackets.
+
+    A text holds millions of them, and little of what is looked for: arrays tell in a few
+    milliseconds whether a pattern need be sought.
+    """
+
+    view: NDArray[np.uint8]
+    equals: IntArray
+    opens: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, text: bytes) -> _Signs:
+        view = np.frombuffer(text + b"\0" * 16, dtype=np.uint8)
+        return cls(view, np.flatnonzero(view == ord("=")), view[:-1] == ord("<"))
+
+    def count_elements(self, first: str) -> int:
+        """Count the elements whose names begin with a letter."""
+        return int(np.count_nonzero(self.opens & (self.view[1:] == ord(first))))
+
+    def attributes_in(self, last: str) -> IntArray:
+        """Give the equals signs of attributes whose names end in a letter."""
+        found: IntArray = self.equals[self.view[self.equals - 1] == ord(last)]
+        return found
+
+    @property
+    def hold_errors(self) -> bool:
+        """Whether an attribute such as ``t="e"`` stands anywhere."""
+        values = self.attributes_in("t") + 2
+        return bool(((self.view[values] == ord("e")) & (self.view[values + 1] == ord('"'))).any())
+
+    @property
+    def are_spaced(self) -> bool:
+        """Whether a blank stands beside any of them."""
+        beside = (self.view[self.equals + step] <= ord(" ") for step in (-1, 1))
+        return any(blank.any() for blank in beside)
+
+
+def _extend(facts: SheetFacts, signs: _Signs) -> None:
     """Count in how many rows and columns cells name, and how many cells there are.
 
     A library makes room for all cells up to the last one that is named, so each is looked at.
-
-    Returns
-    -------
-    bytes
-        The first letters of the names of its elements.
     """
-    view = np.frombuffer(text + b"\0" * 16, dtype=np.uint8)
-    equals = np.flatnonzero(view == ord("="))
-    place = equals[view[equals - 1] == ord("r")] + 2
+    view, place = signs.view, signs.attributes_in("r") + 2
     columns, rows = np.zeros((2, len(place)), dtype=np.int64)
     for first, base, counted in ((ord("A"), 26, columns), (ord("0"), 10, rows)):
         for _ in range(_MOST_DIGITS):
@@ -217,15 +244,13 @@ def _extend(facts: SheetFacts, text: bytes) -> bytes:
                 break
             np.copyto(counted, counted * base + digit + (base == 26), where=is_digit)
             place += is_digit
-    names = np.bincount(view[np.flatnonzero(view == ord("<")) + 1], minlength=256)
     # Cells need not say where they stand: they then follow one another.
-    n_placed, n_cells = int(np.count_nonzero(columns)), int(names[ord("c")])
+    n_placed, n_cells = int(np.count_nonzero(columns)), signs.count_elements("c")
     facts.n_rows = max(facts.n_rows, int(rows.max(initial=0)))
     facts.n_unplaced += max(0, n_cells - n_placed)
-    facts.n_rows_told += int(names[ord("r")])
+    facts.n_rows_told += signs.count_elements("r")
     facts.n_columns = max(facts.n_columns, int(columns.max(initial=0)))
     facts.n_cells += n_cells
-    return bytes(np.flatnonzero(names).astype(np.uint8))
 
 
 def _place(attributes: bytes, archive: WorkbookArchive) -> tuple[int, int]:

@@ -109,16 +109,20 @@ def arrow_columns(columns: Sequence[Sequence[Any]]) -> list[pa.Array]:
 
 def _numbers(cells: Sequence[Any]) -> pa.Array | None:
     """Give the cells of a column as numbers; None where it holds anything else, or nothing."""
-    kinds = set(map(type, cells))
-    if kinds == {float}:
-        return arrow_numbers(np.frombuffer(array("d", cells), dtype=np.float64))
-    if kinds != {float, str}:
-        return None
-    found = [cell if cell.__class__ is float else _NAN for cell in cells]
-    values = np.frombuffer(array("d", found), dtype=np.float64)
+    try:
+        plain = array("d", cells)
+    except TypeError:
+        if set(map(type, cells)) == {str}:
+            return None
+        plain = array("d", [cell if cell.__class__ is float else _NAN for cell in cells])
+    values = np.frombuffer(plain, dtype=np.float64)
     is_filled = ~np.isnan(values)
-    has_texts = cells.count("") + np.count_nonzero(is_filled) < len(cells)
-    return None if has_texts else arrow_numbers(values, is_filled)
+    if not is_filled.any() or any(cells[row] != "" for row in np.flatnonzero(~is_filled).tolist()):
+        return None
+    like_truths = np.flatnonzero((values == 0) | (values == 1)).tolist()
+    if any(cells[row].__class__ is bool for row in like_truths):
+        return None
+    return arrow_numbers(values, None if is_filled.all() else is_filled)
 
 
 def _texts(cells: Sequence[Any], mark: str) -> pa.Array:
@@ -128,5 +132,7 @@ def _texts(cells: Sequence[Any], mark: str) -> pa.Array:
 
 def _shows_comma(cells: Sequence[Any]) -> bool:
     """Say whether a column of numbers and texts holds one with a decimal comma."""
+    if float not in set(map(type, cells)):
+        return False
     texts = {cell for cell in cells if cell.__class__ is str and "," in cell}
-    return any(map(_WITH_COMMA.fullmatch, texts)) and float in set(map(type, cells))
+    return any(map(_WITH_COMMA.fullmatch, texts))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
@@ -29,8 +31,22 @@ if TYPE_CHECKING:
 # So many first rows that hold something tell the header, and so many last ones the notes.
 _TOP, _TAIL = 120, 60
 _SAMPLE = 1 << 13
+_ZIPPED = 1 << 9
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector still: a list for each row would send it through all of them."""
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()
+
+
+@_uncollected()
 def open_workbook(
     file: IO[bytes], path: str, names: Header, options: ReadingOptions, batch_rows: int
 ) -> Table:
@@ -111,7 +127,11 @@ class _SheetTable:
 
     def _take_columns(self, rows: Sequence[Sequence[Any]]) -> None:
         """Put the rows into columns: those that have a name or hold something."""
-        cells = list(zip(*rows, strict=True)) or [()] * len(self._start.columns)
+        cells: list[list[Any]] = [[] for _ in self._start.columns]
+        # Few at a time: zip makes an iterator of each row, and the collector goes through them all.
+        for first in range(0, len(rows), _ZIPPED):
+            for column, part in enumerate(zip(*rows[first : first + _ZIPPED], strict=True)):
+                cells[column] += part
         header = self._grid.rows[self._start.dialect.header_line - 1]
         taken = [
             column
