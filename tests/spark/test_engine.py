@@ -39,7 +39,8 @@ from waterflow_cli.common.errors import (
 )
 from waterflow_cli.common.messages import use_language
 from waterflow_cli.registry.location import fetch_model
-from waterflow_cli.samples.opening import expand_inputs
+from waterflow_cli.samples.french_control import RESULTS, SAMPLINGS, write_french_control
+from waterflow_cli.samples.opening import expand_inputs, find_inputs
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.scoring.job import score_files
@@ -499,6 +500,22 @@ def test_tables_of_results_are_scored_alike(profile, write, engines):
     Path("in.csv").write_bytes(write(rows))
     options = ScoringOptions(reading=ReadingOptions(profile=profile), rejects="rejects.csv")
     assert engines.score_both(["in.csv"], options).n_rows == 300
+
+
+def test_results_are_joined_with_their_samplings_alike(engines, split):
+    write_french_control(".", 300, seed=1, signal=0.9, force=False)
+    split(10_000)
+    inputs, reading = find_inputs((SAMPLINGS, RESULTS), ReadingOptions())
+    assert engines.score_both(inputs, ScoringOptions(reading=reading)).n_rows == 300
+    assert b"dateprel" in Path("there.csv").read_bytes().splitlines()[0]
+
+
+def test_no_output_takes_the_place_of_samplings(engines):
+    write_french_control(".", 20, seed=1, signal=0.9, force=False)
+    Path(SAMPLINGS).rename("plv.csv")
+    options = ScoringOptions(reading=ReadingOptions(samplings=("plv.csv",)), force=True)
+    with pytest.raises(UsageError, match="is an input"):
+        engines.score_there([RESULTS], "plv.csv", options)
 
 
 def test_manifest_names_inputs_outputs_and_counts(engines):

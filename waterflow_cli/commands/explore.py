@@ -68,7 +68,7 @@ def explore(
     if console.as_json and output == "-":
         raise UsageError("--json and -o - both write to stdout.", tr("For the page: -o FILE"))
     files = [file, *([against] if against else [])]
-    check_outputs([("-o", output)], force=force, inputs=files)
+    check_outputs([("-o", output)], force=force, inputs=[*files, *reading.samplings])
     chosen = [name.strip() for name in limits.split(",") if name.strip()]
     schema = load_schema(schema_name)
     profiles = load_limits([*PROFILES, *chosen], schema)

@@ -105,10 +105,11 @@ def monitor(
     if is_scheduled:
         _print_schedule(console)
         return 0
-    _check_outputs(file, outputs, console)
+    read = [file, *chosen.reading.samplings]
+    _check_outputs(read, outputs, console)
     found = _monitor(file, reference, store, chosen, console, is_logged=not outputs.no_log)
     page = render_monitoring(found) if outputs.output is not None or not outputs.no_log else ""
-    _write(found, page, file, outputs)
+    _write(found, page, read, outputs)
     if not console.json(summarise(found)) and outputs.output != "-":
         _print(found, console)
     _note(found, outputs, console)
@@ -117,13 +118,13 @@ def monitor(
     return 1 if found.alarms or not found.checks else 0
 
 
-def _check_outputs(file: str, outputs: _Outputs, console: Console) -> None:
+def _check_outputs(read: list[str], outputs: _Outputs, console: Console) -> None:
     from waterflow_cli.tables.outputs import check_outputs
 
     named = {"-o": outputs.output, "--prometheus": outputs.prometheus}
     if console.as_json and "-" in named.values():
         raise UsageError("--json and an output to - both write to stdout.")
-    check_outputs(list(named.items()), force=outputs.force, inputs=[file])
+    check_outputs(list(named.items()), force=outputs.force, inputs=read)
 
 
 def _monitor(
@@ -164,12 +165,12 @@ def _log(found: Monitoring, page: str, file: str, uri: str, console: Console) ->
     )
 
 
-def _write(found: Monitoring, page: str, file: str, chosen: _Outputs) -> None:
+def _write(found: Monitoring, page: str, read: list[str], chosen: _Outputs) -> None:
     """Write the page and the metrics, both or none."""
     from waterflow_cli.monitoring.report import render_metrics
     from waterflow_cli.tables.outputs import OutputGroup
 
-    with OutputGroup(force=chosen.force, inputs=[file]) as outputs:
+    with OutputGroup(force=chosen.force, inputs=read) as outputs:
         if chosen.output is not None:
             with outputs.open(chosen.output) as sink:
                 sink.write(page.encode("utf-8", "backslashreplace"))

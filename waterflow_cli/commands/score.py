@@ -115,6 +115,7 @@ def score(
     With --engine spark, FILE can also be a folder or a URI, and OUT is a folder of parts.
     """
     from waterflow_cli.registry.location import fetch_model
+    from waterflow_cli.samples.opening import find_inputs
     from waterflow_cli.validation.limits import load_limits
 
     if chosen.dossier is not None and (engine is not None or "-" in files):
@@ -125,15 +126,16 @@ def score(
     model = fetched.load()
     warn_of_simulated(model, console)
     console.detail("Loaded {model}, every file verified.", model=model.label)
-    chosen = replace(chosen, limits=load_limits(limits, model.schema))
+    inputs, reading = find_inputs(files, chosen.reading)
+    chosen = replace(chosen, reading=reading, limits=load_limits(limits, model.schema))
     if engine is None:
-        summary = _score_here(console, model, files, output, chosen)
+        summary = _score_here(console, model, inputs, output, chosen)
     else:
         from waterflow_cli.spark.preflight import check_scoring
 
-        check_scoring(fetched, model, files, output, chosen, layout)
+        check_scoring(fetched, model, inputs, output, chosen, layout)
         with open_engine(engine, console) as spark:
-            summary = spark.score(fetched, model, files, output, chosen, layout)
+            summary = spark.score(fetched, model, inputs, output, chosen, layout)
     console.json(_content(summary, output))
     note_reading(summary.dialects, summary.cells, model.schema, chosen.reading, console)
     _summarise(summary, model.decision, console)
@@ -142,17 +144,15 @@ def score(
 def _score_here(
     console: Console,
     model: StoredModel,
-    files: tuple[str, ...],
+    inputs: list[str],
     output: str,
     chosen: ScoringOptions,
 ) -> ScoringSummary:
-    from waterflow_cli.samples.opening import find_inputs
     from waterflow_cli.scoring.job import score_files
 
-    inputs, reading = find_inputs(files, chosen.reading)
     try:
         with console.progress(tr("rows")) as report:
-            return score_files(model, inputs, output, replace(chosen, reading=reading), report)
+            return score_files(model, inputs, output, chosen, report)
     except KeyboardInterrupt:
         if chosen.resume and not effects:
             console.note(tr("Finished rows are kept: the same command goes on from them."))

@@ -149,7 +149,8 @@ def train(
     _refuse_contradictions(samples, chosen)
     if console.as_json and page == "-":
         raise UsageError("--json and the page both go to stdout.", tr("Write the page to a file."))
-    check_outputs([("--report", page)], force=force, inputs=samples.data)
+    read = [*samples.data, *samples.how.reading.samplings]
+    check_outputs([("--report", page)], force=force, inputs=read)
     if chosen.journal is not None:
         check_journal(chosen.journal)
     plugin = load_plugin(plugin_name)

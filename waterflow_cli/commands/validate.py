@@ -70,6 +70,7 @@ def validate(
     Exit code 0: every row passes. 1: some do not. 3: a file cannot be read, or lacks a column.
     With --engine spark, FILE can also be a folder or a URI, and --good and --bad are folders.
     """
+    from waterflow_cli.samples.opening import find_inputs
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.tables.outputs import OutputGroup
     from waterflow_cli.validation.limits import load_limits
@@ -80,16 +81,17 @@ def validate(
             tr("For a file: --format json -o FILE"),
         )
     schema = load_schema(schema_name)
-    chosen = replace(chosen, limits=load_limits(limits, schema))
+    inputs, reading = find_inputs(files, chosen.reading)
+    chosen = replace(chosen, reading=reading, limits=load_limits(limits, schema))
     with OutputGroup(force=chosen.force) as outputs:
         if engine is None:
-            report = _check_here(files, schema, chosen, output, console, outputs)
+            report = _check_here(inputs, schema, chosen, output, console, outputs)
         else:
             from waterflow_cli.spark.preflight import check_validation
 
-            check_validation(files, schema, chosen, output, layout)
+            check_validation(inputs, schema, chosen, output, layout)
             with open_engine(engine, console) as spark:
-                report = spark.validate(files, schema, chosen, findings=output, layout=layout)
+                report = spark.validate(inputs, schema, chosen, findings=output, layout=layout)
         _write(report, form, output, console, outputs, excel=chosen.excel)
     note_reading(report.dialects, report.cells, schema, chosen.reading, console)
     note_limits(report.limits, console)
@@ -98,24 +100,20 @@ def validate(
 
 
 def _check_here(
-    files: tuple[str, ...],
+    inputs: list[str],
     schema: TableSchema,
     chosen: ValidationOptions,
     output: str,
     console: Console,
     group: OutputGroup,
 ) -> ValidationReport:
-    from waterflow_cli.samples.opening import find_inputs
     from waterflow_cli.tables.outputs import check_outputs
     from waterflow_cli.validation.report import validate_files
 
-    inputs, reading = find_inputs(files, chosen.reading)
     outputs = (("-o", output), ("--good", chosen.good), ("--bad", chosen.bad))
-    check_outputs(outputs, force=chosen.force, inputs=inputs)
+    check_outputs(outputs, force=chosen.force, inputs=[*inputs, *chosen.reading.samplings])
     with console.progress(tr("rows")) as report_progress:
-        return validate_files(
-            inputs, schema, replace(chosen, reading=reading), report_progress, group
-        )
+        return validate_files(inputs, schema, chosen, report_progress, group)
 
 
 def _summarise(report: ValidationReport, console: Console) -> None:

@@ -27,7 +27,7 @@ from waterflow_cli.tables.headers import Header, fold_name
 from waterflow_cli.tables.reading import Opener
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
 from waterflow_cli.tables.sheets.opening import open_file
-from waterflow_cli.tables.sources import open_source
+from waterflow_cli.tables.sources import is_uri, open_source
 from waterflow_cli.tables.table import Table
 
 _OF_SAMPLES = re.compile("sampl|echantillon|prelev|station|site|location|point|activity")
@@ -214,8 +214,8 @@ def expand_inputs(paths: tuple[str, ...]) -> list[str]:
 
 
 def _expand(path: str) -> list[str]:
-    if is_database(path) or not any(mark in path for mark in "*?["):
-        return [path]
+    if is_database(path) or is_uri(path) or not any(mark in path for mark in "*?["):
+        return [path]  # of a URI Spark knows what it matches
     pattern = Path(path)
     try:
         if pattern.exists():

@@ -103,7 +103,7 @@ class SparkEngine:
             outputs = self._check_outputs(
                 {"-o": output, "--rejects": options.rejects, "--manifest": options.manifest},
                 "--manifest",
-                inputs.files,
+                self._guarded(inputs, options),
                 layout,
                 force=options.force,
             )
@@ -153,7 +153,9 @@ class SparkEngine:
             options.refuse_several(inputs.files)
             job = ValidationJob(schema=schema, options=options)
             named = {"-o": findings, "--good": options.good, "--bad": options.bad}
-            outputs = self._check_outputs(named, "-o", inputs.files, layout, force=options.force)
+            outputs = self._check_outputs(
+                named, "-o", self._guarded(inputs, options), layout, force=options.force
+            )
             report = ValidationReport(schema=schema.name, max_findings=options.max_findings)
             with self._publishing(outputs.values()):
                 for each in self._run(inputs, job, None):
@@ -170,6 +172,10 @@ class SparkEngine:
         return SparkInputs(
             spark=self._spark, hadoop=self._hadoop, files=files, schema=schema, reading=reading
         )
+
+    def _guarded(self, inputs: SparkInputs, options: PassOptions) -> list[InputFile]:
+        """Name all files that are read, so that no output takes the place of one."""
+        return [*inputs.files, *self._hadoop.list_inputs(options.reading.samplings)]
 
     def _check_outputs(
         self,

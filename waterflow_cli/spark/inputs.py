@@ -113,11 +113,14 @@ class SparkInputs:
         if not is_parquet and (text := self._parted(file, start)) is not None:
             self.parted[file.path] = text
         elif file.n_bytes > _LARGEST_WHOLE:
+            hint = tr("Unpack it, write it as UTF-8 with line ends LF, or cut it into files.")
+            if self._is_of_results(file):
+                hint = tr("Cut it into files, no sample into two, or use the local engine.")
             raise InputError(
                 file.name,
                 "must be read by one executor, and is larger than {limit} MiB.",
                 limit=_LARGEST_WHOLE >> 20,
-                hint=tr("Unpack it, write it as UTF-8 with line ends LF, or cut it into files."),
+                hint=hint,
             )
         else:
             self.whole.append(file)

@@ -37,7 +37,7 @@ def check_scoring(
     refuse_unique(model.schema)
     files = _readable(paths)
     named = {"-o": output, "--rejects": options.rejects, "--manifest": options.manifest}
-    _check_outputs(named, "--manifest", files, layout, force=options.force)
+    _check_outputs(named, "--manifest", files, layout, options)
     shown = held_model(fetched, model)
     several = len(files) > 1
     job = ScoringJob(
@@ -58,7 +58,7 @@ def check_validation(
     files = _readable(paths)
     options.refuse_several(files)
     named = {"-o": findings, "--good": options.good, "--bad": options.bad}
-    _check_outputs(named, "-o", files, layout, force=options.force)
+    _check_outputs(named, "-o", files, layout, options)
     _look_at_first(paths, files, ValidationJob(schema=schema, options=options), layout)
 
 
@@ -77,13 +77,13 @@ def _check_outputs(
     told: str,
     inputs: Sequence[InputFile],
     layout: OutputLayout,
-    *,
-    force: bool,
+    options: ValidationOptions | ScoringOptions,
 ) -> None:
-    files = LocalFiles()
-    for path in check_named(files, named, told, inputs, layout, force=force).values():
+    files, force = LocalFiles(), options.force
+    read = [*inputs, *files.list_inputs(options.reading.samplings)]
+    for path in check_named(files, named, told, read, layout, force=force).values():
         check = check_single if layout.is_single or path == STDOUT else check_folder
-        check(path, files, force=force, inputs=inputs)
+        check(path, files, force=force, inputs=read)
 
 
 def _look_at_first(

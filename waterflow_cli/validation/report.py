@@ -149,9 +149,10 @@ def validate_files(
     report = ValidationReport(schema=schema.name, max_findings=options.max_findings)
     options.refuse_several(inputs)
     named = (("--good", options.good), ("--bad", options.bad))
-    check_outputs(named, force=options.force, inputs=inputs)
+    read = [*inputs, *options.reading.samplings]
+    check_outputs(named, force=options.force, inputs=read)
     progress = InputProgress(inputs, report_progress)
-    own = OutputGroup(force=options.force, inputs=inputs)
+    own = OutputGroup(force=options.force, inputs=read)
     with own if outputs is None else nullcontext(outputs) as group:
         for path in inputs:
             with (

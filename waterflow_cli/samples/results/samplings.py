@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,7 +82,7 @@ class Samplings:
         return columns, self._remarks(int((~is_known).sum()), n_unused)
 
     def _remarks(self, n_alone: int, n_unused: int) -> list[Message]:
-        files = shorten(self.paths)
+        files = shorten([Path(path).name for path in self.paths])
         samplings = counted("{n} sampling", "{n} samplings", len(self.keys))
         rows = counted("{n} row", "{n} rows", self.n_rows)
         told = [Message("{samplings} of {files}", samplings=samplings, files=files)]
