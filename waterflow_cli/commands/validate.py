@@ -80,8 +80,7 @@ def validate(
             "--json writes to stdout, and goes with neither --format nor -o.",
             tr("For a file: --format json -o FILE"),
         )
-    schema = load_schema(schema_name)
-    inputs, reading = find_inputs(files, chosen.reading)
+    schema, (inputs, reading) = load_schema(schema_name), find_inputs(files, chosen.reading)
     chosen = replace(chosen, reading=reading, limits=load_limits(limits, schema))
     with OutputGroup(force=chosen.force) as outputs:
         if engine is None:
@@ -94,7 +93,6 @@ def validate(
                 report = spark.validate(inputs, schema, chosen, findings=output, layout=layout)
         _write(report, form, output, console, outputs, excel=chosen.excel)
     note_reading(report.dialects, report.cells, schema, chosen.reading, console)
-    note_limits(report.limits, console)
     _summarise(report, console)
     return 0 if report.passed else 1
 
@@ -118,6 +116,7 @@ def _check_here(
 
 def _summarise(report: ValidationReport, console: Console) -> None:
     """Say on stderr what was found, and the verdict."""
+    note_limits(report.limits, console)
     if report.passed:
         console.note(
             trn(
