@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from openpyxl.comments import Comment
 from workbooks import HEADER, ROW, put_error, write_book, write_ods
 
 from waterflow_cli.common.errors import InputError
@@ -111,7 +112,15 @@ def test_error_that_stands_nowhere_is_refused():
         ('"<"0.0', "<", []),
         ('0.0" mg/L"', None, ["mg/L"]),
         ("[<1]0.00;0.0", None, []),
-        ('0.0" env."', None, []),
+        ('0.0" env."', None, ["env."]),
+        ('0.0"*"', None, ["*"]),
+        (r"0.0\*", None, ["*"]),
+        ("0.0%", None, ["%"]),
+        ("#,##0.0,", None, ["#,##0.0,"]),
+        ('"ND"', None, ["ND"]),
+        (";;;", None, [";;;"]),
+        ("#,##0.00_-;-#,##0.00", None, []),
+        ("General", None, []),
     ],
 )
 def test_format_that_changes_what_a_number_says_is_seen(code, sign, shown, tmp_path):
@@ -183,3 +192,30 @@ def test_ods_rows_repeated_without_end_are_refused(cells, tmp_path):
     path = write_ods(tmp_path / "a.ods", [HEADER, ROW], extra=row)
     with pytest.raises(InputError, match="cells lie far apart"):
         facts_of(path, "Feuille1")
+
+
+def test_comment_on_a_cell_is_seen_with_its_text(tmp_path):
+    def change(sheet):
+        sheet["C2"].comment = Comment("estimated", "lab")
+
+    facts = facts_of(write_book(tmp_path / "a.xlsx", [HEADER, ROW], change))
+    assert facts.comments == {(1, 2): "estimated"}
+
+
+def test_comment_in_an_ods_file_is_seen(tmp_path):
+    note = "<office:annotation><text:p>estimated</text:p></office:annotation>"
+    cell = (
+        '<table:table-cell office:value-type="float" office:value="7.5">'
+        f"{note}<text:p>7.5</text:p></table:table-cell>"
+    )
+    facts = facts_of(write_ods(tmp_path / "a.ods", [["site", "ph"], ["A", cell]]), "Feuille1")
+    assert list(facts.comments) == [(1, 1)]
+
+
+def test_formats_of_empty_cells_and_of_texts_show_nothing(tmp_path):
+    def change(sheet):
+        for place in ("A1", "C2", "D9"):
+            sheet[place].number_format = '0.0"*"'
+        sheet["C2"] = "n.d."
+
+    assert facts_of(write_book(tmp_path / "a.xlsx", [HEADER, ROW], change)).shown == []

@@ -41,6 +41,24 @@ def test_title_that_is_a_name_is_part_of_the_names_under_it():
     assert (row, header) == (1, ["Site", "pH", "Sulfate mg/L", "Sulfate flag"])
 
 
+@pytest.mark.parametrize(
+    ("below", "expected"),
+    [
+        (["value", "Q", "Result", "LQ"], ["Site", "pH", "pH Q", "Sulfate", "Sulfate LQ"]),
+        (["Min", "Max", "Min", "Max"], ["Site", "pH Min", "pH Max", "Sulfate Min", "Sulfate Max"]),
+    ],
+)
+def test_name_of_a_group_stands_for_none_of_its_columns_but_the_value(below, expected):
+    rows = [["Site", "pH", "", "Sulfate", ""], ["", *below], ["A", 7.0, "U", 1.0, 2.0]]
+    row, header = joined(rows, Range(0, 1, 0, 2), Range(0, 3, 0, 4))
+    assert (row, header) == (1, expected)
+
+
+def test_row_of_bounds_under_a_group_is_no_header():
+    rows = [["Site", "pH", ""], ["A", "<7,5", "U"], ["B", "7,1", ""]]
+    assert joined(rows, Range(0, 1, 0, 2))[0] is None
+
+
 def test_merged_title_above_a_plain_header_joins_nothing():
     rows = [["Report", "", ""], ["pH", "Sulfate", "Turbidity"], [7.0, 1.0, 2.0]]
     assert joined(rows, Range(0, 0, 0, 2))[0] is None

@@ -100,6 +100,14 @@ class WorkbookArchive:
             for each in sheets
         }
 
+    def comment_parts(self, sheet: str) -> Iterator[str]:
+        """Give the parts of an .xlsx that hold the comments on the cells of a sheet."""
+        folder, name = posixpath.split(self.sheet_parts.get(sheet, ""))
+        for each in _children(self.parse(f"{folder}/_rels/{name}.rels")):
+            if each.get("Type", "").endswith("/comments"):
+                target = posixpath.join("/", folder, each.get("Target", ""))
+                yield posixpath.normpath(target).lstrip("/")
+
     def check_shared(self) -> None:
         """Unpack what a library reads whichever sheet it is asked for."""
         names = (_ODS,) if self.is_ods else ("xl/sharedStrings.xml", "xl/styles.xml")

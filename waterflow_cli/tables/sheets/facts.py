@@ -36,9 +36,16 @@ _PREFIX = re.compile(rb"<(\w+):worksheet\b")
 _PLACE = re.compile(rb'\br="([A-Z]+)([0-9]+)"')
 _MERGED = re.compile(rb'<mergeCell\b[^>]*\bref="([A-Z]+)([0-9]+):([A-Z]+)([0-9]+)"')
 _HIDDEN = re.compile(rb'<(row|col)\b([^>]*\bhidden="(?:1|true)"[^>]*)>')
+_CELL_NAME = re.compile(r"([A-Z]+)([0-9]+)")
 _NUMBER_OF = re.compile(rb'\b(r|min|max)="([0-9]+)"')
 _CONDITION = re.compile(r"\[[^\]]*\]|\\(?=[<>])")
-_LITERAL = re.compile(r'"([^"]*)"')
+_LITERAL = re.compile(r'"([^"]*)"|\\(.)')
+# What a format shows beside a number: not blanks, brackets or the dash of a sign.
+_TELLING = re.compile(r"[^\W\d_]|[*~≈±†‡#!?]")
+_OF_DATES = re.compile(r"(?i)[ymdhs]")
+_PERCENT: dict[str | None, str] = {"9": "0%", "10": "0.00%"}
+_THOUSANDTHS = re.compile(r"[0#?],+(?![0#?,])")
+_DIGIT = re.compile(r"[0#?]|(?i:general|standard)")
 _MOST_DIGITS = 7
 
 
@@ -68,7 +75,9 @@ class SheetFacts:
     signs : dict of (int, int) to str
         Where the format of a number shows it as a bound.
     shown : list of str
-        What else formats of numbers show: units, and in an .ods file signs of bounds.
+        What else formats of numbers show: units, marks, percent; in an .ods file signs of bounds.
+    comments : dict of (int, int) to str
+        By row and column, from 0: comments on cells.
     hidden_rows, hidden_columns : list of int
         From 1.
     """
@@ -82,6 +91,7 @@ class SheetFacts:
     n_uncomputed: int = 0
     signs: dict[tuple[int, int], str] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
+    comments: dict[tuple[int, int], str] = field(default_factory=dict)
     merged: list[Range] = field(default_factory=list)
     hidden_rows: list[int] = field(default_factory=list)
     hidden_columns: list[int] = field(default_factory=list)
@@ -141,8 +151,19 @@ def read_facts(archive: WorkbookArchive, sheet: str) -> SheetFacts:
         formats = _Formats(archive)
         for rows in _whole_rows(archive.pieces(archive.sheet_parts.get(sheet, ""))):
             _look_through(rows, archive, facts, formats)
+        facts.comments = dict(_comments(archive, sheet))
     facts.check_size(archive.path)
     return facts
+
+
+def _comments(archive: WorkbookArchive, sheet: str) -> Iterator[tuple[tuple[int, int], str]]:
+    """Read the comments on the cells of a sheet."""
+    for part in archive.comment_parts(sheet):
+        root = archive.parse(part)
+        for each in _named([] if root is None else root.iter(), "comment"):
+            if match := _CELL_NAME.fullmatch(each.get("ref", "")):
+                place = int(match[2]) - 1, column_of(match[1])
+                yield place, "".join(each.itertext()).strip()
 
 
 def _whole_rows(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -272,35 +293,58 @@ def _decoded(text: bytes) -> str:
 
 
 class _Formats:
-    """The formats of a workbook by which numbers are shown as bounds, or with a unit."""
+    """The formats of a workbook by which numbers are shown as bounds, or as other than they are."""
 
     def __init__(self, archive: WorkbookArchive) -> None:
         self._archive = archive
         styles = archive.parse("xl/styles.xml")
         parts = [] if styles is None else list(styles.iter())
-        codes = {
-            each.get("numFmtId"): each.get("formatCode", "") for each in _named(parts, "numFmt")
-        }
+        told = (
+            (each.get("numFmtId"), each.get("formatCode", "")) for each in _named(parts, "numFmt")
+        )
+        codes: dict[str | None, str] = {**_PERCENT, **dict(told)}
         used = [each.get("numFmtId") for group in _named(parts, "cellXfs") for each in group]
         self._signs: dict[int, str] = {}
-        self._units: dict[int, str] = {}
+        self._shown: dict[int, str] = {}
         for style, key in enumerate(used):
             code = _CONDITION.sub("", codes.get(key, ""))
             if "<" in code or ">" in code:
                 self._signs[style] = "<" if "<" in code else ">"
-            for unit in filter(is_unit_of_amount, map(str.strip, _LITERAL.findall(code))):
-                self._units[style] = unit
+            elif shown := _shown_beside(code):
+                self._shown[style] = shown
 
     def find(self, text: bytes, facts: SheetFacts) -> None:
         """Note the cells of some rows that have such a format."""
-        if not self._signs and not self._units:
+        if not self._signs and not self._shown:
             return
         for attributes, number in _STYLED.findall(text):
             style = int(number)
             if style in self._signs:
                 facts.signs[_place(attributes, self._archive)] = self._signs[style]
-            if self._units.get(style, "") not in ("", *facts.shown):
-                facts.shown.append(self._units[style])
+            is_number = not attributes.endswith(b"/") and (
+                b' t="' not in attributes or b' t="n"' in attributes
+            )
+            if is_number and self._shown.get(style, "") not in ("", *facts.shown):
+                facts.shown.append(self._shown[style])
+
+
+def _shown_beside(code: str) -> str:
+    """Tell what a format makes of a number: a unit, a mark, another size, or nothing at all.
+
+    >>> [_shown_beside(code) for code in ('0.0" mg/L"', "0.0%", "0.00_-", ";;;")]
+    ['mg/L', '%', '', ';;;']
+    """
+    bare = _LITERAL.sub("", code)
+    literals = ["".join(each).strip() for each in _LITERAL.findall(code)]
+    if unit := next(filter(is_unit_of_amount, literals), ""):
+        return unit
+    if not code or _OF_DATES.search(re.sub("(?i)general|standard", "", bare)):
+        return ""
+    if "%" in bare:
+        return "%"
+    if _THOUSANDTHS.search(bare) or not _DIGIT.search(bare.partition(";")[0]):
+        return code if not literals else " ".join(literals)
+    return next(filter(_TELLING.search, literals), "")
 
 
 def _named(parts: Iterable[ET.Element], name: str) -> Iterable[ET.Element]:
@@ -318,7 +362,7 @@ class _OdsReader:
         self.facts = SheetFacts()
         self._sheet, self._is_inside = sheet, False
         self._row = self._column = self._n_columns_told = 0
-        self._n_alike = self._width = 0
+        self._n_alike = self._width = self._last = 0
         self._missing: tuple[int, int] | None = None
         self._said = ""
         parser = expat.ParserCreate()
@@ -354,9 +398,12 @@ class _OdsReader:
             self._n_columns_told += n
         elif name in ("table:table-cell", "table:covered-table-cell"):
             self._start_cell(told)
+        elif name == "office:annotation":
+            self.facts.comments[self._row, self._last] = ""
 
     def _start_cell(self, told: dict[str, str]) -> None:
         n = int(told.get("table:number-columns-repeated", 1))
+        self._last = self._column
         is_error = told.get("calcext:value-type") == "error"
         if is_error or ("table:formula" in told and "office:value-type" not in told):
             self._missing = self._row, self._column

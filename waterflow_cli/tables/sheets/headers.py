@@ -6,14 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from waterflow_cli.tables.headers import fold_name
 from waterflow_cli.tables.numbers import is_missing_text
 from waterflow_cli.tables.sheets.facts import Range
-from waterflow_cli.tables.sheets.grid import Grid, text_of_cell
+from waterflow_cli.tables.sheets.grid import Grid, is_empty, text_of_cell
 
 if TYPE_CHECKING:
     from waterflow_cli.tables.headers import Header
 
 _HEADER_ROWS = 50
+# Under the name of a measurement, what is that measurement itself; as `fold_name` leaves it.
+_VALUE = re.compile(r"val(?:ue|eur)?s?|res(?:ult(?:at)?s?)?|mesures?|measure(?:d|ment)?s?|conc")
 _AS_NUMBER = re.compile(r"\s*[<>≤≥~+-]*\s*[.,]?[0-9]")
 
 
@@ -36,7 +39,7 @@ def join_header(grid: Grid, names: Header) -> int | None:
             continue
         cells = _joined(rows, row, merged, names)
         n_known = names.count_known(cells)
-        splits_name = n_known == plain and _names_group(rows, row, merged, names)
+        splits_name = _names_group(rows, row, merged, names)
         if n_known > most or (best is None and splits_name):
             best, most = (row, cells), n_known
     if best is None:
@@ -50,6 +53,10 @@ def _joined(
 ) -> list[str]:
     """Give a row with the texts of merged cells that reach it, or stand as titles above it."""
     cells = [text_of_cell(cell).strip() for cell in rows[row]]
+    grouped = {column for each in merged for column in range(each.left, each.right + 1)}
+    for column, above in enumerate(rows[row - 1] if row else ()):
+        if isinstance(above, str) and column not in grouped:
+            cells[column] = cells[column] or above.strip()
     for each in merged:
         title = text_of_cell(rows[each.top][each.left]).strip() if each.left < len(cells) else ""
         if not title or each.top > row:
@@ -58,7 +65,8 @@ def _joined(
             if each.bottom >= row and each.top < row:
                 cells[column] = cells[column] or title
             elif _is_above(each, row) and cells[column] and not names.column_of(cells[column]):
-                cells[column] = f"{title} {cells[column]}"
+                is_value = _VALUE.fullmatch(fold_name(cells[column]))
+                cells[column] = title if is_value else f"{title} {cells[column]}"
     return cells
 
 
@@ -70,9 +78,18 @@ def _is_above(group: Range, row: int) -> bool:
 def _names_group(
     rows: Sequence[Sequence[Any]], row: int, merged: Sequence[Range], names: Header
 ) -> bool:
-    """Say whether the title of a group right above a row is itself a known name."""
-    groups = (each for each in merged if _is_above(each, row))
-    return any(names.column_of(text_of_cell(rows[each.top][each.left])) for each in groups)
+    """Say whether the title of a group right above a row is itself a known name.
+
+    It then stands for none of the columns under it alone, where these have names and no values.
+    """
+    groups = [each for each in merged if _is_above(each, row)]
+    below = [rows[row][each.left : each.right + 1] for each in groups]
+    if any(_AS_NUMBER.match(text_of_cell(cell)) for cells in below for cell in cells):
+        return False
+    return any(
+        names.column_of(text_of_cell(rows[each.top][each.left])) and not any(map(is_empty, cells))
+        for each, cells in zip(groups, below, strict=True)
+    )
 
 
 def fill_merged(grid: Grid, first: int) -> list[Range]:

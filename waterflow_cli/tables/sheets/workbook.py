@@ -7,7 +7,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from waterflow_cli.common.errors import InputError, UsageError, did_you_mean, shorten
-from waterflow_cli.common.messages import Message, tr
+from waterflow_cli.common.messages import Message, clipped, tr
 from waterflow_cli.tables.sheets.archives import WorkbookArchive
 from waterflow_cli.tables.sheets.facts import SheetFacts, letters_of, read_facts
 from waterflow_cli.tables.sheets.grid import Grid, is_empty, text_of_cell
@@ -138,6 +138,12 @@ def _remarks_on(facts: SheetFacts, cells: Sequence[Sequence[Any]]) -> Iterator[M
     if facts.shown:
         shown = shorten(map(repr, facts.shown))
         yield Message("shown by formats of numbers, and NOT READ: {shown}", shown=shown)
+    if facts.comments:
+        told = (
+            f"{letters_of(column)}{row + 1}" + (f" {clipped(text)!r}" if text else "")
+            for (row, column), text in facts.comments.items()
+        )
+        yield Message("comments on cells NOT READ: {cells}", cells=shorten(told))
     if facts.signs:
         yield Message("numbers shown as bounds by their format: {n}", n=len(facts.signs))
 
