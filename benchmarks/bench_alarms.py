@@ -43,7 +43,7 @@ SCHEMA, PLUGIN = load_schema(), load_plugin("hgb")
 OPTIONS = TrainingOptions(params={"max_iter": 20}, cv=parse_cv("3x1"))
 N_TRAINED, DRAWS_PER_MODEL = 1638, 10
 MOST_FALSE, LEAST_OF_FORMER, LEAST_OF_NEW = 5, 95, 90
-SAME = "none"
+SAME, LEAST_WITHOUT_JOINT = "none", 1000
 # Of the level's shift in the public table and in simulated water: 0.5 of a pH that varies by 1.5.
 SHIFT_SD, STRETCH, CORRELATION = 1 / 3, 1.5, 0.6
 
@@ -60,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="a labelled file")
     parser.add_argument("--draws", type=int, default=100, help="of each source and case")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first model")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--change", choices=list(CHANGES), action="append", help="only these")
     options = parser.parse_args()
@@ -70,7 +71,8 @@ def main() -> None:
     shares = {}
     for source in SOURCES:
         found = Parallel(options.jobs)(
-            delayed(watch)(source, options.data, seed, cases) for seed in range(n_models)
+            delayed(watch)(source, options.data, seed, cases)
+            for seed in range(options.first, options.first + n_models)
         )
         for case in cases:
             alarms = [each for model in found for each in model[case]]
@@ -111,11 +113,12 @@ def watch(source: str, data: str, seed: int, cases: Sequence[Case]) -> dict[Case
 
 
 def joint_test_of(case: Case) -> AbstractContextManager[Any]:
-    """Leave the classifier out where something changed: it is nine tenths of the cost.
+    """Leave the classifier out where it says nothing: it is three quarters of the cost.
 
-    Holm's method with a p value of 1 in its place can give fewer alarms only.
+    Where something changed, Holm's method with a p value of 1 in its place can give fewer alarms
+    only; of many rows that did not change its ROC AUC lies far below the limit.
     """
-    if case.change == SAME:
+    if case.change == SAME and case.n_rows < LEAST_WITHOUT_JOINT:
         return nullcontext()
     return patch.object(monitor, "classify_samples", return_value=Outcome(0.0, 1.0))
 
@@ -236,7 +239,8 @@ NEW = list(CHANGES)[-2:]
 CASES = [
     *(Case(SAME, n_rows) for n_rows in (50, 200, 1000, 20_000)),
     *(Case(change, 546) for change in list(CHANGES)[1:-2]),
-    *(Case(change, n_rows) for change in NEW for n_rows in (200, 1000)),
+    Case(NEW[0], 200),
+    *(Case(change, 1000) for change in NEW),
 ]
 
 

@@ -18,10 +18,15 @@ from sklearn.metrics import (
 
 from waterflow_cli.models import metrics
 from waterflow_cli.models.metrics import (
+    EXPECTED,
     METRICS,
+    Called,
+    backtest_expectations,
     estimate_calibration_error,
     evaluate_predictions,
+    expect_performance,
     measure_once,
+    observed_performance,
 )
 
 PROBABILITY = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.floats(0, 1))
@@ -240,3 +245,62 @@ def test_calibration_error_of_few_rows_is_that_of_200_resamples_and_of_many_abou
     assert fewer != usual
     assert fewer.low == pytest.approx(usual.low, abs=0.01)
     assert fewer.high == pytest.approx(usual.high, abs=0.01)
+
+
+# --- without labels ------------------------------------------------------------------------------
+
+
+def called_rows(seed, n_rows, *, base=0.4, power=1):
+    """Draw rows whose odds are told to the given power: 1 is calibrated, 2 too sure."""
+    random = np.random.default_rng(seed)
+    chance = np.clip(random.beta(3 * base, 3 * (1 - base), n_rows), 1e-6, 1 - 1e-6)
+    odds = (chance / (1 - chance)) ** power
+    probability = odds / (1 + odds)
+    y = (random.random(n_rows) < chance).astype(np.int64)
+    return Called(y, probability, probability >= base)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("base", [0.05, 0.4, 0.9])
+@pytest.mark.parametrize("n_rows", [50, 1000])
+def test_what_labels_show_lies_within_what_probabilities_let_expect(base, power, n_rows):
+    held = {name: [] for name in EXPECTED}
+    for seed in range(150):
+        known = called_rows([seed, 0], 500, base=base, power=power)
+        new = called_rows([seed, 1], n_rows, base=base, power=power)
+        expected = expect_performance(new.probability, new.called, known, seed=seed)
+        for name, truth in observed_performance(new).items():
+            if truth == truth:
+                held[name].append(expected[name].low <= truth <= expected[name].high)
+    # Of 150 at 0.95, fewer than 132 have a chance of 0.1 %.
+    assert all(np.mean(each) >= 0.88 for each in held.values())
+
+
+def test_the_figures_of_labels_are_those_of_scikit_learn():
+    y, _, called = rows = called_rows(3, 300)
+    assert observed_performance(rows) == pytest.approx(
+        {
+            "accuracy": (y == called).mean(),
+            "balanced_accuracy": balanced_accuracy_score(y, called),
+            "precision_potable": precision_score(y, called),
+        }
+    )
+
+
+def test_without_rows_called_potable_no_precision_is_expected():
+    known, new = called_rows(0, 200), called_rows(1, 100)
+    none = np.zeros(100, dtype=bool)
+    expected = expect_performance(new.probability, none, known, seed=0)
+    assert np.isnan(expected["precision_potable"].value)
+    assert expected["balanced_accuracy"].value == pytest.approx(0.5)
+    unused = known._replace(called=np.zeros(200, dtype=bool))
+    assert 0 < expect_performance(*new[1:], unused, seed=0)["precision_potable"].value < 1
+
+
+def test_a_backtest_says_how_far_each_fold_was_off():
+    repeats = [[called_rows([repeat, fold], 400) for fold in range(5)] for repeat in range(2)]
+    test = backtest_expectations(repeats)
+    assert (test.n_folds, test.n_rows) == (10, 400)
+    assert all(0 < test.off[name] < 0.04 and test.within[name] >= 8 for name in EXPECTED)
+    assert all(test.most_off[name] > test.off[name] for name in EXPECTED)
+    assert backtest_expectations([repeats[0][:1]]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +66,20 @@ def test_it_counts_the_rows_and_keeps_what_was_said_of_them_unseen(data, result,
     fold = result.measured.folds[0][0]
     assert (reference.probability[fold.rows] == fold.probability).all()
     assert (reference.label == data.y).all()
+
+
+def test_the_backtest_is_stored_and_a_former_version_has_none(reference, tmp_path):
+    assert reference.backtest.n_folds == 3
+    reference.save(tmp_path)
+    files = {name: (tmp_path / name).read_bytes() for name in REFERENCE_FILES}
+    assert load_reference(files, label="m").backtest == reference.backtest
+    content = json.loads(files["reference.json"])
+    del content["backtest"]
+    former = files | {"reference.json": json.dumps(content).encode()}
+    assert load_reference(former, label="m").backtest is None
+    damaged = files | {"reference.json": json.dumps(content | {"backtest": {"off": 1}}).encode()}
+    with pytest.raises(ModelError, match="no readable reference"):
+        load_reference(damaged, label="m")
 
 
 def test_it_knows_the_rows_that_were_trained_on(data, reference):

@@ -182,6 +182,7 @@ def _write(found: Monitoring, page: str, read: list[str], chosen: _Outputs) -> N
 def _print(found: Monitoring, console: Console) -> None:
     """Print the verdict, what alarms, and the tables."""
     from waterflow_cli.monitoring import report
+    from waterflow_cli.monitoring.expected import describe_expected, expected_rows
 
     console.result(printable(report.headline(found)))
     for text in report.sentences(found):
@@ -204,6 +205,11 @@ def _print(found: Monitoring, console: Console) -> None:
     columns, rows = report.record_rows(found)
     if rows:
         console.table("", columns, rows)
+    columns, rows = expected_rows(found.expected)
+    if rows:
+        console.table("", columns, rows)
+    for text in describe_expected(found.expected):
+        console.result(text)
 
 
 def _note(found: Monitoring, outputs: _Outputs, console: Console) -> None:

@@ -23,6 +23,7 @@ from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import VERDICTS
+from waterflow_cli.models.metrics import Backtest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +83,8 @@ class Reference:
         there was none.
     hashes : ndarray of uint64
         Of the fitted rows, sorted; those below `hash_cut` where that is given.
+    backtest : Backtest, optional
+        How near to the truth estimates without labels came; former versions did not store it.
     """
 
     n_rows: int
@@ -99,6 +102,7 @@ class Reference:
     probability: FloatArray
     hashes: HashArray
     hash_cut: int | None = None
+    backtest: Backtest | None = None
 
     @property
     def copies_count_once(self) -> bool:
@@ -139,6 +143,7 @@ class Reference:
 
         content = {"version": 1, **{key: getattr(self, name) for key, name in _COUNTS.items()}}
         content["verdicts"] = dict(zip(VERDICTS, self.verdicts, strict=True))
+        content["backtest"] = None if self.backtest is None else self.backtest._asdict()
         (folder / COUNTS_FILE).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         frame = self.X.assign(**{_LABEL: self.label, _PROBABILITY: self.probability})
         table = pa.table({str(name): frame[name].to_numpy(np.float64) for name in frame})
@@ -164,8 +169,10 @@ def load_reference(payload: Mapping[str, bytes], *, label: str) -> Reference:
         counts = {name: content[key] for key, name in _COUNTS.items()}
         counts["classes"] = tuple(content["classes"])
         counts["verdicts"] = tuple(content["verdicts"][verdict] for verdict in VERDICTS)
+        backtest = content.get("backtest")
         return Reference(
             **counts,
+            backtest=None if backtest is None else Backtest(**backtest),
             X=frame.drop(columns=[_LABEL, _PROBABILITY]),
             label=frame[_LABEL].to_numpy(),
             probability=frame[_PROBABILITY].to_numpy(),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Of the chance of any false alarm in a whole report.
 DEFAULT_ALPHA = 0.02
+# Fewer say nothing: of a group, and of a measurement's values.
+LEAST_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ KINDS: Mapping[str, Kind] = {
     "censored": Kind(marked("non-detects"), "h", 0.2),
     "unit": Kind(marked("unit"), "log10 of the factor", 1.0),
     "level": Kind(marked("level"), "P(new > old) - 0.5", 0.056, weight=4.0),
-    "spread": Kind(marked("spread"), "P(new farther from the median) - 0.5", 0.056),
+    "spread": Kind(marked("spread"), "P(farther) - 0.5", 0.056),
     "shape": Kind(marked("distribution"), "KS", 0.1),
     "joint": Kind(marked("all measurements together"), "AUC - 0.5", 0.2),
     "correlation": Kind(marked("correlation"), "Cohen's q", 0.3),

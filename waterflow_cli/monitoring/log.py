@@ -57,5 +57,8 @@ def run_metrics(found: Monitoring) -> dict[str, float]:
         metrics[f"file.{check.key}"] = check.new
         if psi := (check.detail or {}).get("psi"):
             metrics[f"drift.{check.key}.psi"] = psi
+    if found.expected is not None and not found.expected.is_void:
+        for name, estimate in found.expected.estimates.items():
+            metrics[f"expected.{name}"] = estimate.value
     known = {name: value for name, value in metrics.items() if abs(value) < float("inf")}
     return {_REFUSED.sub("_", name): value for name, value in known.items()}

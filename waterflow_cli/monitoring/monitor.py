@@ -15,7 +15,7 @@ from waterflow_cli.common.progress import Report, say_nothing
 from waterflow_cli.models.decision import VERDICTS
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.models.reference import Reference, hash_rows
-from waterflow_cli.monitoring.checks import Check, Unchecked, decide
+from waterflow_cli.monitoring.checks import LEAST_ROWS, Check, Unchecked, decide
 from waterflow_cli.monitoring.drift import (
     Outcome,
     classify_samples,
@@ -31,6 +31,7 @@ from waterflow_cli.monitoring.drift import (
     stability_index,
     usual_distance,
 )
+from waterflow_cli.monitoring.expected import Expected, expect
 from waterflow_cli.monitoring.labels import Record, compare_records, record
 from waterflow_cli.monitoring.samples import (
     ABOVE,
@@ -42,8 +43,6 @@ from waterflow_cli.monitoring.samples import (
     sample_file,
 )
 
-# Fewer say nothing: of a group, and of a measurement's values.
-LEAST_ROWS = 20
 # The joint test's cost grows with its rows, and its power is ample with so many of either side.
 _MOST_JOINT_ROWS = 1_500
 _UNIT_STEPS = (1.0, 2.0, 3.0, 6.0)
@@ -87,6 +86,8 @@ class Monitoring:
         Alarms first.
     old_record : Record, optional
         How the model's procedure fared in training, on rows not seen; with labels only.
+    expected : Expected, optional
+        What labels of the file as a whole would show; None where too few rows are known.
     """
 
     model: StoredModel
@@ -97,6 +98,7 @@ class Monitoring:
     checks: Sequence[Check]
     unchecked: Sequence[Unchecked]
     old_record: Record | None = None
+    expected: Expected | None = None
 
     @property
     def alarms(self) -> list[Check]:
@@ -132,7 +134,9 @@ def monitor_file(
         comparison = _Comparison(model=model, reference=reference, options=options)
         several = {"": file.rows, **file.groups}
         parts = [comparison.compare(name, rows) for name, rows in several.items()]
-    checks = decide([each for each in comparison.found if isinstance(each, Check)], options.alpha)
+    checks = list(
+        decide([each for each in comparison.found if isinstance(each, Check)], options.alpha)
+    )
     # Stable: within alarms and others the order of the parts stays.
     return Monitoring(
         model=model,
@@ -143,6 +147,13 @@ def monitor_file(
         checks=sorted(checks, key=lambda check: not check.alarm),
         unchecked=[each for each in comparison.found if isinstance(each, Unchecked)],
         old_record=comparison.old_record,
+        expected=expect(
+            model.decision,
+            reference,
+            parts[0].probability,
+            is_void=any(check.alarm and not check.group for check in checks),
+            seed=options.seed,
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from waterflow_cli.common.number_formats import (
 )
 from waterflow_cli.common.pages import page_environment
 from waterflow_cli.monitoring.drift import known_values
+from waterflow_cli.monitoring.expected import describe_expected, expected_rows
 from waterflow_cli.monitoring.monitor import Monitoring
 from waterflow_cli.monitoring.report import (
     check_rows,
@@ -43,6 +44,7 @@ def render_monitoring(found: Monitoring) -> str:
     columns, rows = check_rows(found.checks)
     group_columns, groups = group_rows(found)
     record_columns, records = record_rows(found)
+    expected_columns, expected = expected_rows(found.expected)
     return environment.get_template("monitoring.html").render(
         found=found,
         headline=headline(found),
@@ -59,6 +61,9 @@ def render_monitoring(found: Monitoring) -> str:
         ],
         record_columns=_plain_names(record_columns),
         records=records,
+        expected_columns=_plain_names(expected_columns),
+        expected=expected,
+        expected_texts=describe_expected(found.expected),
         bins=[] if found.whole.record is None else found.whole.record.bins,
         estimate=format_estimate,
         panels=[_panel(name, found) for name in found.whole.rows.measurements],

@@ -19,8 +19,8 @@ from waterflow_cli.common.number_formats import (
     write_share,
 )
 from waterflow_cli.models.decision import VERDICTS
-from waterflow_cli.monitoring.checks import KINDS, Check, Unchecked
-from waterflow_cli.monitoring.monitor import LEAST_ROWS, Monitoring, Part
+from waterflow_cli.monitoring.checks import KINDS, LEAST_ROWS, Check, Unchecked
+from waterflow_cli.monitoring.monitor import Monitoring, Part
 
 _PREFIX = "waterflow_monitor"
 _OF_CHECK = ("model", "check", "measurement", "group")
@@ -319,6 +319,7 @@ def summarise(found: Monitoring) -> dict[str, Any]:
             }
             for part in found.parts
         ],
+        "expected": None if found.expected is None else found.expected.summary(),
         "labels_in_training": None if found.old_record is None else found.old_record.summary(),
     }
 
@@ -349,4 +350,10 @@ def render_metrics(found: Monitoring) -> bytes:
         for check in found.checks:
             labels = (model, check.kind, check.name, check.group)
             of_checks.labels(*labels).set(float(getattr(check, attribute)))
+    if found.expected is not None:
+        text = "What labels would show, by the probabilities; NaN where an alarm makes it void."
+        of_figures = Gauge(f"{_PREFIX}_expected", text, ("model", "figure"), registry=registry)
+        for figure, estimate in found.expected.estimates.items():
+            value = float("nan") if found.expected.is_void else estimate.value
+            of_figures.labels(model, figure).set(value)
     return generate_latest(registry)

@@ -14,7 +14,12 @@ from waterflow_cli.common.json import without_nan
 from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.calibration import calibrator_to_json
 from waterflow_cli.models.decision import VERDICTS, verdicts_summary
-from waterflow_cli.models.metrics import Evaluation, measure_once
+from waterflow_cli.models.metrics import (
+    Called,
+    Evaluation,
+    backtest_expectations,
+    measure_once,
+)
 from waterflow_cli.models.reference import Reference, hash_rows
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import draw_rows
@@ -113,6 +118,12 @@ def build_reference(data: TrainingData, result: TrainingResult, *, seed: int = 0
         probability=probability,
         hashes=distinct[:MOST_HASHES],
         hash_cut=int(distinct[MOST_HASHES]) if len(distinct) > MOST_HASHES else None,
+        backtest=backtest_expectations(
+            [
+                [Called(fold.y, fold.probability, fold.called) for fold in repeat]
+                for repeat in result.measured.folds
+            ]
+        ),
     )
     rows = np.sort(first) if kept.copies_count_once else np.arange(len(X))
     drawn = rows[draw_rows(len(rows), MOST_ROWS, seed)]
