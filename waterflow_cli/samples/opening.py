@@ -149,11 +149,13 @@ def _of_results(
     """Turn an open table of results into one of samples."""
     from waterflow_cli.samples.results.tables import ResultTable
 
+    hint = tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name)
     if reading.renames:
         raise UsageError(
-            "--rename: in a table of results the profile says which column is which.",
-            tr("Copy it and change the copy: waterflow profiles show {name}", name=profile.name),
+            "--rename: in a table of results the profile says which column is which.", hint
         )
+    if reading.flags:
+        raise UsageError("--flag: in a table of results the profile says what words mean.", hint)
     results = ResultTable(table, profile, schema, reading, is_recognised=is_recognised)
     if not reading.samplings:
         return results.read()

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from waterflow_cli.common.arrays import BoolArray, FloatArray, arrow_numbers, arrow_texts, as_bools
 from waterflow_cli.common.errors import InputError, shorten
 from waterflow_cli.common.messages import Message, joined, marked, tr
-from waterflow_cli.samples.cells import describe_columns, make_readers, name_units
+from waterflow_cli.samples.cells import CellReader, describe_columns, make_readers, name_units
 from waterflow_cli.samples.columns import find_unread_remarks, not_read
 from waterflow_cli.samples.number_marks import OTHER_MARK, describe_marks
 from waterflow_cli.samples.table_schema import Kind, TableSchema
@@ -292,7 +292,7 @@ class RowChecker:
             add(RULES["not_whole"], other | fraction)
             bad = bad | fraction
         else:
-            told = _as_word if name == self._schema.label else partial(_other_mark, reader.marks)
+            told = _as_word if name == self._schema.label else partial(_other_mark, reader)
             add(RULES["not_a_number"], other, told)
         return cells.values, cells.missing, bad
 
@@ -394,15 +394,17 @@ def _as_word(text: str, _row: int) -> Mapping[str, Any]:
     return {"word": text}
 
 
-def _other_mark(marks: NumberMarks, text: str, _row: int) -> Mapping[str, Any]:
+def _other_mark(reader: CellReader, text: str, _row: int) -> Mapping[str, Any]:
     """Name the decimal mark of the file, where a cell that is no number holds the other one.
 
     A sign or a digit that only looks like one is named by its number in Unicode, and so is what
     may be a mark beside a number.
     """
-    if OTHER_MARK[marks.decimal] in text:
-        return {"mark": marks.decimal}
+    if OTHER_MARK[reader.marks.decimal] in text:
+        return {"mark": reader.marks.decimal}
     odd = next((each for each in text if not each.isascii() and _LOOKALIKE.match(each)), None)
     if odd:
         return {"character": f"U+{ord(odd):04X}"}
-    return {"flag": found[1]} if (found := _MARKED.fullmatch(text)) else {}
+    # In a table of results a mark has a column of its own.
+    found = _MARKED.fullmatch(text) if reader.beside else None
+    return {"flag": found[1]} if found else {}

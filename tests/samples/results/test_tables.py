@@ -1021,6 +1021,14 @@ def test_rename_in_a_recognised_table_of_results_is_refused(tmp_path):
         Read(path, renames={"resultat_alphanumerique": "ph"})
 
 
+def test_mark_beside_a_result_is_a_finding_and_no_option_reads_it(tmp_path):
+    rows = [hubeau("1345", "28,4*"), hubeau("1302", "7", "2")]
+    path = write(tmp_path / "results.csv", rows)
+    assert Read(path).findings() == [(2, "not_a_number", "'28,4*' is not a number.")]
+    with pytest.raises(UsageError, match="--flag: in a table of results the profile says"):
+        Read(path, flags={"*": "ignore"})
+
+
 def test_flag_of_digits_is_no_word_for_the_same_number(tmp_path):
     path = tmp_path / "flags.csv"
     header = "monitoringSiteIdentifier,phenomenonTimeSamplingDate,observedPropertyDeterminandCode"
