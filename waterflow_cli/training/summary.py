@@ -36,6 +36,7 @@ def result_summary(result: TrainingResult) -> dict[str, Any]:
         "fits": result.n_fits,
         "threshold": result.model.threshold,
         "false_potable_rate": result.false_potable_rate,
+        "found_potable_rate": result.found_potable_rate,
         "policy": asdict(result.model.policy),
         "verdicts": verdicts_summary(result.verdicts),
         "calibration": calibrator_to_json(result.model.calibrator),

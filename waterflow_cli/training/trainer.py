@@ -143,8 +143,17 @@ class TrainingResult:
     @property
     def false_potable_rate(self) -> float:
         """Share of the tested not potable rows that the final threshold calls potable."""
-        unsafe = np.concatenate([fold.scores[fold.y == 0] for fold in chain(*self.measured.folds)])
-        return float(self.model.predict(self.model.calibrator.apply(unsafe)).mean())
+        return self._called_potable(0)
+
+    @property
+    def found_potable_rate(self) -> float:
+        """Share of the tested potable rows that it calls so."""
+        return self._called_potable(1)
+
+    def _called_potable(self, label: int) -> float:
+        folds = chain(*self.measured.folds)
+        scores = np.concatenate([fold.scores[fold.y == label] for fold in folds])
+        return float(self.model.predict(self.model.calibrator.apply(scores)).mean())
 
     @property
     def verdicts(self) -> dict[str, VerdictRecord]:

@@ -209,7 +209,7 @@ def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOpti
     rows = prepared.rows.judging
     with prepared.training.plugin.guarded(Message("predict")), threadpool_limits(limits=1):
         challenger = Calls.of(result.model, result.model.probability(rows.X))
-    estimates = result.evaluation.estimates
+    trained = Measures.of(result_summary(result))
     return judge_challenger(
         rows.y,
         prepared.on_judging,
@@ -217,7 +217,7 @@ def judge(prepared: Preparation, result: TrainingResult, options: RetrainingOpti
         recorded=prepared.champion.measures.roc_auc,
         on_new=prepared.on_new,
         beginning=prepared.champion.beginning,
-        trained=(estimates["roc_auc"].value, estimates["balanced_accuracy"].value),
+        trained=(trained.roc_auc.value, trained.balanced_accuracy),
         known=_known_rows(prepared, result),
         groups=rows.groups,
         options=options,
@@ -277,10 +277,12 @@ _BEGINNING_METRICS = tuple(f"beginning_{name}" for name in Beginning._fields[1:]
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """How the champion fared in its own training.
+    """How a model fared in its own training.
 
     Attributes
     ----------
+    balanced_accuracy : float
+        By its own threshold, as the two rates are; the folds had others.
     false_potable_rate, false_likely_potable_rate : float
         Shares of the tested not potable rows that its threshold calls potable, and its policy
         likely_potable.
@@ -297,10 +299,13 @@ class Measures:
         evaluation, likely = content["evaluation"], content["verdicts"][LIKELY_POTABLE]
         estimates, counts = evaluation["estimates"], evaluation["confusion"]
         n_negatives = round(counts["true_negative"] + counts["false_positive"])
+        false = float(content["false_potable_rate"])
+        # Earlier versions kept the folds' own thresholds' alone.
+        found = float(content.get("found_potable_rate", estimates["recall_potable"]["value"]))
         return cls(
             roc_auc=Estimate(**estimates["roc_auc"]),
-            balanced_accuracy=float(estimates["balanced_accuracy"]["value"]),
-            false_potable_rate=float(content["false_potable_rate"]),
+            balanced_accuracy=(found + 1 - false) / 2,
+            false_potable_rate=false,
             false_likely_potable_rate=(likely["rows"] - likely["right"]) / n_negatives,
         )
 
