@@ -594,6 +594,8 @@ def test_existing_output_is_refused_and_leaves_no_work_file(model, table, files)
         ("in.csv", r"^in\.csv: is an input"),
         ("none/out.csv", r"^none/out\.csv: cannot be written"),
         ("out.xls", r"^out\.xls: its suffix names no format"),
+        ("out.json", r"^out\.json: its suffix names no format"),
+        ("out.ndjson", r"^out\.ndjson: its suffix names no format"),
     ],
 )
 def test_output_that_cannot_be_written_is_refused_and_leaves_no_work_file(
