@@ -1,108 +1,122 @@
-"""Leaks put into a copy of the training code on purpose: each must be caught."""
+"""Leaks that are in a file: each kind is found where it was planted, and none where none was."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from paths import ROOT
 
-from waterflow_cli import training
-from waterflow_cli.training.data import TrainingData
-from waterflow_cli.training.options import CrossValidation, TrainingOptions
+from waterflow_cli.samples.schemas import load_schema
+from waterflow_cli.training.copies import find_copies
+from waterflow_cli.training.leaks import Leak, describe_leaks, find_leaks
 
-pytestmark = pytest.mark.slow
-
-FOLDER = Path(training.__file__).parent
-N_SETS = 12
-# Each leak: the module that it is put into, what stands there, and what stands there instead.
-SMOTE_BEFORE_SPLIT = (
-    "trainer",
-    "    learner = choose_learner(plugin, part, options)\n",
-    "    from imblearn.over_sampling import SMOTE\n"
-    "    X, y = SMOTE(random_state=0).fit_resample(part.X.fillna(part.X.median()), part.y)\n"
-    "    part = replace(part, X=X, y=y)\n"
-    "    design = make_design(part, options)\n"
-    "    learner = choose_learner(plugin, part, options)\n",
-)
-IMPUTED_BY_LABEL = (
-    "trainer",
-    "    learner = choose_learner(plugin, part, options)\n",
-    "    part = replace(part, X=part.X.fillna(part.X.groupby(part.y).transform('median')))\n"
-    "    learner = choose_learner(plugin, part, options)\n",
-)
-TUNED_ON_TEST = (
-    "judging",
-    "        threshold = tune_threshold(rule, known, calibrator.apply(fold.tuning_scores))\n",
-    "        threshold = tune_threshold(rule, y[fold.rows], calibrator.apply(fold.scores))\n",
-)
+spec = importlib.util.spec_from_file_location("bench_leaks", ROOT / "benchmarks/bench_leaks.py")
+assert spec is not None
+assert spec.loader is not None
+bench = sys.modules["bench_leaks"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
 
 
-def noise(seed: int) -> TrainingData:
-    """Rows whose labels have nothing to do with their measurements, some of them missing."""
-    random = np.random.default_rng(seed)
-    X = pd.DataFrame(random.normal(size=(240, 4)), columns=list("abcd"))
-    X = X.mask(random.random(X.shape) < 0.25)
-    return TrainingData(
-        path="noise", X=X, y=(random.random(240) < 0.3).astype(np.int64), sha256="", n_dropped=0
-    )
+@pytest.fixture(scope="module")
+def real(real_table):
+    return bench.part_of(str(real_table))
 
 
-def load_copy(monkeypatch, leak=None):
-    """Import copies of the modules that measure, with a leak put into one of them."""
-    copies = {}
-    for name in ("judging", "trainer"):
-        source = (FOLDER / f"{name}.py").read_text("utf-8")
-        if leak is not None and leak[0] == name:
-            assert source.count(leak[1]) == 1, "the code has changed: put the leak in anew"
-            source = source.replace(*leak[1:])
-        full = f"waterflow_cli.training.{name}"
-        spec = importlib.util.spec_from_loader(full, loader=None)
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, full, module)
-        exec(compile(source, f"{name}.py", "exec"), module.__dict__)
-        copies[name] = module
-    return copies["trainer"]
+@pytest.mark.parametrize("source", ["public", *bench.SIMULATED])
+@pytest.mark.parametrize("kind", bench.LEAKS)
+def test_leak_is_found_where_it_was_planted(kind, source, request):
+    draw = request.getfixturevalue("real") if source == "public" else bench.SIMULATED[source]
+    plant, code = bench.LEAKS[kind]
+    random = np.random.default_rng(3)
+    X, y = plant(*draw(1000, 0.4, random), random)
+    assert code in {leak.code for leak in bench.look(X, y)}
 
 
-def reported(trainer, *metrics: str) -> list[np.ndarray]:
-    """What a copy reports for some sets of noise, of shape (n_sets,) for each metric."""
-    from waterflow_cli.models.discovery import load_plugin
-
-    plugin = load_plugin("rf")
-    options = TrainingOptions(
-        params={"n_estimators": 10}, cv=CrossValidation(3, 1), balance="smote"
-    )
-    found = [
-        trainer.train_model(noise(seed), plugin, options).evaluation.estimates
-        for seed in range(N_SETS)
-    ]
-    return [np.array([estimates[metric].value for estimates in found]) for metric in metrics]
+@pytest.mark.parametrize("source", bench.SIMULATED)
+def test_none_is_found_where_nobody_put_one(source):
+    assert bench.false_alarms(bench.SIMULATED[source], 4) == []
 
 
-def seems_honest(values: np.ndarray) -> bool:
-    """Whether the mean of what was reported for noise is no more than chance plus its error."""
-    return values.mean() <= 0.5 + 3 * values.std(ddof=1) / np.sqrt(len(values))
-
-
-def test_training_code_finds_nothing_in_noise(monkeypatch):
-    roc_auc, balanced_accuracy = reported(load_copy(monkeypatch), "roc_auc", "balanced_accuracy")
-    assert seems_honest(roc_auc)
-    assert seems_honest(balanced_accuracy)
+def test_none_is_found_in_the_public_table(real_table):
+    frame = pd.read_csv(real_table)
+    assert bench.look(frame[bench.NAMES], frame["Potability"].to_numpy()) == ()
 
 
 @pytest.mark.parametrize(
-    ("leak", "metric"),
+    "values",
     [
-        (SMOTE_BEFORE_SPLIT, "roc_auc"),
-        (IMPUTED_BY_LABEL, "roc_auc"),
-        (TUNED_ON_TEST, "balanced_accuracy"),
+        np.empty((0, 3)),
+        np.full((60, 3), np.nan),
+        np.ones((60, 3)),
+        np.arange(60.0)[:, None] % 7,
+        1e300 * np.random.default_rng(0).standard_normal((300, 5)),
     ],
-    ids=["smote before the split", "imputation with the label", "threshold tuned on test rows"],
+    ids=["no rows", "nothing measured", "constant", "coarse", "huge"],
 )
-def test_leak_is_caught(leak, metric, monkeypatch):
-    (values,) = reported(load_copy(monkeypatch, leak), metric)
-    assert not seems_honest(values)
+def test_odd_tables_show_none(values):
+    X, y = pd.DataFrame(values), np.arange(len(values)) % 2
+    assert find_leaks(X, y, find_copies(X)) == ()
+
+
+def test_a_value_at_a_bound_of_detection_is_no_leak():
+    random = np.random.default_rng(1)
+    y = random.integers(0, 2, 2000)
+    values = random.lognormal(y, 1.0)
+    values[values < 1.0] = 0.5
+    X = pd.DataFrame({"Nitrate": values})
+    assert find_leaks(X, y, find_copies(X)) == ()
+
+
+def test_facts_are_told_in_words_and_as_json():
+    leak = Leak(code="imputed_by_class", n_rows=1314, of=3276, column="ph", value=7.0355, label=0)
+    assert str(leak.describe()) == (
+        "ph is 7.0355 in 1,314 rows, nearly all labelled not potable: what was missing was filled "
+        "in from rows of the same label"
+    )
+    assert json.dumps(leak.content(), allow_nan=False)
+    copies = Leak(code="copies", n_rows=3, of=9)
+    assert copies.content()["value"] is None
+    assert str(describe_leaks([copies, leak, leak])).count(";") == 1
+
+
+@pytest.fixture(scope="module")
+def by_class(tmp_path_factory):
+    random = np.random.default_rng(0)
+    X, y = bench.water(400, 0.4, random)
+    X, y = bench.LEAKS["missing cells filled by the class's mean"][0](X, y, random)
+    path = tmp_path_factory.mktemp("leaks") / "filled.csv"
+    X.assign(Potability=y).to_csv(path, index=False)
+    assert load_schema().label == "Potability"
+    return path
+
+
+def test_train_warns_above_the_table_in_the_run_and_on_the_page(by_class, cli, tmp_path):
+    page, uri = tmp_path / "page.html", f"sqlite:///{tmp_path / 'mlflow.db'}"
+    fast = ("--plugin", "logreg", "--cv", "3x1", "--tracking-uri", uri)
+    done = cli("train", str(by_class), *fast, "--report", str(page))
+    assert done.code == 0
+    assert "Warning: LEAK in" in done.err
+    assert done.out.startswith("DO NOT BELIEVE these figures. ph is ")
+    assert "Do not believe the figures on this page" in page.read_text("utf-8")
+    refused = cli("train", str(by_class), *fast, "--on-leak", "fail", "--name", "other")
+    assert (refused.code, refused.out) == (1, "")
+    assert "--on-leak warn" in refused.err
+    ignored = cli("train", str(by_class), *fast, "--on-leak", "ignore", "--json")
+    assert "LEAK" not in ignored.err
+    assert {leak["code"] for leak in json.loads(ignored.out)["data"]["leaks"]} == {
+        "imputed_by_class"
+    }
+    measured = cli("evaluate", str(by_class), "--tracking-uri", uri, "--on-leak", "fail")
+    assert (measured.code, measured.out) == (1, "")
+
+
+def test_explore_names_leaks_and_fails_where_that_is_asked_for(by_class, cli):
+    done = cli("explore", str(by_class), "--on-leak", "fail")
+    assert done.code == 1
+    assert "! Leak. Ph is " in done.out or "! Leak. ph is " in done.out
+    assert "Leak" not in cli("explore", str(by_class), "--on-leak", "ignore").out

@@ -17,13 +17,13 @@ from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
     from waterflow_cli.training.comparison import Leaderboard
-    from waterflow_cli.training.options import CrossValidation
+    from waterflow_cli.training.options import CrossValidation, OnLeak
 
 
 # What says how candidates are trained; runs are trained already.
 _NOT_WITH_RUNS = (
     *("data", "plugins", "balances", "assignments", "seeds"),
-    *("design_seed", "cv", "group", "time"),
+    *("design_seed", "cv", "group", "time", "on_leak"),
 )
 
 
@@ -38,6 +38,7 @@ class _Candidates:
     cv: CrossValidation | None
     design_seed: int | None
     jobs: int
+    on_leak: OnLeak
 
 
 @options.command(short_help="Compare models on the same folds, each difference with its interval.")
@@ -78,6 +79,7 @@ class _Candidates:
     help="Seed of the folds, which all candidates share.",
 )
 @options.on_invalid
+@options.on_leak
 @click.option("-o", "--picture", metavar="FILE.png", help="Draw the comparison.")
 @options.force
 @options.schema
@@ -157,7 +159,9 @@ def _compare_plugins(candidates: _Candidates, samples: Labelled, console: Consol
 
     seeds = comparison.parse_seeds(candidates.seeds)
     design_seed = seeds[0] if candidates.design_seed is None else candidates.design_seed
-    common = TrainingOptions(cv=candidates.cv, seed=design_seed, jobs=candidates.jobs)
+    common = TrainingOptions(
+        cv=candidates.cv, seed=design_seed, jobs=candidates.jobs, on_leak=candidates.on_leak
+    )
     plugins = comparison.split_list("--plugin", candidates.plugins or "")
     procedures = comparison.plan_procedures(
         [load_plugin(name) for name in plugins],
@@ -166,7 +170,7 @@ def _compare_plugins(candidates: _Candidates, samples: Labelled, console: Consol
         candidates.assignments,
         common,
     )
-    _, data = load_labelled(samples, console)
+    _, data = load_labelled(samples, candidates.on_leak, console)
     design = make_design(data, common)
     if explained := explain_design(design, data, common):
         console.note(explained)

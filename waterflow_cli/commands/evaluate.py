@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.commands.notes import note_dropped, note_reading, note_written, warn_of_simulated
+from waterflow_cli.commands.notes import (
+    answer_leaks,
+    note_dropped,
+    note_reading,
+    note_written,
+    warn_of_simulated,
+)
 from waterflow_cli.common.messages import tr
 from waterflow_cli.common.number_formats import format_metric
 from waterflow_cli.console import Console
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 )
 @options.reading
 @options.on_invalid
+@options.on_leak
 @click.option("--plots", metavar="FOLDER", help="Draw pictures here, as PNG files.")
 @options.seed("Of the resampling behind the intervals.")
 @options.store
@@ -40,6 +47,7 @@ def evaluate(
     reference: str,
     schema_name: str | None,
     how: DataOptions,
+    on_leak: str,
     plots: str | None,
     seed: int,
     store: options.Store,
@@ -49,17 +57,20 @@ def evaluate(
 
     Metrics at the model's threshold with 95 % intervals, and how often its verdicts were right.
     """
-    from waterflow_cli.registry.location import load_model
+    from waterflow_cli.registry.location import fetch_model
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.training.data import load_training_data
     from waterflow_cli.training.runs.model_evaluation import evaluate_model, save_pictures
 
-    model = load_model(reference, name=store.name, tracking_uri=store.tracking_uri)
+    fetched = fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri)
+    model = fetched.load()
     warn_of_simulated(model, console)
     schema = load_schema(schema_name) if schema_name else model.schema
     data = load_training_data(file, schema, how, min_per_class=1)
     note_reading({data.path: data.reading}, data.cells, model.schema, how.reading, console)
-    evaluated = evaluate_model(model, data, seed=seed)
+    answer_leaks(data, on_leak, console)
+    evaluated = evaluate_model(model, data, fetched.reference(), seed=seed)
+    _warn_of_trained_rows(evaluated, console)
     written = [] if plots is None else save_pictures(evaluated, plots, force=force)
     if not console.json({**evaluated.summary(), "outputs": written}):
         _show(evaluated, console)
@@ -102,7 +113,8 @@ def _show(evaluated: ModelEvaluation, console: Console) -> None:
         console.result(line)
 
 
-def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> None:
+def _warn_of_trained_rows(evaluated: ModelEvaluation, console: Console) -> None:
+    """Warn where the model was trained on the file, or on some of its rows."""
     if evaluated.is_training_data:
         console.warn(
             "{model} was trained on {path} itself: these figures are too good. "
@@ -111,6 +123,19 @@ def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> N
             model=evaluated.model,
             path=evaluated.data.path,
         )
+    elif evaluated.n_seen:
+        console.warn(
+            "{model} was trained on {n_seen} of {n_compared} rows of {path}, to the last digit: "
+            "these figures are too good. Believe those that the training measured, or bring "
+            "samples that are new to it.",
+            model=evaluated.model,
+            n_seen=f"{evaluated.n_seen:,}",
+            n_compared=f"{evaluated.n_compared:,}",
+            path=evaluated.data.path,
+        )
+
+
+def _note(evaluated: ModelEvaluation, written: list[str], console: Console) -> None:
     note_dropped(evaluated.data.n_dropped, console)
     console.note(
         "95 % intervals: {interval}; of precision and npv those of Clopper and Pearson.",

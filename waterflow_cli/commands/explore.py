@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--site", metavar="COLUMN", help="The column of sites, where it is not found.")
 @options.date
+@options.on_leak
 @options.seed("Of the rows drawn at random, the folds and the quick models.")
 @options.jobs
 @options.force
@@ -51,13 +53,15 @@ def explore(
     limits: str,
     site: str | None,
     date: str | None,
+    on_leak: str,
     seed: int,
     jobs: int,
     force: bool,
-) -> None:
+) -> int:
     """Look at FILE: what is in it, what is odd in it, and whether its labels can be learned.
 
-    Exit code 0 whatever is found. 3: a file cannot be read, or lacks a column.
+    Exit code 0 whatever is found, but for leaks with --on-leak fail (1). 3: a file cannot be read,
+    or lacks a column.
     """
     from waterflow_cli.exploration.report import compare_files
     from waterflow_cli.samples.schemas import load_schema
@@ -76,13 +80,14 @@ def explore(
     several = _read(files, schema, asked, {"site": site, "date": date}, console)
     # The profile of a file is none of the bundled ones.
     names = [each.name for each in profiles if each.name in chosen or each.name not in PROFILES]
-    found = _explore(several, names, seed, jobs, console)
+    found = _explore(several, names, seed, jobs, on_leak, console)
     _show(found, compare_files(*several) if against else [], output, force, console)
     for samples in several:
         note_reading(
             {samples.path: samples.reading}, samples.findings.cells, schema, reading, console
         )
     _note(found, output, console)
+    return int(on_leak == "fail" and any(each.leaks for each in found))
 
 
 def _read(
@@ -99,14 +104,20 @@ def _read(
 
 
 def _explore(
-    several: Sequence[Samples], profiles: Sequence[str], seed: int, jobs: int, console: Console
+    several: Sequence[Samples],
+    profiles: Sequence[str],
+    seed: int,
+    jobs: int,
+    on_leak: str,
+    console: Console,
 ) -> list[Exploration]:
     from waterflow_cli.exploration.report import explore
 
     with console.progress(tr("forests")) as report:
-        return explore(
+        found = explore(
             several, profiles=profiles, seed=seed, jobs=jobs, report=lambda done: report(done, None)
         )
+    return [replace(each, leaks=()) for each in found] if on_leak == "ignore" else found
 
 
 def _show(

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from waterflow_cli.commands.notes import note_reading
+from waterflow_cli.commands.notes import answer_leaks, note_reading
 from waterflow_cli.common.credentials import hide_passwords
 from waterflow_cli.common.errors import UsageError, shorten
-from waterflow_cli.common.messages import LANGUAGES, tr, trn, use_language
+from waterflow_cli.common.messages import LANGUAGES, tr, use_language
 from waterflow_cli.console import Console
 
 if TYPE_CHECKING:
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.training.data import DataOptions, TrainingData
+    from waterflow_cli.training.options import OnLeak
 
 
 Decorator = Callable[[Any], Any]
@@ -218,8 +219,10 @@ def refuse_two_splits(**ways: object) -> None:
         )
 
 
-def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, TrainingData]:
-    """Load the samples that the options name, and warn of copies among them."""
+def load_labelled(
+    samples: Labelled, on_leak: OnLeak, console: Console
+) -> tuple[TableSchema, TrainingData]:
+    """Load the samples that the options name, and say what leaks there are in them."""
     from waterflow_cli.samples.opening import find_inputs
     from waterflow_cli.samples.schemas import load_schema
     from waterflow_cli.training.data import find_training_data, load_training_data
@@ -246,15 +249,7 @@ def load_labelled(samples: Labelled, console: Console) -> tuple[TableSchema, Tra
             "The same in all rows, or missing: {constant_columns}.",
             constant_columns=shorten(data.constant_columns),
         )
-    if data.n_repeated:
-        console.warn(
-            trn(
-                "{n} of {n_rows} rows repeats the measurements of another row.",
-                "{n} of {n_rows} rows repeat the measurements of another row.",
-                data.n_repeated,
-                n_rows=len(data.y),
-            )
-            + " "
-            + tr("Copies on both sides of a split make the figures too good: remove them first.")
-        )
+    answer_leaks(data, on_leak, console)
+    if data.sources_kept(on_leak) is not None and samples.how.time is None:
+        console.note(tr("Copies are kept together in the folds: none is tested with its like."))
     return schema, data

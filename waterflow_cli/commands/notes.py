@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from waterflow_cli.common.errors import shorten
+from waterflow_cli.common.errors import DataRefusedError, shorten
 from waterflow_cli.common.messages import marked, tr, trn
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from waterflow_cli.models.files import StoredModel
     from waterflow_cli.samples.table_schema import TableSchema
     from waterflow_cli.tables.reading_options import ReadingOptions
+    from waterflow_cli.training.data import TrainingData
     from waterflow_cli.validation.cell_counts import CellCounts
     from waterflow_cli.validation.limit_checks import LimitCounts
 
@@ -54,6 +55,26 @@ def note_written(console: Console, *paths: str | None) -> None:
     written = [path for path in paths if path not in (None, "-")]
     if written:
         console.note("Wrote {files}.", files=shorten(written))
+
+
+def answer_leaks(data: TrainingData, on_leak: str, console: Console) -> None:
+    """Warn of leaks in a labelled file, or refuse it, before anything is made of it.
+
+    `DataRefusedError` where a leak is to stop the command.
+    """
+    if on_leak == "ignore" or not data.leaks:
+        return
+    if on_leak == "fail":
+        from waterflow_cli.training.leaks import describe_leaks
+
+        raise DataRefusedError(
+            "{path}: {leaks}.",
+            tr("Mend the file. To go on all the same: --on-leak warn"),
+            path=data.path,
+            leaks=describe_leaks(data.leaks),
+        )
+    for leak in data.leaks:
+        console.warn("LEAK in {path}: {leak}.", path=data.path, leak=tr(leak.describe()))
 
 
 def note_dropped(n_rows: int, console: Console) -> None:

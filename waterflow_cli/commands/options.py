@@ -205,6 +205,12 @@ limits = click.option(
 )
 # Which labelled rows are read, and how: of what the command has of these.
 how = family("how", "training.data:DataOptions")
+on_leak = click.option(
+    "--on-leak",
+    type=click.Choice(("warn", "fail", "ignore")),
+    default="warn",
+    help="What to do about leaks in the file: copies, values filled in by label, rows made up.",
+)
 on_invalid = click.option(
     "drop_invalid",
     "--on-invalid",

@@ -115,6 +115,7 @@ if TYPE_CHECKING:
 @options.force
 @options.seed("Equal seeds give equal models.")
 @options.on_invalid
+@options.on_leak
 @click.option("--experiment", default="waterflow", help="The MLflow experiment.")
 @options.schema
 @options.reading
@@ -156,7 +157,7 @@ def train(
     plugin = load_plugin(plugin_name)
     with plugin.guarded(tr("list its parameters")):
         params = parse_params(assignments, plugin.model.default_params())
-    schema, data = load_labelled(samples, console)
+    schema, data = load_labelled(samples, chosen.on_leak, console)
     training = Training(data, schema, plugin, replace(chosen, params=params))
     report = run_training(training, tracking, console.note, page=page, force=force)
     if not console.json(report.summary()) and page != "-":
@@ -197,9 +198,12 @@ def _show(report: TrainingReport, console: Console) -> None:
     """Print the figures beside the baselines, what the threshold does, and what was registered."""
     from waterflow_cli.models.decision import describe_verdicts
     from waterflow_cli.training.designs import describe_design
+    from waterflow_cli.training.leaks import describe_leaks
     from waterflow_cli.training.runs.page import metric_table
 
     result, registered = report.result, report.registered
+    if leaks := report.training.leaks:
+        console.result("DO NOT BELIEVE these figures. {leaks}.", leaks=describe_leaks(leaks))
     names, rows = metric_table(report.training.plugin.name, result)
     title = tr(
         "{design}, {n_tested} rows: estimate and 95 % interval",

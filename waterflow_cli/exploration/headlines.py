@@ -39,6 +39,7 @@ def find_headlines(exploration: Exploration) -> list[Headline]:
     """Say what stands out; what should be looked into comes first."""
     found = [
         *(Headline(True, tr("Unit"), say(text)) for text in exploration.samples.alarms),
+        *_on_leaks(exploration),
         *_on_signal(exploration.signal),
         *_on_contradictions(exploration),
         *_on_pairs(exploration),
@@ -48,6 +49,13 @@ def find_headlines(exploration: Exploration) -> list[Headline]:
         *_on_rows(exploration),
     ]
     return sorted(found, key=lambda each: not each.notable)
+
+
+def _on_leaks(exploration: Exploration) -> Iterator[Headline]:
+    for leak in exploration.leaks:
+        if leak.code != "copies":  # said among the duplicates
+            text = tr(leak.describe())
+            yield Headline(True, tr("Leak"), f"{text[:1].upper()}{text[1:]}.")
 
 
 def _on_signal(signal: Signal | Absent) -> Iterator[Headline]:

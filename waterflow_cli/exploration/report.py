@@ -33,6 +33,8 @@ from waterflow_cli.exploration.sections import (
     shown_ranges,
 )
 from waterflow_cli.exploration.signal_check import Signal, check_signal
+from waterflow_cli.training.copies import find_copies
+from waterflow_cli.training.leaks import Leak, find_leaks
 from waterflow_cli.validation.limit_checks import LimitStatus
 from waterflow_cli.validation.limits import Limit
 
@@ -52,6 +54,7 @@ class Exploration:
     limits: Sequence[LimitCount]
     contradictions: Contradiction | Absent
     signal: Signal | Absent
+    leaks: Sequence[Leak]
 
     @property
     def n_censored(self) -> int:
@@ -147,6 +150,7 @@ def explore(
             limits=list(count_limits(samples)),
             contradictions=find_contradictions(samples, profiles),
             signal=_look_for_signal(samples, look),
+            leaks=look_for_leaks(samples, seed),
         )
         for samples in several
     ]
@@ -194,11 +198,20 @@ def _look_for_signal(samples: Samples, look: Callable[..., Signal]) -> Signal | 
         return Absent(exc.said)
 
 
+def look_for_leaks(samples: Samples, seed: int) -> tuple[Leak, ...]:
+    """Look for what was done to the labelled rows before; nothing is found without a label."""
+    if samples.label is None or not samples.X:
+        return ()
+    rows = np.flatnonzero(np.isfinite(samples.label))
+    X = pd.DataFrame({name: values[rows] for name, values in samples.X.items()})
+    return find_leaks(X, samples.label[rows].astype(np.int64), find_copies(X, seed), seed)
+
+
 def _plain(value: Any) -> Any:
     """Turn dataclasses and tuples into what JSON has."""
     if isinstance(value, Absent):
         return {"absent": value.reason}
-    if isinstance(value, Limit):
+    if isinstance(value, (Leak, Limit)):
         return value.content()
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlparse
 
 from waterflow_cli.models.files import StoredModel, load_payload
 from waterflow_cli.models.manifest import ModelFiles, model_file_errors, read_verified
+from waterflow_cli.models.reference import COUNTS_FILE, Reference, load_reference
 from waterflow_cli.registry.references import Located
 from waterflow_cli.registry.sqlite_tables import locate_in_sqlite
 
@@ -27,6 +28,12 @@ class FetchedModel:
     def load(self) -> StoredModel:
         """Load it; a `ModelError` where it is malformed, holds untrusted types or is too new."""
         return load_payload(self.files, label=self.label)
+
+    def reference(self) -> Reference | None:
+        """Read what it remembers of its training rows; None for models of the first versions."""
+        if COUNTS_FILE not in self.files.payload:
+            return None
+        return load_reference(self.files.payload, label=self.label)
 
 
 def fetch_model(reference: str, *, name: str, tracking_uri: str) -> FetchedModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.numbers import is_missing_text
 from waterflow_cli.tables.reading_options import AS_FOUND, ReadingOptions
+from waterflow_cli.training.copies import Copies, find_copies
+from waterflow_cli.training.leaks import Leak, find_leaks
+from waterflow_cli.training.options import OnLeak
 from waterflow_cli.validation.batches import CheckedBatch, Finding
 from waterflow_cli.validation.cell_counts import CellCounts
 from waterflow_cli.validation.pass_over import PassOptions, pass_over
@@ -118,7 +122,22 @@ class TrainingData:
             "rows_potable": positives,
             "rows_dropped": self.n_dropped,
             "rows_repeated": self.n_repeated,
+            "leaks": [leak.content() for leak in self.leaks],
         }
+
+    @cached_property
+    def copies(self) -> Copies:
+        """Which rows are copies of which."""
+        return find_copies(self.X)
+
+    @cached_property
+    def leaks(self) -> tuple[Leak, ...]:
+        """What was done to the rows before, and makes figures too good."""
+        return find_leaks(self.X, self.y, self.copies)
+
+    def sources_kept(self, on_leak: OnLeak) -> IntArray | None:
+        """Give what copies are copies of, where there are some that must share a fold."""
+        return self.copies.sources if self.copies.any and on_leak != "ignore" else None
 
     @property
     def n_read(self) -> int:

@@ -25,10 +25,12 @@ from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import Message, counted, tr
 from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.metrics import LEVEL
+from waterflow_cli.training.copies import relative_sources
 
 Blocks = frozenset[int]
 
 _NAME = re.compile(r"cv-(\d+)x(\d+)(-grouped)?|holdout-(0\.\d+)|time-(\d+)|quick-(.+)")
+_COPIES = "-copies"
 # SMOTE looks for five neighbours of the same class.
 MIN_PER_CLASS = 6
 # Blocks of a hold-out's training rows, for calibration and threshold.
@@ -55,7 +57,8 @@ class Design:
     ----------
     name : str
         Identifies the way to split: ``cv-5x3``, ``cv-5x3-grouped``, ``holdout-0.2``, ``time-3``, or
-        ``quick-cv-5x1``, after what made its blocks.
+        ``quick-cv-5x1``, after what made its blocks; and ``cv-5x3-copies`` where rows that are
+        copies of one another are kept together.
     repeats : tuple of ndarray of int, each of shape (n_samples,)
         By repeat: the block of each row.
     trains : mapping of int to frozenset of int
@@ -139,6 +142,10 @@ def describe_design(name: str) -> Message:
     >>> describe_design("cv-5x1-grouped")
     '5-fold cross-validation, once, groups kept together'
     """
+    if name.endswith(_COPIES):
+        return Message(
+            "{design}, copies kept together", design=describe_design(name.removesuffix(_COPIES))
+        )
     match = _NAME.fullmatch(name)
     if match is None:
         return Message(name)
@@ -163,9 +170,15 @@ def describe_design(name: str) -> Message:
 
 
 def cross_validation(
-    y: IntArray, *, n_folds: int, n_repeats: int, seed: int, groups: Any | None = None
+    y: IntArray,
+    *,
+    n_folds: int,
+    n_repeats: int,
+    seed: int,
+    groups: Any | None = None,
+    sources: IntArray | None = None,
 ) -> Design:
-    """Repeat stratified cross-validation; rows of one group stay in one fold.
+    """Repeat stratified cross-validation; rows of one group, or of one source, stay in one fold.
 
     Fewer groups, or rows of a class, than folds are refused.
     """
@@ -179,7 +192,8 @@ def cross_validation(
             ),
             tr("At least as many groups as folds are needed, and at least 3: see --cv."),
         )
-    fewest = int(np.bincount(y, minlength=2).min())
+    own = y if sources is None else y[np.unique(sources)]
+    fewest = int(np.bincount(own, minlength=2).min())
     if fewest < n_folds:
         raise DataRefusedError(
             counted(
@@ -193,19 +207,36 @@ def cross_validation(
     seeds = np.random.SeedSequence(seed).generate_state(n_repeats)
     every = frozenset(range(n_folds))
     return Design(
-        name=f"cv-{n_folds}x{n_repeats}" + ("" if groups is None else "-grouped"),
-        repeats=tuple(_number_folds(y, n_folds, int(state), groups) for state in seeds),
+        name=f"cv-{n_folds}x{n_repeats}"
+        + ("" if groups is None else "-grouped")
+        + ("" if sources is None else _COPIES),
+        repeats=tuple(_number_folds(y, n_folds, int(state), groups, sources) for state in seeds),
         trains={k: every - {k} for k in every},
         tested=tuple(range(n_folds)),
     )
 
 
 def stratified_folds(
-    y: IntArray, n_folds: int, seed: int, groups: Any | None = None
+    y: IntArray,
+    n_folds: int,
+    seed: int,
+    groups: Any | None = None,
+    sources: IntArray | None = None,
 ) -> Iterator[tuple[IntArray, IntArray]]:
-    """Give the rows outside and inside of each fold; rows of one group stay together."""
+    """Give the rows outside and inside of each fold; rows of one group stay together.
+
+    Copies go where the row goes that they are copies of: `sources` are the positions of those.
+    """
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    yield from kind(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y, groups)
+    folds = kind(n_folds, shuffle=True, random_state=seed)
+    if sources is None:
+        yield from folds.split(np.zeros(len(y)), y, groups)
+        return
+    own = np.unique(sources)
+    some = None if groups is None else groups[own]
+    for _, inside in folds.split(np.zeros(len(own)), y[own], some):
+        tested = np.isin(sources, own[inside])
+        yield np.flatnonzero(~tested), np.flatnonzero(tested)
 
 
 def draw_rows(n_rows: int, at_most: int, seed: int) -> IntArray:
@@ -215,24 +246,32 @@ def draw_rows(n_rows: int, at_most: int, seed: int) -> IntArray:
     return np.sort(np.random.default_rng(seed).choice(n_rows, at_most, replace=False))
 
 
-def _number_folds(y: IntArray, n_folds: int, seed: int, groups: Any | None = None) -> IntArray:
+def _number_folds(
+    y: IntArray,
+    n_folds: int,
+    seed: int,
+    groups: Any | None = None,
+    sources: IntArray | None = None,
+) -> IntArray:
     block = np.empty(len(y), dtype=np.int64)
-    for number, (_, rows) in enumerate(stratified_folds(y, n_folds, seed, groups)):
+    for number, (_, rows) in enumerate(stratified_folds(y, n_folds, seed, groups, sources)):
         block[rows] = number
     return block
 
 
-def hold_out(y: IntArray, *, test_size: float, seed: int) -> Design:
-    """Test one share of the rows with the others, once."""
-    train, test = train_test_split(
-        np.arange(len(y)), test_size=test_size, stratify=y, random_state=seed
-    )
-    block = np.empty(len(y), dtype=np.int64)
-    block[test] = _N_TUNING_BLOCKS
-    block[train] = _number_folds(y[train], _N_TUNING_BLOCKS, seed)
+def hold_out(
+    y: IntArray, *, test_size: float, seed: int, sources: IntArray | None = None
+) -> Design:
+    """Test one share of the rows with the others, once; copies go with what they are copies of."""
+    own = np.arange(len(y)) if sources is None else np.unique(sources)
+    train, _ = train_test_split(own, test_size=test_size, stratify=y[own], random_state=seed)
+    block = np.full(len(y), _N_TUNING_BLOCKS, dtype=np.int64)
+    known = train if sources is None else np.flatnonzero(np.isin(sources, train))
+    among = None if sources is None else relative_sources(sources[known])
+    block[known] = _number_folds(y[known], _N_TUNING_BLOCKS, seed, sources=among)
     every = frozenset(range(_N_TUNING_BLOCKS))
     return Design(
-        name=f"holdout-{test_size:g}",
+        name=f"holdout-{test_size:g}" + ("" if sources is None else _COPIES),
         repeats=(block,),
         trains={**{k: every - {k} for k in every}, _N_TUNING_BLOCKS: every},
         tested=(_N_TUNING_BLOCKS,),

@@ -25,6 +25,7 @@ from waterflow_cli.common.errors import DataRefusedError, PluginError, UsageErro
 from waterflow_cli.common.hashing import sha256_of
 from waterflow_cli.common.messages import Message, tr, trn
 from waterflow_cli.models.discovery import LoadedPlugin
+from waterflow_cli.training.copies import relative_sources
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.designs import MIN_PER_CLASS, stratified_folds
 from waterflow_cli.training.forests import fit_pipeline
@@ -244,7 +245,10 @@ class TunedLearner:
             splits = TimeSeriesSplit(_N_FOLDS).split(rows)
         else:
             groups = None if data.groups is None else data.groups[rows]
-            splits = stratified_folds(data.y[rows], _N_FOLDS, self.options.seed, groups)
+            kept = data.sources_kept(self.options.on_leak)
+            sources = None if kept is None else relative_sources(kept[rows])
+            seed = self.options.seed
+            splits = stratified_folds(data.y[rows], _N_FOLDS, seed, groups, sources)
         for train, test in splits:
             yield rows[train], rows[test]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import tr
@@ -14,6 +14,7 @@ from waterflow_cli.models.contract import Balance, Calibration, Certifying
 from waterflow_cli.models.guarantees import Guarantee
 from waterflow_cli.models.thresholds import ThresholdRule, parse_threshold
 
+OnLeak = Literal["warn", "fail", "ignore"]
 # What a false "potable" and a missed potable sample cost, unless the user says it.
 DEFAULT_COSTS = (10.0, 1.0)
 DEFAULT_RULE = parse_threshold("balanced-accuracy")
@@ -105,6 +106,8 @@ class TrainingOptions:
         Where trials are kept, so that a stopped training goes on from them.
     jobs : int
         How many pipelines are fitted at once; it changes no result.
+    on_leak : str
+        What a leak in the file is answered by; where it is ignored, copies may be split too.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -123,6 +126,7 @@ class TrainingOptions:
     journal: str | None = None
     seed: int = 0
     jobs: int = 1
+    on_leak: OnLeak = "warn"
 
     @property
     def costs(self) -> tuple[float, float]:

@@ -366,12 +366,14 @@ def split_for_certifying(data: TrainingData, options: TrainingOptions) -> tuple[
 def make_design(data: TrainingData, options: TrainingOptions) -> Design:
     """Choose how the rows are split to measure a procedure; too few of them are refused."""
     cv = QUICK_CV if options.quick else options.cv or usual_cv(len(data.y))
+    seed, sources = options.seed, data.sources_kept(options.on_leak)
     if data.when is not None:
         design = forward_chaining(data.when, n_folds=3 if options.quick else cv.n_folds)
     elif options.test_size is not None:
-        design = hold_out(data.y, test_size=options.test_size, seed=options.seed)
+        design = hold_out(data.y, test_size=options.test_size, seed=seed, sources=sources)
     else:
-        design = cross_validation(data.y, **cv._asdict(), seed=options.seed, groups=data.groups)
+        folds = {**cv._asdict(), "groups": data.groups, "sources": sources}
+        design = cross_validation(data.y, seed=seed, **folds)
     return (quick_hold_out(design) if options.quick else design).check(data.y)
 
 

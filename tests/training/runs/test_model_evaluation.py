@@ -204,3 +204,16 @@ def test_invalid_rows_stop_it_unless_dropped(evaluate, new_samples, workdir):
 def test_unknown_model_and_schema_are_refused(evaluate, new_samples):
     assert evaluate(new_samples, "--model", "9").code == 4
     assert evaluate(new_samples, "--schema", "nosuch").code == 2
+
+
+def test_training_rows_in_another_order_are_told(evaluate, samples, new_samples, tmp_path):
+    rows = pd.concat([pd.read_csv(samples), pd.read_csv(new_samples)]).sample(
+        frac=1, random_state=0
+    )
+    n_known = len(pd.read_csv(samples))
+    rows.to_csv(tmp_path / "shuffled.csv", index=False)
+    done = evaluate(tmp_path / "shuffled.csv")
+    assert f"waterflow/1 was trained on {n_known:,} of {len(rows):,} rows" in done.err
+    counts = json.loads(evaluate(tmp_path / "shuffled.csv", "--json").out)["data"]
+    assert (counts["rows_trained_on"], counts["rows_compared"]) == (n_known, len(rows))
+    assert "was trained on" not in evaluate(new_samples).err

@@ -78,6 +78,7 @@ def log_start(training: Training) -> None:
             "waterflow.plugin_distribution": plugin.distribution,
             "waterflow.data_sha256": data.sha256,
             "waterflow.simulated": data.is_simulated,
+            "waterflow.leaks": " ".join(dict.fromkeys(leak.code for leak in data.leaks)),
             "waterflow.schema": schema.name,
             "waterflow.schema_sha256": schema.sha256,
         }

@@ -14,6 +14,7 @@ from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import VerdictRecord, record_verdicts, verdicts_summary
 from waterflow_cli.models.files import StoredModel
 from waterflow_cli.models.metrics import Evaluation, evaluate_predictions
+from waterflow_cli.models.reference import HashArray, Reference, hash_rows
 from waterflow_cli.tables.outputs import OutputGroup, write_errors
 from waterflow_cli.training.data import TrainingData
 from waterflow_cli.training.runs.plots import JudgedRows, draw_plots
@@ -32,6 +33,9 @@ class ModelEvaluation:
         By verdict; ``send_to_lab`` claims nothing.
     is_training_data : bool
         Whether the model was trained on this very file.
+    n_seen, n_compared : int
+        Rows that the model was fitted on, of those that could be compared; none where so many would
+        be equal by chance.
     """
 
     model: str
@@ -40,6 +44,8 @@ class ModelEvaluation:
     evaluation: Evaluation
     verdicts: dict[str, VerdictRecord]
     is_training_data: bool
+    n_seen: int
+    n_compared: int
 
     @property
     def n_decided(self) -> int:
@@ -50,15 +56,27 @@ class ModelEvaluation:
         """Put it into a JSON object."""
         return {
             "model": self.model,
-            "data": {**self.data.summary(), "is_training_data": self.is_training_data},
+            "data": {
+                **self.data.summary(),
+                "is_training_data": self.is_training_data,
+                "rows_trained_on": self.n_seen,
+                "rows_compared": self.n_compared,
+            },
             "evaluation": evaluation_summary(self.evaluation),
             "rows_decided": self.n_decided,
             "verdicts": verdicts_summary(self.verdicts),
         }
 
 
-def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> ModelEvaluation:
+def evaluate_model(
+    model: StoredModel, data: TrainingData, reference: Reference | None = None, *, seed: int = 0
+) -> ModelEvaluation:
     """Measure a model at its own threshold and with its own policy.
+
+    Parameters
+    ----------
+    reference : Reference, optional
+        What the model remembers of its training rows, for rows to be told from them.
 
     Raises
     ------
@@ -76,8 +94,10 @@ def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> 
             model=model.label,
             absent=shorten(absent),
         )
+    X = data.X[list(decision.measurements)]
     with threadpool_limits(limits=1):  # the same bits as `waterflow score`
-        probability = model.probability(data.X[list(decision.measurements)])
+        probability = model.probability(X)
+    n_seen, n_compared = (0, 0) if reference is None else _count_seen(reference, hash_rows(X))
     return ModelEvaluation(
         model=model.label,
         data=data,
@@ -85,7 +105,17 @@ def evaluate_model(model: StoredModel, data: TrainingData, *, seed: int = 0) -> 
         evaluation=evaluate_predictions(data.y, probability, decision.threshold, seed=seed),
         verdicts=record_verdicts(decision, data.y, probability),
         is_training_data=model.data_sha256 == data.sha256,
+        n_seen=n_seen,
+        n_compared=n_compared,
     )
+
+
+def _count_seen(reference: Reference, hashes: HashArray) -> tuple[int, int]:
+    """Count the rows that were trained on, and those of which that can be told."""
+    n_seen = int(reference.seen(hashes).sum())
+    n_compared = n_seen + int(reference.unseen(hashes).sum())
+    by_chance = 0.0 if reference.copies_count_once else reference.usual_repeats(len(hashes))[0]
+    return (n_seen if n_seen > by_chance * n_compared else 0), n_compared
 
 
 def save_pictures(evaluated: ModelEvaluation, folder: str, *, force: bool = False) -> list[str]:

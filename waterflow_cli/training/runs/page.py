@@ -33,6 +33,7 @@ def render_page(training: Training, result: TrainingResult, pictures: Mapping[st
     return template.render(
         plugin=plugin,
         data={"path": path_text(data.path), "sha256": data.sha256},
+        leaks=[tr(each.describe()) for each in training.leaks],
         share=lambda value: f"{value:.1%}",
         decided=f"{result.decided_share:.1%}",
         unmeasured=", ".join(map(tr, unmeasured(map(str, data.X)))),

@@ -29,6 +29,7 @@ from waterflow_cli.samples.table_schema import TableSchema
 from waterflow_cli.tables.databases.addresses import is_database, lasting_address
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import DataOptions, TrainingData
+from waterflow_cli.training.leaks import Leak
 from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.runs.combined_data import COMBINED
 
@@ -45,6 +46,14 @@ class Training:
     schema: TableSchema
     plugin: LoadedPlugin
     options: TrainingOptions
+
+    @property
+    def leaks(self) -> list[Leak]:
+        """What makes the figures too good, of leaks that are not to be ignored."""
+        if self.options.on_leak == "ignore":
+            return []
+        in_folds = self.data.when is None
+        return [each for each in self.data.leaks if not (in_folds and each.is_kept_together)]
 
 
 @dataclass(frozen=True, kw_only=True)
