@@ -25,8 +25,9 @@ from waterflow_cli.training.options import TrainingOptions
 TREES = ("extra-trees", "hgb", "lightgbm", "rf", "xgboost")
 # Parameters that make a plugin quick; the size of its model is not what is tested.
 QUICK: dict[str, dict[str, Any]] = {
-    "blend": {"n_estimators": 20, "n_networks": 2},
+    "blend": {"n_estimators": 20},
     "extra-trees": {"n_estimators": 37},
+    "gp": {},
     "hgb": {"max_iter": 20},
     "lightgbm": {"n_estimators": 20},
     "logreg": {},

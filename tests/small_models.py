@@ -22,8 +22,9 @@ from waterflow_cli.training.options import TrainingOptions
 
 COLUMNS = list(load_schema().measurements)
 SMALL = {
-    "blend": {"n_estimators": 2, "n_networks": 2, "hidden_layer_sizes": (3,)},
+    "blend": {"n_estimators": 2},
     "extra-trees": {"n_estimators": 3},
+    "gp": {},
     "hgb": {"max_iter": 3, "max_leaf_nodes": 8},
     "lightgbm": {"n_estimators": 3, "num_leaves": 6},
     "logreg": {},

@@ -18,7 +18,7 @@ from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.pipelines import EstimatorPlugin, balanced_pipeline
 from waterflow_cli.testing import check_model_plugin
 
-BUNDLED = ("extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost")
+BUNDLED = ("extra-trees", "gp", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost")
 CLAIMS = [
     "its summary is one line",
     "its search space names parameters that it has",

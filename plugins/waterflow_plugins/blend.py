@@ -1,27 +1,23 @@
-"""A blend of unlike models: extra trees, a support vector machine, and small neural networks."""
+"""A blend of unlike models: extra trees, a support vector machine and a Gaussian process."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from waterflow_cli.pipelines import EstimatorPlugin
+from waterflow_plugins.gp import GaussianProcess, RelevancePlugin
+from waterflow_plugins.gp import plugin as process
 
 
-class BlendPlugin(EstimatorPlugin):
-    """The mean of three probabilities; models that err differently err less together.
-
-    The networks are bagged (Breiman 1996, "Bagging predictors"): one alone depends much on its
-    seed.
-    """
+class BlendPlugin(RelevancePlugin):
+    """The mean of three probabilities; models that err differently err less together."""
 
     def default_params(self) -> dict[str, Any]:
-        """Return the parameters of the members, and how many networks there are."""
+        """Return the parameters of the members."""
         return dict(self.defaults)
 
     def make_classifier(self, params: Mapping[str, Any], random_state: int) -> Any:
         """Make the unfitted classifier."""
         from sklearn.calibration import CalibratedClassifierCV
-        from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, VotingClassifier
-        from sklearn.neural_network import MLPClassifier
+        from sklearn.ensemble import ExtraTreesClassifier, VotingClassifier
         from sklearn.svm import SVC
 
         chosen = {**self.defaults, **params}
@@ -37,26 +33,24 @@ class BlendPlugin(EstimatorPlugin):
             cv=3,
             ensemble=False,
         )
-        network = MLPClassifier(chosen["hidden_layer_sizes"], early_stopping=True, max_iter=300)
-        networks = BaggingClassifier(network, chosen["n_networks"], random_state=random_state)
+        gaussian = GaussianProcess(chosen["noise"], random_state=random_state)
         return VotingClassifier(
-            [("trees", trees), ("machine", machine), ("networks", networks)], voting="soft"
+            [("trees", trees), ("machine", machine), ("process", gaussian)], voting="soft"
         )
 
 
 plugin = BlendPlugin(
-    summary="Blend of extra trees, a support vector machine and networks: the best, and slow",
+    summary="Blend of extra trees, a support vector and a Gaussian process: the best, and slow",
     estimator="sklearn.ensemble:VotingClassifier",
     defaults={
         "n_estimators": 500,
         "max_features": None,
         "C": 1.0,
         "gamma": "scale",
-        "hidden_layer_sizes": (64, 32),
-        "n_networks": 10,
+        "noise": 1.5,
     },
-    scale=True,
-    trusted_types=("sklearn.utils._bunch.Bunch",),  # VotingClassifier's list of members
+    # A VotingClassifier keeps its members in a Bunch.
+    trusted_types=("sklearn.utils._bunch.Bunch", *process.trusted_types),
     search_space={
         "max_features": ("sqrt", 0.5, None),
         "C": (0.3, 1.0, 3.0),

@@ -17,7 +17,7 @@ import pytest
 from waterflow_cli.commands import COMMANDS, load_command
 from waterflow_cli.commands.families import console_of
 
-BUNDLED = {"blend", "extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
+BUNDLED = {"blend", "extra-trees", "gp", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
 
 
 def read_csv(path):

@@ -112,8 +112,9 @@ LEARNING = {
     *("sklearn", "xgboost"),
 }
 QUICK = {
-    "blend": ("n_estimators=5", "n_networks=2"),
+    "blend": ("n_estimators=5",),
     **dict.fromkeys(("extra-trees", "lightgbm", "rf", "xgboost"), ("n_estimators=5",)),
+    "gp": (),
     "hgb": ("max_iter=5",),
     "logreg": (),
     "mlp": ("max_iter=300",),

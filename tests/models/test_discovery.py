@@ -25,7 +25,7 @@ from waterflow_cli.training.trainer import train_model
 
 pytestmark = pytest.mark.usefixtures("interrupts")
 
-BUNDLED = {"extra-trees", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
+BUNDLED = {"extra-trees", "gp", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost"}
 
 PLUGIN = """
     class Plugin:

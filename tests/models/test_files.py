@@ -57,8 +57,9 @@ pytestmark = [
 ]
 
 QUICK = {
-    "blend": {"n_estimators": 10, "n_networks": 2, "hidden_layer_sizes": (8,)},
+    "blend": {"n_estimators": 10},
     "extra-trees": {"n_estimators": 20},
+    "gp": {},
     "hgb": {"max_iter": 20},
     "lightgbm": {"n_estimators": 20},
     "logreg": {},

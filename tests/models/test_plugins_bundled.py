@@ -21,8 +21,9 @@ from waterflow_cli.training.trainer import make_design, measure, train_model
 
 # Parameters that make a plugin quick, for what does not depend on the size of its model.
 QUICK = {
-    "blend": {"n_estimators": 20, "n_networks": 2, "hidden_layer_sizes": (8,)},
+    "blend": {"n_estimators": 20},
     "extra-trees": {"n_estimators": 40},
+    "gp": {},
     "hgb": {"max_iter": 30},
     "lightgbm": {"n_estimators": 40},
     "logreg": {},
@@ -35,9 +36,9 @@ EXTRAS = {
     "lightgbm": "pip install 'waterflow[lightgbm]'",
     "xgboost": "pip install 'waterflow[xgboost]'",
 }
-# Fewer trees and networks do nearly as well, in a fraction of the time.
+# Fewer trees do nearly as well, in a fraction of the time.
 FEWER = {
-    "blend": {"n_estimators": 60, "max_features": "sqrt", "n_networks": 2},
+    "blend": {"n_estimators": 60, "max_features": "sqrt"},
     "extra-trees": {"n_estimators": 100},
     "rf": {"n_estimators": 100},
 }

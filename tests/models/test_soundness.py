@@ -13,7 +13,7 @@ import pytest
 import skops.io
 from paths import ROOT
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
@@ -223,6 +223,10 @@ def with_nan(array):
         ("logreg", "statistics_", with_nan),
         ("logreg", "scale_", np.zeros_like),
         ("logreg", "mean_", with_nan),
+        ("gp", "vectors_", with_nan),
+        ("gp", "weights_", shorter),
+        ("gp", "centre_", np.inf),
+        ("gp", "scale_", shorter),
         ("blend", "weights", [1.0]),
         ("blend", "estimators_", lambda members: []),
     ],
@@ -242,11 +246,12 @@ def test_an_array_that_does_not_fit_is_refused(name, attribute, value):
 )
 def test_bagged_columns_that_are_not_there_are_refused(attribute, value):
     def change(pipeline):
-        bagging = pipeline[-1].named_estimators_["networks"]
+        bagging = BaggingClassifier(LogisticRegression(), 3).fit(X.to_numpy(), y)
         old = getattr(bagging, attribute)
         setattr(bagging, attribute, value(old) if callable(value) else value)
+        pipeline.steps[-1] = ("classifier", bagging)
 
-    assert f"({attribute})" in refused("blend", edited("blend", change))
+    assert f"({attribute})" in refused("logreg", edited("logreg", change))
 
 
 def test_a_generator_that_would_read_beyond_its_words_is_refused():

@@ -101,7 +101,12 @@ def make_sampler(balance: Balance, random_state: int) -> Any:
 
 
 def balanced_pipeline(
-    classifier: Any, *, balance: Balance, random_state: int, scale: bool
+    classifier: Any,
+    *,
+    balance: Balance,
+    random_state: int,
+    scale: bool,
+    before_sampling: Sequence[tuple[str, Any]] = (),
 ) -> BalancedPipeline:
     """Put an unfitted classifier behind imputation, scaling and balancing.
 
@@ -114,6 +119,8 @@ def balanced_pipeline(
     scale : bool
         Whether the classifier needs standardised columns. Samplers that measure distances get
         them in any case: dissolved solids are in the ten thousands, turbidity is about 4.
+    before_sampling : sequence of (str, transformer)
+        Steps behind the scaling, which are fitted to the rows that are there.
     """
     # keep_empty_features: a measurement that is missing throughout must not shift the others.
     steps: list[tuple[str, Any]] = [
@@ -121,6 +128,7 @@ def balanced_pipeline(
     ]
     if scale or balance in ("smote", "smoteenn"):
         steps.append(("scaler", StandardScaler()))
+    steps += before_sampling
     if sampler := make_sampler(balance, random_state):
         steps.append((SAMPLER_STEP, sampler))
     if balance == "weight":

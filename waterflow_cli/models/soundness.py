@@ -226,6 +226,14 @@ def _check_vector_machine(machine: Any) -> None:
         need(is_number(known.get(name)), machine, name)
 
 
+def _check_gaussian_process(process: Any) -> None:
+    if "vectors_" not in vars(process):
+        return
+    vectors = _need_floats(process, "vectors_", (-1, _n_features(process)))
+    _need_floats(process, "weights_", (len(vectors),))
+    need(is_number(vars(process).get("centre_")), process, "centre_")
+
+
 def _check_network(network: Any) -> None:
     known = vars(network)
     if "coefs_" not in known:
@@ -383,4 +391,5 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "sklearn.preprocessing._label.LabelEncoder": _check_labels,
     "sklearn.svm._base.BaseLibSVM": _check_vector_machine,
     "sklearn.tree._classes.BaseDecisionTree": _check_decision_tree,
+    "waterflow_plugins.gp.GaussianProcess": _check_gaussian_process,
 }

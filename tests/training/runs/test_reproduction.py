@@ -39,9 +39,10 @@ pytestmark = [
 ]
 
 QUICK = {
-    "blend": {"n_estimators": 10, "n_networks": 2, "hidden_layer_sizes": (8,)},
+    "blend": {"n_estimators": 10},
     "rf": {"n_estimators": 10},
     "extra-trees": {"n_estimators": 10},
+    "gp": {},
     "hgb": {"max_iter": 10},
     "logreg": {},
     "svm": {"C": 0.5},

@@ -166,6 +166,17 @@ def _support_vectors(step: Any) -> Part:
     )
 
 
+def _gaussian_process(step: Any) -> Part:
+    return SupportVectors(
+        gamma=0.5,
+        intercept=step.centre_,
+        slope=-2.0,
+        offset=0.0,
+        vectors=np.ravel(step.vectors_),
+        weights=step.weights_,
+    )
+
+
 def _perceptron(step: Any) -> Part:
     _need_classes(step)
     _need(step.out_activation_ == "logistic")
@@ -302,6 +313,8 @@ _IMPUTER = "sklearn.impute._base.SimpleImputer"
 _PARTS: dict[str, Callable[[Any], Part]] = {
     _IMPUTER: _fill,
     "sklearn.preprocessing._data.StandardScaler": _scale,
+    "waterflow_plugins.gp.LengthScaler": _scale,
+    "waterflow_plugins.gp.GaussianProcess": _gaussian_process,
     "sklearn.linear_model._logistic.LogisticRegression": _linear,
     "sklearn.calibration.CalibratedClassifierCV": _support_vectors,
     "sklearn.neural_network._multilayer_perceptron.MLPClassifier": _perceptron,
