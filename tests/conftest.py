@@ -133,11 +133,11 @@ def cli(workdir: Path, capfd: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """400 simulated samples with a strong signal."""
-    from waterflow_cli.samples.simulation import write_simulation
+    """400 simulated samples with a signal that any model finds."""
+    from learnable import write_learnable
 
     path = tmp_path_factory.mktemp("samples") / "samples.csv"
-    write_simulation(str(path), 400, seed=3, signal=0.9)
+    write_learnable(path, 400, seed=3)
     return path
 
 

@@ -41,6 +41,7 @@ from disturbers import (
     SystemFailing,
     SystemKilling,
 )
+from learnable import write_learnable
 
 TIMEOUT_S = 180
 # The exit code of a try that came to the next point undisturbed.
@@ -143,9 +144,9 @@ COMMANDS = (
 
 def prepare(folder: Path) -> None:
     """Make the files that the commands need, and a store with two versions."""
+    write_learnable(folder / "in.csv", 240, seed=3)
+    write_learnable(folder / "new.csv", 240, seed=4)
     for args in (
-        ("simulate", "--rows", "240", "--seed", "3", "--signal", "0.9", "-o", "in.csv"),
-        ("simulate", "--rows", "240", "--seed", "4", "--signal", "0.9", "-o", "new.csv"),
         ("train", "in.csv", *QUICK, *STORE),
         ("models", "export", "1", "-o", "model.zip", *STORE),
         ("models", "import", "model.zip", *STORE),

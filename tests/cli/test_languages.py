@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from conftest import Cli
+from learnable import write_learnable
 from mlflow import MlflowClient
 
 from waterflow_cli.common.messages import LANGUAGES
 from waterflow_cli.registry.experiment_layout import lay_out
-from waterflow_cli.samples.simulation import write_simulation
 
 # What differs between any two runs: ids, times, and digests of files that hold these.
 VARYING = re.compile(
@@ -59,7 +59,7 @@ def work_in_each_language(
     cli: Cli, workdir: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, dict[str, Any]]:
     """Give what the same commands leave in each language: the store, its files and the JSON."""
-    write_simulation("new.csv", 300, seed=5, signal=0.9)
+    write_learnable("new.csv", 300, seed=5)
     Path("new.csv").write_text(Path("new.csv").read_text("utf-8").replace("\nS", "\nN"), "utf-8")
     new = workdir / "new.csv"
     found: dict[str, dict[str, Any]] = {}

@@ -11,15 +11,15 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from learnable import write_learnable
 from prometheus_client.parser import text_string_to_metric_families
 
 from waterflow_cli.monitoring.log import EXPERIMENT
-from waterflow_cli.samples.simulation import write_simulation
 
 
 @pytest.fixture
 def quiet_file(workdir):
-    write_simulation("quiet.csv", 200, seed=77, signal=0.9)
+    write_learnable("quiet.csv", 200, seed=77)
     return "quiet.csv"
 
 

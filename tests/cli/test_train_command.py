@@ -9,9 +9,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from learnable import write_learnable
 
 from waterflow_cli.registry.stores import connect
-from waterflow_cli.samples.simulation import write_simulation
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
@@ -31,7 +31,7 @@ MEASUREMENTS = (
 def table(tmp_path_factory):
     """300 simulated samples with the columns sample_id, site and date."""
     path = tmp_path_factory.mktemp("table") / "table.csv"
-    write_simulation(str(path), N_ROWS, seed=5, signal=0.9)
+    write_learnable(path, N_ROWS, seed=5)
     return path
 
 

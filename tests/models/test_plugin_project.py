@@ -10,10 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from learnable import write_learnable
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.models.plugin_project import create_plugin_project
-from waterflow_cli.samples.simulation import write_simulation
 
 
 @pytest.fixture(autouse=True)
@@ -185,7 +185,7 @@ def test_the_projects_own_test_passes(installed):
 
 @pytest.mark.slow
 def test_the_installed_project_trains_and_scores(installed):
-    write_simulation("samples.csv", 300, seed=1, signal=0.9)
+    write_learnable("samples.csv", 300, seed=1)
     trained = json.loads(
         waterflow(installed, "train", "samples.csv", "--plugin", "nearest-wells", "--json")
     )

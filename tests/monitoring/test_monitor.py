@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from learnable import write_learnable
 
 from waterflow_cli.common.errors import InputError, UsageError
 from waterflow_cli.common.json import json_text
@@ -25,7 +26,6 @@ from waterflow_cli.monitoring.samples import (
 )
 from waterflow_cli.registry.location import fetch_model
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.tables.reading_options import ReadingOptions
 
 AS_ASKED = MonitoringOptions()
@@ -42,7 +42,7 @@ def trained(store_uri):
 def fresh(tmp_path_factory):
     """500 samples as those that the model was trained on, and none of them."""
     path = tmp_path_factory.mktemp("fresh") / "fresh.csv"
-    write_simulation(str(path), 500, seed=77, signal=0.9)
+    write_learnable(path, 500, seed=77)
     return pd.read_csv(path)
 
 
@@ -347,7 +347,7 @@ def test_what_rests_on_less_is_noted(monitor, fresh, samples):
 
 def test_a_large_file_is_sampled_and_does_not_alarm_over_little(monitor, tmp_path):
     path = tmp_path / "large.csv"
-    write_simulation(str(path), 25_000, seed=78, signal=0.9)
+    write_learnable(path, 25_000, seed=78)
     large = pd.read_csv(path)
     found = monitor(large.assign(ph=large.ph + 0.05))
     check = next(check for check in found.checks if check.key == "ph.level")

@@ -58,7 +58,7 @@ def list_models(console: Console, *, store: options.Store) -> None:
                 ">" + tr("false 'potable' per 1000"),
                 lambda each: _shown(each["false_potable_per_1000"], ".0f"),
             ),
-            (tr("gate"), lambda each: each["gate"] or ""),
+            (tr("remark"), _remark),
             (
                 tr("created"),
                 lambda each: f"{datetime.fromtimestamp(each['created_s'], UTC):%Y-%m-%d %H:%M} UTC",
@@ -66,6 +66,14 @@ def list_models(console: Console, *, store: options.Store) -> None:
             (tr("run"), lambda each: each["run_id"]),
         ],
     )
+
+
+def _remark(version: Mapping[str, Any]) -> str:
+    """Say what speaks for or against a version, where anything does."""
+    if version["may_be_chance"]:
+        return tr("chance not ruled out")
+    gate = {"passed": tr("passed the gate"), "refused": tr("refused by the gate")}
+    return gate.get(version["gate"], "")
 
 
 @options.command("show", of=models, short_help="Say what is known about a version.")
@@ -84,7 +92,9 @@ def show_model(console: Console, *, version: str, store: options.Store) -> None:
 @click.argument("version")
 @_why_option
 @click.option(
-    "--force", is_flag=True, help="Though a gate refused it, or it is worse than the one in use."
+    "--force",
+    is_flag=True,
+    help="Though a gate refused it, it may be chance, or it is worse than the one in use.",
 )
 @options.store
 def promote_model(
@@ -92,8 +102,9 @@ def promote_model(
 ) -> None:
     """Make VERSION (a number or @challenger) the champion that `score` uses.
 
-    A version that the gate of `retrain` refused, or whose figures are worse with intervals that do
-    not overlap those of the champion, is refused (exit code 1).
+    A version that the gate of `retrain` refused, that is not shown to be better than chance, or
+    whose figures are worse with intervals that do not overlap those of the champion, is refused
+    (exit code 1).
     """
     from waterflow_cli.registry.versions import promote
 

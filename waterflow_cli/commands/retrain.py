@@ -246,6 +246,10 @@ def _show_outcome(found: Retraining, console: Console) -> None:
         )
     elif found.gate.passed:
         outcome = marked("Passed: {name} version {version} may replace {champion}.")
+    elif registered.alias is None:
+        outcome = marked(
+            "Refused: {name} version {version} has no alias, and {champion} stays @champion."
+        )
     else:
         outcome = marked(
             "Refused: {name} version {version} stays @challenger, and {champion} @champion."

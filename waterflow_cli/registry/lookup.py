@@ -19,6 +19,8 @@ from waterflow_cli.registry.stores import connect, redact, store_errors
 
 CHAMPION, CHALLENGER, PREVIOUS, DEMO = "champion", "challenger", "previous", "demo"
 DEFAULT_NAME = "waterflow"
+# Of a version that is not shown to be better than chance: "no".
+CHANCE_TAG = "waterflow.better_than_chance"
 HEADLINES = ("roc_auc", "balanced_accuracy", "precision_potable", "false_potable_per_1000")
 _MOST_VERSIONS = 10_000
 # MLflow calls an alias that does not exist an invalid parameter.
@@ -100,6 +102,7 @@ def describe_version(version: Any, aliases: Mapping[str, Any]) -> dict[str, Any]
         ),
         "plugin": version.tags.get("waterflow.plugin", ""),
         "gate": version.tags.get("waterflow.gate"),
+        "may_be_chance": CHANCE_TAG in version.tags,
         "created_s": version.creation_timestamp / 1000,
         "run_id": version.run_id,
     }
@@ -147,13 +150,21 @@ def find_version(client: MlflowClient, reference: str, name: str, uri: str) -> A
 
 
 def _hint_without(client: MlflowClient, wanted: VersionReference) -> str:
-    """Say what to do where a version is not there; one for trying out may be."""
+    """Say what to do where a version is not there; one that is not put in use may be."""
     model = if_there(client.get_registered_model, wanted.name)
-    if model is not None and wanted.alias == CHAMPION and DEMO in model.aliases:
-        return tr(
-            "Train one on samples of your own: waterflow train FILE; the one that learned from "
-            "simulated samples is --model @demo"
-        )
+    if model is not None and wanted.alias == CHAMPION:
+        if DEMO in model.aliases:
+            return tr(
+                "Train one on samples of your own: waterflow train FILE; the one that learned from "
+                "simulated samples is --model @demo"
+            )
+        newest = all_versions(client, wanted.name)[-1:]
+        if newest and CHANCE_TAG in newest[0].tags:
+            return tr(
+                "Train one on other or more samples: waterflow train FILE; the newest, which is "
+                "not shown to be better than chance, is --model {version}",
+                version=newest[0].version,
+            )
     return tr("Train one: waterflow train, or see what there is: waterflow models list")
 
 

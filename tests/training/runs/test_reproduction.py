@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from learnable import write_learnable
 from stores import copy_store
 
 from waterflow_cli.common.errors import InputError, ModelError, UsageError
@@ -19,7 +20,6 @@ from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.runs import RECORD_FILE, TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
-from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import DataOptions, TrainingData, load_training_data
 from waterflow_cli.training.options import TrainingOptions, parse_cv
@@ -58,7 +58,7 @@ LOGREG = ("--plugin", "logreg", "--cv", "3x1")
 @pytest.fixture(scope="session")
 def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("table") / "table.csv"
-    write_simulation(str(path), 300, seed=5, signal=0.9)
+    write_learnable(path, 300, seed=5)
     return path
 
 
