@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow.compute as pc
+import numpy as np
+import pyarrow as pa
 
 from waterflow_cli.samples.simulation import LABEL, simulate_batches
 from waterflow_cli.tables.outputs import open_output
@@ -20,6 +21,7 @@ def write_learnable(path: str | Path, n_rows: int, *, seed: int) -> None:
     with open_output(output, force=False) as sink, open_table_writer(output, sink) as writer:
         for batch in simulate_batches(n_rows, seed=seed, signal=0.9):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            shift = pc.multiply(columns[LABEL], _TURBIDITY_OF_POTABLE)
-            columns["Turbidity"] = pc.round(pc.add(columns["Turbidity"], shift), 2)
+            turbidity, label = (columns[name].to_numpy() for name in ("Turbidity", LABEL))
+            shifted = np.round(turbidity + _TURBIDITY_OF_POTABLE * label, 2)
+            columns["Turbidity"] = pa.array(shifted)
             writer.write(columns)

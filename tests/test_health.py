@@ -78,10 +78,12 @@ def test_old_python_fails():
 
 
 def test_broken_library_is_named():
-    check = check_libraries({"numpy": "numpy", "gone": "no_such_module"})
+    modules = {"numpy": "numpy", "gone": "no_such_module"}
+    check = check_libraries(modules, thorough=True)
     assert check.status == "failed"
     assert check.found == "no_such_module: No module named 'no_such_module'"
-    assert check_libraries(LIBRARIES).status == "ok"
+    assert check_libraries(LIBRARIES, thorough=True).status == "ok"
+    assert check_libraries(modules, thorough=False).found == "gone is not installed"
 
 
 def test_options_of_spark_are_refused_for_the_local_engine(cli):

@@ -13,9 +13,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from waterflow_cli.common.errors import PluginError, UsageError
-from waterflow_cli.models.contract import BALANCES
+from waterflow_cli.models.contract import BALANCES, EstimatorPlugin
 from waterflow_cli.models.discovery import load_plugin
-from waterflow_cli.models.pipelines import EstimatorPlugin, balanced_pipeline
+from waterflow_cli.models.pipelines import balanced_pipeline
 from waterflow_cli.testing import check_model_plugin
 
 BUNDLED = ("extra-trees", "gp", "hgb", "lightgbm", "logreg", "mlp", "rf", "svm", "xgboost")

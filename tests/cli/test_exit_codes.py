@@ -397,7 +397,7 @@ def test_model_that_is_not_there_ends_with_4(reference, says, cli, samples, stor
 def test_changed_model_folder_ends_with_4(cli, samples, store_uri, workdir):
     import shutil
 
-    from waterflow_cli.registry.lookup import list_versions
+    from waterflow_cli.registry.overview import list_versions
 
     (version,) = list_versions("waterflow", store_uri)
     store = Path(store_uri.removeprefix("sqlite:///")).parent

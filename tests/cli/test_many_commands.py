@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from waterflow_cli.registry.location import load_model
+from waterflow_cli.registry.overview import read_history
 from waterflow_cli.registry.stores import connect
-from waterflow_cli.registry.versions import promote, read_history
+from waterflow_cli.registry.versions import promote
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from learnable import write_learnable
 
-from waterflow_cli.registry.lookup import list_versions
+from waterflow_cli.registry.overview import list_versions
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 STORE = "sqlite:///mlflow.db"

@@ -154,6 +154,17 @@ def test_simulating_imports_no_learning_and_no_tracking(workdir):
     assert not imported & {"imblearn", "matplotlib", "mlflow", "pandera", "skops", "sklearn"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("models", "list"), ("models", "history"), ("plugins", "list"), ("doctor",)],
+    ids=" ".join,
+)
+def test_a_look_at_what_is_here_imports_nothing_heavy_but_the_table(arguments, workdir, store_uri):
+    store = () if arguments[0] == "plugins" else ("--tracking-uri", store_uri)
+    _, _, imported = imported_by(*arguments, *store)
+    assert not imported & (HEAVY - {"rich"})
+
+
 @pytest.mark.slow
 def test_no_plugin_is_imported_but_the_chosen_one(workdir, store_uri):
     """Listing versions and schemas imports none at all."""

@@ -334,7 +334,7 @@ def test_each_calibration_gives_other_probabilities(train, cli, table, uri):
 def test_the_summary_is_strict_json_with_folds_points_and_guarantees(train):
     outcome = train(
         *("--json", "--guarantee", OUT_OF_REACH, "--guarantee", "npv=0.2@50%"),
-        *("--threshold", "0.99", "--cv", "3x2"),
+        *("--threshold", "1", "--cv", "3x2"),
         base=PLAIN,
     )
     assert outcome.code == 0, outcome.err
@@ -343,7 +343,7 @@ def test_the_summary_is_strict_json_with_folds_points_and_guarantees(train):
     assert [fold["repeat"] for fold in summary["folds"]] == [0, 0, 0, 1, 1, 1]
     assert [fold["rows"] for fold in summary["folds"]] == [50] * 6
     assert {fold["rows_trained"] for fold in summary["folds"]} == {100}
-    # From 0.99 on nothing is called potable, so its precision is undefined: null.
+    # From 1 on nothing is called potable, so its precision is undefined: null.
     assert {fold["precision_potable"] for fold in summary["folds"]} == {None}
     names = [point["name"] for point in summary["operating_points"]]
     assert names == ["tuned threshold", "0.5 of the probability", "reject everything"]

@@ -16,11 +16,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 
 from waterflow_cli.models import pipelines
-from waterflow_cli.models.contract import BALANCES, CONTRACT, ModelPlugin
+from waterflow_cli.models.contract import BALANCES, CONTRACT, EstimatorPlugin, ModelPlugin
 from waterflow_cli.models.pipelines import (
     SAMPLER_STEP,
     BoundedSMOTE,
-    EstimatorPlugin,
     SampleWeighted,
     balanced_pipeline,
     make_sampler,

@@ -19,9 +19,10 @@ from stores import copy_store
 
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.models.discovery import load_plugin
-from waterflow_cli.models.manifest import DIGEST_TAG
 from waterflow_cli.registry.location import load_model
-from waterflow_cli.registry.lookup import if_there, list_versions
+from waterflow_cli.registry.lookup import if_there
+from waterflow_cli.registry.overview import list_versions
+from waterflow_cli.registry.references import DIGEST_TAG
 from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema

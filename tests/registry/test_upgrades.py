@@ -11,9 +11,10 @@ import skops.io
 
 from waterflow_cli.models.estimator_files import EstimatorFile
 from waterflow_cli.models.files import load_payload
-from waterflow_cli.models.manifest import DIGEST_TAG, PAYLOAD, read_verified, write_manifest
+from waterflow_cli.models.manifest import PAYLOAD, read_verified, write_manifest
 from waterflow_cli.models.portable.form import PortableForm
 from waterflow_cli.registry.location import fetch_model
+from waterflow_cli.registry.references import DIGEST_TAG
 from waterflow_cli.registry.stores import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")

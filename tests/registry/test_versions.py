@@ -16,13 +16,13 @@ from filelock import FileLock
 from waterflow_cli.common.errors import ModelError, ModelRefusedError
 from waterflow_cli.models.discovery import load_plugin
 from waterflow_cli.registry import stores as store_module
+from waterflow_cli.registry.overview import read_history
+from waterflow_cli.registry.references import GATE_TAG
 from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.registry.versions import (
-    GATE_TAG,
     JUDGED_BESIDE_TAG,
     promote,
-    read_history,
     rollback,
 )
 from waterflow_cli.samples.schemas import load_schema

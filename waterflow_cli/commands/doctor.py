@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from waterflow_cli.commands import options
 from waterflow_cli.common.messages import tr
 from waterflow_cli.console import Console
@@ -15,9 +17,12 @@ _EXIT_FAILED = 4
 
 
 @options.command(short_help="Check that all is here that waterflow needs.")
+@click.option("--thorough", is_flag=True, help="Import each library, which takes some seconds.")
 @options.tracking_uri
 @options.engine
-def doctor(console: Console, *, tracking_uri: str, engine: SparkOptions | None) -> int:
+def doctor(
+    console: Console, *, thorough: bool, tracking_uri: str, engine: SparkOptions | None
+) -> int:
     """Check Python, libraries and tracking store, and with --engine spark the cluster.
 
     Nothing is created or changed. Exit code 0: all is well. 4: a check failed.
@@ -26,7 +31,7 @@ def doctor(console: Console, *, tracking_uri: str, engine: SparkOptions | None) 
 
     from waterflow_cli.health import FAILED, check_installation
 
-    checks = check_installation(tracking_uri)
+    checks = check_installation(tracking_uri, thorough=thorough)
     if engine is not None:
         from waterflow_cli.spark.health import check_spark
 

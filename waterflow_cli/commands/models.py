@@ -41,7 +41,7 @@ def list_models(console: Console, *, store: options.Store) -> None:
 
     ROC AUC and false 'potable' per 1000 samples were measured on rows that the model had not seen.
     """
-    from waterflow_cli.registry.lookup import list_versions
+    from waterflow_cli.registry.overview import list_versions
 
     versions = list_versions(store.name, store.tracking_uri)
     if console.json({"name": store.name, "versions": versions}):
@@ -132,7 +132,7 @@ def show_history(console: Console, *, store: options.Store) -> None:
 
     Entries are only ever added.
     """
-    from waterflow_cli.registry.versions import read_history
+    from waterflow_cli.registry.overview import read_history
 
     entries = [entry.to_json() for entry in read_history(store.name, store.tracking_uri)]
     if not console.json({"name": store.name, "history": entries}):

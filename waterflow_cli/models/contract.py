@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal, Protocol, runtime_checkable
 
 CONTRACT = 1
@@ -82,3 +84,63 @@ class ModelPlugin(Protocol):
             Its last step has ``predict`` and ``predict_proba``; classes are 0 and 1.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorPlugin:
+    """A model plugin made of one classifier class; see `ModelPlugin`.
+
+    Parameters
+    ----------
+    summary : str
+        One line for the list of plugins.
+    estimator : str
+        ``module:Class``; imported when a pipeline is built. Its ``fit`` takes ``sample_weight``.
+    defaults : mapping of str to object
+        Where this plugin differs from the class's own defaults.
+    scale : bool
+        Whether the classifier needs standardised columns.
+    """
+
+    summary: str
+    estimator: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    scale: bool = False
+    requires: Mapping[str, str] = field(default_factory=dict)
+    trusted_types: Sequence[str] = ()
+    search_space: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    contract: int = CONTRACT
+
+    def default_params(self) -> dict[str, Any]:
+        """Return the classifier's parameters; the seed is set by ``random_state`` alone."""
+        params: dict[str, Any] = {**self._class()().get_params(), **self.defaults}
+        params.pop("random_state", None)
+        return params
+
+    def make_classifier(self, params: Mapping[str, Any], random_state: int) -> Any:
+        """Make the unfitted classifier."""
+        cls = self._class()
+        seed = {"random_state": random_state} if "random_state" in cls().get_params() else {}
+        return cls(**{**self.defaults, **params, **seed})
+
+    def build_pipeline(
+        self,
+        *,
+        columns: Sequence[str],
+        balance: Balance,
+        random_state: int,
+        params: Mapping[str, Any],
+    ) -> Any:
+        """Build the unfitted pipeline; the columns do not matter to it."""
+        from waterflow_cli.models.pipelines import balanced_pipeline  # with all of scikit-learn
+
+        return balanced_pipeline(
+            self.make_classifier(params, random_state),
+            balance=balance,
+            random_state=random_state,
+            scale=self.scale,
+        )
+
+    def _class(self) -> Any:
+        module, _, name = self.estimator.partition(":")
+        return getattr(import_module(module), name)

@@ -16,7 +16,6 @@ from waterflow_cli.models.reference import REFERENCE_FILES
 _FORMAT = 1
 MANIFEST = "waterflow-manifest.json"
 PAYLOAD = "waterflow"
-DIGEST_TAG = "waterflow.manifest_sha256"
 ESTIMATOR_FILE, DECISION_FILE, SCHEMA_FILE = "estimator.skops", "decision.json", "schema.yaml"
 # MLflow writes this note about a version into the folder whenever it is fetched.
 _ADDED_BY_MLFLOW = "registered_model_meta"

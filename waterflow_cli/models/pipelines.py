@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 
-from waterflow_cli.models.contract import BALANCES, CONTRACT, Balance
+from waterflow_cli.models.contract import BALANCES, Balance
 
 SAMPLER_STEP = "sampler"
 # Rows of the rarer class between which SMOTE makes up others. The search for neighbours costs the
@@ -144,61 +142,3 @@ def strip_for_scoring(pipeline: Any) -> Any:
         if not hasattr(step, "fit_resample")
     ]
     return Pipeline(steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimatorPlugin:
-    """A model plugin made of one classifier class; see `waterflow_cli.models.contract.ModelPlugin`.
-
-    Parameters
-    ----------
-    summary : str
-        One line for the list of plugins.
-    estimator : str
-        ``module:Class``; imported when a pipeline is built. Its ``fit`` takes ``sample_weight``.
-    defaults : mapping of str to object
-        Where this plugin differs from the class's own defaults.
-    scale : bool
-        Whether the classifier needs standardised columns.
-    """
-
-    summary: str
-    estimator: str
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    scale: bool = False
-    requires: Mapping[str, str] = field(default_factory=dict)
-    trusted_types: Sequence[str] = ()
-    search_space: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    contract: int = CONTRACT
-
-    def default_params(self) -> dict[str, Any]:
-        """Return the classifier's parameters; the seed is set by ``random_state`` alone."""
-        params: dict[str, Any] = {**self._class()().get_params(), **self.defaults}
-        params.pop("random_state", None)
-        return params
-
-    def make_classifier(self, params: Mapping[str, Any], random_state: int) -> Any:
-        """Make the unfitted classifier."""
-        cls = self._class()
-        seed = {"random_state": random_state} if "random_state" in cls().get_params() else {}
-        return cls(**{**self.defaults, **params, **seed})
-
-    def build_pipeline(
-        self,
-        *,
-        columns: Sequence[str],
-        balance: Balance,
-        random_state: int,
-        params: Mapping[str, Any],
-    ) -> BalancedPipeline:
-        """Build the unfitted pipeline; the columns do not matter to it."""
-        return balanced_pipeline(
-            self.make_classifier(params, random_state),
-            balance=balance,
-            random_state=random_state,
-            scale=self.scale,
-        )
-
-    def _class(self) -> Any:
-        module, _, name = self.estimator.partition(":")
-        return getattr(import_module(module), name)

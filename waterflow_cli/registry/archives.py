@@ -30,15 +30,16 @@ from waterflow_cli.common.json import path_text
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.estimator_files import check_members
 from waterflow_cli.models.files import estimator_of
-from waterflow_cli.models.manifest import DIGEST_TAG, ModelFiles, read_verified
+from waterflow_cli.models.manifest import ModelFiles, read_verified
 from waterflow_cli.registry.history import Action
 from waterflow_cli.registry.location import fetch_model
-from waterflow_cli.registry.lookup import CHAMPION, find_version, if_there
+from waterflow_cli.registry.lookup import find_version, if_there
+from waterflow_cli.registry.overview import read_history
+from waterflow_cli.registry.references import CHAMPION, DIGEST_TAG, GATE_TAG
 from waterflow_cli.registry.rehearsal import check_rehearsed, reference_probabilities, rehearse
 from waterflow_cli.registry.runs import RECORD_FILE, TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.registry.versions import (
-    GATE_TAG,
     PASSED,
     REFUSED,
     Aliasing,
@@ -46,7 +47,6 @@ from waterflow_cli.registry.versions import (
     Origin,
     RegisteredVersion,
     promote,
-    read_history,
     register,
 )
 

@@ -14,14 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-from mlflow import MlflowClient
 
 from waterflow_cli import __version__
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import marked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _KEY = re.compile(r"waterflow\.history\.(\d{6,})-[0-9a-f]{8}")
 # MLflow's tables hold 5000 characters of a tag.

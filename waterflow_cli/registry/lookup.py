@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,20 @@ from mlflow.exceptions import MlflowException
 
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.messages import tr
-from waterflow_cli.models.manifest import DIGEST_TAG
-from waterflow_cli.registry.references import Located, VersionReference, parse_reference
+from waterflow_cli.registry.references import (
+    CHAMPION,
+    CHANCE_TAG,
+    DEMO,
+    DIGEST_TAG,
+    ListedModel,
+    ListedVersion,
+    Located,
+    VersionReference,
+    parse_reference,
+)
 from waterflow_cli.registry.stores import connect, redact, store_errors
 
-CHAMPION, CHALLENGER, PREVIOUS, DEMO = "champion", "challenger", "previous", "demo"
 DEFAULT_NAME = "waterflow"
-# Of a version that is not shown to be better than chance: "no".
-CHANCE_TAG = "waterflow.better_than_chance"
 HEADLINES = ("roc_auc", "balanced_accuracy", "precision_potable", "false_potable_per_1000")
 _MOST_VERSIONS = 10_000
 # MLflow calls an alias that does not exist an invalid parameter.
@@ -79,33 +85,33 @@ def all_versions(client: MlflowClient, name: str, *, uri: str | None = None) -> 
     return found
 
 
-def list_versions(name: str, tracking_uri: str) -> list[dict[str, Any]]:
-    """List the versions of a registered model, the newest first; a `ModelError` without any."""
+def ask_for_model(name: str, tracking_uri: str, figures: Sequence[str]) -> ListedModel:
+    """Ask for what is registered of a model; a `ModelError` without any version."""
     client = connect(tracking_uri)
     with store_errors(tracking_uri):
         found = all_versions(client, name, uri=tracking_uri)
-        aliases = client.get_registered_model(name).aliases
-        listed = []
-        for version in reversed(found):
-            figures = headline_figures(client, version.run_id)
-            shown = {name: figures.get(name) for name in ("roc_auc", "false_potable_per_1000")}
-            listed.append({**describe_version(version, aliases), **shown})
-        return listed
+        model = client.get_registered_model(name)
+        versions = [
+            list_version(
+                each, model.aliases, headline_figures(client, each.run_id) if figures else {}
+            )
+            for each in found
+        ]
+        return ListedModel(versions, model.tags)
 
 
-def describe_version(version: Any, aliases: Mapping[str, Any]) -> dict[str, Any]:
+def list_version(
+    version: Any, aliases: Mapping[str, Any], figures: Mapping[str, float]
+) -> ListedVersion:
     """Say what the registry knows about a version."""
-    return {
-        "version": int(version.version),
-        "aliases": sorted(
-            alias for alias, number in aliases.items() if str(number) == str(version.version)
-        ),
-        "plugin": version.tags.get("waterflow.plugin", ""),
-        "gate": version.tags.get("waterflow.gate"),
-        "may_be_chance": CHANCE_TAG in version.tags,
-        "created_s": version.creation_timestamp / 1000,
-        "run_id": version.run_id,
-    }
+    return ListedVersion(
+        number=int(version.version),
+        created_ms=version.creation_timestamp,
+        run_id=version.run_id,
+        tags=version.tags,
+        aliases=[name for name, number in aliases.items() if str(number) == str(version.version)],
+        figures=figures,
+    )
 
 
 def headline_figures(client: MlflowClient, run_id: str) -> dict[str, float]:

@@ -36,7 +36,13 @@ from waterflow_cli.common.effects import effects
 from waterflow_cli.common.errors import ModelError
 from waterflow_cli.common.interrupts import interrupts_held_back
 from waterflow_cli.common.messages import tr
-from waterflow_cli.registry.sqlite_tables import SQLITE, is_made_by_mlflow, read_only, sqlite_path
+from waterflow_cli.registry.sqlite_tables import (
+    SQLITE,
+    check_exists,
+    is_made_by_mlflow,
+    read_only,
+    sqlite_path,
+)
 
 ARTIFACT_FOLDER = "mlartifacts"
 DATABASES = ("postgresql", "mysql", "mssql")
@@ -76,12 +82,8 @@ def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowCli
     database = sqlite_path(uri)
     try:
         if database is not None and not database.is_dir():
-            if not database.exists() and not create:
-                raise ModelError(
-                    "No tracking store at {uri}: no model is registered here yet.",
-                    tr("Train one: waterflow train, or name the store: --tracking-uri"),
-                    uri=uri,
-                )
+            if not create:
+                check_exists(uri)
             # The file is there some seconds before its tables are, and so long is the lock.
             if not database.exists() or _lock_path(database).exists():
                 _create_sqlite(uri, database)

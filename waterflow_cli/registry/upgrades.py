@@ -18,7 +18,8 @@ from waterflow_cli.registry.archives import (
     open_export,
 )
 from waterflow_cli.registry.history import Action
-from waterflow_cli.registry.lookup import CHAMPION, DEMO, find_version
+from waterflow_cli.registry.lookup import find_version
+from waterflow_cli.registry.references import CHAMPION, DEMO
 from waterflow_cli.registry.rehearsal import reference_probabilities
 from waterflow_cli.registry.runs import TrackingOptions
 from waterflow_cli.registry.stores import connect

@@ -34,22 +34,26 @@ from waterflow_cli.registry.history import (
 )
 from waterflow_cli.registry.location import load_model
 from waterflow_cli.registry.lookup import (
+    all_versions,
+    find_run,
+    find_version,
+    headline_figures,
+    list_version,
+)
+from waterflow_cli.registry.overview import read_history
+from waterflow_cli.registry.references import (
     CHALLENGER,
     CHAMPION,
     CHANCE_TAG,
     DEMO,
+    GATE_TAG,
+    PLUGIN_TAG,
     PREVIOUS,
-    all_versions,
-    describe_version,
-    find_run,
-    find_version,
-    headline_figures,
 )
 from waterflow_cli.registry.runs import TrackedRun
 from waterflow_cli.registry.stores import changing, connect, store_errors
 
-GATE_TAG, JUDGED_BESIDE_TAG = "waterflow.gate", "waterflow.gate_champion"
-PLUGIN_TAG = "waterflow.plugin"
+JUDGED_BESIDE_TAG = "waterflow.gate_champion"
 PASSED, REFUSED = "passed", "refused"
 
 
@@ -75,12 +79,9 @@ class Aliasing(Enum):
     """Which alias a version gets by itself."""
 
     RANKED = "ranked"
-    """``@champion`` where there is none and no gate refused it, else ``@challenger``.
-
-    None where it is not shown to be better than chance.
-    """
+    """``@champion`` where there is none and no gate refused it, else ``@challenger``."""
     DEMO = "demo"
-    """``@demo``: it learned from simulated samples, and tells more than chance of them."""
+    """``@demo``: it learned from simulated samples."""
     NONE = "none"
 
 
@@ -204,8 +205,7 @@ def register(
 ) -> RegisteredVersion:
     """Register a run's logged model that is complete, and end the run.
 
-    The store keeps the sha256 of its manifest already. The first ranked version becomes the
-    champion.
+    The store keeps the sha256 of its manifest already. `Aliasing` says which alias it gets.
 
     Parameters
     ----------
@@ -344,18 +344,6 @@ def rollback(name: str, tracking_uri: str, *, why: str = "") -> Change:
             return model.put_in_use(Action.ROLLBACK, version, earlier, why)
 
 
-def read_history(name: str, tracking_uri: str) -> list[Entry]:
-    """Read what was done with a model, the oldest first; nothing is written.
-
-    What no entry tells of stands at the end. There is a `ModelError` where there is no such model.
-    """
-    client = connect(tracking_uri)
-    with store_errors(tracking_uri):
-        all_versions(client, name, uri=tracking_uri)
-        model = _Model(client, name)
-        return [*model.entries, *model.unrecorded]
-
-
 def _refuse_worse(model: _Model, version: int) -> None:
     """Refuse a version without skill, that a gate refused, or whose intervals lie too low."""
     hint = tr("To use it all the same: waterflow models promote {n} --force --why …", n=version)
@@ -426,7 +414,7 @@ def describe(reference: str, *, name: str, tracking_uri: str) -> dict[str, Any]:
         model = load_model(uri, name=found.name, tracking_uri=tracking_uri)
         run = find_run(client, uri, found.name, tracking_uri)
         aliases = client.get_registered_model(found.name).aliases
-        about = describe_version(found, aliases)
+        about = list_version(found, aliases, {}).describe()
         history = read_history(found.name, tracking_uri)
     created = datetime.fromtimestamp(about.pop("created_s"), UTC)
     tags, metrics = run.data.tags, run.data.metrics

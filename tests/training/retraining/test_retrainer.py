@@ -14,8 +14,9 @@ from stores import copy_store
 from waterflow_cli.commands.retrain import read_as_recorded
 from waterflow_cli.commands.retrain import retrain as retrain_command
 from waterflow_cli.common.errors import ModelError
+from waterflow_cli.registry.overview import read_history
 from waterflow_cli.registry.stores import connect
-from waterflow_cli.registry.versions import promote, read_history
+from waterflow_cli.registry.versions import promote
 from waterflow_cli.samples.columns import IdColumn
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import load_training_data

@@ -30,11 +30,12 @@ from waterflow_cli.models.calibration import calibrator_to_json
 from waterflow_cli.models.contract import GROUP
 from waterflow_cli.models.discovery import LoadedPlugin, load_plugin
 from waterflow_cli.models.guarantees import parse_guarantee
-from waterflow_cli.models.manifest import DIGEST_TAG, MANIFEST
+from waterflow_cli.models.manifest import MANIFEST
 from waterflow_cli.models.metrics import METRICS
 from waterflow_cli.models.thresholds import parse_threshold
 from waterflow_cli.registry.location import load_model
-from waterflow_cli.registry.lookup import list_versions
+from waterflow_cli.registry.overview import list_versions
+from waterflow_cli.registry.references import DIGEST_TAG
 from waterflow_cli.registry.runs import TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema

@@ -24,7 +24,8 @@ from waterflow_cli.models.reference import Reference, hash_rows, load_reference
 from waterflow_cli.models.thresholds import parse_threshold
 from waterflow_cli.registry.history import MAX_WHY, Action
 from waterflow_cli.registry.location import fetch_model
-from waterflow_cli.registry.lookup import CHAMPION, find_version
+from waterflow_cli.registry.lookup import find_version
+from waterflow_cli.registry.references import CHAMPION
 from waterflow_cli.registry.runs import TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.stores import connect, store_errors
 from waterflow_cli.registry.versions import (

@@ -26,8 +26,9 @@ from waterflow_cli.common.libraries import SCORING, installed_versions
 from waterflow_cli.common.messages import Message
 from waterflow_cli.models.discovery import LoadedPlugin
 from waterflow_cli.models.files import save_payload
-from waterflow_cli.models.manifest import DIGEST_TAG, MANIFEST, PAYLOAD, write_manifest
+from waterflow_cli.models.manifest import MANIFEST, PAYLOAD, write_manifest
 from waterflow_cli.registry.history import Action
+from waterflow_cli.registry.references import DIGEST_TAG
 from waterflow_cli.registry.runs import RECORD_FILE, TrackedRun, TrackingOptions, tracked_run
 from waterflow_cli.registry.sqlite_tables import sqlite_path
 from waterflow_cli.registry.versions import Aliasing, Origin, RegisteredVersion, register
