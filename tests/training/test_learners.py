@@ -470,7 +470,7 @@ def test_a_tuned_run_is_reproduced_bit_for_bit(cli, table, tmp_path):
     )
     assert trained.code == 0, trained.err
     Path("trials.journal").unlink()
-    again = cli("reproduce", "@champion", "--json", *options)
+    again = cli("reproduce", "1", "--json", *options)
     assert again.code == 0, again.err
     assert json.loads(again.out)["identical"] is True
     assert not Path("trials.journal").exists()
