@@ -357,4 +357,4 @@ def test_the_summary_is_strict_json_with_folds_points_and_guarantees(train):
         "observed": None,
         "method": "split",
     }
-    assert (summary["rows_trained"], summary["threshold"]) == (150, 0.99)
+    assert (summary["rows_trained"], summary["threshold"]) == (150, 1)

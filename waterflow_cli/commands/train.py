@@ -231,10 +231,12 @@ def _show(report: TrainingReport, console: Console) -> None:
 
 def _show_registered(registered: RegisteredVersion, console: Console) -> None:
     """Print what the version is called, and how it is put in use if it is not."""
-    what = {"name": registered.name, "version": registered.version, "run_id": registered.run_id}
     if registered.alias is None:
         console.result(
-            "Registered {name} version {version} without an alias (run {run_id}).", **what
+            "Registered {name} version {version} without an alias (run {run_id}).",
+            name=registered.name,
+            version=registered.version,
+            run_id=registered.run_id,
         )
         console.note(
             "To put it in use all the same: waterflow models promote {version} --force",
@@ -243,8 +245,10 @@ def _show_registered(registered: RegisteredVersion, console: Console) -> None:
         return
     console.result(
         "Registered {name} version {version} as @{alias} (run {run_id}).",
+        name=registered.name,
+        version=registered.version,
         alias=registered.alias,
-        **what,
+        run_id=registered.run_id,
     )
     if registered.alias == "demo":
         console.note(tr("It learned from simulated samples; to try it: --model @demo"))

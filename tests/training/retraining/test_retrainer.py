@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from learnable import write_learnable
 from stores import copy_store
 
 from waterflow_cli.commands.retrain import read_as_recorded
@@ -18,6 +17,7 @@ from waterflow_cli.registry.overview import read_history
 from waterflow_cli.registry.stores import connect
 from waterflow_cli.registry.versions import promote
 from waterflow_cli.samples.columns import IdColumn
+from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.tables.reading_options import ReadingOptions
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.retraining import retrainer
@@ -47,7 +47,7 @@ def write_rows(path, header, rows):
 def months(tmp_path_factory):
     """Old samples, and new ones with right and with shuffled labels; each has an id."""
     folder = tmp_path_factory.mktemp("months")
-    write_learnable(folder / "all.csv", 800, seed=5)
+    write_simulation(str(folder / "all.csv"), 800, seed=5, signal=0.9)
     header, *rows = csv.reader((folder / "all.csv").open(newline=""))
     write_rows(folder / "old.csv", header, rows[:500])
     write_rows(folder / "new.csv", header, rows[500:])
