@@ -216,7 +216,7 @@ def test_a_required_guarantee_that_cannot_be_given_registers_nothing(train, uri)
         *("--guarantee", OUT_OF_REACH, "--require-guarantee"), *("--report", "page.html")
     )
     assert (outcome.code, outcome.out) == (1, "")
-    assert f"Cannot be guaranteed on 150 rows: {OUT_OF_REACH}." in outcome.err
+    assert f"Cannot be guaranteed on 90 rows: {OUT_OF_REACH}." in outcome.err
     assert "No model was registered." in outcome.err
     client = connect(uri)
     assert client.search_registered_models() == []
@@ -264,6 +264,32 @@ def test_reasons_say_it_where_a_side_never_decides(
     closed = {"likely_potable"} if "likely_potable never" in policy else set()
     closed |= {"likely_not_potable"} if "likely_not_potable never" in policy else set()
     assert not closed & set(found["verdict"])
+
+
+@pytest.mark.slow
+def test_a_guarantee_is_void_for_samples_of_another_kind(train, cli, uri):
+    assert train("--guarantee", "npv=0.3@60%", base=FOREST).code == 0
+    options = ("--tracking-uri", uri, "--require-guarantee", "--force")
+    write_simulation("new.csv", N_ROWS, seed=6, signal=0.9)
+    scored = cli("score", "new.csv", "-o", "out.csv", *options)
+    assert (scored.code, "Void for" in scored.err) == (0, False), scored.err
+    rows = pd.read_csv("out.csv", dtype=str)
+    others = rows[rows["verdict"] != "likely_not_potable"].iloc[:, :-7]
+    others.to_csv("others.csv", index=False)
+    again = cli("score", "others.csv", "-o", "again.csv", *options)
+    assert again.code == 1
+    assert "Void for these samples" in again.err
+    assert "npv=0.3@60%" in again.err
+    assert len(pd.read_csv("again.csv")) == len(others)
+
+
+@pytest.mark.slow
+def test_a_guarantee_that_no_model_keeps_is_not_scored_by(train, cli, table, uri):
+    assert train().code == 0
+    scored = cli("score", table, "-o", "out.csv", "--tracking-uri", uri, "--require-guarantee")
+    assert scored.code == 1
+    assert "keeps no guarantee." in scored.err
+    assert not Path("out.csv").exists()
 
 
 # --- searches ------------------------------------------------------------------------------------
@@ -341,8 +367,8 @@ def test_the_summary_is_strict_json_with_folds_points_and_guarantees(train):
     summary = strict_json(outcome.out)
     assert summary["version"] == 1
     assert [fold["repeat"] for fold in summary["folds"]] == [0, 0, 0, 1, 1, 1]
-    assert [fold["rows"] for fold in summary["folds"]] == [50] * 6
-    assert {fold["rows_trained"] for fold in summary["folds"]} == {100}
+    assert [fold["rows"] for fold in summary["folds"]] == [70] * 6
+    assert {fold["rows_trained"] for fold in summary["folds"]} == {140}
     # From 1 on nothing is called potable, so its precision is undefined: null.
     assert {fold["precision_potable"] for fold in summary["folds"]} == {None}
     names = [point["name"] for point in summary["operating_points"]]
@@ -352,9 +378,9 @@ def test_the_summary_is_strict_json_with_folds_points_and_guarantees(train):
     assert refused == {
         "guarantee": OUT_OF_REACH,
         "cut": None,
-        "n_rows": 150,
+        "n_rows": 90,
         "n_decided": 0,
         "observed": None,
         "method": "split",
     }
-    assert (summary["rows_trained"], summary["threshold"]) == (150, 1)
+    assert (summary["rows_trained"], summary["threshold"]) == (210, 1)

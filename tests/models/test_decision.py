@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from waterflow_cli.models.decision import (
     LIKELY_POTABLE,
     SEND_TO_LAB,
     VERDICTS,
+    Certified,
     DecisionModel,
     Policy,
 )
@@ -155,3 +158,43 @@ def test_no_rows_have_no_probability_and_the_estimator_is_not_asked():
     found = model.probability(pd.DataFrame({"ph": []}, dtype=float))
     assert found.shape == (0,)
     assert model.predict(found).shape == model.verdict(found).shape == (0,)
+
+
+# --- promises that are void ----------------------------------------------------------------------
+
+PROMISE = Certified("precision=0.8@90%", LIKELY_POTABLE, 1000, 100)
+
+
+@pytest.mark.parametrize(
+    ("n_given", "n_rows", "is_void"),
+    [
+        (100, 1000, False),
+        (140, 1000, False),  # more than chance gives, but not by half
+        (160, 1000, True),
+        (50, 1000, True),
+        (2, 10, False),  # twice as often, by chance
+        (10, 10, True),
+        (0, 20, False),
+        (0, 1000, True),
+        (0, 0, False),
+    ],
+)
+def test_a_promise_is_void_where_its_verdict_is_given_much_more_or_less_often(
+    n_given, n_rows, is_void
+):
+    assert PROMISE.is_void(n_given, n_rows) == is_void
+    model = replace(make_model(), certified=[PROMISE])
+    counts = {LIKELY_POTABLE: n_given, SEND_TO_LAB: n_rows - n_given}
+    assert model.void_guarantees(counts) == ["precision=0.8@90%"] * is_void
+
+
+def test_samples_of_the_same_kind_hardly_ever_make_a_promise_void():
+    random = np.random.default_rng(0)
+    for share in (0.01, 0.1, 0.5):
+        for n_rows in (20, 200, 2000):
+            before, now = (random.binomial(n, share, 1000) for n in (500, n_rows))
+            void = [
+                PROMISE._replace(n_rows=500, n_decided=int(old)).is_void(int(new), n_rows)
+                for old, new in zip(before, now, strict=True)
+            ]
+            assert np.mean(void) <= 0.005

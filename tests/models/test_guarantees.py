@@ -12,7 +12,7 @@ from paths import ROOT
 from scipy.stats import binom
 
 from waterflow_cli.common.errors import DataRefusedError, UsageError
-from waterflow_cli.models.decision import Policy
+from waterflow_cli.models.decision import Certified, Policy
 from waterflow_cli.models.guarantees import (
     NEVER_NOT_POTABLE,
     NEVER_POTABLE,
@@ -20,6 +20,7 @@ from waterflow_cli.models.guarantees import (
     Guarantee,
     certified_policy,
     certify,
+    keep_certified,
     parse_guarantee,
     refuse_uncertified,
 )
@@ -268,6 +269,17 @@ def test_a_promise_of_90_percent_confidence_fails_in_at_most_one_of_ten_draws(me
 def test_a_side_decides_by_its_one_certified_cut_off_or_never(certificates, policy):
     found = certified_policy([certificate(*each) for each in certificates], DEFAULT)
     assert found == policy
+
+
+def test_promises_are_kept_of_the_cut_offs_that_the_policy_decides_by():
+    certificates = [certificate(PRECISION, 0.7), certificate(NPV, None)]
+    policy = certified_policy(certificates, DEFAULT)
+    assert keep_certified(certificates, policy) == [
+        Certified("precision=0.8@90%", "likely_potable", 100, 10)
+    ]
+    certificates = [certificate(PRECISION, 0.7), certificate(FPR, 0.75), certificate(NPV, 0.3)]
+    kept = keep_certified(certificates, certified_policy(certificates, DEFAULT))
+    assert [each.verdict for each in kept] == ["likely_not_potable"]
 
 
 def test_only_failed_guarantees_refuse_a_model_and_are_named():

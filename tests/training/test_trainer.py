@@ -449,8 +449,8 @@ def test_the_steps_are_reported(data):
     options = quick(guarantees=(PRECISION,))
     train_model(data, load_plugin("logreg"), options, report=said.append)
     assert said == [
-        "Measuring logreg by 3-fold cross-validation, once; 10 fits of up to 100 rows",
-        "Certifying on 100 rows that took no part",
+        "Measuring logreg by 3-fold cross-validation, once; 10 fits of up to 140 rows",
+        "Certifying on 60 rows that took no part",
         "Measuring baselines, and which measurements matter",
     ]
 
@@ -614,7 +614,7 @@ def test_rows_that_repeat_others_certify_once_and_it_is_said(data, certify):
     options = quick(guarantees=(PRECISION,), certify=certify)
     result = train_model(twice, load_plugin("logreg"), options, report=said.append)
     n_certifying = result.certificates[0].n_rows
-    assert n_certifying == (N_ROWS if certify == "cross" else N_ROWS / 2)
+    assert n_certifying == (N_ROWS if certify == "cross" else N_ROWS * CERTIFYING_SHARE)
     assert len(np.unique(twice.X["row"].iloc[result.rows])) == result.n_trained
     assert any("50 rows repeat the measurements of another, and were left out" in s for s in said)
 
@@ -639,7 +639,7 @@ def test_what_can_be_certified_becomes_the_policy(plain):
     guarantees = tuple(map(parse_guarantee, ("precision=0.85@90%", "npv=0.85@90%")))
     result = train_model(plain, load_plugin("logreg"), quick(guarantees=guarantees))
     upper, lower = result.certificates
-    assert (upper.n_rows, result.n_trained) == (300, 300)
+    assert (upper.n_rows, result.n_trained) == (180, 420)
     assert result.model.policy == Policy(upper.cut, lower.cut)
     assert lower.cut < result.model.threshold <= upper.cut
     assert upper.observed > 0.85
@@ -652,7 +652,7 @@ def test_a_guarantee_that_fails_closes_its_side_or_refuses_the_model(plain):
     model = train_model(shuffled, load_plugin("logreg"), options).model
     assert not model.policy.decides_potable
     assert (model.verdict(np.array([0.99, 1.0])) == 0).all()
-    with pytest.raises(DataRefusedError, match=r"guaranteed on 300 rows: precision=0\.8@90%"):
+    with pytest.raises(DataRefusedError, match=r"guaranteed on 180 rows: precision=0\.8@90%"):
         train_model(shuffled, load_plugin("logreg"), replace(options, require_guarantee=True))
 
 

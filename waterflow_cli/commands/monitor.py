@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from waterflow_cli.commands import options
-from waterflow_cli.commands.notes import note_written, warn_of_simulated
+from waterflow_cli.commands.notes import note_written, warn_of_simulated, warn_of_void
 from waterflow_cli.common.credentials import redact
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.messages import printable, tr, trn
@@ -187,6 +187,8 @@ def _print(found: Monitoring, console: Console) -> None:
     console.result(printable(report.headline(found)))
     for text in report.sentences(found):
         console.result(f"! {printable(text)}")
+    if found.alarms:
+        warn_of_void([each.guarantee for each in found.model.decision.certified], console)
     shown = found.checks if console.verbosity > 0 else report.nearest_checks(found)
     columns, rows = report.check_rows(shown)
     if rows:

@@ -50,6 +50,16 @@ def warn_of_simulated(model: StoredModel, console: Console) -> None:
         )
 
 
+def warn_of_void(names: Sequence[str], console: Console) -> None:
+    """Warn of guarantees that do not hold for the samples at hand."""
+    if names:
+        console.warn(
+            "Void for these samples, which are of another kind than those that certified it: "
+            "{names}.",
+            names=shorten(names),
+        )
+
+
 def note_written(console: Console, *paths: str | None) -> None:
     """Say on stderr which files were written, if any: neither ``-`` nor what was not asked for."""
     written = [path for path in paths if path not in (None, "-")]

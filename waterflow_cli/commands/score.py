@@ -9,9 +9,15 @@ import click
 
 from waterflow_cli.commands import options
 from waterflow_cli.commands.engine_options import open_engine
-from waterflow_cli.commands.notes import note_limits, note_reading, note_written, warn_of_simulated
+from waterflow_cli.commands.notes import (
+    note_limits,
+    note_reading,
+    note_written,
+    warn_of_simulated,
+    warn_of_void,
+)
 from waterflow_cli.common.effects import effects
-from waterflow_cli.common.errors import UsageError, shorten
+from waterflow_cli.common.errors import DataRefusedError, UsageError, shorten
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.console import Console
 
@@ -94,6 +100,11 @@ if TYPE_CHECKING:
     callback=options.split_names,
     help="With --engine spark: write a folder for each value of these columns.",
 )
+@click.option(
+    "--require-guarantee",
+    is_flag=True,
+    help="Exit with 1 where the model keeps no guarantee, or it is void for these samples.",
+)
 @options.force
 @options.family("chosen", "scoring.task:ScoringOptions", but=("limits",))
 def score(
@@ -106,8 +117,9 @@ def score(
     limits: tuple[str, ...],
     engine: SparkOptions | None,
     layout: OutputLayout,
+    require_guarantee: bool,
     chosen: ScoringOptions,
-) -> None:
+) -> int:
     """Judge each sample of FILE... with a registered model.
 
     Each row comes out in order with its columns as they were written, followed by status,
@@ -126,6 +138,10 @@ def score(
     model = fetched.load()
     warn_of_simulated(model, console)
     console.detail("Loaded {model}, every file verified.", model=model.label)
+    if require_guarantee and not model.decision.certified:
+        raise DataRefusedError(
+            "Model {label} keeps no guarantee.", tr("See train --guarantee."), label=model.label
+        )
     inputs, reading = find_inputs(files, chosen.reading)
     chosen = replace(chosen, reading=reading, limits=load_limits(limits, model.schema))
     if engine is None:
@@ -139,6 +155,9 @@ def score(
     console.json(_content(summary, output))
     note_reading(summary.dialects, summary.cells, model.schema, chosen.reading, console)
     _summarise(summary, model.decision, console)
+    void = model.decision.void_guarantees(summary.verdicts)
+    warn_of_void(void, console)
+    return int(require_guarantee and bool(void))
 
 
 def _score_here(

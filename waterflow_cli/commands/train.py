@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     "--certify",
     type=click.Choice(CERTIFYING),
     default="split",
-    help="By half of the rows, kept apart; or by the predictions of all out of fold, which decides "
+    help="By three tenths of the rows, kept apart; or by the predictions of all out of fold, which decides "
     "more and is not proved.",
 )
 @click.option(

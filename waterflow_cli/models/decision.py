@@ -5,9 +5,10 @@ And it is counted how often verdicts were right.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,6 +27,8 @@ SEND_TO_LAB = "send_to_lab"
 VERDICTS = (SEND_TO_LAB, LIKELY_NOT_POTABLE, LIKELY_POTABLE)
 # A verdict is given where the calibrated probability of its being right is at least this.
 DEFAULT_CONFIDENCE = 0.8
+# A verdict given so many times as often shows other samples, if by so many standard errors too.
+_MUCH, _SURELY = 1.5, 3.3
 # The class that each verdict claims, and what the share of the right ones among them is called.
 CLAIMS = {LIKELY_POTABLE: (1, marked("precision")), LIKELY_NOT_POTABLE: (0, marked("npv"))}
 
@@ -90,6 +93,38 @@ class Policy:
         )
 
 
+class Certified(NamedTuple):
+    """A promise about a verdict, and how often that was given among the rows that certified it.
+
+    Attributes
+    ----------
+    guarantee : str
+        As the user asked for it.
+    verdict : str
+        Which it is about.
+    """
+
+    guarantee: str
+    verdict: str
+    n_rows: int
+    n_decided: int
+
+    def is_void(self, n_given: int, n_rows: int) -> bool:
+        """Say whether the verdict is given to other samples so often that they are of another kind.
+
+        That is more, or less, than half again as often, and so much that chance hardly explains
+        it: by two shares' common standard error, with a correction for continuity.
+        """
+        if not n_rows:
+            return False
+        before, now = self.n_decided / self.n_rows, n_given / n_rows
+        if before <= now * _MUCH and now <= before * _MUCH:
+            return False
+        both = (self.n_decided + n_given) / (self.n_rows + n_rows)
+        each = 1 / self.n_rows + 1 / n_rows
+        return abs(now - before) - each / 2 > _SURELY * math.sqrt(both * (1 - both) * each)
+
+
 class Scores(Protocol):
     """What gives P(class 1) before calibration: a portable form, or the estimator itself.
 
@@ -123,6 +158,8 @@ class DecisionModel:
     importance : sequence of float
         What shuffling each measurement cost on tested rows, in ROC AUC; empty where that is not
         known.
+    certified : sequence of Certified
+        The promises that the policy keeps.
     estimator : sklearn.pipeline.Pipeline, optional
         As it was fitted; a stored model that needs none to score has none.
     """
@@ -134,6 +171,7 @@ class DecisionModel:
     policy: Policy
     typical: Sequence[float] = ()
     importance: Sequence[float] = ()
+    certified: Sequence[Certified] = ()
     estimator: Any = None
 
     def probability(self, X: FloatArray | pd.DataFrame) -> FloatArray:
@@ -157,6 +195,15 @@ class DecisionModel:
             weights = np.ones(len(self.measurements))
         lacking = [name in names for name in self.measurements]
         return float(weights[lacking].sum() / weights.sum())
+
+    def void_guarantees(self, verdicts: Mapping[str, int]) -> list[str]:
+        """List the promises that do not hold for samples to which verdicts were given so often."""
+        n_rows = sum(verdicts.values())
+        return [
+            each.guarantee
+            for each in self.certified
+            if each.is_void(verdicts.get(each.verdict, 0), n_rows)
+        ]
 
     def predict(self, probability: FloatArray) -> IntArray:
         """1 or 0 by the tuned threshold."""

@@ -21,7 +21,7 @@ from waterflow_cli.common.errors import ModelError, PluginError, UsageError, Wat
 from waterflow_cli.common.interrupts import is_interrupt
 from waterflow_cli.common.messages import tr, trn
 from waterflow_cli.models.calibration import calibrator_from_json, calibrator_to_json
-from waterflow_cli.models.decision import DecisionModel, Policy, Scores
+from waterflow_cli.models.decision import CLAIMS, Certified, DecisionModel, Policy, Scores
 from waterflow_cli.models.discovery import LoadedPlugin, describe_failure, load_plugin
 from waterflow_cli.models.manifest import (
     DECISION_FILE,
@@ -153,6 +153,7 @@ def save_payload(
         "policy": asdict(decision.policy),
         "typical": list(decision.typical),
         "importance": list(decision.importance),
+        "guarantees": [each._asdict() for each in decision.certified],
         "schema": schema.compiled(),
         "plugin": plugin.name,
         "plugin_distribution": plugin.distribution,
@@ -230,6 +231,7 @@ def load_payload(files: ModelFiles, *, label: str) -> StoredModel:
             policy=Policy(**content["policy"]),
             typical=content["typical"],
             importance=content.get("importance", ()),  # which models of 0.1.0 do not tell
+            certified=[Certified(**each) for each in content.get("guarantees", ())],
         )
         return StoredModel(
             label=label,
@@ -352,6 +354,14 @@ def _check_decision(content: Mapping[str, Any]) -> None:
     need(is_named and len({*names}) == len(names) > 0, DECISION_FILE, "measurements")
     need(len(content["typical"]) in (0, len(names)), DECISION_FILE, "typical")
     need(len(importance) in (0, len(names)), DECISION_FILE, "importance")
+    certified = [Certified(**each) for each in content.get("guarantees", ())]
+    need(all(map(_is_sound, certified)), DECISION_FILE, "guarantees")
+
+
+def _is_sound(certified: Certified) -> bool:
+    counts = certified.n_decided, certified.n_rows
+    are_counts = all(type(count) is int for count in counts) and 0 <= counts[0] <= counts[1] > 0
+    return are_counts and type(certified.guarantee) is str and certified.verdict in CLAIMS
 
 
 def _plugin_of(content: Mapping[str, Any], label: str) -> LoadedPlugin:

@@ -13,7 +13,12 @@ from waterflow_cli.common.arrays import FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError, UsageError, shorten
 from waterflow_cli.common.messages import Message, marked, tr
 from waterflow_cli.models.contract import Certifying
-from waterflow_cli.models.decision import Policy
+from waterflow_cli.models.decision import (
+    LIKELY_NOT_POTABLE,
+    LIKELY_POTABLE,
+    Certified,
+    Policy,
+)
 
 FORM = "precision=P@C%, npv=P@C% or fpr=F@C%"
 # No probability reaches these: that side of the policy never decides.
@@ -269,6 +274,18 @@ def certified_policy(certificates: Sequence[Certificate], default: Policy) -> Po
             cut = cuts[0] if len(cuts) == 1 else None
             policy = replace(policy, **{side: never if cut is None else cut})
     return policy
+
+
+def keep_certified(certificates: Sequence[Certificate], policy: Policy) -> list[Certified]:
+    """List the promises that a policy keeps: those whose cut-off it decides by."""
+    kept = []
+    for each in certificates:
+        verdict, cut = LIKELY_NOT_POTABLE, policy.not_potable_to
+        if each.guarantee.is_upper:
+            verdict, cut = LIKELY_POTABLE, policy.potable_from
+        if each.cut == cut:
+            kept.append(Certified(str(each.guarantee), verdict, each.n_rows, each.n_decided))
+    return kept
 
 
 def _last_below(cut: float) -> float:

@@ -348,12 +348,12 @@ def test_what_became_of_a_guarantee_is_stored_and_told(data, uri):
     assert failed == {
         "guarantee": "precision=0.99@99%",
         "cut": None,
-        "n_rows": 200,
+        "n_rows": 120,
         "n_decided": 0,
         "observed": None,
         "method": "split",
     }
-    assert report.summary()["rows_trained"] == 200
+    assert report.summary()["rows_trained"] == 280
     json.loads(json_text(report.summary()), parse_constant=pytest.fail)
 
 

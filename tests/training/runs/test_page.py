@@ -177,8 +177,8 @@ def test_the_page_tells_data_plugin_and_the_number_of_rows(page, data, trained):
     assert found.row("labelled potable") == [str(positives), f"{positives / 300:.1%}"]
     assert found.row("labelled not potable") == [str(negatives), f"{negatives / 300:.1%}"]
     # What certified a guarantee took no part in the fit.
-    assert trained[0].n_trained == 150
-    assert "the model itself then learned from 150 rows" in " ".join(page.split())
+    assert trained[0].n_trained == 210
+    assert "the model itself then learned from 210 rows" in " ".join(page.split())
 
 
 def test_repeated_rows_are_counted_only_where_there_are_some(page, data, trained):
