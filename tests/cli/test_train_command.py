@@ -270,7 +270,7 @@ def test_reasons_say_it_where_a_side_never_decides(
 def test_a_guarantee_is_void_for_samples_of_another_kind(train, cli, uri):
     assert train("--guarantee", "npv=0.3@60%", base=FOREST).code == 0
     options = ("--tracking-uri", uri, "--require-guarantee", "--force")
-    write_simulation("new.csv", N_ROWS, seed=6, signal=0.9)
+    write_learnable(Path("new.csv"), N_ROWS, seed=6)
     scored = cli("score", "new.csv", "-o", "out.csv", *options)
     assert (scored.code, "Void for" in scored.err) == (0, False), scored.err
     rows = pd.read_csv("out.csv", dtype=str)

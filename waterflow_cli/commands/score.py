@@ -132,16 +132,12 @@ def score(
 
     if chosen.dossier is not None and (engine is not None or "-" in files):
         raise UsageError("--dossier reads files twice, and goes with neither Spark nor stdin.")
-    if console.as_json and "-" in (output, chosen.rejects, chosen.manifest):
-        raise UsageError("--json and rows both go to stdout.", tr("Write the rows to a file."))
+    _refuse_two_outputs(console, output, chosen)
     fetched = fetch_model(reference, name=store.name, tracking_uri=store.tracking_uri)
     model = fetched.load()
     warn_of_simulated(model, console)
     console.detail("Loaded {model}, every file verified.", model=model.label)
-    if require_guarantee and not model.decision.certified:
-        raise DataRefusedError(
-            "Model {label} keeps no guarantee.", tr("See train --guarantee."), label=model.label
-        )
+    _refuse_uncertified(model, required=require_guarantee)
     inputs, reading = find_inputs(files, chosen.reading)
     chosen = replace(chosen, reading=reading, limits=load_limits(limits, model.schema))
     if engine is None:
@@ -154,10 +150,7 @@ def score(
             summary = spark.score(fetched, model, inputs, output, chosen, layout)
     console.json(_content(summary, output))
     note_reading(summary.dialects, summary.cells, model.schema, chosen.reading, console)
-    _summarise(summary, model.decision, console)
-    void = model.decision.void_guarantees(summary.verdicts)
-    warn_of_void(void, console)
-    return int(require_guarantee and bool(void))
+    return int(_summarise(summary, model.decision, console) and require_guarantee)
 
 
 def _score_here(
@@ -178,6 +171,18 @@ def _score_here(
         raise
 
 
+def _refuse_two_outputs(console: Console, output: str, chosen: ScoringOptions) -> None:
+    if console.as_json and "-" in (output, chosen.rejects, chosen.manifest):
+        raise UsageError("--json and rows both go to stdout.", tr("Write the rows to a file."))
+
+
+def _refuse_uncertified(model: StoredModel, *, required: bool) -> None:
+    if required and not model.decision.certified:
+        raise DataRefusedError(
+            "Model {label} keeps no guarantee.", tr("See train --guarantee."), label=model.label
+        )
+
+
 def _content(summary: ScoringSummary, output: str) -> dict[str, Any]:
     return {
         "model": summary.model,
@@ -189,7 +194,8 @@ def _content(summary: ScoringSummary, output: str) -> dict[str, Any]:
     }
 
 
-def _summarise(summary: ScoringSummary, decision: DecisionModel, console: Console) -> None:
+def _summarise(summary: ScoringSummary, decision: DecisionModel, console: Console) -> bool:
+    """Print what came of it, and say whether a guarantee does not hold for these samples."""
     from waterflow_cli.validation.limits import unmeasured
 
     if summary.n_resumed:
@@ -225,3 +231,6 @@ def _summarise(summary: ScoringSummary, decision: DecisionModel, console: Consol
         console.note(tr("Not measured, so not judged: whatever is in no column."))
     note_limits(summary.limits, console)
     note_written(console, *summary.outputs)
+    void = decision.void_guarantees(summary.verdicts)
+    warn_of_void(void, console)
+    return bool(void)

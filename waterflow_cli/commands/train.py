@@ -84,8 +84,8 @@ if TYPE_CHECKING:
     "--certify",
     type=click.Choice(CERTIFYING),
     default="split",
-    help="By three tenths of the rows, kept apart; or by the predictions of all out of fold, which decides "
-    "more and is not proved.",
+    help="By three tenths of the rows, kept apart; or by the predictions of all out of fold, which "
+    "decides more and is not proved.",
 )
 @click.option(
     "--require-guarantee",
