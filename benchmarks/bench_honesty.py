@@ -1,6 +1,5 @@
 """Whether the numbers that `waterflow train` reports are true, on data whose truth is known.
 
-    python benchmarks/bench_honesty.py coverage     # do its intervals hold?
     python benchmarks/bench_honesty.py splits --data FILE --plugin blend --balance none
 
 Each simulated data set is trained on as `waterflow train` does; the model is then asked for a large
@@ -11,14 +10,10 @@ three tenths of its rows play the fresh sample. Prints Markdown tables.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from measure import print_check
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from waterflow_cli.models.discovery import load_plugin
@@ -30,7 +25,6 @@ from waterflow_cli.training.options import TrainingOptions, parse_cv
 from waterflow_cli.training.trainer import TrainingResult, train_model
 
 FRESH_ROWS, FRESH_SEED = 50_000, 1_000_000
-SIGNALS = (0.6, 0.75, 0.9)
 
 
 def simulate(n_rows: int, seed: int, signal: float) -> TrainingData:
@@ -46,31 +40,6 @@ def simulate(n_rows: int, seed: int, signal: float) -> TrainingData:
 def train(data: TrainingData, plugin: str, options: TrainingOptions) -> TrainingResult:
     """Train as the command does."""
     return train_model(data, load_plugin(plugin), options)
-
-
-def study_coverage(n_sets: int, n_rows: int, jobs: int) -> Iterator[dict[str, object]]:
-    """Compare reported ROC AUC with that of the model on a fresh sample."""
-    options = TrainingOptions(params={"n_estimators": 50})
-    for signal in SIGNALS:
-        fresh = simulate(FRESH_ROWS, FRESH_SEED, signal)
-
-        def study(seed: int, signal: float = signal, fresh: TrainingData = fresh):
-            result = train(simulate(n_rows, seed, signal), "rf", replace(options, seed=seed))
-            found = result.evaluation.estimates["roc_auc"]
-            truth = roc_auc_score(fresh.y, result.model.probability(fresh.X))
-            return found.value, found.low, found.high, truth
-
-        found = np.array(Parallel(n_jobs=jobs)(delayed(study)(seed) for seed in range(n_sets)))
-        value, low, high, truth = found.T
-        yield {
-            "best AUC": signal,
-            "data sets": n_sets,
-            "true AUC of the models": truth.mean(),
-            "reported": value.mean(),
-            "bias": (value - truth).mean(),
-            "width of the interval": (high - low).mean(),
-            "covered": ((low <= truth) & (truth <= high)).mean(),
-        }
 
 
 def study_splits(path: str, plugin: str, balance: str, n_splits: int) -> list[dict[str, object]]:
@@ -113,25 +82,13 @@ def print_table(rows: list[dict[str, object]]) -> None:
 def main() -> None:
     """Study and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=("coverage", "splits"))
-    parser.add_argument("--sets", type=int, help="data sets of each kind, or splits; 40, 20")
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--data")
+    parser.add_argument("study", choices=("splits",))
+    parser.add_argument("--sets", type=int, default=20, help="splits")
+    parser.add_argument("--data", required=True)
     parser.add_argument("--plugin", default="blend")
     parser.add_argument("--balance", default="none")
     options = parser.parse_args()
-    if options.study == "splits":
-        splits = study_splits(options.data, options.plugin, options.balance, options.sets or 20)
-        print_table(splits)
-        return
-    rows = list(study_coverage(options.sets or 40, options.rows, options.jobs))
-    print_table(rows)
-    print()
-    for row in rows:
-        name = f"best AUC {row['best AUC']}"
-        print_check(f"covered, {name}", row["covered"], 0.9, at_least=True)
-        print_check(f"bias, {name}", abs(row["bias"]), 0.01)
+    print_table(study_splits(options.data, options.plugin, options.balance, options.sets))
 
 
 if __name__ == "__main__":

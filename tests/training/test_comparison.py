@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from waterflow_cli.common.errors import UsageError
 from waterflow_cli.common.json import json_text
@@ -20,21 +22,25 @@ from waterflow_cli.registry.stores import connect
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.samples.simulation import write_simulation
 from waterflow_cli.training.comparison import (
+    NO_EVIDENCE,
     Candidate,
+    Difference,
     Leaderboard,
     compare_procedures,
     judge_difference,
     paired_difference,
     plan_procedures,
+    rank_candidates,
+    reject_by_holm,
 )
 from waterflow_cli.training.data import load_training_data
 from waterflow_cli.training.designs import corrected_interval
+from waterflow_cli.training.intervals import Part, rank_effects
 from waterflow_cli.training.options import CrossValidation, TrainingOptions
 from waterflow_cli.training.runs.plots import draw_leaderboard
 from waterflow_cli.training.trainer import make_design
 
 SMALL = ("--cv", "3x1", "--balance", "none", "--param", "n_estimators=10")
-NO_EVIDENCE = "no evidence of a difference"
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def test_the_one_that_learns_is_better_than_the_one_that_cannot(board):
 def test_a_model_does_not_differ_from_itself(data):
     twice = board_of(data, ["logreg", "logreg"], assignments=())
     assert verdicts(twice) == {"logreg, none": "best", "logreg, none (2)": "no difference"}
-    assert twice.behind(twice.candidates[1]) == Estimate(0, 0, 0)
+    assert twice.behind(twice.candidates[1]) == Difference(0, 0, 0, 1)
 
 
 def test_two_seeds_of_a_small_forest_show_no_evidence(data):
@@ -87,14 +93,67 @@ def test_two_seeds_of_a_small_forest_show_no_evidence(data):
     assert seeds.behind(seeds.candidates[1]).value != 0
 
 
-def test_a_difference_is_paired_by_fold_and_its_interval_respects_the_overlap(board):
+def test_a_difference_is_paired_by_row_and_its_interval_respects_the_overlap(board):
     first, second = board.candidates
     found = paired_difference(first, second, "roc_auc")
-    values = [b["roc_auc"] - a["roc_auc"] for a, b in zip(first.folds, second.folds, strict=True)]
-    assert found == corrected_interval(np.array(values), 0.5)  # 100 rows tested, 200 trained on
     assert found.value == pytest.approx(
-        second.estimates["roc_auc"].value - first.estimates["roc_auc"].value
+        np.mean(
+            [b["roc_auc"] - a["roc_auc"] for a, b in zip(first.folds, second.folds, strict=True)]
+        )
     )
+    effects = second.effects["roc_auc"] - first.effects["roc_auc"]
+    error = np.sqrt(1.5 * np.sum(effects**2))  # 100 rows tested, 200 trained on
+    assert found.high - found.value == pytest.approx(1.959964 * error)
+    assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(found.value) / error))
+
+
+def test_candidates_that_kept_no_effects_are_compared_by_their_folds(board):
+    first, second = (replace(each, effects={}) for each in board.candidates)
+    found = paired_difference(first, second, "roc_auc")
+    values = [b["roc_auc"] - a["roc_auc"] for a, b in zip(first.folds, second.folds, strict=True)]
+    expected = corrected_interval(np.array(values), 0.5)
+    assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
+    assert (found.p_value < 0.05) == (not found.low <= 0 <= found.high)
+
+
+def drawn_candidate(name, y, seed, *, gain=0.0):
+    """Draw the scores of a candidate: part of them is the same for all."""
+    common = np.random.default_rng(0).normal(size=len(y))
+    scores = (0.8 + gain) * y + common / 2 + np.random.default_rng(seed).normal(size=len(y))
+    rows = np.arange(len(y))
+    area, effects = rank_effects([[Part(rows, y, scores, scores > 0)]])
+    folds = [{"roc_auc": area, "rows": len(y), "rows_trained": 4 * len(y), "repeat": 0}]
+    estimates = {"roc_auc": Estimate(area, area, area)}
+    return Candidate(
+        name=name, origin={}, estimates=estimates, folds=folds, effects={"roc_auc": effects}
+    )
+
+
+def board_of_drawn(candidates):
+    return Leaderboard(
+        candidates=rank_candidates(candidates), design="", design_sha256="", data_sha256=""
+    )
+
+
+def test_equals_are_seldom_called_different_however_many_and_one_that_is_better_often_is():
+    y = (np.arange(300) < 120).astype(np.int64)
+    false, found = 0, 0
+    for seed in range(100):
+        equals = [drawn_candidate(str(n), y, 1 + 10 * seed + n) for n in range(5)]
+        verdicts = [verdict for *_, verdict in board_of_drawn(equals).compare_pairs("roc_auc")]
+        false += any(verdict != NO_EVIDENCE for verdict in verdicts)
+        better = drawn_candidate("better", y, 10 * seed, gain=0.55)  # by 0.1 of ROC AUC
+        board = board_of_drawn([equals[0], better])
+        found += board.verdict(board.candidates[1]) == "worse"
+    assert false <= 8  # at most 5 are expected
+    assert found >= 60
+
+
+def test_a_difference_that_is_one_of_many_must_be_surer():
+    assert reject_by_holm([0.03]) == [True]
+    assert reject_by_holm([0.03] * 2) == [False] * 2
+    assert reject_by_holm([0.03, 0.001, 0.9]) == [False, True, False]
+    assert reject_by_holm([]) == []
 
 
 def test_candidates_share_the_folds_and_each_fit_is_counted(data, board):
@@ -137,7 +196,7 @@ def test_the_verdict_turns_round_with_the_difference(values):
         folds = [
             {"roc_auc": value, "rows": 10, "rows_trained": 40, "repeat": 0} for value in values
         ]
-        return Candidate(name, {}, {}, folds)
+        return Candidate(name=name, origin={}, estimates={}, folds=folds)
 
     one, other = candidate("one", values), candidate("other", [0.0] * len(values))
     turned = {"better": "worse", "worse": "better"}
@@ -197,7 +256,7 @@ def test_json_holds_candidates_folds_and_every_pair(cli, table):
         assert len(each["folds"]) == 3
     for pair in found["pairs"]:
         for difference in pair["second_minus_first"].values():
-            assert set(difference) == {"value", "low", "high", "verdict"}
+            assert set(difference) == {"value", "low", "high", "p_value", "verdict"}
 
 
 def test_folds_have_a_seed_of_their_own_else_the_first_seed(cli, table):
@@ -348,9 +407,9 @@ def test_runs_that_were_not_measured_on_the_same_folds_are_refused(
     assert message in done.err
 
 
-def test_one_hold_out_shows_no_interval_and_the_board_says_so(compare_runs, runs):
+def test_one_hold_out_is_compared_by_its_rows(compare_runs, runs):
     done = compare_runs(runs[4], runs[4], options=())
-    assert done.out.splitlines()[-1].endswith("+0.000   unknown: one fold shows no interval")
+    assert done.out.splitlines()[-1].endswith("+0.000 (+0.000 to +0.000)   no difference")
 
 
 @pytest.mark.parametrize(

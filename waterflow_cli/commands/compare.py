@@ -202,8 +202,8 @@ def _show(board: Leaderboard, console: Console) -> None:
     if len(board.candidates) > 2:
         console.note(
             tr(
-                "Each difference is judged by itself: among many candidates, some that "
-                "are as good as the best will be called worse by chance."
+                "The verdicts allow for the number of pairs (Holm); the intervals stand by "
+                "themselves."
             )
         )
 

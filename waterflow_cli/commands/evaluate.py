@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 @options.on_invalid
 @options.on_leak
 @click.option("--plots", metavar="FOLDER", help="Draw pictures here, as PNG files.")
-@options.seed("Of the resampling behind the intervals.")
 @options.store
 @options.force
 @options.how
@@ -49,7 +48,6 @@ def evaluate(
     how: DataOptions,
     on_leak: str,
     plots: str | None,
-    seed: int,
     store: options.Store,
     force: bool,
 ) -> None:
@@ -69,7 +67,7 @@ def evaluate(
     data = load_training_data(file, schema, how, min_per_class=1)
     note_reading({data.path: data.reading}, data.cells, model.schema, how.reading, console)
     answer_leaks(data, on_leak, console)
-    evaluated = evaluate_model(model, data, fetched.reference(), seed=seed)
+    evaluated = evaluate_model(model, data, fetched.reference())
     _warn_of_trained_rows(evaluated, console)
     written = [] if plots is None else save_pictures(evaluated, plots, force=force)
     if not console.json({**evaluated.summary(), "outputs": written}):

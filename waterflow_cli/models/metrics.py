@@ -1,4 +1,4 @@
-"""How good predictions are, each figure with its interval.
+"""How good predictions are.
 
 Labels ``y`` are 1 for potable and 0 for not potable, and both occur; ``probability`` is P(potable)
 by a model that saw none of these rows; both have shape (n_samples,). A sample counts as potable
@@ -20,11 +20,8 @@ from waterflow_cli.common.number_formats import CHANCE, Estimate
 # Fewer where they would draw more rows in all: intervals of many rows are narrow however drawn.
 N_RESAMPLES, _MOST_DRAWN = 1000, 50_000_000
 LEVEL = 0.95
-_TAILS = ((1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2)
-# Groups of about equal size in which predicted and observed shares are compared.
-_N_BINS = 10
-_N_BIN_RESAMPLES, _MOST_BINNED = 200, 20_000_000
 _FEWEST_RESAMPLES = 50
+_TAILS = ((1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2)
 # Bounds the memory of the resamples' weights: about 64 MB of them at a time.
 _CELLS_AT_ONCE = 8_000_000
 
@@ -48,7 +45,7 @@ class Evaluation:
     confusion: tuple[float, float, float, float]
     threshold: float
     n_rows: int
-    interval: str = marked("percentiles of 1000 bootstrap resamples")
+    interval: str = marked("of a share of as many independent rows (Wilson 1927)")
 
 
 METRICS: Mapping[str, str] = {
@@ -64,31 +61,6 @@ METRICS: Mapping[str, str] = {
 }
 
 
-def evaluate_predictions(
-    y: IntArray, probability: FloatArray, threshold: float, *, seed: int
-) -> Evaluation:
-    """Measure predictions, each figure with its 95 % percentile interval.
-
-    It is taken over 1000 bootstrap resamples (fewer of more than 50,000 rows) drawn within each
-    class (Efron and Tibshirani 1993, "An Introduction to the Bootstrap"), and speaks of this model
-    on rows like these, not of another training of it.
-    """
-    resampled = measure_resamples(y, probability, threshold, seed)
-    estimates = {}
-    for name, value in measure_once(y, probability, threshold).items():
-        # A metric may be undefined in a resample (precision when nothing is called potable).
-        defined = resampled[name][np.isfinite(resampled[name])]
-        low, high = np.quantile(defined, _TAILS) if len(defined) else (np.nan, np.nan)
-        estimates[name] = Estimate(value, float(low), float(high))
-    estimates["calibration_error"] = estimate_calibration_error(y, probability, seed=seed)
-    return Evaluation(
-        estimates=estimates,
-        confusion=count_confusion(y, probability >= threshold),
-        threshold=threshold,
-        n_rows=len(y),
-    )
-
-
 def measure_once(y: IntArray, probability: FloatArray, threshold: float) -> dict[str, float]:
     """Compute each metric but the calibration error, which a few rows cannot show."""
     values = _measure(y, probability, threshold, np.ones((1, len(y))))
@@ -101,35 +73,6 @@ def count_confusion(y: IntArray, called: BoolArray) -> tuple[float, float, float
         float(np.sum((y == truth) & (called == call))) for truth in (0, 1) for call in (False, True)
     )
     return negatives, alarms, misses, hits
-
-
-def estimate_calibration_error(y: IntArray, probability: FloatArray, *, seed: int) -> Estimate:
-    """Estimate the expected calibration error in ten groups of about equal size.
-
-    It is the mean distance of predicted and observed share (Naeini, Cooper and Hauskrecht 2015,
-    "Obtaining well calibrated probabilities using Bayesian binning"). A perfectly calibrated
-    model does not show 0: chance alone gives about 0.8 sqrt(10 y (1 - y) / n_samples). The
-    interval is the basic bootstrap's, which takes that upward pull off again.
-    """
-    value = _calibration_error(y, probability)
-    random = np.random.default_rng(seed)
-    resampled = []
-    for _ in range(_affordable(_N_BIN_RESAMPLES, _MOST_BINNED // len(y))):
-        rows = random.integers(0, len(y), len(y))
-        resampled.append(_calibration_error(y[rows], probability[rows]))
-    low, high = np.quantile(resampled, _TAILS)
-    return Estimate(value, max(0.0, float(2 * value - high)), max(value, float(2 * value - low)))
-
-
-def _affordable(usual: int, at_most: int) -> int:
-    return min(usual, max(at_most, _FEWEST_RESAMPLES))
-
-
-def _calibration_error(y: IntArray, probability: FloatArray) -> float:
-    edges = np.quantile(probability, np.linspace(0, 1, _N_BINS + 1)[1:-1])
-    group = np.searchsorted(edges, probability, side="right")
-    gaps = np.bincount(group, weights=probability - y, minlength=_N_BINS)
-    return float(np.abs(gaps).sum() / len(y))
 
 
 def measure_resamples(
@@ -152,7 +95,7 @@ def measure_resamples(
     draws = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(2)]
     at_once = max(1, _CELLS_AT_ONCE // len(y))
     parts = []
-    wanted = _affordable(N_RESAMPLES, _MOST_DRAWN // len(y))
+    wanted = min(N_RESAMPLES, max(_MOST_DRAWN // len(y), _FEWEST_RESAMPLES))
     for start in range(0, wanted, at_once):
         n_resamples = min(at_once, wanted - start)
         weights = np.empty((n_resamples, sum(map(len, units))))

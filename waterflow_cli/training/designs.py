@@ -438,7 +438,7 @@ def corrected_interval(values: FloatArray, test_share: float, *, n_repeats: int 
     error"): folds share training rows, so the variance of their mean is not that of independent
     values over their number, but larger by what one test set's share of the training rows tells.
     The degrees of freedom are those of one repeat, for another one brings no new row: with those
-    of all folds the intervals came out a little short (benchmarks/bench_honesty.py).
+    of all folds the intervals came out a little short.
     """
     values = values[np.isfinite(values)]
     mean = float(values.mean()) if len(values) else np.nan

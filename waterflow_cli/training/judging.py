@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,21 +11,19 @@ import numpy as np
 from waterflow_cli.common.arrays import BoolArray, FloatArray, IntArray
 from waterflow_cli.common.errors import DataRefusedError
 from waterflow_cli.common.messages import marked
-from waterflow_cli.common.number_formats import Estimate
 from waterflow_cli.models.calibration import fit_calibrator
 from waterflow_cli.models.contract import Calibration
-from waterflow_cli.models.metrics import (
-    METRICS,
-    Evaluation,
-    count_confusion,
-    estimate_calibration_error,
-    evaluate_predictions,
-    measure_once,
-)
+from waterflow_cli.models.metrics import Evaluation, count_confusion
 from waterflow_cli.models.thresholds import ThresholdRule, tune_threshold
-from waterflow_cli.training.designs import FoldScores, corrected_interval
+from waterflow_cli.training.designs import FoldScores
+from waterflow_cli.training.intervals import Part, estimate_figures, row_effects
 
-INTERVAL = marked("corrected resampled t (Nadeau and Bengio 2003)")
+INTERVAL = marked(
+    "of a share of as many independent rows (Wilson 1927), wider for shared training rows "
+    "(Nadeau and Bengio 2003)"
+)
+# How often the rows that a threshold is tuned on are drawn anew, and how many of them at most.
+_N_DRAWS, _MOST_DRAWN = 40, 50_000
 
 
 class TestedFold(NamedTuple):
@@ -39,6 +37,8 @@ class TestedFold(NamedTuple):
         Labels; what the pipeline gave; the same, calibrated.
     threshold : float
         Tuned on the `n_trained` rows of the other blocks; above 1 where none serves the rule.
+    others : tuple of float
+        What other rows of the same kind would have made the threshold; none where it is fixed.
     """
 
     rows: IntArray
@@ -47,6 +47,7 @@ class TestedFold(NamedTuple):
     probability: FloatArray
     threshold: float
     n_trained: int
+    others: tuple[float, ...] = ()
 
     @property
     def called(self) -> BoolArray:
@@ -63,62 +64,123 @@ def join_folds(folds: Sequence[TestedFold]) -> tuple[IntArray, FloatArray]:
 
 
 def judge_fold(
-    fold: FoldScores, y: IntArray, calibration: Calibration, rule: ThresholdRule
+    fold: FoldScores,
+    y: IntArray,
+    calibration: Calibration,
+    rule: ThresholdRule,
+    units: IntArray | None = None,
 ) -> TestedFold:
-    """Calibrate and tune on the scores of a fold's training rows, and apply it to its others."""
+    """Calibrate and tune on the scores of a fold's training rows, and apply it to its others.
+
+    Parameters
+    ----------
+    units : ndarray of int, shape (n_samples,), optional
+        What belongs together: a number for each; else each row alone.
+    """
     known = y[fold.tuning_rows]
     calibrator = fit_calibrator(known, fold.tuning_scores, calibration)
-    try:
-        threshold = tune_threshold(rule, known, calibrator.apply(fold.tuning_scores))
-    except DataRefusedError:  # the rule cannot be kept here: nothing is called potable
-        threshold = np.inf
+    probability = calibrator.apply(fold.tuning_scores)
+    drawn: Iterable[IntArray] = () if rule.name == "fixed" else _draw_rows(fold.tuning_rows, units)
     return TestedFold(
         fold.rows,
         y[fold.rows],
         fold.scores,
         calibrator.apply(fold.scores),
-        threshold,
+        _tune(rule, known, probability),
         fold.n_trained,
+        tuple(
+            _tune(rule, known[rows], probability[rows])
+            for rows in drawn
+            if 0 < known[rows].sum() < len(rows)
+        ),
     )
+
+
+def _tune(rule: ThresholdRule, y: IntArray, probability: FloatArray) -> float:
+    try:
+        return tune_threshold(rule, y, probability)
+    except DataRefusedError:  # the rule cannot be kept here: nothing is called potable
+        return np.inf
+
+
+def _draw_rows(rows: IntArray, units: IntArray | None) -> Iterator[IntArray]:
+    """Draw places in a list of rows with replacement, what belongs together as a whole."""
+    random = np.random.default_rng(0)
+    codes = (
+        np.arange(len(rows)) if units is None else np.unique(units[rows], return_inverse=True)[1]
+    )
+    order, ends = np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))
+    members = None if units is None else np.split(order, ends[:-1])
+    for _ in range(_N_DRAWS):
+        drawn = random.integers(0, len(ends), min(len(ends), _MOST_DRAWN))
+        yield drawn if members is None else np.concatenate([members[each] for each in drawn])
 
 
 def evaluate_folds(
-    repeats: Sequence[Sequence[TestedFold]], threshold: float, *, seed: int
+    repeats: Sequence[Sequence[TestedFold]], threshold: float, *, units: IntArray | None = None
 ) -> Evaluation:
-    """Measure a procedure: the mean of its folds, each metric with its interval.
+    """Measure a procedure on all rows that its folds tested; see `estimate_figures`.
 
-    The threshold, of the final model, is for the record: each fold is judged by its own. The seed
-    is that of the resampling for the calibration error.
+    The threshold, of the final model, is for the record: each fold is judged by its own.
     """
     folds = [fold for repeat in repeats for fold in repeat]
-    if len(folds) == 1:
-        (fold,) = folds
-        found = evaluate_predictions(fold.y, fold.probability, fold.threshold, seed=seed)
-        return replace(found, threshold=threshold)
-    values = [measure_once(fold.y, fold.probability, fold.threshold) for fold in folds]
-    share = float(np.mean([len(fold.rows) / fold.n_trained for fold in folds]))
-    estimates = {}
-    for name in values[0]:
-        by_fold = np.array([each[name] for each in values])
-        mean = corrected_interval(by_fold, share, n_repeats=len(repeats))
-        estimates[name] = _within(name, mean)
-    errors = [
-        estimate_calibration_error(*join_folds(repeat), seed=seed + number)
-        for number, repeat in enumerate(repeats)
-    ]
-    # Repeats hold the same rows, so their intervals are about equal, and do not shrink.
-    estimates["calibration_error"] = Estimate(
-        *(float(np.mean([getattr(e, part) for e in errors])) for part in ("value", "low", "high"))
-    )
+    n_rows = sum(len(fold.rows) for fold in repeats[0])
     counts = np.sum([count_confusion(fold.y, fold.called) for fold in folds], axis=0)
     negatives, alarms, misses, hits = (counts / len(repeats)).tolist()
     return Evaluation(
-        estimates={name: estimates[name] for name in METRICS},
+        estimates=estimate_figures(
+            _parts(repeats),
+            units=units,
+            overlap=n_rows / float(np.mean([fold.n_trained for fold in folds])),
+            unsettled=_unsettled(folds),
+        ),
         confusion=(negatives, alarms, misses, hits),
         threshold=threshold,
-        n_rows=sum(len(fold.rows) for fold in repeats[0]),
+        n_rows=n_rows,
         interval=INTERVAL,
     )
+
+
+def fold_effects(
+    repeats: Sequence[Sequence[TestedFold]], units: IntArray | None = None
+) -> dict[str, FloatArray]:
+    """Say by how much each tested row moves a figure; see `row_effects`."""
+    return row_effects(_parts(repeats), units)
+
+
+def _parts(repeats: Sequence[Sequence[TestedFold]]) -> list[list[Part]]:
+    return [
+        [Part(fold.rows, fold.y, fold.probability, fold.called) for fold in repeat]
+        for repeat in repeats
+    ]
+
+
+def _unsettled(folds: Sequence[TestedFold]) -> dict[str, float]:
+    """Give the variance of each share that other thresholds would make, a mean of the folds.
+
+    It is about the share at the fold's own threshold, which may be an odd one. The thresholds of
+    folds rest on nearly the same rows, so that more folds do not lessen it.
+    """
+    distances = [_distances_by_threshold(fold) for fold in folds if fold.others]
+    return {
+        name: float(np.mean([np.mean(each[name] ** 2) for each in distances]))
+        for name in (distances[0] if distances else ())
+    }
+
+
+def _distances_by_threshold(fold: TestedFold) -> dict[str, FloatArray]:
+    """Give by other thresholds: by how much each share is another there."""
+    thresholds = np.array([fold.threshold, *fold.others])
+    called = (fold.probability >= thresholds[:, np.newaxis]).astype(np.float64)
+    positives, negatives = fold.y == 1, fold.y == 0
+    hits, alarms = called @ positives, called @ negatives
+    shares = {
+        "precision_potable": hits / np.maximum(hits + alarms, 1),
+        "recall_potable": hits / positives.sum(),
+        "recall_not_potable": alarms / negatives.sum(),
+        "false_potable_per_1000": alarms / len(fold.y),
+    }
+    return {name: each[1:] - each[0] for name, each in shares.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,11 +253,3 @@ def _operating_point(
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else np.nan
-
-
-def _within(name: str, estimate: Estimate) -> Estimate:
-    """Cut an interval off where no value can be."""
-    top = 1000.0 if name.endswith("per_1000") else 1.0
-    return replace(
-        estimate, low=float(np.maximum(estimate.low, 0)), high=float(np.minimum(estimate.high, top))
-    )

@@ -50,6 +50,7 @@ from waterflow_cli.training.judging import (
     OperatingPoint,
     TestedFold,
     evaluate_folds,
+    fold_effects,
     join_folds,
     judge_fold,
     operating_points,
@@ -78,10 +79,17 @@ CERTIFYING_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Measured:
-    """A procedure as its folds, by repeat, show it."""
+    """A procedure as its folds, by repeat, show it.
+
+    Attributes
+    ----------
+    effects : dict of str to ndarray
+        By how much each tested row moves a figure, so that procedures can be compared in pairs.
+    """
 
     folds: list[list[TestedFold]]
     evaluation: Evaluation
+    effects: dict[str, FloatArray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +244,7 @@ def train_model(
         with plugin.guarded(Message("predict")):
             model, certificates = _decide(plugin, fitted, scores, part, unseen, options)
         report(Message("Measuring baselines, and which measurements matter"))
-        measured = measure(scores, part.y, model.threshold, options)
+        measured = measure(scores, part, model.threshold, options)
         importance = pd.DataFrame()
         if not options.quick:
             with plugin.guarded(Message("predict")):
@@ -396,14 +404,20 @@ def explain_design(design: Design, data: TrainingData, options: TrainingOptions)
 
 
 def measure(
-    scores: Sequence[Sequence[FoldScores]], y: IntArray, threshold: float, options: TrainingOptions
+    scores: Sequence[Sequence[FoldScores]],
+    data: TrainingData,
+    threshold: float,
+    options: TrainingOptions,
 ) -> Measured:
     """Judge each fold of an evaluation, and all of them together."""
+    together = data.sources_kept(options.on_leak) if data.groups is None else data.groups
+    units = None if together is None else np.unique(together, return_inverse=True)[1]
     folds = [
-        [judge_fold(fold, y, options.calibration, options.threshold) for fold in repeat]
+        [judge_fold(fold, data.y, options.calibration, options.threshold, units) for fold in repeat]
         for repeat in scores
     ]
-    return Measured(folds, evaluate_folds(folds, threshold, seed=options.seed))
+    evaluation = evaluate_folds(folds, threshold, units=units)
+    return Measured(folds, evaluation, fold_effects(folds, units))
 
 
 def _measure_baselines(
@@ -421,5 +435,5 @@ def _measure_baselines(
             classifier, balance="none", random_state=options.seed, scale=True
         )
         scores = score_folds(design, PipelineLearner(pipeline, data.X, data.y), jobs=options.jobs)
-        baselines[name] = measure(scores, data.y, np.nan, plain)
+        baselines[name] = measure(scores, data, np.nan, plain)
     return baselines

@@ -150,16 +150,6 @@ def test_json_holds_the_same(evaluate, new_samples, evaluated):
     )
 
 
-def test_seed_changes_the_intervals_alone(evaluate, new_samples):
-    first, again, other = (
-        json.loads(evaluate(new_samples, "--json", "--seed", seed).out)["evaluation"]["estimates"]
-        for seed in (0, 0, 1)
-    )
-    assert first == again
-    assert first["roc_auc"]["value"] == other["roc_auc"]["value"]
-    assert first["roc_auc"]["low"] != other["roc_auc"]["low"]
-
-
 def test_figures_on_the_training_file_come_with_a_warning(evaluate, samples):
     done = evaluate(samples)
     assert done.code == 0

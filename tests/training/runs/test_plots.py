@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from waterflow_cli.models.discovery import load_plugin
-from waterflow_cli.models.metrics import evaluate_predictions
 from waterflow_cli.samples.schemas import load_schema
 from waterflow_cli.training.data import load_training_data
+from waterflow_cli.training.intervals import evaluate_predictions
 from waterflow_cli.training.judging import (
     TestedFold as Judged,  # pytest takes a name with Test for a test
 )
@@ -52,8 +52,8 @@ def drawn(result):
 def seen_as(result, y, probability, threshold=0.5):
     """Give a result whose tested rows got other probabilities."""
     fold = Judged(np.arange(len(y)), y, probability, probability, threshold, len(y))
-    evaluation = evaluate_predictions(y, probability, threshold, seed=0)
-    return replace(result, measured=Measured([[fold]], evaluation))
+    evaluation = evaluate_predictions(y, probability, threshold)
+    return replace(result, measured=Measured([[fold]], evaluation, {}))
 
 
 @pytest.mark.slow

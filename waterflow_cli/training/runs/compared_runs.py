@@ -23,7 +23,12 @@ from waterflow_cli.training.comparison import (
     rank_candidates,
 )
 from waterflow_cli.training.designs import describe_design
-from waterflow_cli.training.runs.record import EVALUATION_FILE, read_run_file
+from waterflow_cli.training.runs.record import (
+    EFFECTS_FILE,
+    EVALUATION_FILE,
+    read_effects,
+    read_run_file,
+)
 
 
 def compare_runs(references: Sequence[str], *, name: str, tracking_uri: str) -> Leaderboard:
@@ -78,8 +83,18 @@ def _read_run(run: Any, client: MlflowClient) -> Leaderboard:
         "seed": int(params["seed"]),
     }
     design = content["design"]
+    effects = {}
+    if EFFECTS_FILE in kept:  # else compared by its folds
+        effects = read_effects(read_run_file(client, run_id, EFFECTS_FILE))
+    candidate = Candidate(
+        name=run_id[:8],
+        origin=origin,
+        estimates=_estimates(content),
+        folds=content["folds"],
+        effects=effects,
+    )
     return Leaderboard(
-        candidates=[Candidate(run_id[:8], origin, _estimates(content), content["folds"])],
+        candidates=[candidate],
         # Runs of 0.1.0 keep only the text.
         design=design.get("name") or design_name(design["text"]),
         design_sha256=design["sha256"],

@@ -37,7 +37,13 @@ from waterflow_cli.tables.outputs import OutputGroup
 from waterflow_cli.training.runs.combined_data import COMBINED, COMBINED_FILE
 from waterflow_cli.training.runs.page import render_page
 from waterflow_cli.training.runs.plots import draw_result
-from waterflow_cli.training.runs.record import EVALUATION_FILE, Training, TrainingRecord
+from waterflow_cli.training.runs.record import (
+    EFFECTS_FILE,
+    EVALUATION_FILE,
+    Training,
+    TrainingRecord,
+    write_effects,
+)
 from waterflow_cli.training.summary import build_reference, flat_metrics, result_summary
 from waterflow_cli.training.trainer import TrainingResult, train_model
 
@@ -137,6 +143,7 @@ def log_result(run: TrackedRun, training: Training, result: TrainingResult) -> s
                 **{f"plots/{name}.png": picture for name, picture in pictures.items()},
                 "report.html": page.encode(),
                 EVALUATION_FILE: json_text(result_summary(result)).encode(),
+                EFFECTS_FILE: write_effects(result.measured.effects),
                 "environment.json": json_text(_environment()).encode(),
             }
         )

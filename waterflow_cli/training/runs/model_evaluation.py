@@ -13,10 +13,11 @@ from waterflow_cli.common.errors import ModelError, shorten
 from waterflow_cli.common.messages import tr
 from waterflow_cli.models.decision import VerdictRecord, record_verdicts, verdicts_summary
 from waterflow_cli.models.files import StoredModel
-from waterflow_cli.models.metrics import Evaluation, evaluate_predictions
+from waterflow_cli.models.metrics import Evaluation
 from waterflow_cli.models.reference import HashArray, Reference, hash_rows
 from waterflow_cli.tables.outputs import OutputGroup, write_errors
 from waterflow_cli.training.data import TrainingData
+from waterflow_cli.training.intervals import evaluate_predictions
 from waterflow_cli.training.runs.plots import JudgedRows, draw_plots
 from waterflow_cli.training.summary import evaluation_summary
 
@@ -69,7 +70,7 @@ class ModelEvaluation:
 
 
 def evaluate_model(
-    model: StoredModel, data: TrainingData, reference: Reference | None = None, *, seed: int = 0
+    model: StoredModel, data: TrainingData, reference: Reference | None = None
 ) -> ModelEvaluation:
     """Measure a model at its own threshold and with its own policy.
 
@@ -102,7 +103,9 @@ def evaluate_model(
         model=model.label,
         data=data,
         probability=probability,
-        evaluation=evaluate_predictions(data.y, probability, decision.threshold, seed=seed),
+        evaluation=evaluate_predictions(
+            data.y, probability, decision.threshold, units=data.sources_kept("warn")
+        ),
         verdicts=record_verdicts(decision, data.y, probability),
         is_training_data=model.data_sha256 == data.sha256,
         n_seen=n_seen,

@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import packages_distributions
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mlflow import MlflowClient
 
 from waterflow_cli import __version__
+from waterflow_cli.common.arrays import FloatArray
 from waterflow_cli.common.errors import ModelError, WaterflowError
 from waterflow_cli.common.json import json_text
 from waterflow_cli.common.libraries import TRAINING, installed_versions
@@ -36,6 +39,8 @@ from waterflow_cli.training.runs.combined_data import COMBINED
 RECORD_FORMAT = 1
 PIPE = "-"
 EVALUATION_FILE = "evaluation.json"
+# By how much each tested row moves a figure: runs of the same folds are compared in pairs.
+EFFECTS_FILE = "row_effects.npz"
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,19 @@ def read_run_file(client: MlflowClient, run_id: str, name: str) -> bytes:
     """Read a file that lies with a run."""
     with tempfile.TemporaryDirectory(prefix="waterflow-") as scratch:
         return Path(client.download_artifacts(run_id, name, scratch)).read_bytes()
+
+
+def write_effects(effects: Mapping[str, FloatArray]) -> bytes:
+    """Put effects of rows into the bytes of a file."""
+    content = BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **effects)
+    return content.getvalue()
+
+
+def read_effects(content: bytes) -> dict[str, FloatArray]:
+    """Read what `write_effects` wrote."""
+    with np.load(BytesIO(content), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def deciding_versions(plugin: LoadedPlugin) -> dict[str, str]:
