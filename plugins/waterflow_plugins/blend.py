@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from waterflow_plugins.gp import GaussianProcess, RelevancePlugin
+from waterflow_plugins.gp import RelevancePlugin
 from waterflow_plugins.gp import plugin as process
 
 
@@ -19,6 +19,8 @@ class BlendPlugin(RelevancePlugin):
         from sklearn.calibration import CalibratedClassifierCV
         from sklearn.ensemble import ExtraTreesClassifier, VotingClassifier
         from sklearn.svm import SVC
+
+        from waterflow_plugins.gaussian_process import GaussianProcess
 
         chosen = {**self.defaults, **params}
         trees = ExtraTreesClassifier(

@@ -111,7 +111,9 @@ def test_train_warns_above_the_table_in_the_run_and_on_the_page(by_class, cli, t
     assert {leak["code"] for leak in json.loads(ignored.out)["data"]["leaks"]} == {
         "imputed_by_class"
     }
-    measured = cli("evaluate", str(by_class), "--tracking-uri", uri, "--on-leak", "fail")
+    measured = cli(
+        *("evaluate", str(by_class), "--model", "1", "--tracking-uri", uri, "--on-leak", "fail")
+    )
     assert (measured.code, measured.out) == (1, "")
 
 

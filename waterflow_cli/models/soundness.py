@@ -391,5 +391,5 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "sklearn.preprocessing._label.LabelEncoder": _check_labels,
     "sklearn.svm._base.BaseLibSVM": _check_vector_machine,
     "sklearn.tree._classes.BaseDecisionTree": _check_decision_tree,
-    "waterflow_plugins.gp.GaussianProcess": _check_gaussian_process,
+    "waterflow_plugins.gaussian_process.GaussianProcess": _check_gaussian_process,
 }

@@ -313,8 +313,8 @@ _IMPUTER = "sklearn.impute._base.SimpleImputer"
 _PARTS: dict[str, Callable[[Any], Part]] = {
     _IMPUTER: _fill,
     "sklearn.preprocessing._data.StandardScaler": _scale,
-    "waterflow_plugins.gp.LengthScaler": _scale,
-    "waterflow_plugins.gp.GaussianProcess": _gaussian_process,
+    "waterflow_plugins.gaussian_process.LengthScaler": _scale,
+    "waterflow_plugins.gaussian_process.GaussianProcess": _gaussian_process,
     "sklearn.linear_model._logistic.LogisticRegression": _linear,
     "sklearn.calibration.CalibratedClassifierCV": _support_vectors,
     "sklearn.neural_network._multilayer_perceptron.MLPClassifier": _perceptron,
