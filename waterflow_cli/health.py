@@ -74,7 +74,7 @@ def check_libraries(modules: dict[str, str], *, thorough: bool) -> Check:
     if thorough:
         problems = [problem for each in modules.values() if (problem := _import_problem(each))]
     if problems:
-        fix = tr("Install it again: pip install --force-reinstall waterflow")
+        fix = tr("Install it again: pip install --force-reinstall waterflow-cli")
         return Check(name, FAILED, "; ".join(problems), fix)
     return Check(name, OK, ", ".join(f"{each} {versions.get(each, '?')}" for each in modules))
 

@@ -14,7 +14,7 @@ plugin = EstimatorPlugin(
         "force_row_wise": True,
         "verbose": -1,
     },
-    requires={"lightgbm": "pip install 'waterflow[lightgbm]'"},
+    requires={"lightgbm": "pip install 'waterflow-cli[lightgbm]'"},
     trusted_types=(
         "collections.OrderedDict",
         "lightgbm.basic.Booster",

@@ -12,7 +12,7 @@ plugin = EstimatorPlugin(
         "subsample": 0.8,
         "n_jobs": 1,
     },
-    requires={"xgboost": "pip install 'waterflow[xgboost]'"},
+    requires={"xgboost": "pip install 'waterflow-cli[xgboost]'"},
     trusted_types=("xgboost.core.Booster", "xgboost.sklearn.XGBClassifier"),
     search_space={
         "n_estimators": (100, 200, 400),

@@ -49,7 +49,7 @@ def test_plugins_are_listed_with_their_origin(cli):
     assert outcome.code == 0
     listed = {row[0].strip(): row for row in table_rows(outcome.out)}
     assert set(listed) >= {"hgb", "logreg", "rf"}
-    assert listed["rf"][-1].strip().startswith("waterflow ")
+    assert listed["rf"][-1].strip().startswith("waterflow-cli ")
 
 
 def test_list_of_plugins_as_json_says_which_can_be_used(cli, tmp_path, monkeypatch):

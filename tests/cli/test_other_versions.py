@@ -57,7 +57,7 @@ def python(tmp_path_factory):
         pytest.skip(f"no older libraries can be installed here: {downloaded.stderr[-300:]}")
     build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder)
     run(*pip, *build, folder / "tree", check=True)
-    run(*install, "--no-index", *folder.glob("waterflow-*.whl"), check=True)
+    run(*install, "--no-index", *folder.glob("waterflow_cli-*.whl"), check=True)
     return python
 
 

@@ -216,7 +216,7 @@ def test_the_decision_is_told_in_json(saved, data):
     assert content["measurements"] == list(COLUMNS)
     assert content["threshold"] == decision.threshold
     assert content["plugin"] in QUICK
-    assert content["plugin_distribution"].startswith("waterflow ")
+    assert content["plugin_distribution"].startswith("waterflow-cli ")
     assert content["run_id"] == "r1"
     stored = load_payload(files_of(folder), label=LABEL)
     assert (stored.label, stored.digest, stored.plugin) == (LABEL, "d", content["plugin"])

@@ -33,8 +33,8 @@ QUICK = {
     "xgboost": {"n_estimators": 40},
 }
 EXTRAS = {
-    "lightgbm": "pip install 'waterflow[lightgbm]'",
-    "xgboost": "pip install 'waterflow[xgboost]'",
+    "lightgbm": "pip install 'waterflow-cli[lightgbm]'",
+    "xgboost": "pip install 'waterflow-cli[xgboost]'",
 }
 # Fewer trees do nearly as well, in a fraction of the time.
 FEWER = {

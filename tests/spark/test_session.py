@@ -132,7 +132,7 @@ def test_missing_pyspark_is_named_with_its_install_command(tmp_path, samples):
     )
     assert done.stdout == (
         "EngineError --engine spark needs pyspark, which is not installed (broken on purpose). "
-        "Install it: pip install 'waterflow[spark]'\n"
+        "Install it: pip install 'waterflow-cli[spark]'\n"
     )
     assert done.stderr == ""
 

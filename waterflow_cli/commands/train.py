@@ -185,7 +185,9 @@ def _refuse_contradictions(samples: Labelled, chosen: TrainingOptions) -> None:
         if getattr(chosen, name) is not None and not chosen.n_trials:
             raise UsageError("--{option} goes with --tune alone.", option=name.replace("_", "-"))
     if chosen.n_trials and find_spec("optuna") is None:
-        raise ModelError("--tune needs Optuna.", tr("Install it: pip install 'waterflow[tune]'"))
+        raise ModelError(
+            "--tune needs Optuna.", tr("Install it: pip install 'waterflow-cli[tune]'")
+        )
 
 
 def _refuse_designs(chosen: TrainingOptions) -> None:

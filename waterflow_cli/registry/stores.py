@@ -98,7 +98,7 @@ def connect(uri: str, *, create: bool = False, write: bool = False) -> MlflowCli
             client.search_experiments(max_results=1)
             return client
     except (ImportError, ValueError) as exc:
-        driver = tr("Install the driver of its database; for PostgreSQL: waterflow[postgres]")
+        driver = tr("Install the driver of its database; for PostgreSQL: waterflow-cli[postgres]")
         raise ModelError(
             "The tracking store {uri} cannot be used: {cause}.",
             driver if isinstance(exc, ImportError) else tr("Check the URI."),

@@ -65,7 +65,7 @@ def _check_own(library: Path) -> None:
     if OWN_NAME not in [each.name for each in own]:
         raise EngineError(
             "--ship-env: waterflow is not installed in this environment.",
-            tr("Install it: pip install waterflow"),
+            tr("Install it: pip install waterflow-cli"),
         )
     for each in own:
         origin = json.loads(each.read_text("direct_url.json") or "{}")

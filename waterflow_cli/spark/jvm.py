@@ -51,7 +51,7 @@ def find_spark() -> tuple[str, Path]:
     except ImportError as exc:
         raise EngineError(
             "--engine spark needs pyspark, which is not installed ({cause}).",
-            tr("Install it: pip install 'waterflow[spark]'"),
+            tr("Install it: pip install 'waterflow-cli[spark]'"),
             cause=exc,
         ) from exc
     return str(pyspark.__version__), find_spark_home()

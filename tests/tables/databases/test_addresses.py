@@ -102,4 +102,4 @@ def test_a_library_that_is_not_installed_is_named_with_its_command(tmp_path, mon
     refused = pytest.raises(UsageError, match="PostgreSQL is not installed")
     with refused as caught, open_database("postgresql://h/db?t", NO_NAMES):
         pass
-    assert "pip install 'waterflow[postgres]'" in str(caught.value.hint)
+    assert "pip install 'waterflow-cli[postgres]'" in str(caught.value.hint)

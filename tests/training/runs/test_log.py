@@ -170,7 +170,7 @@ def test_tags_name_version_plugin_data_and_schema(hgb_run, samples):
     tags = hgb_run.data.tags
     assert tags["waterflow.version"] == waterflow_cli.__version__
     assert tags["waterflow.plugin"] == "hgb"
-    assert tags["waterflow.plugin_distribution"] == f"waterflow {waterflow_cli.__version__}"
+    assert tags["waterflow.plugin_distribution"] == f"waterflow-cli {waterflow_cli.__version__}"
     assert tags["waterflow.data_sha256"] == hashlib.sha256(samples.read_bytes()).hexdigest()
     assert tags["waterflow.schema"] == "water"
     text = Path(waterflow_cli.__file__).parents[1] / "schemas" / "water.yaml"
@@ -275,7 +275,7 @@ def test_requirements_pin_waterflow_and_what_loads_the_model(logged):
     logged_model = connect(uri).get_logged_model(version.source.removeprefix("models:/"))
     folder = Path(logged_model.artifact_location.removeprefix("file://"))
     lines = (folder / "requirements.txt").read_text("utf-8").split()
-    assert f"waterflow=={waterflow_cli.__version__}" in lines
+    assert f"waterflow-cli=={waterflow_cli.__version__}" in lines
     assert f"skops=={importlib.metadata.version('skops')}" in lines
     assert f"scikit-learn=={importlib.metadata.version('scikit-learn')}" in lines
 

@@ -176,7 +176,7 @@ def library(address: Address) -> Any:
     except ImportError as exc:
         raise UsageError(
             "{path}: {library} is not installed.",
-            tr("Install it: pip install 'waterflow[{extra}]'", extra=_EXTRAS[address.kind]),
+            tr("Install it: pip install 'waterflow-cli[{extra}]'", extra=_EXTRAS[address.kind]),
             path=address.path,
             library=TITLES[address.kind],
         ) from exc

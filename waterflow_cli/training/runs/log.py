@@ -246,8 +246,8 @@ def _signature() -> ModelSignature:
 def _requirements(plugin: LoadedPlugin) -> list[str]:
     needed = [f"{name}=={version}" for name, version in installed_versions(_REQUIRED).items()]
     dist = plugin.point.dist
-    own = [] if dist is None or dist.name == "waterflow" else [f"{dist.name}=={dist.version}"]
-    return [f"waterflow=={__version__}", *own, *needed]
+    own = [] if dist is None or dist.name == "waterflow-cli" else [f"{dist.name}=={dist.version}"]
+    return [f"waterflow-cli=={__version__}", *own, *needed]
 
 
 def _environment() -> dict[str, Any]:
