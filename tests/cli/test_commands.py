@@ -293,8 +293,8 @@ def test_rows_that_repeat_others_are_warned_of(train, samples, workdir):
     (workdir / "in.csv").write_text("\n".join([*lines, *lines[1:11]]) + "\n")
     outcome = train("--quiet", data="in.csv")
     assert outcome.code == 0
-    assert outcome.err.startswith("Warning: ")
-    assert "of 410 rows repeat the measurements of another row" in outcome.err
+    assert outcome.err.startswith("Warning: LEAK in in.csv: ")
+    assert "rows that repeat the measurements of another: 10 of 410" in outcome.err
 
 
 @pytest.mark.slow
