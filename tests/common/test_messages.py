@@ -434,9 +434,9 @@ def test_what_is_installed_holds_the_compiled_texts(tmp_path):
         ("en", 0, "0 rows do not pass."),
         ("en", 1, "1 row does not pass."),
         ("en", 2, "2 rows do not pass."),
-        ("fr", 0, "0 ligne est en faute."),
-        ("fr", 1, "1 ligne est en faute."),
-        ("fr", 2, "2 lignes sont en faute."),
+        ("fr", 0, "0 ligne non conforme."),
+        ("fr", 1, "1 ligne non conforme."),
+        ("fr", 2, "2 lignes non conformes."),
     ],
 )
 def test_each_language_has_its_plurals(french, code, n, said):

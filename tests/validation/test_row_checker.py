@@ -97,7 +97,7 @@ RULES = [
         "dtype: float64",
         "<LQ",
         "no_limit",
-        "'<LQ' names no limit of quantification: --loq a=VALUE",
+        "'<LQ' gives no detection limit: --loq a=VALUE",
     ),
     ("dtype: float64", "1e999", "not_a_number", "'1e999' is not a number."),
     ("dtype: float64", " x ", "not_a_number", "' x ' is not a number."),

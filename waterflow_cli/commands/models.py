@@ -125,7 +125,7 @@ def rollback_model(console: Console, *, why: str, store: options.Store) -> None:
     _show_change(change, console)
 
 
-@options.command("history", of=models, short_help="Say who changed the champion, when and why.")
+@options.command("history", of=models, short_help="Show the champion's history.")
 @options.store
 def show_history(console: Console, *, store: options.Store) -> None:
     """Say what was done with the registered model, by whom, when and why, the oldest first.

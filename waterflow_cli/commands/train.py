@@ -302,7 +302,7 @@ def _show_points(report: TrainingReport, console: Console) -> None:
 
     false_positive, false_negative = report.training.options.costs
     console.table(
-        tr("Called potable from, on all rows of the first repeat"),
+        tr("What each decision threshold would do"),
         (
             "",
             ">" + tr("precision potable"),

@@ -50,10 +50,10 @@ _ALL = (
     Rule("missing_value", marked("the value is missing.")),
     Rule("missing_label", marked("the label is missing.")),
     Rule("nondetect", marked("{text!r} is a non-detect, and --nondetect error is set.")),
-    Rule("no_limit", marked("{text!r} names no limit of quantification: --loq {name}=VALUE")),
+    Rule("no_limit", marked("{text!r} gives no detection limit: --loq {name}=VALUE")),
     Rule("no_bound", marked("{text!r} is above the range, and names no number.")),
     Rule("cell_unit", marked("{text!r} is in a unit that does not convert to that of {name}.")),
-    Rule("summary_row", marked("{text!r} labels a summary or a limit, and no sample.")),
+    Rule("summary_row", marked("{text!r} looks like a summary row, not a sample.")),
     Rule("duplicate", marked("the value stood in an earlier row and must be unique.")),
     Rule(
         "too_few_measurements",

@@ -38,7 +38,7 @@ SECTIONS = [
     "What it is for, and what it is not for",
     "The data",
     "Where the labels contradict the limits",
-    "The honest numbers",
+    "Measured performance",
     "What the threshold does",
     "The verdicts",
     "Which measurements matter",
