@@ -257,6 +257,21 @@ def test_file_name_that_is_no_utf8_is_a_name_like_any_other(cli, samples, store_
     assert Path("rejects.csv").read_text("utf-8").splitlines()[1].startswith(r"caf\udce9.csv,402,")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        ((), ("--help",)),
+        (("help",), ("--help",)),
+        (("help", "models", "promote"), ("models", "promote", "--help")),
+        (("-V",), ("--version",)),
+    ],
+)
+def test_help_and_version_have_short_ways(arguments, asked, cli):
+    outcome = cli(*arguments)
+    assert outcome == cli(*asked)
+    assert (outcome.code, outcome.err) == (0, "")
+
+
 def test_version_is_a_result(cli):
     outcome = cli("--version")
     assert (outcome.code, outcome.out, outcome.err) == (

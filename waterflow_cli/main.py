@@ -28,7 +28,10 @@ EXIT_USAGE, EXIT_DEFECT, EXIT_INTERRUPTED = 2, 70, 130
 # Arguments that can be set like options. Not all: `schemas show NAME` is no `--name`.
 _SET_ARGUMENTS = ("data",)
 _GC_THRESHOLD = 100_000
-_OF_CLICK = {"-h, --help": "Show this message and exit.", "--version": "Show the version and exit."}
+_OF_CLICK = {
+    "-h, --help": "Show this message and exit.",
+    "-V, --version": "Show the version and exit.",
+}
 _EXITS = (SystemExit, click.exceptions.Exit)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # What a disk, its mount or a limit of the system does, wherever it is met.
@@ -53,6 +56,12 @@ click.Context.formatter_class = TranslatedHelp
 
 class LazyGroup(click.Group):
     """The group of all commands; each is imported, and its settings are read, when it is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take no argument at all, and ``help [COMMAND]``, for a question about help."""
+        if not args or args[0] == "help":
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the names of the commands."""
@@ -109,7 +118,7 @@ def _settings(
         "show_default": True,
     },
 )
-@click.version_option(__version__, prog_name="waterflow")
+@click.version_option(__version__, "-V", "--version", prog_name="waterflow")
 def cli() -> None:
     """Turn a laboratory's file of water measurements into a defensible decision."""
 

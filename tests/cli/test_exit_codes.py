@@ -241,7 +241,7 @@ def test_findings_of_validate_are_its_result_and_no_error(cli, sample_lines, wor
 
 
 WRONG_USAGE = {
-    "no_command": ((), "which command?"),
+    "no_command": (("--quiet",), "Missing command."),
     "no_subcommand": (("models",), "which command?"),
     "unknown_command": (("scroe",), "No command 'scroe'. Did you mean 'score'?"),
     "unknown_subcommand": (("models", "lst"), "Did you mean 'list'?"),
@@ -631,7 +631,7 @@ def test_interruption_ends_with_130(cli, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ((), 2, "which command?"),
+        (("models",), 2, "which command?"),
         (("validate", "no_such.csv"), 3, "no_such.csv: no such file"),
         slow(("train", "no_such.csv", "--plugin", "logrge"), 2, "Did you mean 'logreg'?"),
         slow(("train", "five.csv", "--plugin", "logreg"), 1, "at least 20 of each class"),
