@@ -142,5 +142,5 @@ def test_bare_executors_answer_and_are_found_wanting(cli, spark_cluster: SparkCl
     assert outcome.code == 4
     check = checks_of(outcome)["versions on executors"]
     assert check["status"] == "failed"
-    assert "no waterflow instead of" in check["found"]
+    assert "no waterflow-cli instead of" in check["found"]
     assert "--ship-env" in check["fix"]

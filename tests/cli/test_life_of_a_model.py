@@ -1,4 +1,4 @@
-"""The whole life of a model on the public table, its rows taken for months in their order."""
+"""The whole life of a model on the public table, its rows taken for months in a drawn order."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
-# The labels of the table stand in long runs: a model of its first half knows nothing of the next
-# sixth. With four sixths learned, the fifth is a month like the others.
+# The rows of the table stand in long runs, of labels and of more: in the fifth sixth the rank
+# correlation of pH and hardness is 0.66, in the others -0.13 to 0.30.
 N_TRAINED, N_MONTH = 2184, 546
 TRAIN = ("--plugin", "extra-trees", "--param", "n_estimators=100", "--cv", "3x1")
 
@@ -23,6 +23,7 @@ TRAIN = ("--plugin", "extra-trees", "--param", "n_estimators=100", "--cv", "3x1"
 def months(real_table, workdir):
     """The rows to train on as ``year.csv``, and the month after them as ``1.csv``."""
     table = pd.read_csv(real_table, dtype=str, keep_default_na=False)
+    table = table.sample(frac=1, random_state=0)
     table.insert(0, "sample_id", [f"W{number:04d}" for number in range(len(table))])
     table[:N_TRAINED].to_csv("year.csv", index=False)
     table[N_TRAINED : N_TRAINED + N_MONTH].to_csv("1.csv", index=False)

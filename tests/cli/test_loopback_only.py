@@ -48,7 +48,7 @@ simulate --rows 300 --signal 0.9 -o a.csv
 simulate --rows 300 --seed 2 --signal 0.9 -o b.csv
 validate a.csv
 explore a.csv -o a.html
-train a.csv --plugin logreg --cv 3x1 --report report.html
+train a.csv --plugin rf --param n_estimators=50 --cv 3x1 --report report.html
 train a.csv --plugin hgb --cv 3x1
 evaluate b.csv
 compare a.csv --plugin logreg,hgb --cv 3x1

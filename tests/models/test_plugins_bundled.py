@@ -220,7 +220,7 @@ def test_shuffled_labels_cannot_be_learned(name, real_data):
     learner = choose_learner(load_or_skip(name), data, options)
     with single_threaded_fits():
         scores = score_folds(make_design(data, options), learner, jobs=options.jobs)
-    auc = measure(scores, data.y, 0.5, options).evaluation.estimates["roc_auc"]
+    auc = measure(scores, data, 0.5, options).evaluation.estimates["roc_auc"]
     assert auc.low <= 0.5 <= auc.high
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from learnable import write_learnable
 
 from waterflow_cli.models.reference import load_reference
 from waterflow_cli.monitoring.expected import describe_expected, expected_rows
@@ -17,7 +18,6 @@ from waterflow_cli.monitoring.page import render_monitoring
 from waterflow_cli.monitoring.report import render_metrics, summarise
 from waterflow_cli.monitoring.samples import MonitoringOptions
 from waterflow_cli.registry.location import fetch_model
-from waterflow_cli.samples.simulation import write_simulation
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def trained(store_uri):
 def fresh(tmp_path_factory):
     """500 samples as those that the model was trained on, and none of them."""
     path = tmp_path_factory.mktemp("fresh") / "fresh.csv"
-    write_simulation(str(path), 500, seed=77, signal=0.9)
+    write_learnable(path, 500, seed=77)
     return path
 
 

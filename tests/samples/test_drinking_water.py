@@ -82,7 +82,7 @@ def test_a_file_of_a_few_parameters_is_checked(cli, workdir):
     Path("in.csv").write_text(f"{header}\nA,0.02,5,0\nB,99,5,0\n")
     outcome = cli("validate", "in.csv", "--schema", "drinking-water")
     assert outcome.code == 1
-    assert "99 is above 15000" in " ".join(outcome.out.split())
+    assert "99 (99000 µg/L) is above 15000" in " ".join(outcome.out.split())
     assert "'Nitrate (mg/L as N)' as Nitrate_NO3 (mg/L as N to mg/L NO3)" in outcome.err
 
 

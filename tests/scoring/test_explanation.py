@@ -68,11 +68,11 @@ def explain(model, n_listed, *rows):
 
 
 def test_largest_share_comes_first_and_ties_keep_the_order_of_the_measurements():
-    model = line_model(0.1, 0.1, 0.1, typical=(0, 0, 0))
+    model = line_model(0.05, 0.05, 0.05, typical=(0, 0, 0))
     assert explain(model, 2, (1, 2, 3), (1, -1, 1), (-1, 0, 0)) == [
-        "; moved most by: c +0.300, b +0.200",
-        "; moved most by: a +0.100, b -0.100",
-        "; moved most by: a -0.100",
+        "; moved most by: c +0.150, b +0.100",
+        "; moved most by: a +0.050, b -0.050",
+        "; moved most by: a -0.050",
     ]
 
 

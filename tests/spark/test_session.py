@@ -265,13 +265,13 @@ def test_value_of_a_property_is_not_shown(cli):
 
 def test_versions_of_this_machine_are_those_expected():
     expected = expected_versions()
-    assert {"waterflow", "numpy", "pandas", "pyarrow", "scikit-learn"} <= set(expected)
+    assert {"waterflow-cli", "numpy", "pandas", "pyarrow", "scikit-learn"} <= set(expected)
     check_versions(expected)
 
 
 def test_few_libraries_decide_where_no_estimator_is_asked():
     few = expected_versions(portable=True)
-    assert set(few) == {"waterflow", "numpy", "pyarrow"}
+    assert set(few) == {"waterflow-cli", "numpy", "pyarrow"}
     assert few.items() <= expected_versions().items()
     check_versions(few)
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from waterflow_cli.common.errors import EngineError
 from waterflow_cli.common.messages import tr
 
-OWN_NAME = "waterflow"
+OWN_NAME = "waterflow-cli"
+# Before the first dot of the groups of entry points that plugins stand in.
+_GROUP = "waterflow"
 # Executors bring their own Spark, and nobody installs or tests there.
 _NOT_FOR_EXECUTORS = ("pyspark", "py4j", "pip", "setuptools", "wheel")
 _LEFT_OUT = {"__pycache__", "tests"}
@@ -84,7 +86,7 @@ def _check_own(library: Path) -> None:
 
 def _is_own(installed: Distribution) -> bool:
     groups = {entry.group.partition(".")[0] for entry in installed.entry_points}
-    return OWN_NAME in (installed.name, *groups)
+    return installed.name == OWN_NAME or _GROUP in groups
 
 
 def _top_names(names: tuple[str, ...]) -> Iterator[str]:

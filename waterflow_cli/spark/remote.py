@@ -177,7 +177,7 @@ def expected_versions(*, portable: bool = False) -> dict[str, str]:
     Where no estimator is asked, because none is needed or the model has a portable form, those of
     few libraries matter.
     """
-    return installed_versions(("waterflow", *(PORTABLE if portable else (*SCORING, "skops"))))
+    return installed_versions(("waterflow-cli", *(PORTABLE if portable else (*SCORING, "skops"))))
 
 
 def check_versions(expected: Mapping[str, str]) -> None:
