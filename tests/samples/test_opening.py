@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def laboratory(samples: Path, tmp_path: Path) -> str:
         writer.writerow([NAMES.get(name, name) for name in header])
         for row in rows:
             pairs = zip(row, sizes, strict=True)
-            writer.writerow(repr(float(c) / size) if size and c else c for c, size in pairs)
+            writer.writerow(str(Decimal(c) / size) if size and c else c for c, size in pairs)
     return str(path)
 
 
@@ -133,8 +134,7 @@ def test_profile_of_ones_own_works_in_each_command(cli, profile, laboratory, sam
     for path, *more in ((samples,), (laboratory, "--profile", profile)):
         arguments = (*more, "-o", f"{Path(path).stem}.csv", "--columns", "ids")
         assert cli("score", path, *arguments, "--tracking-uri", store_uri).code == 0
-    # A conversion may round a measurement in its last bit; verdicts hang on none of that.
-    columns = ("verdict", "prediction", "status")
+    columns = ("probability", "verdict", "prediction", "status")
     texts = [Path(f"{name}.csv").read_text("utf-8") for name in ("samples", "laboratory")]
     scored = [list(csv.DictReader(text.splitlines())) for text in texts]
     one, other = ([[row[name] for name in columns] for row in rows] for rows in scored)

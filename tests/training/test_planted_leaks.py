@@ -36,8 +36,8 @@ IMPUTED_BY_LABEL = (
 )
 TUNED_ON_TEST = (
     "judging",
-    "        threshold = tune_threshold(rule, known, calibrator.apply(fold.tuning_scores))\n",
-    "        threshold = tune_threshold(rule, y[fold.rows], calibrator.apply(fold.scores))\n",
+    "        _tune(rule, known, probability),\n",
+    "        _tune(rule, y[fold.rows], calibrator.apply(fold.scores)),\n",
 )
 
 
