@@ -456,4 +456,4 @@ def test_a_plugin_that_is_not_installed_is_named(cli, edited):
     outcome = cli("reproduce", run_id, "--tracking-uri", uri)
     assert outcome.code == 4
     assert "trained by the plugin 'reverie', which is not installed" in outcome.err
-    assert "Install what trained it: waterflow " in outcome.err
+    assert "Install what trained it: waterflow-cli " in outcome.err
