@@ -299,8 +299,8 @@ def small_environment(tmp_path):
     venv.create(tmp_path / "env", symlinks=True)
     (library,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
     shutil.copytree(Path(errors.__file__).parents[1], library / "waterflow_cli")
-    for name, package in (("waterflow", "waterflow_cli"), ("pyspark", "pyspark")):
-        folder = library / f"{name}-1.0.dist-info"
+    for name, package in (("waterflow-cli", "waterflow_cli"), ("pyspark", "pyspark")):
+        folder = library / f"{package}-1.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n", "utf-8")
         (folder / "RECORD").write_text(f"{package}/__init__.py,,\n", "utf-8")
@@ -323,7 +323,11 @@ def test_environment_is_packed_without_spark_and_tests(small_environment, tmp_pa
     assert pack(small_environment, tmp_path) == ""
     with tarfile.open(tmp_path / "environment.tar.gz") as packed:
         names = set(packed.getnames())
-    assert {"waterflow_cli/common/errors.py", "waterflow-1.0.dist-info/METADATA", "other"} <= names
+    assert {
+        "waterflow_cli/common/errors.py",
+        "waterflow_cli-1.0.dist-info/METADATA",
+        "other",
+    } <= names
     assert not [name for name in names if "__pycache__" in name or "tests" in name]
     assert not [name for name in names if name.startswith("pyspark/")]
 

@@ -155,7 +155,9 @@ def test_rows_without_a_label_are_refused_at_the_first():
 
 def test_a_single_bad_row_is_refused_as_one():
     write_rows([*ENOUGH, "maybe"])
-    with pytest.raises(DataRefusedError, match=r"line 42, .*'maybe' is neither 1 nor 0.*: this row"):
+    with pytest.raises(
+        DataRefusedError, match=r"line 42, .*'maybe' is neither 1 nor 0.*: this row"
+    ):
         load_training_data("river.csv", RIVER)
 
 
