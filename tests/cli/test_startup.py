@@ -69,7 +69,7 @@ def test_help_imports_nothing_heavy(path, workdir):
     ("arguments", "code"),
     [
         (("--version",), 0),
-        ((), 2),
+        ((), 0),
         (("scroe",), 2),
         (("score", "x.csv"), 2),
         (("train", "x.csv", "--plugin"), 2),
