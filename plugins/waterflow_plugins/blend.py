@@ -51,6 +51,7 @@ plugin = BlendPlugin(
         "gamma": "scale",
         "noise": 1.5,
     },
+    scale=True,
     # A VotingClassifier keeps its members in a Bunch.
     trusted_types=("sklearn.utils._bunch.Bunch", *process.trusted_types),
     search_space={

@@ -1,37 +1,23 @@
 """Gaussian process with one length for each measurement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from waterflow_cli.contract import Balance
 from waterflow_cli.pipelines import EstimatorPlugin
 
 
 class RelevancePlugin(EstimatorPlugin):
     """A classifier that is given rows whose distances count what the label depends on."""
 
-    def build_pipeline(
-        self,
-        *,
-        columns: Sequence[str],
-        balance: Balance,
-        random_state: int,
-        params: Mapping[str, Any],
-    ) -> Any:
-        """Build the unfitted pipeline; the lengths are learned before rows are made up."""
-        from waterflow_cli.pipelines import balanced_pipeline
+    def steps_before_sampling(self, random_state: int) -> Sequence[tuple[str, Any]]:
+        """Learn the lengths before rows are made up, which lie between others."""
         from waterflow_plugins.gaussian_process import LengthScaler
 
-        return balanced_pipeline(
-            self.make_classifier(params, random_state),
-            balance=balance,
-            random_state=random_state,
-            scale=True,
-            before_sampling=[("lengths", LengthScaler(random_state))],
-        )
+        return [("lengths", LengthScaler(random_state))]
 
 
 plugin = RelevancePlugin(
+    scale=True,
     summary="Gaussian process: learns how much each measurement matters; for small tables",
     estimator="waterflow_plugins.gaussian_process:GaussianProcess",
     trusted_types=(

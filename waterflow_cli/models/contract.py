@@ -139,7 +139,12 @@ class EstimatorPlugin:
             balance=balance,
             random_state=random_state,
             scale=self.scale,
+            before_sampling=self.steps_before_sampling(random_state),
         )
+
+    def steps_before_sampling(self, random_state: int) -> Sequence[tuple[str, Any]]:
+        """Make unfitted steps that see the rows that are there, before any are made up."""
+        return ()
 
     def _class(self) -> Any:
         module, _, name = self.estimator.partition(":")
